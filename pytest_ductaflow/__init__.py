@@ -1,0 +1,81 @@
+"""Notebook-style flows over hundreds of scenarios, each instance a pytest item.
+
+The public API. Names are loaded when they are first used, so that a flow that wants `unpack_config`
+does not wait for papermill, and pytest does not wait for any of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
+    "errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
+    "execute": ("FlowExecutionError",),
+    "flow_side": (
+        "display_config_summary",
+        "generate_config_markdown",
+        "is_notebook_execution",
+        "load_cli_config",
+        "setup_conductor_logging",
+        "setup_execution_logging",
+        "unpack_config",
+    ),
+    "looking_back": (
+        "analyze_execution_logs",
+        "convert_notebook_to_html",
+        "generate_status_report",
+        "get_available_instances",
+        "print_available_instances",
+        "print_pipeline_status",
+        "results",
+    ),
+    "model": ("Instance", "Record", "Status"),
+    "recording": ("is_collecting",),
+    "tables": ("grid",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - a list of names, made from the table above
+
+if TYPE_CHECKING:
+    from .conductor import conduct, debug_flow, run_notebook, run_step_flow
+    from .errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
+    from .execute import FlowExecutionError
+    from .flow_side import (
+        display_config_summary,
+        generate_config_markdown,
+        is_notebook_execution,
+        load_cli_config,
+        setup_conductor_logging,
+        setup_execution_logging,
+        unpack_config,
+    )
+    from .looking_back import (
+        analyze_execution_logs,
+        convert_notebook_to_html,
+        generate_status_report,
+        get_available_instances,
+        print_available_instances,
+        print_pipeline_status,
+        results,
+    )
+    from .model import Instance, Record, Status
+    from .recording import is_collecting
+    from .tables import grid
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

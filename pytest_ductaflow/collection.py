@@ -1,0 +1,164 @@
+"""Instances as pytest items: the tree conductor → step → instance."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .model import Instance, slug
+from .plan import Plan, PlanError, discover, make_plan
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .model import Record
+
+SETTINGS = pytest.StashKey[Settings]()
+PLAN = pytest.StashKey[Plan]()
+_WORKER_KEY = "ductaflow_plan"
+
+
+class SourceFile(pytest.File):
+    """A conductor, control table, flow or past config."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        steps: dict[str, list[Instance]] = {}
+        for instance in self.config.stash[PLAN].instances[self.path]:
+            steps.setdefault(instance.step, []).append(instance)
+        for step, instances in steps.items():
+            yield Step.from_parent(self, name=slug(step), instances=instances)
+
+
+class Step(pytest.Collector):
+    """The instances of one step."""
+
+    def __init__(self, *, instances: list[Instance], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.instances = instances
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for instance in self.instances:
+            yield InstanceItem.from_parent(self, name=slug(instance.name), instance=instance)
+
+
+class InstanceItem(pytest.Item):
+    """One instance as a test item."""
+
+    def __init__(self, *, instance: Instance, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.instance = instance
+        self.record: Record | None = None
+        for mark in instance.marks:
+            self.add_marker(mark)
+
+    def runtest(self) -> None:
+        from .outcomes import run_item
+
+        run_item(self)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        from .outcomes import failure_of
+
+        return failure_of(self, excinfo) or super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        source = self.instance.source or str(self.path)
+        line = self.instance.line
+        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
+
+
+class CollectionHooks:
+    """Makes the plan in the reporting process, takes it over in workers, and collects from it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def pytest_sessionstart(self) -> None:
+        config = self._config
+        received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
+        if received is not None:
+            plan = Plan.loads(Path(received).read_text(encoding="utf-8"))
+        else:
+            plan = _plan_of(config)
+        config.stash[PLAN] = plan
+        for mark in sorted({mark for instance in plan.all for mark in instance.marks}):
+            config.addinivalue_line("markers", f"{mark}: from the column _marks of a control table")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """xdist: tell a worker where the plan is."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="ductaflow-")
+            Path(self._folder.name, "plan.json").write_text(self._config.stash[PLAN].dumps(), encoding="utf-8")
+        node.workerinput[_WORKER_KEY] = str(Path(self._folder.name, "plan.json"))
+
+    def pytest_unconfigure(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
+        """Our collector in place of pytest's module, which would import the conductor."""
+        collectors = yield
+        if file_path in self._config.stash[PLAN].instances:
+            return [SourceFile.from_parent(parent, path=file_path)]
+        return collectors
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what `--ductaflow-where` leaves out."""
+        left_out = [i for i in items if isinstance(i, InstanceItem) and not i.instance.selected]
+        if left_out:
+            dropped = set(left_out)
+            items[:] = [item for item in items if item not in dropped]
+            config.hook.pytest_deselected(items=left_out)
+
+
+def _plan_of(config: pytest.Config) -> Plan:
+    settings = config.stash[SETTINGS]
+    sources = discover(
+        config.args,
+        config.invocation_params.dir,
+        settings,
+        test_files=config.getini("python_files"),
+        ignored_folders=config.getini("norecursedirs"),
+        rootdir=config.rootpath,
+    )
+    echo = config.getoption("capture") == "no"
+    try:
+        return make_plan(sources, settings, echo=echo) if sources else Plan({})
+    except PlanError as error:
+        lines = str(error).splitlines()
+        raise pytest.UsageError("nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:
+    """The instances by the node ids that their items have, without collecting them."""
+    found = {}
+    for path, instances in plan.instances.items():
+        file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
+        for instance in instances:
+            found[f"{file.as_posix()}::{slug(instance.step)}::{slug(instance.name)}"] = instance
+    return found
+
+
+def repeat_command(node_id: str, rootpath: Path, here: Path) -> str:
+    """What a user types to run just this instance."""
+    file, _, rest = node_id.partition("::")
+    relative = Path(os.path.relpath(rootpath / file, here)).as_posix()
+    return f"pytest --ductaflow {quoted(f'{relative}::{rest}')}"
+
+
+def quoted(text: str) -> str:
+    """An argument as the shell of this platform wants it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
+def only_instances(items: Iterable[pytest.Item]) -> list[InstanceItem]:
+    return [item for item in items if isinstance(item, InstanceItem)]

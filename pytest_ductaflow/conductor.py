@@ -1,0 +1,360 @@
+"""The API of a conductor and of a build: the same calls run instances, or are recorded.
+
+Run as a script, in a notebook or inside a build, a call carries its instances out there and then.
+Collected by `pytest --ductaflow`, it notes them (see `recording`) and returns at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from . import recording, store
+from .declare import After, ConfigOfRow, Origin, TableDeclaration, caller, collisions, declare_call, flow_problem
+from .errors import DuctaflowError, SweepFailed, TableError
+from .flows import find_flow, project_root_of
+from .model import Instance, Record, Status, slug, stem_of
+from .settings import Settings
+from .store import RunFiles
+
+if TYPE_CHECKING:
+    from .report.live import LiveReport
+
+SIGNS = {Status.SUCCESS: "🟢", Status.WARNING: "🟠", Status.ERROR: "🔴", Status.BLOCKED: "⚪", Status.RUNNING: "…"}
+
+
+def conduct(
+    flow: str | Path,
+    table: Any,
+    *,
+    step: str | None = None,
+    base: Mapping[str, Any] | None = None,
+    config: ConfigOfRow | None = None,
+    after: After = None,
+) -> list[Instance]:
+    """Spread a flow or build over the rows of a control table: every row is an instance.
+
+    Args:
+        flow: Path of the flow, relative to the project root; a bare name is looked for in `flows/`
+            and `builds/`.
+        table: A DataFrame, a list of dicts, or a `.csv`, `.parquet`, `.xlsx`, `.json` or `.jsonl`
+            file. The column `instance_name` names the instances, `step` their step; all others are
+            config. Dotted columns nest (`processing.param1`); an empty cell means "not set".
+        step: Folder under `runs/`; by default the flow's stem less a leading number.
+        base: Config under every row.
+        config: A function from a row (a dict without empty cells) to its config, in place of the row.
+        after: Instances (as this function returns them) that have to end well before these start.
+
+    Returns:
+        The instances, in the order of the table.
+
+    Raises:
+        TableError: With all problems of the table; nothing has run then. While pytest collects, the
+            problems are noted instead.
+        SweepFailed: After the last instance, if some have failed.
+    """
+    __tracebackhide__ = True
+    origin = caller()
+    root = _root_of(origin)
+    declared = TableDeclaration(flow, table, origin, root, step, base, config, after).declare()
+    if recording.is_collecting():
+        recording.record(declared.instances, declared.problems)
+        return declared.instances
+    problems = declared.problems + collisions(declared.instances)
+    if problems:
+        _quiet_traceback()
+        raise TableError(problems)
+    _run_all(declared.instances)
+    return declared.instances
+
+
+@lru_cache
+def _report_of(root: Path) -> LiveReport:
+    """The report of a script's run, shared by all its calls of `conduct`."""
+    from .report.live import LiveReport
+
+    report = LiveReport(root, command=shlex.join(["python", sys.argv[0]]))
+    atexit.register(report.finish, "finished")
+    return report
+
+
+def _run_all(instances: list[Instance]) -> None:
+    """Run one after the other behind a progress bar; the report follows."""
+    __tracebackhide__ = True
+    from tqdm.auto import tqdm
+
+    from .runner import run
+
+    if not instances:
+        return
+    settings = _settings()
+    failed: list[Record] = []
+    counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
+    report = _report_of(Path(instances[0].project_root))
+    for instance in instances:
+        report.add(_id_of(instance), instance, command=f"pytest --ductaflow {shlex.quote(_id_of(instance))}")
+    with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
+        for instance in bar:
+            report.started(_id_of(instance))
+            record = run(instance, settings)
+            report.ended(_id_of(instance), record)
+            counts[record.status] += 1
+            bar.set_postfix_str(" ".join(f"{SIGNS[status]} {n}" for status, n in counts.items() if n))
+            if record.status is Status.ERROR:
+                failed.append(record)
+                tqdm.write(f"🔴 {record.step}/{record.instance}: {record.message} ({record.run_dir})")
+    if failed:
+        names = ", ".join(f"{record.step}/{record.instance}" for record in failed)
+        _quiet_traceback()
+        raise SweepFailed(f"{len(failed)} of {len(instances)} instances failed: {names}")
+
+
+def _id_of(instance: Instance) -> str:
+    """The node id that the instance would have under pytest in the project root."""
+    source = store.shown(instance.source, instance.project_root)
+    return f"{source}::{slug(instance.step)}::{slug(instance.name)}"
+
+
+def run_notebook(
+    notebook_file: str | Path,
+    notebooks_dir: str | Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    output_suffix: str = "_executed",
+    kernel_name: str = "python3",
+    timeout: float | None = None,
+    export_html: bool = True,
+    execution_dir: str | Path | None = None,
+    project_root: str | Path | None = None,
+    no_execute: bool = False,
+) -> Path:
+    """Run a flow or build with a config in a run directory.
+
+    Args:
+        notebook_file: The flow, relative to `notebooks_dir`, the working directory or the project root.
+        notebooks_dir: Where the flow lies.
+        config: The config; `_project_root` is added.
+        output_suffix: What the executed notebook is called after the flow's stem.
+        kernel_name: Jupyter kernel; `python3` leaves the choice to a flow that names its own.
+        timeout: Seconds for the whole run.
+        export_html: Whether to write the notebook as HTML, too.
+        execution_dir: The run directory; by default
+            `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
+        project_root: The project; by default `config["_project_root"]`, or that of the calling file.
+        no_execute: Lay out the directory (config, notebook ready to run) without running.
+
+    Returns:
+        Path of the executed notebook.
+
+    Raises:
+        FlowNotFound: If there is no such flow.
+        FlowExecutionError: If the flow failed; a `papermill.exceptions.PapermillExecutionError`.
+    """
+    __tracebackhide__ = True
+    config = dict(config or {})
+    origin = caller()
+    given_root = project_root or config.get("_project_root")
+    root = Path(given_root).resolve() if given_root else _root_of(origin)
+    _quiet_traceback()
+    flow = find_flow(notebook_file, (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root))
+    instance = declare_call(
+        flow,
+        config,
+        root=root,
+        origin=origin,
+        run_dir=Path(execution_dir).resolve() if execution_dir else None,
+        runs=_runs_of_this_build(),
+    )
+    instance = instance.with_(
+        output_suffix=output_suffix,
+        kernel_name=None if kernel_name == "python3" else kernel_name,
+        timeout=timeout or instance.timeout,
+        html=export_html,
+    )
+    return _run_one(instance, no_execute=no_execute or bool(config.get("_no_execute")))
+
+
+def run_step_flow(
+    notebook_file: str | Path = "",
+    step_name: str = "",
+    instance_name: str = "",
+    config: Mapping[str, Any] | None = None,
+    suffix: str = "",
+    *,
+    notebook_path: str | Path | None = None,
+) -> Path:
+    """Run a flow in `runs/{step_name}/{instance_name}{suffix}/`.
+
+    Args:
+        notebook_file: The flow.
+        step_name: Folder under `runs/`.
+        instance_name: Folder under the step.
+        config: The config.
+        suffix: Put after the instance's name, when the same flow runs more than once.
+        notebook_path: The older name of `notebook_file`.
+
+    Returns:
+        Path of the executed notebook.
+
+    Raises:
+        As `run_notebook`.
+    """
+    __tracebackhide__ = True
+    config = dict(config or {})
+    origin = caller()
+    root = Path(config["_project_root"]) if config.get("_project_root") else _root_of(origin)
+    _quiet_traceback()
+    instance = declare_call(
+        find_flow(notebook_path or notebook_file, (Path.cwd(), root)),
+        config,
+        root=root,
+        origin=origin,
+        step=step_name,
+        name=f"{instance_name}{suffix}",
+        runs=_runs_of_this_build(),
+    )
+    return _run_one(instance, no_execute=bool(config.get("_no_execute")))
+
+
+def _run_one(instance: Instance, *, no_execute: bool) -> Path:
+    __tracebackhide__ = True
+    files = RunFiles.of(instance)
+    root = Path(instance.project_root)
+    problem = flow_problem(Path(instance.flow), Origin(instance.source, instance.line).at(root), root)
+    if recording.is_collecting():
+        recording.record([] if problem else [instance], [problem] if problem else [])
+        return files.notebook
+    if problem:
+        raise TableError([problem])
+    if no_execute:
+        return _lay_out(instance, files)
+    from .execute import FlowExecutionError
+    from .runner import run
+
+    record = run(instance, _settings())
+    took = f"{record.duration:.1f} s" if record.duration is not None else ""
+    print(f"{SIGNS[record.status]} {instance.stem} {took} {record.run_dir}", flush=True)
+    if record.error is not None:
+        raise FlowExecutionError(_failure_line(record), record)
+    return files.notebook
+
+
+def _failure_line(record: Record) -> str:
+    error = record.error
+    assert error is not None
+    at = f":{error.file_line}" if error.file_line else ""
+    cell = f" in cell {error.cell}" if error.cell else ""
+    return f"{stem_of(record.flow)} failed{cell} ({record.flow}{at}): {error.summary}"
+
+
+def _lay_out(instance: Instance, files: RunFiles) -> Path:
+    """Write config and notebook, ready to be run by hand."""
+    import nbformat
+
+    from .execute import kernel_for, prepare_notebook
+    from .flows import read_flow
+
+    source = read_flow(Path(instance.flow))
+    store.write_config(files, instance.full_config)
+    kernel, language = kernel_for(source, instance.kernel_name, _settings().kernel)
+    notebook = prepare_notebook(source, instance.full_config, kernel, language)
+    store.write_atomic(files.notebook, nbformat.writes(notebook) + "\n")
+    print(f"Laid out, not run: {files.directory}")
+    return files.notebook
+
+
+def debug_flow(
+    flow_path: str | Path,
+    execution_dir: str | Path,
+    config: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Path:
+    """Set a run directory up without running, and print an entry for VS Code's `launch.json`.
+
+    Args:
+        flow_path: The flow or build.
+        execution_dir: The run directory.
+        config: The config; by default that of the earlier run in `execution_dir`.
+        force: Delete the directory first.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        DuctaflowError: If there is no config.
+    """
+    directory, stem = Path(execution_dir), stem_of(flow_path)
+    if config is None:
+        earlier = [directory / f"{stem}_config.json", directory / "config.json", directory / f"{directory.name}_config.json"]
+        found = next((path for path in earlier if path.is_file()), None)
+        if found is None:
+            raise DuctaflowError(f"no config given, and {directory} has none of an earlier run")
+        config = json.loads(found.read_text(encoding="utf-8"))
+        print(f"Config of the earlier run: {found}")
+    if force and directory.exists():
+        shutil.rmtree(directory)
+    run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
+    flow = store.shown(find_flow(flow_path, (Path.cwd(), _root_of(caller()))), Path.cwd())
+    launch = {
+        "name": f"Debug {stem} - {directory.name}",
+        "type": "debugpy",
+        "request": "launch",
+        "program": f"${{workspaceFolder}}/{flow}",
+        "args": ["--config", f"{stem}_config.json"],
+        "cwd": f"${{workspaceFolder}}/{store.shown(directory.resolve(), Path.cwd())}",
+        "console": "integratedTerminal",
+        "justMyCode": False,
+    }
+    print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
+    print(json.dumps(launch, indent=4))
+    return directory
+
+
+def _root_of(origin: Origin) -> Path:
+    """The project of a calling file; of the working directory where there is no file (a notebook)."""
+    path = Path(origin.file)
+    return project_root_of(path.resolve() if path.is_file() else Path.cwd())
+
+
+def _runs_of_this_build() -> Path | None:
+    """Inside a build, flows without a directory of their own go into the build's run directory."""
+    return Path.cwd() / store.RUNS if store.surrounding_build() is not None else None
+
+
+def _settings() -> Settings:
+    build = store.surrounding_build()
+    return Settings.loads(build[1]) if build else Settings()
+
+
+def _quiet_traceback() -> None:
+    """In a plain script, let an uncaught error of ours end with its message, not with our frames."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _excepthook
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not isinstance(error, DuctaflowError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    origin = _last_user_line(trace)
+    print(f"{origin}{kind.__name__}: {error}", file=sys.stderr)
+
+
+def _last_user_line(trace: TracebackType | None) -> str:
+    """The last line of user code on the way to an error, as `file:line: `."""
+    place, package = "", f"{Path(__file__).parent}{os.sep}"
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((package, "<frozen")):
+            place = f"{file}:{trace.tb_lineno}: "
+        trace = trace.tb_next
+    return place
+

@@ -1,0 +1,389 @@
+"""From what a user declares (rows of a table, calls of `run_notebook`) to instances and problems.
+
+Nothing here runs or writes anything. All problems of a table are found before the first is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .errors import DuctaflowError, FlowNotFound, Problem
+from .flows import find_flow, read_flow
+from .model import JSON, Instance, config_hash, default_step, slug, stem_of
+from .store import RUNS, shown
+from .tables import (
+    FLOW_COLUMNS,
+    NAME,
+    STEP,
+    as_frame,
+    check_name,
+    flattened,
+    merged,
+    names_of,
+    nested,
+    plain,
+    problems_of_schema,
+    rows_of,
+)
+
+After = str | Instance | Iterable[Any] | None
+ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
+RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks")
+_IGNORED = ("_project_root", "_no_execute")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where something was declared: a file and, where known, the line."""
+
+    file: str
+    line: int | None = None
+
+    def at(self, root: Path) -> str:
+        """For messages: `conductor.py:27`."""
+        return shown(self.file, root) + (f":{self.line}" if self.line else "")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a table or call declares, and what is wrong with it."""
+
+    instances: list[Instance]
+    problems: list[Problem]
+
+
+def caller() -> Origin:
+    """The line of user code that is calling into this package."""
+    package = f"{Path(__file__).parent}{os.sep}"
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((package, "<frozen")):
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno)
+
+
+@lru_cache(maxsize=512)
+def _flow_problem(flow: Path) -> str | None:
+    try:
+        source = read_flow(flow)
+    except DuctaflowError as error:
+        return str(error)
+    if not source.has_parameters:
+        return "has no cell tagged `parameters`"
+    return None
+
+
+def flow_problem(flow: Path, where: str, root: Path) -> Problem | None:
+    """What keeps a file from being run as a flow."""
+    what = _flow_problem(flow)
+    remedy = 'put `# %% tags=["parameters"]` above a cell with `config = {}`'
+    return Problem(where, f"{shown(flow, root)} {what}", remedy) if what else None
+
+
+@lru_cache(maxsize=512)
+def _schema_of(flow: Path, root: Path) -> Any:
+    """The JSON Schema of a flow's config, if the project has one."""
+    path = root / "config" / flow.parent.name / f"{flow.stem}.schema.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def upstreams(after: After) -> tuple[str, ...] | None:
+    """`after=` in any accepted form as `step/instance` texts; None if nothing was said."""
+    if after is None:
+        return None
+    if isinstance(after, Instance):
+        return (f"{after.step}/{after.name}",)
+    if isinstance(after, str):
+        return tuple(part.strip() for part in after.split(";") if part.strip())
+    return tuple(name for item in after for name in upstreams(item) or ())
+
+
+@dataclass(frozen=True)
+class TableDeclaration:
+    """A control table and what is common to its rows; `declare` makes instances of it.
+
+    Attributes:
+        flow: The flow of every row; None if a column `flow` or `build` names it.
+        table: A DataFrame, a list of dicts, or a table's file.
+        origin: Where the table was given.
+        root: The project root.
+        step: The step of every row without a column `step`; by default the flow's stem.
+        base: Config under every row.
+        config: From a row to its config, in place of the row itself.
+        after: Upstreams of every row.
+    """
+
+    flow: str | Path | None
+    table: Any
+    origin: Origin
+    root: Path
+    step: str | None = None
+    base: Mapping[str, Any] | None = None
+    config: ConfigOfRow | None = None
+    after: After = None
+
+    def declare(self) -> Declared:
+        """Instances of all rows that are right, problems of all that are not."""
+        try:
+            frame, file = as_frame(self.table, self._places)
+            common = nested(plain(dict(self.base or {})))
+        except (DuctaflowError, ValueError) as error:
+            return Declared([], [Problem(self.origin.at(self.root), str(error))])
+        where = shown(file, self.root) if file else self.origin.at(self.root)
+        if self.flow is None and not set(FLOW_COLUMNS) & set(frame.columns):
+            missing = "has no column `flow` (or `build`) that says what its rows run"
+            return Declared([], [Problem(where, missing)])
+        instances, problems = [], []
+        names = names_of(frame)
+        for number, (row, name) in enumerate(zip(rows_of(frame), names, strict=True), start=1):
+            made = _Row(self, number, f"{where}, row {number}", row, name).instance(common)
+            if isinstance(made, Instance):
+                instances.append(made)
+            else:
+                problems += made
+        return Declared(instances, problems)
+
+    @property
+    def _places(self) -> tuple[Path, ...]:
+        """Directories to which relative paths may refer."""
+        return (Path.cwd(), self.root, Path(self.origin.file).parent)
+
+
+@dataclass
+class _Row:
+    """One row on its way to an instance."""
+
+    table: TableDeclaration
+    number: int
+    where: str
+    values: dict[str, Any]
+    name: str
+
+    def instance(self, base: Mapping[str, Any]) -> Instance | list[Problem]:
+        flow = self._flow()
+        if isinstance(flow, Problem):
+            return [flow]
+        config, problems = self._config(base)
+        reserved, more = self._reserved(config)
+        step = str(self.values.get(STEP) or self.table.step or default_step(flow)).strip()
+        problems += more
+        for name, column in ((step, STEP), (self.name, NAME)):
+            if wrong := check_name(name, column):
+                problems.append(Problem(f"{self.where}, column {column!r}", wrong, "give another name"))
+        schema = _schema_of(flow, self.table.root)
+        if schema is not None and not problems:
+            problems += problems_of_schema(config, schema, self.where)
+        if problems:
+            return problems
+        return Instance(
+            flow=str(flow),
+            step=step,
+            name=self.name,
+            config=config,
+            run_dir=str(self.table.root / RUNS / step / self.name),
+            project_root=str(self.table.root),
+            source=self.table.origin.file,
+            line=self.table.origin.line,
+            row=self.number,
+            **{"after": upstreams(self.table.after), **reserved},
+        )
+
+    def _flow(self) -> Path | Problem:
+        column = next((column for column in FLOW_COLUMNS if self.values.get(column)), None)
+        given = self.values[column] if column else self.table.flow
+        if given is None:
+            return Problem(f"{self.where}, column 'flow'", "is empty", "name the flow that the row runs")
+        place = f"{self.where}, column {column!r}" if column else self.where
+        try:
+            flow = find_flow(given, self.table._places)
+        except FlowNotFound as error:
+            return Problem(place, str(error))
+        return flow_problem(flow, place, self.table.root) or flow
+
+    def _config(self, base: Mapping[str, Any]) -> tuple[dict[str, JSON], list[Problem]]:
+        cells: Mapping[str, Any] = {
+            column: value
+            for column, value in self.values.items()
+            if column not in FLOW_COLUMNS and column != STEP
+        }
+        if self.table.config is not None:
+            try:
+                cells = dict(self.table.config(dict(self.values)))
+            except Exception as error:  # the user's own function
+                what = f"config= raised {type(error).__name__}: {error}"
+                return {}, [Problem(self.where, what)]
+        values, problems = {}, []
+        for column, value in cells.items():
+            try:
+                values[str(column)] = plain(value)
+            except ValueError as error:
+                problems.append(Problem(f"{self.where}, column {str(column)!r}", str(error)))
+        try:
+            return merged(base, nested(values)), problems
+        except ValueError as error:
+            return {}, [*problems, Problem(self.where, str(error))]
+
+    def _reserved(self, config: dict[str, JSON]) -> tuple[dict[str, Any], list[Problem]]:
+        """Take the reserved keys out of a config."""
+        taken, problems = {}, []
+        for key in [key for key in config if key.startswith("_")]:
+            value = config.pop(key)
+            place = f"{self.where}, column {key!r}"
+            if key in RESERVED:
+                try:
+                    taken[key[1:]] = reserved_value(key, value)
+                except ValueError as error:
+                    problems.append(Problem(place, str(error)))
+            elif key not in _IGNORED:
+                near = difflib.get_close_matches(key, RESERVED, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(RESERVED)}"
+                problems.append(Problem(place, "names that begin with _ are reserved", hint))
+        return taken, problems
+
+
+def reserved_value(key: str, value: JSON) -> Any:
+    """The value of a reserved key as Instance keeps it.
+
+    Raises:
+        ValueError: Saying what was expected.
+    """
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    if key in ("_timeout", "_cores"):
+        if number is None or not number > 0:
+            raise ValueError(f"{value!r}: expected a number above 0")
+        return float(number)
+    if key == "_retries":
+        if number is None or number < 0 or number != int(number):
+            raise ValueError(f"{value!r}: expected a whole number, 0 or more")
+        return int(number)
+    if key == "_marks":
+        marks = value.replace(",", " ").split() if isinstance(value, str) else value
+        if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
+            raise ValueError(f"{value!r}: expected names of marks, separated by commas")
+        return tuple(str(mark) for mark in marks)
+    if key == "_after":
+        return upstreams(value)
+    return str(value)
+
+
+def declare_call(
+    flow: Path,
+    config: Mapping[str, Any],
+    *,
+    root: Path,
+    origin: Origin,
+    run_dir: Path | None = None,
+    step: str | None = None,
+    name: str | None = None,
+    runs: Path | None = None,
+) -> Instance:
+    """The instance of one `run_notebook` or `run_step_flow`.
+
+    Args:
+        flow: The flow's file.
+        config: The config; what JSON does not know becomes text, as it always did.
+        root: The project root.
+        origin: The line of the call.
+        run_dir: The run directory; by default `{runs}/{flow}/{instance_name or hash of the config}`.
+        step: Name of the step, where it was given.
+        name: Name of the instance, where it was given.
+        runs: The `runs/` folder: the project's, or inside a build the build's own.
+    """
+    runs = runs or root / RUNS
+    values = {key: plain(value, lenient=True) for key, value in config.items()}
+    reserved = {key[1:]: reserved_value(key, values.pop(key)) for key in RESERVED if key in values}
+    for key in _IGNORED:
+        values.pop(key, None)
+    if run_dir is None:
+        step = step or default_step(flow)
+        name = name or str(values.get(NAME) or config_hash(values))
+        run_dir = runs / step / name
+    else:
+        step, name = _names_of(run_dir, runs, flow)
+    for value, what in ((step, "step"), (name, "instance")):
+        if wrong := check_name(value, what):
+            raise DuctaflowError(f"{origin.at(root)}: {wrong}")
+    return Instance(
+        flow=str(flow),
+        step=step,
+        name=name,
+        config=values,
+        run_dir=str(run_dir),
+        project_root=str(root),
+        source=origin.file,
+        line=origin.line,
+        **reserved,
+    )
+
+
+def _names_of(run_dir: Path, runs: Path, flow: Path) -> tuple[str, str]:
+    """Step and instance as a run directory's path tells them."""
+    try:
+        *step, name = run_dir.relative_to(runs).parts
+    except ValueError:  # outside of runs/, or runs/ itself
+        return default_step(flow), run_dir.name or stem_of(flow)
+    return "/".join(step) or default_step(flow), name
+
+
+def collisions(instances: Sequence[Instance]) -> list[Problem]:
+    """Instances that would overwrite each other's files."""
+    seen: dict[tuple[str, str], Instance] = {}
+    problems = []
+    ignore_case = sys.platform in ("win32", "darwin")
+    for instance in instances:
+        key = (instance.run_dir.casefold(), instance.stem) if ignore_case else instance.key
+        first = seen.setdefault(key, instance)
+        if first is not instance:
+            root = Path(instance.project_root)
+            problems.append(
+                Problem(
+                    _place(instance, root),
+                    f"has the same run directory as {_place(first, root)}: {shown(instance.run_dir, root)}",
+                    f"give each its own {NAME!r}",
+                )
+            )
+    return problems
+
+
+def _place(instance: Instance, root: Path) -> str:
+    at = Origin(instance.source, instance.line).at(root)
+    return f"{at}, row {instance.row}" if instance.row else at
+
+
+def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:
+    """Instances whose step and name tell them apart in a node id, also where flows share a directory."""
+    for suffix in (lambda i: f"@{i.stem}", lambda i: f"~{config_hash({'run_dir': i.run_dir})}"):
+        groups = defaultdict(list)
+        for instance in instances:
+            groups[slug(instance.step), slug(instance.name)].append(instance)
+        if all(len(group) == 1 for group in groups.values()):
+            break
+        instances = [
+            instance.with_(name=instance.name + suffix(instance)) if len(group) > 1 else instance
+            for group in groups.values()
+            for instance in group
+        ]
+    return list(instances)
+
+
+def columns_of(instance: Instance) -> dict[str, Any]:
+    """What `--ductaflow-where` can ask of an instance."""
+    return {
+        **dict(flattened(instance.config)),
+        "step": instance.step,
+        "instance": instance.name,
+        "flow": instance.stem,
+    }

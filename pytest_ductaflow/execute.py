@@ -1,0 +1,459 @@
+"""One papermill run of one instance: parameters in, notebook, log and lights out.
+
+The home of papermill, nbclient and jupyter_client. The pytest process never changes its working
+directory; the kernel is started in the run directory.
+"""
+
+from __future__ import annotations
+
+import copy
+import keyword
+import logging
+import os
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import IO, Any, Self
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.util import ensure_async
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+from papermill.exceptions import PapermillExecutionError
+from papermill.parameterize import parameterize_notebook
+
+from . import kernel_setup
+from .errors import DuctaflowError, InstanceFailed
+from .flow_side import generate_config_markdown
+from .flows import Source, read_flow
+from .lights import LineSplitter, is_warning, python_warning, strip_ansi
+from .model import JSON, Failure, Instance, Record
+from .store import RunFiles, shown, write_atomic
+
+KEPT_WARNINGS = 100  # lines in the record; the log has them all
+INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
+_SETUP = "exec(compile({source!r}, 'ductaflow', 'exec'), (m := __import__('types').ModuleType('_ductaflow_kernel')).__dict__); __import__('sys').modules[m.__name__] = m; m.prepare({folders!r}); del m"
+_PEAK_MEMORY = "__import__('_ductaflow_kernel').peak_memory()"
+_CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
+_OWN_FRAMES = re.compile(r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]")
+_PACKAGE = str(Path(__file__).parent)
+
+_logger = logging.getLogger("pytest_ductaflow.kernel")
+_logger.addHandler(logging.NullHandler())
+_logger.propagate = False  # what went wrong is in the record; nbclient's own words would say it twice
+
+
+@dataclass
+class Execution:
+    """What came of a run.
+
+    Attributes:
+        failure: What stopped it, None if it ran to its end.
+        seconds: Wall time from the start of the kernel to its end.
+        peak_memory: Bytes, None if the kernel could not tell.
+        warnings: The first warning lines of its output.
+        warning_count: How many there were.
+        python_warnings: What `warnings.warn` printed, each once.
+    """
+
+    failure: Failure | None = None
+    seconds: float = 0.0
+    peak_memory: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    warning_count: int = 0
+    python_warnings: list[str] = field(default_factory=list)
+
+
+class Output:
+    """The flow's printed output on its way to the log: whole lines, as they come, with their lights."""
+
+    def __init__(self, log: Path, execution: Execution, echo: IO[str] | None = None) -> None:
+        self._file = open(log, "w", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        self._echo = echo
+        self._execution = execution
+        self._streams = {"stdout": LineSplitter(), "stderr": LineSplitter()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for splitter in self._streams.values():
+            self._lines(splitter.flush())
+        self._file.close()
+
+    def write(self, stream: str, text: str) -> None:
+        """Take a piece of a stream."""
+        splitter = self._streams.setdefault(stream, LineSplitter())
+        self._lines(splitter.feed(text))
+
+    def note(self, text: str) -> None:
+        """Write text that the flow did not print, a traceback for instance; it has no light."""
+        for splitter in self._streams.values():
+            self._lines(splitter.flush())
+        self._put(text)
+
+    def _lines(self, lines: list[str]) -> None:
+        for line in lines:
+            if warned := python_warning(line):
+                if warned not in self._execution.python_warnings:
+                    self._execution.python_warnings.append(warned)
+            elif is_warning(line):
+                self._execution.warning_count += 1
+                if len(self._execution.warnings) < KEPT_WARNINGS:
+                    self._execution.warnings.append(strip_ansi(line).strip())
+        if lines:
+            self._put("\n".join(lines))
+
+    def _put(self, text: str) -> None:
+        self._file.write(strip_ansi(text) + "\n")
+        self._file.flush()
+        if self._echo is not None:
+            self._echo.write(text + "\n")
+            self._echo.flush()
+
+
+class _Manager(NotebookExecutionManager):  # type: ignore[misc]
+    """papermill's bookkeeping, with a notebook on disk that is never half-written."""
+
+    def save(self, **_: Any) -> None:
+        write_atomic(Path(self.output_path), nbformat.writes(self.nb) + "\n")
+        self.last_save_time = self.now()
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """papermill's client, with a log, a deadline for the whole run and the kernel's last words."""
+
+    def __init__(self, manager: _Manager, output: Output, folders: list[str], seconds: float | None, **traits: Any) -> None:
+        super().__init__(manager, **traits)
+        self.printed = output
+        self.folders = folders
+        self.socket_folder: str | None = None
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.timed_out = False
+        self.exit_code: int | None = None
+        self.peak_memory: int | None = None
+        self.on_notebook_start = self._prepare_kernel
+        self.timeout_func = lambda _cell: self._remaining()
+
+    def create_kernel_manager(self) -> Any:
+        """Sockets in a private folder where there are such: no ports that others may see or snatch."""
+        manager = super().create_kernel_manager()
+        if self.socket_folder is not None:
+            manager.transport = "ipc"
+            manager.connection_file = os.path.join(self.socket_folder, "k.json")
+            manager.ip = os.path.join(self.socket_folder, "k")
+        return manager
+
+    @property
+    def _speaks_python(self) -> bool:
+        return bool(self.km.kernel_spec.language == "python")
+
+    def _remaining(self) -> float | None:
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.001)
+
+    async def _prepare_kernel(self, **_: Any) -> None:
+        if self._speaks_python:
+            source = Path(kernel_setup.__file__).read_text(encoding="utf-8")
+            code = _SETUP.format(source=source, folders=self.folders)
+            await self.async_wait_for_reply(await ensure_async(self.kc.execute(code, silent=True)))
+
+    def papermill_execute_cells(self) -> None:
+        super().papermill_execute_cells()
+        if self._speaks_python:
+            self.peak_memory = self._ask_for_memory()
+
+    def _ask_for_memory(self) -> int | None:
+        for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
+            question = self.kc.execute("", silent=True, user_expressions={"peak": _PEAK_MEMORY})
+            reply = self.wait_for_reply(question)["content"]
+            if reply["status"] == "ok":
+                answer = reply["user_expressions"]["peak"]
+                return int(answer["data"]["text/plain"]) if answer["status"] == "ok" else None
+        return None
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        content = msg["content"]
+        if msg["msg_type"] == "stream":
+            self.printed.write(content["name"], content["text"])
+        elif msg["msg_type"] == "error":
+            self.printed.note("\n".join(content["traceback"]))
+        return super().process_message(msg, cell, cell_index)
+
+    async def _async_handle_timeout(self, timeout: float, cell: Any = None) -> Any:
+        """Interrupt, so that the notebook shows where the time went; give up if nothing comes of it."""
+        self.timed_out = True
+        await ensure_async(self.km.interrupt_kernel())
+        try:
+            return await ensure_async(self.kc.shell_channel.get_msg(timeout=INTERRUPT_GRACE))
+        except Empty:
+            raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", timeout, cell) from None
+
+    async def _async_check_alive(self) -> None:
+        try:
+            await super()._async_check_alive()
+        except DeadKernelError:
+            self.exit_code = await ensure_async(self.km.provisioner.poll())
+            raise
+
+
+def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, str]:
+    """Name and language of the kernel that runs a flow.
+
+    Args:
+        source: The flow; its own kernelspec or main language counts if no kernel is wanted.
+        wanted: The kernel that the instance names.
+        default: The kernel for Python flows that name none.
+
+    Raises:
+        DuctaflowError: If there is no such kernel, naming those that there are.
+    """
+    metadata = source.notebook.metadata
+    language = metadata.get("jupytext", {}).get("main_language") or _language_of(source.path)
+    name = wanted or metadata.get("kernelspec", {}).get("name")
+    manager = KernelSpecManager()
+    if name is None and language != "python":
+        specs = {known: manager.get_kernel_spec(known) for known in manager.find_kernel_specs()}
+        name = next((known for known, spec in specs.items() if spec.language.lower() == language), None)
+    try:
+        name = name or (default if language == "python" else f"a kernel for {language}")
+        return name, str(manager.get_kernel_spec(name).language)
+    except NoSuchKernel:
+        known = ", ".join(sorted(manager.find_kernel_specs())) or "none"
+        raise DuctaflowError(f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}") from None
+
+
+def _language_of(path: Path) -> str:
+    return {".r": "r", ".jl": "julia"}.get(path.suffix.lower(), "python")
+
+
+def parameters_of(config: Mapping[str, JSON]) -> dict[str, JSON]:
+    """What papermill injects: `config`, and each value whose key can be a variable."""
+    variables = {
+        key: value
+        for key, value in config.items()
+        if key.isidentifier() and not keyword.iskeyword(key) and not isinstance(value, dict)
+    }
+    return {**variables, "config": dict(config)}
+
+
+def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, language: str) -> Any:
+    """The notebook to run: the config as a table on top, the parameters injected."""
+    notebook = copy.deepcopy(source.notebook)
+    notebook.metadata["kernelspec"] = {"name": kernel, "language": language, "display_name": kernel}
+    notebook.metadata.setdefault("papermill", {})
+    for cell in notebook.cells:
+        cell.metadata.setdefault("papermill", {})
+        cell.metadata.setdefault("tags", [])
+    table = _new_markdown("ductaflow-config", generate_config_markdown(config, source.path.stem))
+    notebook.cells.insert(0, table)
+    parameterize_logger = logging.getLogger("papermill.parameterize")
+    parameterize_logger.disabled = True  # "no cell tagged parameters" has been said at collection
+    notebook = parameterize_notebook(notebook, parameters_of(config), kernel_name=kernel, language=language)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata["tags"]:
+            cell["id"] = "ductaflow-parameters"
+    notebook.nbformat, notebook.nbformat_minor = 4, max(notebook.nbformat_minor, 5)
+    return notebook
+
+
+def _new_markdown(cell_id: str, source: str, tags: Sequence[str] = ()) -> Any:
+    return nbformat.v4.new_markdown_cell(source, id=cell_id, metadata={"tags": list(tags), "papermill": {}})
+
+
+def execute(
+    instance: Instance,
+    files: RunFiles,
+    *,
+    default_kernel: str = "python3",
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    echo: IO[str] | None = None,
+) -> Execution:
+    """Run an instance in its run directory, which holds its config already.
+
+    Args:
+        instance: What to run.
+        files: Where notebook and log go. The notebook is saved after each cell and at the end,
+            however that comes.
+        default_kernel: The kernel if neither instance nor flow names one.
+        timeout: Seconds for the whole run.
+        environment: Variables of the kernel on top of this process's.
+        echo: A stream that gets the output as well.
+
+    Returns:
+        What came of it, also when the flow failed.
+
+    Raises:
+        DuctaflowError: If the flow cannot be started at all.
+        KeyboardInterrupt: After the notebook has been saved.
+    """
+    source = read_flow(Path(instance.flow))
+    kernel, language = kernel_for(source, instance.kernel_name, default_kernel)
+    notebook = prepare_notebook(source, instance.full_config, kernel, language)
+    execution = Execution()
+    manager = _Manager(notebook, output_path=str(files.notebook), progress_bar=False)
+    folders = [str(source.path.parent), instance.project_root]
+    began = time.monotonic()
+    with Output(files.log, execution, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as sockets:
+        raw = Path(sockets, "raw")  # what the process says before and after it is a kernel
+        client = _Client(manager, output, folders, timeout, kernel_name=kernel, log=_logger, startup_timeout=60)
+        client.socket_folder = sockets if os.name == "posix" else None
+        manager.notebook_start()
+        try:
+            with open(raw, "wb") as stream:
+                client.execute(
+                    cwd=str(files.directory),
+                    env=_kernel_environment(environment or {}),
+                    stdout=stream,
+                    stderr=stream,
+                )
+            execution.failure = _cell_failure(client, instance, source, timeout)
+        except CellTimeoutError:
+            execution.failure = _failure_at_cell(client, source, "Timeout", _too_long(timeout, "did not react to the interrupt"))
+        except DeadKernelError:
+            output.note(raw.read_text(encoding="utf-8", errors="replace").rstrip())
+            execution.failure = _failure_at_cell(client, source, "KernelDied", _death(client.exit_code))
+        except (RuntimeError, OSError) as error:
+            execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
+        finally:
+            execution.seconds = time.monotonic() - began
+            execution.peak_memory = client.peak_memory
+            manager.notebook_complete()
+        if execution.failure is not None:
+            if not execution.failure.traceback:
+                output.note(execution.failure.summary)
+            _mark_failure(notebook, execution.failure)
+            manager.save()
+    return execution
+
+
+def _kernel_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **extra}
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    return environment
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "the kernel died"
+    if exit_code < 0:
+        return f"the kernel was killed by {signal.Signals(-exit_code).name}"
+    return f"the kernel ended with exit code {exit_code}"
+
+
+def _too_long(timeout: float | None, more: str = "") -> str:
+    return f"took longer than {timeout:g} s" + (f" and {more}" if more else "")
+
+
+def _running_cell(notebook: Any) -> Any:
+    """The cell at which the run stopped."""
+    states = ("running", "failed")
+    stopped = [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("status") in states]
+    done = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("end_time")]
+    return (stopped or done or [None])[-1]
+
+
+def _cell_failure(client: _Client, instance: Instance, source: Source, timeout: float | None) -> Failure | None:
+    """The failure that an error output tells of; None if the flow came to its end."""
+    if not client.nb.metadata.papermill.get("exception"):
+        return None
+    cell = _running_cell(client.nb)
+    error = next((out for out in reversed(cell.outputs) if out.output_type == "error"), None)
+    if error is None:
+        return _failure_at_cell(client, source, "CellExecutionError", "the cell failed without saying why")
+    if error.ename == "SystemExit" and error.evalue in ("", "0", "None"):
+        return None
+    if client.timed_out:
+        return _failure(client.nb, cell, source, instance, "Timeout", _too_long(timeout), error.traceback)
+    return _failure(client.nb, cell, source, instance, error.ename, error.evalue, error.traceback)
+
+
+def _failure_at_cell(client: _Client, source: Source, type_: str, message: str) -> Failure:
+    """A failure without a traceback, at the cell that was running."""
+    cell = _running_cell(client.nb)
+    if cell is None:
+        return Failure(type_, message)
+    first = source.lines.get(cell["id"])
+    return Failure(type_, message, client.code_cells_executed or None, cell.source, None, first)
+
+
+def _failure(
+    notebook: Any, cell: Any, source: Source, instance: Instance, type_: str, message: str, traceback: list[str]
+) -> Failure:
+    text = strip_ansi("\n".join(traceback))
+    number = cell.execution_count
+    lines = [int(line) for cell_number, line in _CELL_LINE.findall(text) if int(cell_number) == number]
+    starts = {c.execution_count: source.lines.get(c["id"]) for c in notebook.cells if c.cell_type == "code"}
+    first = starts.get(number)
+    root = Path(instance.project_root)
+    text = readable_traceback(text, root)
+    flow = shown(source.path, root)
+    return Failure(
+        type=type_,
+        message=strip_ansi(message),
+        cell=number,
+        source=cell.source,
+        line=lines[0] if lines else None,
+        file_line=first + lines[0] - 1 if lines and first else first,
+        traceback=_CELL_LINE.sub(lambda match: _at_file_line(match, flow, starts), text),
+    )
+
+
+def _at_file_line(frame: re.Match[str], flow: str, starts: Mapping[int, int | None]) -> str:
+    """`Cell In[5], line 2` with the line of the flow's file."""
+    number, line = int(frame[1]), int(frame[2])
+    first = starts.get(number)
+    return f"{flow}:{first + line - 1} in cell [{number}]" if first else frame[0]
+
+
+def readable_traceback(text: str, root: Path) -> str:
+    """An IPython traceback without its ruler and without the frames of the machinery."""
+    blocks = re.split(r"\n(?=(?:File |Cell In\[))", text)
+    head = re.sub(r"^-{10,}\n", "", blocks[0])
+    kept = [block for block in blocks[1:] if not _is_machinery(block.partition("\n")[0])]
+    tail = blocks[-1].rstrip().rpartition("\n\n")[2]
+    if blocks[1:] and kept and kept[-1] is not blocks[-1]:
+        kept.append("\n" + tail)  # the last frame goes, the exception after it stays
+    return "\n".join([head, *kept]).replace(f"{root}{os.sep}", "").strip()
+
+
+def _is_machinery(frame: str) -> bool:
+    return f"{_PACKAGE}{os.sep}" in frame or bool(_OWN_FRAMES.search(frame))
+
+
+def _mark_failure(notebook: Any, failure: Failure) -> None:
+    """Say on top of the notebook that it failed and where; papermill drops such cells in a new run."""
+    link = f" in [cell {failure.cell}](#ductaflow-failure)" if failure.cell else ""
+    text = f'<span style="color:#b3261e">**This run failed**{link}:</span>\n\n```\n{failure.summary}\n```'
+    cell = _running_cell(notebook)
+    marks = [(0, text)]
+    if cell is not None:
+        marks.insert(0, (notebook.cells.index(cell), '<span id="ductaflow-failure"></span>'))
+    for index, source in marks:
+        tags = ["papermill-error-cell-tag"]
+        notebook.cells.insert(index, _new_markdown(f"ductaflow-failure-{index}", source, tags))
+
+
+class FlowExecutionError(InstanceFailed, PapermillExecutionError):  # type: ignore[misc]
+    """A flow failed; papermill's exception, so that what catches that one goes on working."""
+
+    def __init__(self, message: str, record: Record) -> None:
+        failure = record.error or Failure("Error", message)
+        Exception.__init__(self, message)
+        self.record = record
+        self.cell_index = None
+        self.exec_count = failure.cell
+        self.source = failure.source
+        self.ename = failure.type
+        self.evalue = failure.message
+        self.traceback = failure.traceback.splitlines()
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -1,0 +1,124 @@
+"""What a failed instance says in the terminal: where, the line, the traceback, how to repeat it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .model import Failure, Record, Status, stem_of
+from .store import RunFiles
+
+_AROUND = 4  # lines of code before and after the one that failed
+_TAIL = 10  # last lines of output where there is no traceback
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text and how the terminal writes it (`red`, `bold`, …)."""
+
+    text: str
+    style: tuple[str, ...] = ()
+
+
+def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[Line]:
+    """The text of a failure.
+
+    Args:
+        record: The instance that failed.
+        root: Its project root, to which the record's paths are relative.
+        here: The directory to which the paths shown are relative.
+        command: What repeats just this instance.
+    """
+    chain = _to_the_cause(record)
+    lines: list[Line] = []
+    for depth, failed in enumerate(chain):
+        if depth == len(chain) - 1:
+            lines += _cause(failed, root, here)
+        else:
+            kind = f"{failed.step}/{failed.instance}" if depth == 0 else stem_of(failed.flow)
+            inner = chain[depth + 1]
+            lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} failed", ("red", "bold")))
+    run_dir = root / record.run_dir
+    lines += [
+        Line(""),
+        Line(f"run directory: {_typed(run_dir, here)}"),
+        Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}"),
+        Line(f"repeat:        {command}"),
+    ]
+    return lines
+
+
+def _to_the_cause(record: Record) -> list[Record]:
+    """From a build to the flow in it that failed first, and so on inward."""
+    chain = [record]
+    while True:
+        failed = [flow for flow in chain[-1].flows if flow.status in (Status.ERROR, Status.RUNNING)]
+        if not failed:
+            return chain
+        chain.append(failed[0])
+
+
+def _cause(record: Record, root: Path, here: Path) -> Iterator[Line]:
+    stem = stem_of(record.flow)
+    failure = record.error
+    if failure is None:
+        yield Line(f"{stem}: {record.status}", ("red", "bold"))
+        yield from (Line(f"  {line}", ("yellow",)) for line in record.warnings)
+        return
+    flow = _typed(root / record.flow, here)
+    at = f"{flow}:{failure.file_line}" if failure.file_line else flow
+    cell = f" in cell [{failure.cell}]" if failure.cell else ""
+    yield Line(f"{stem} failed{cell}, {at}", ("red", "bold"))
+    yield Line("")
+    yield from _code(failure)
+    yield from (Line(f"E   {line}", ("red", "bold")) for line in _message(failure).splitlines())
+    if _frames(failure.traceback) > 1:
+        yield Line("")
+        yield from (Line(line) for line in failure.traceback.splitlines())
+    elif not failure.traceback:
+        yield from _last_output(RunFiles(root / record.run_dir, stem).log)
+
+
+def _message(failure: Failure) -> str:
+    return f"{failure.type}: {failure.message}" if failure.message else failure.type
+
+
+def _frames(traceback: str) -> int:
+    return sum(line.startswith(("File ", "Cell In[")) or " in cell [" in line for line in traceback.splitlines())
+
+
+def _code(failure: Failure) -> Iterator[Line]:
+    """The cell around the line that failed, with the numbers of the flow's file where known."""
+    lines = failure.source.splitlines()
+    if not lines:
+        return
+    at = failure.line
+    first = 1 if at is None or len(lines) <= 2 * _AROUND + 1 else max(1, at - _AROUND)
+    last = min(len(lines), first + 2 * _AROUND)
+    offset = failure.file_line - (at or 1) if failure.file_line else 0
+    width = len(str(last + offset))
+    for number in range(first, last + 1):
+        marked = number == at
+        text = f"{'>' if marked else ' '} {number + offset:>{width}}  {lines[number - 1]}"
+        yield Line(text.rstrip(), ("bold",) if marked else ())
+
+
+def _last_output(log: Path) -> Iterator[Line]:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[:-1]
+    except OSError:
+        return
+    if lines:
+        yield Line("")
+        yield Line("last output:")
+        yield from (Line(f"  {line}") for line in lines[-_TAIL:])
+
+
+def _typed(path: Path, here: Path) -> str:
+    """A path as one would type it in `here`."""
+    try:
+        return Path(os.path.relpath(path, here)).as_posix()
+    except ValueError:  # another drive
+        return str(path)

@@ -1,0 +1,214 @@
+"""Reading what is in `runs/`: results as a DataFrame, lights, lists of instances."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from . import store
+from .declare import caller
+from .flows import project_root_of
+from .lights import REACH, is_warning
+from .model import Instance, Record, Status, default_step
+from .report.page import render
+from .report.rows import ended_row, waiting_row
+from .store import RunFiles
+from .tables import flattened
+
+_ERROR_WORDS = ("❌", "error:", "exception:", "failed:")
+
+
+def _runs_folder(runs: str | Path) -> Path:
+    """The folder meant by a relative path: of the working directory, else of the caller's project."""
+    path = Path(runs)
+    file = Path(caller().file)
+    if path.is_dir() or not file.is_file():
+        return path.resolve()
+    return project_root_of(file.resolve()) / path
+
+
+def results(runs: str | Path = "runs") -> pd.DataFrame:
+    """What all instances did, one row each.
+
+    Args:
+        runs: The folder, relative to the working directory or to the project of the calling file.
+
+    Returns:
+        Columns `step`, `instance`, `status`, `duration` (s), the config with dotted keys, and every
+        scalar (number, text, truth) of the top-level `*.json` files that the instance wrote, nested
+        ones with dotted keys. A name that the config has already is preceded by its file's stem.
+        Without any instance the four first columns, and no rows.
+    """
+    rows = []
+    for directory, record in store.records(_runs_folder(runs)):
+        row = {
+            "step": record.step,
+            "instance": record.instance,
+            "status": record.status.value,
+            "duration": record.duration,
+        }
+        files = RunFiles(directory, Path(record.flow).stem)
+        config = _json_object(files.config)
+        row |= {key: value for key, value in flattened(config) if not key.startswith("_")}
+        for name in record.outputs:
+            if name.endswith(".json") and "/" not in name:
+                for key, value in flattened(_json_object(directory / name)):
+                    if isinstance(value, str | int | float | bool):
+                        taken = key in row and row[key] != value
+                        row[f"{Path(name).stem}.{key}" if taken else key] = value
+        rows.append(row)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["step", "instance", "status", "duration"])
+
+
+def _json_object(path: Path) -> Mapping[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, Mapping) else {}
+
+
+def analyze_execution_logs(output_dir: str | Path) -> str:
+    """The worst light of all runs in a directory and below.
+
+    Args:
+        output_dir: A run directory, or any folder of them.
+
+    Returns:
+        `success`, `warning` or `error`. A run without a record (of an older tool) is judged by the
+        first 15 characters of its log's lines.
+    """
+    lights = {Status.SUCCESS}
+    for log in sorted(Path(output_dir).rglob("*_execution_output.txt")):
+        stem = log.name.removesuffix("_execution_output.txt")
+        record, _ = store.read_record(RunFiles(log.parent, stem).record)
+        status = record.status if record else _light_of_log(log)
+        lights.add(status if status.good else Status.ERROR)
+    return max(lights, key=lambda status: status.severity).value
+
+
+def _light_of_log(log: Path) -> Status:
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return Status.ERROR
+    if any(word in line[:REACH].lower() for line in lines for word in _ERROR_WORDS):
+        return Status.ERROR
+    return Status.WARNING if any(is_warning(line) for line in lines) else Status.SUCCESS
+
+
+def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str | Path) -> str:
+    """The report of a conductor that keeps its own list of results.
+
+    Under pytest, and with `conduct`, the report is written without this call.
+
+    Args:
+        results: For each scenario a dict with `scenario`, `status` (`success` or `failed`), and
+            `error` or `duration_minutes`.
+        model_root: Folder whose `Model_Runs/{scenario}` are the run directories.
+
+    Returns:
+        A page of HTML.
+    """
+    root = project_root_of(Path(model_root).resolve())
+    rows = []
+    for result in results:
+        name = str(result.get("scenario", ""))
+        directory = Path(model_root).resolve() / "Model_Runs" / name
+        record = _record_in(directory, name, result, root)
+        files = RunFiles(directory, Path(record.flow).stem)
+        config = {key: value for key, value in result.items() if key not in ("scenario", "status", "error")}
+        instance = Instance(record.flow, record.step, name, config, str(directory), str(root))
+        row = waiting_row(f"conductor.py::{name}", instance, "", root / store.RUNS)
+        rows.append(ended_row(row, record, files, root / store.RUNS))
+    data = {
+        "schema": 1,
+        "title": root.name,
+        "command": "",
+        "started": min((row["started"] for row in rows if row["started"]), default=None),
+        "updated": None,
+        "finished": None,
+        "outcome": "finished",
+        "workers": 1,
+        "rows": rows,
+    }
+    return render(data)
+
+
+def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path) -> Record:
+    """The record of a run directory, or what the conductor's own result tells."""
+    found = next((record for _, record in store.records(directory)), None)
+    if found is not None:
+        return found
+    failed = result.get("status") == "failed"
+    minutes = result.get("duration_minutes")
+    return Record(
+        status=Status.ERROR if failed else Status(analyze_execution_logs(directory)),
+        flow=name,
+        step=default_step(name),
+        instance=name,
+        run_dir=store.shown(directory, root),
+        duration=None if minutes is None else float(minutes) * 60,
+        warnings=(str(result["error"]),) if result.get("error") else (),
+    )
+
+
+def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, template: str = "lab") -> None:
+    """An executed notebook as a page that stands alone.
+
+    Args:
+        notebook_path: The notebook.
+        html_path: Where the page goes.
+        template: nbconvert's template: `lab`, `classic`, `basic`, …
+
+    Raises:
+        ValueError: If nbconvert has no such template.
+    """
+    from .notebook_html import write_full_html
+
+    write_full_html(Path(notebook_path), Path(html_path), template)
+
+
+def get_available_instances(step_name: str) -> list[str]:
+    """The names of a step's instances that are in `runs/`, sorted."""
+    folder = _runs_folder(store.RUNS) / step_name
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def print_available_instances(step_name: str, description: str = "") -> None:
+    """Print a step's instances with their lights."""
+    folder = _runs_folder(store.RUNS) / step_name
+    names = get_available_instances(step_name)
+    print(f"{step_name}{description}: {_count(len(names), 'instance')}")
+    for name in names:
+        print(f"  {name}{_light_of(folder / name)}")
+
+
+def _light_of(directory: Path) -> str:
+    found = [record.status for _, record in store.records(directory)]
+    return f"  {max(found, key=lambda status: status.severity)}" if found else ""
+
+
+def print_pipeline_status() -> None:
+    """Print how many instances of each step there are, and how they ended."""
+    runs = _runs_folder(store.RUNS)
+    by_step: dict[str, Counter[str]] = {}
+    for _, record in store.records(runs):
+        by_step.setdefault(record.step, Counter())[record.status.value] += 1
+    if not by_step:
+        print(f"Nothing has run yet in {runs}")
+    for step, counts in sorted(by_step.items()):
+        print(f"{step}: {_count(counts.total(), 'instance')} ({_listed(counts.items())})")
+
+
+def _listed(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{number} {status}" for status, number in sorted(counts))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

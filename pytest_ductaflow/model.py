@@ -1,0 +1,234 @@
+"""The words of the domain as values: Instance, Record, Status.
+
+These classes are plain data. They travel as JSON between the process that runs the conductor, the
+pytest workers and the files in `runs/`, so that every one of them can be written and read back.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+SCHEMA_VERSION = 1
+JSON = Any
+
+
+class Status(enum.StrEnum):
+    """How an instance ended, or that it has not."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    WARNING = "warning"
+    ERROR = "error"
+    BLOCKED = "blocked"
+
+    @property
+    def good(self) -> bool:
+        """Whether what depends on the instance may run."""
+        return self in (Status.SUCCESS, Status.WARNING)
+
+    @property
+    def severity(self) -> int:
+        """Rank among finished states: the worst of a build's flows gives the build's light."""
+        return list(Status).index(self)
+
+
+def stem_of(flow: str | Path) -> str:
+    """The name under which a flow's files are written: `flows/01_prepare.py` gives `01_prepare`."""
+    return Path(flow).stem
+
+
+def default_step(flow: str | Path) -> str:
+    """The step of a flow without one: its stem less a leading number, `01_prepare` → `prepare`."""
+    stem = stem_of(flow)
+    return re.sub(r"^\d+_", "", stem) or stem
+
+
+def slug(name: str) -> str:
+    """A name as part of a node id, which cannot hold `::`, brackets or white space."""
+    return re.sub(r"[^\w.=,@+/-]", "_", name)
+
+
+def config_hash(config: Mapping[str, JSON]) -> str:
+    """Eight hexadecimal digits that stay the same while the config (less `_…` keys) does."""
+    plain = {key: value for key, value in config.items() if not key.startswith("_")}
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A flow or build + a config + a run directory: one test item.
+
+    Attributes:
+        flow: Absolute path of the flow's or build's source file.
+        step: Folder under `runs/` that groups instances (may have several parts, `a/b`).
+        name: Name within the step.
+        config: The config as plain JSON, without `_project_root`.
+        run_dir: Absolute path of the run directory.
+        project_root: Absolute path of the project.
+        source: Absolute path of the file that declared the instance.
+        line: Line in `source` (1-based), where known.
+        row: Row of the control table (1-based), where there is one.
+        after: Explicit upstreams as `step/instance`; None when nothing was said.
+        timeout: Seconds that the whole instance may take.
+        retries: How often an instance that failed is tried again.
+        cores: Cores that the instance asks for.
+        memory: Memory that it asks for, as written ("4 GB").
+        marks: pytest marks of the item.
+        kernel_name: Jupyter kernel; None means the notebook's own, or python3.
+        output_suffix: What the executed notebook is called after the flow's stem.
+        html: Whether an HTML page of the notebook is wanted.
+        selected: False if `--ductaflow-where` leaves it out.
+    """
+
+    flow: str
+    step: str
+    name: str
+    config: Mapping[str, JSON]
+    run_dir: str
+    project_root: str
+    source: str = ""
+    line: int | None = None
+    row: int | None = None
+    after: tuple[str, ...] | None = None
+    timeout: float | None = None
+    retries: int = 0
+    cores: float | None = None
+    memory: str | None = None
+    marks: tuple[str, ...] = ()
+    kernel_name: str | None = None
+    output_suffix: str = "_executed"
+    html: bool = True
+    selected: bool = True
+
+    @property
+    def stem(self) -> str:
+        return stem_of(self.flow)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What must be unique: two instances with the same key would overwrite each other."""
+        return self.run_dir, self.stem
+
+    @property
+    def is_build(self) -> bool:
+        return Path(self.flow).parent.name in ("build", "builds")
+
+    @property
+    def full_config(self) -> dict[str, JSON]:
+        """The config as the flow gets it."""
+        return {**self.config, "_project_root": self.project_root}
+
+    def with_(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, JSON]:
+        # Not asdict(): it copies every config deeply, which is felt with 10,000 instances.
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    @classmethod
+    def from_json(cls, data: dict[str, JSON]) -> Self:
+        for name in ("after", "marks"):
+            if data.get(name) is not None:
+                data[name] = tuple(data[name])
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stopped a flow.
+
+    Attributes:
+        type: Class name of the exception; `Timeout` and `KernelDied` where there was none.
+        message: Its text.
+        cell: Number of the cell as in the executed notebook, `In [cell]`; None outside a cell.
+        source: The cell's code.
+        line: The line of that code (1-based) that was running, where known.
+        file_line: The same line in the flow's file (1-based), where known.
+        traceback: The traceback as text, without colours and without the machinery's frames.
+    """
+
+    type: str
+    message: str
+    cell: int | None = None
+    source: str = ""
+    line: int | None = None
+    file_line: int | None = None
+    traceback: str = ""
+
+    @property
+    def summary(self) -> str:
+        """One line: type and first line of the message."""
+        first = self.message.strip().splitlines()
+        return f"{self.type}: {first[0]}" if first else self.type
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened to an instance; the small JSON file in its run directory.
+
+    Times are ISO 8601 in UTC, durations seconds, memory bytes. Paths are relative to the project
+    root with `/` between the parts, or absolute where they lie outside of it.
+    """
+
+    status: Status
+    flow: str
+    step: str
+    instance: str
+    run_dir: str
+    started: str = ""
+    duration: float | None = None
+    attempts: int = 1
+    reason: str = ""
+    source: str = ""
+    line: int | None = None
+    warnings: tuple[str, ...] = ()
+    warning_count: int = 0
+    python_warnings: tuple[str, ...] = ()
+    error: Failure | None = None
+    flows: tuple[Record, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    peak_memory: int | None = None
+    schema: int = SCHEMA_VERSION
+
+    @property
+    def message(self) -> str | None:
+        """The one line that a row of the report shows: why it is red, or orange."""
+        if self.error is not None:
+            return self.error.summary
+        if self.warnings:
+            return self.warnings[0]
+        return next((flow.message for flow in self.flows if flow.message), None)
+
+    def with_(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, JSON]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, JSON]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: If it is anything else.
+        """
+        if data["schema"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {data['schema']}, expected {SCHEMA_VERSION}")
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        values["status"] = Status(values["status"])
+        values["error"] = Failure(**values["error"]) if values.get("error") else None
+        values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
+        for name in ("warnings", "python_warnings"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)

@@ -1,0 +1,186 @@
+"""The plan of a session: which files declare instances, and which instances they declare.
+
+Made once, in the reporting process, before anything is collected; pytest workers read it from a
+file. The work is done by `planner` in processes of their own, one for each conductor.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .errors import DuctaflowError
+from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, looks_like_flow, project_root_of
+from .model import Instance
+from .settings import Settings
+from .store import RUNS, is_past_config, past_configs
+
+Kind = Literal["conductor", "table", "flow", "past"]
+_OUTPUT_LINES = 20  # of a conductor that failed, in the message
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that declares instances."""
+
+    path: Path
+    kind: Kind
+    root: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The instances of each source, in the order in which they were declared."""
+
+    instances: dict[Path, list[Instance]]
+
+    def dumps(self) -> str:
+        """As text, for pytest's workers."""
+        data = {str(path): [i.to_json() for i in found] for path, found in self.instances.items()}
+        return json.dumps(data)
+
+    @classmethod
+    def loads(cls, text: str) -> Plan:
+        data = json.loads(text)
+        return cls({Path(path): [Instance.from_json(i) for i in found] for path, found in data.items()})
+
+    @property
+    def all(self) -> list[Instance]:
+        return [instance for found in self.instances.values() for instance in found]
+
+
+class PlanError(DuctaflowError):
+    """What is to be run is not right; nothing has run."""
+
+
+def discover(
+    arguments: Iterable[str],
+    invocation_dir: Path,
+    settings: Settings,
+    *,
+    test_files: Sequence[str] = (),
+    ignored_folders: Sequence[str] = (),
+    rootdir: Path | None = None,
+) -> list[Source]:
+    """The sources that the command line names.
+
+    Args:
+        arguments: Paths as given to pytest, with or without `::…`.
+        invocation_dir: What relative paths refer to.
+        settings: Names of conductors in folders; the project root, if it is set.
+        test_files: Patterns of files that are ordinary tests.
+        ignored_folders: Patterns of folders into which a search does not go.
+        rootdir: pytest's root: a search for the project root goes no higher.
+    """
+    found: dict[Path, Kind] = {}
+    for argument in arguments:
+        path = Path(os.path.abspath(invocation_dir / argument.partition("[")[0].partition("::")[0]))
+        if path.is_dir():
+            found |= dict(_in_folder(path, settings.files, ignored_folders))
+        elif path.is_file() and (kind := _kind_of(path, test_files)):
+            found[path] = kind
+    return [Source(path, kind, _root(path, settings, invocation_dir, rootdir)) for path, kind in found.items()]
+
+
+def _root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | None) -> Path:
+    if settings.root is not None:
+        return Path(os.path.abspath((rootdir or invocation_dir) / settings.root))
+    return project_root_of(path, stop=rootdir if rootdir and path.is_relative_to(rootdir) else None)
+
+
+def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
+    """What a file named on the command line is; None if it is not ours."""
+    if is_past_config(path):
+        return "past"
+    if path.suffix in TABLE_SUFFIXES:
+        return "table"
+    if path.suffix not in NOTEBOOK_SUFFIXES:
+        return None
+    if looks_like_flow(path):
+        return "flow"
+    is_test = path.suffix == ".py" and any(fnmatch.fnmatch(path.name, pattern) for pattern in test_files)
+    return None if is_test else "conductor"
+
+
+def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> Iterable[tuple[Path, Kind]]:
+    if RUNS in folder.parts:
+        for config in past_configs(folder):
+            yield config, "past"
+        return
+    for current, folders, files in os.walk(folder):
+        folders[:] = sorted(sub for sub in folders if sub != RUNS and not _matches(sub, ignored))
+        for file in sorted(files):
+            if _matches(file, names):
+                yield Path(current, file), "conductor"
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = False) -> Plan:
+    """Have all sources read, and conductors executed.
+
+    Args:
+        sources: Where instances are declared.
+        settings: For `where`.
+        echo: Whether a conductor's output goes to the terminal in place of being kept for errors.
+
+    Raises:
+        PlanError: With everything that is wrong, one line each.
+    """
+    conductors = [[source] for source in sources if source.kind == "conductor"]
+    others = [source for source in sources if source.kind != "conductor"]
+    answers: dict[str, dict[str, list[dict[str, object]]]] = {}
+    complaints: list[str] = []
+    for group in (*conductors, *([others] if others else [])):
+        found, wrong = _ask(group, settings, echo=echo)
+        answers |= found
+        complaints += wrong
+    if complaints:
+        raise PlanError("\n".join(complaints))
+    instances = {
+        source.path: [Instance.from_json(data) for data in answers[str(source.path)]["instances"]]
+        for source in sources
+    }
+    return Plan(instances)
+
+
+def _ask(group: Sequence[Source], settings: Settings, *, echo: bool) -> tuple[dict[str, dict[str, list[dict[str, object]]]], list[str]]:
+    """Let a process answer for some sources; what it declares, and what is wrong with it."""
+    with tempfile.TemporaryDirectory(prefix="ductaflow-") as name:
+        folder = Path(name)
+        request, result, output = folder / "request", folder / "result", folder / "output"
+        data = {
+            "sources": [{"path": str(s.path), "kind": s.kind, "root": str(s.root)} for s in group],
+            "where": settings.where,
+            "calls": str(folder / "calls"),
+        }
+        request.write_text(json.dumps(data), encoding="utf-8")
+        command = [sys.executable, "-m", f"{__package__}.planner", str(request), str(result)]
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+        with open(output, "wb") as stream:
+            sink = None if echo else stream
+            exit_code = subprocess.run(
+                command, cwd=group[0].root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, check=False
+            ).returncode
+        printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
+        if not result.exists():
+            what = f"{group[0].path.name}: its process ended with exit code {exit_code} before it was done"
+            return {}, [what, *printed]
+        answers = json.loads(result.read_text(encoding="utf-8"))
+    complaints = []
+    for answer in answers.values():
+        complaints += answer["problems"]
+        if answer["error"]:
+            complaints.append(answer["error"])
+            complaints += [f"  | {line}" for line in printed]
+    return answers, complaints

@@ -1,0 +1,212 @@
+"""Runs in a process of its own: executes one conductor, or reads tables, and writes down the instances.
+
+`python -m pytest_ductaflow.planner REQUEST RESULT`; both are JSON files. The working directory is the
+project root, so that a conductor's relative paths hold; nothing of it stays in the pytest process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from . import recording, store
+from .declare import (
+    Origin,
+    TableDeclaration,
+    collisions,
+    columns_of,
+    declare_call,
+    flow_problem,
+    with_distinct_names,
+)
+from .errors import DuctaflowError, FlowNotFound, Problem
+from .flows import find_flow, source_as_script
+from .model import Instance
+from .tables import FLOW_COLUMNS, NAME, pd, select
+
+NOT_YET = (
+    "While pytest collects a conductor its calls are only recorded and nothing has run, so what an "
+    "instance writes is not there yet. Put what comes after the runs under `if not is_collecting():` "
+    "(from pytest_ductaflow import is_collecting)."
+)
+
+
+@dataclass
+class Outcome:
+    """What a source declares."""
+
+    instances: list[Instance] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    error: str | None = None
+
+
+def of_conductor(path: Path, root: Path, calls: Path) -> Outcome:
+    """Execute a conductor with its calls recorded into the file `calls`."""
+    os.environ[recording.VARIABLE] = str(calls)
+    # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
+    sys.modules["ductaflow"] = importlib.import_module("pytest_ductaflow._as_ductaflow")
+    sys.argv[:] = [str(path)]
+    sys.path[0] = str(path.parent)
+    module = ModuleType("__main__")
+    module.__file__ = str(path)
+    sys.modules["__main__"] = module
+    error = None
+    try:
+        exec(compile(source_as_script(path), str(path), "exec"), module.__dict__)  # noqa: S102
+    except SystemExit as exit_:
+        error = _exit_error(path, root, exit_)
+    except BaseException as raised:
+        error = _error_text(path, root, raised, any_call=calls.exists())
+    instances, problems = recording.read(calls)
+    if error is None:
+        tables = _tables_of(module, path, root, instances)
+        instances += tables.instances
+        problems += tables.problems
+    return Outcome(instances, problems, error)
+
+
+def _exit_error(path: Path, root: Path, exit_: SystemExit) -> str | None:
+    if exit_.code in (None, 0):
+        return None
+    return f"{store.shown(path, root)} ended with exit code {exit_.code}"
+
+
+def _error_text(path: Path, root: Path, error: BaseException, *, any_call: bool) -> str:
+    """What went wrong in a conductor, at which of its lines, without frames that are not the user's."""
+    package = f"{Path(__file__).parent}{os.sep}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((package, "<frozen"))
+    ]
+    line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+    if isinstance(error, SyntaxError):
+        line = error.lineno
+    where = f"{store.shown(path, root)}:{line}" if line else store.shown(path, root)
+    parts = [f"{where}: {type(error).__name__}: {error}"]
+    if not isinstance(error, DuctaflowError):
+        parts += [part.rstrip() for part in traceback.format_list(frames)]
+    if any_call and not isinstance(error, SyntaxError | DuctaflowError):
+        parts.append(NOT_YET)
+    return "\n".join(parts)
+
+
+def _tables_of(module: ModuleType, path: Path, root: Path, known: list[Instance]) -> Outcome:
+    """Module-level DataFrames that name instance and flow, unless calls have declared their rows."""
+    outcome = Outcome()
+    declared = {(instance.stem, instance.name) for instance in known}
+    seen: set[int] = set()
+    for name, value in list(vars(module).items()):
+        if not isinstance(value, pd.DataFrame) or id(value) in seen or name.startswith("_"):
+            continue
+        seen.add(id(value))
+        if NAME not in value.columns or not set(FLOW_COLUMNS) & set(value.columns):
+            continue
+        made = TableDeclaration(None, value, Origin(str(path), _line_of(path, name)), root).declare()
+        if not any((instance.stem, instance.name) in declared for instance in made.instances):
+            outcome.instances += made.instances
+            outcome.problems += made.problems
+    return outcome
+
+
+def _line_of(path: Path, name: str) -> int | None:
+    """The line of a conductor that assigns a name."""
+    lines = source_as_script(path).splitlines()
+    starts = (f"{name} =", f"{name}=", f"{name}:")
+    return next((number for number, line in enumerate(lines, 1) if line.startswith(starts)), None)
+
+
+def of_table(path: Path, root: Path) -> Outcome:
+    declared = TableDeclaration(None, path, Origin(str(path)), root).declare()
+    return Outcome(declared.instances, declared.problems)
+
+
+def of_flow(path: Path, root: Path) -> Outcome:
+    """A flow with the config that belongs to it by name."""
+    config_file = root / "config" / path.parent.name / f"{path.stem}.json"
+    where = store.shown(path, root)
+    if not config_file.is_file():
+        what = f"has no matching config, expected {store.shown(config_file, root)}"
+        return Outcome(problems=[Problem(where, what, "an empty one is {}")])
+    return _from_config(path, config_file, root, Origin(str(path), 1))
+
+
+def of_past_run(config_file: Path, root: Path) -> Outcome:
+    """An earlier run, from the config in its run directory."""
+    stem = store.stem_of_config(config_file)
+    record, _ = store.read_record(store.RunFiles(config_file.parent, stem).record)
+    try:
+        flow = find_flow(record.flow if record else stem, (root,))
+    except FlowNotFound as error:
+        return Outcome(problems=[Problem(store.shown(config_file, root), str(error))])
+    return _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
+
+
+def _from_config(flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None) -> Outcome:
+    where = store.shown(config_file, root)
+    if problem := flow_problem(flow, store.shown(flow, root), root):
+        return Outcome(problems=[problem])
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"expected an object with keys, found {type(config).__name__}")
+        return Outcome([declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)])
+    except (OSError, ValueError, DuctaflowError) as error:
+        return Outcome(problems=[Problem(where, f"not a config: {error}")])
+
+
+def filtered(instances: list[Instance], where: str | None) -> list[Instance]:
+    """Instances with those marked that an expression leaves out.
+
+    Raises:
+        DuctaflowError: If the expression cannot be evaluated.
+    """
+    if not where or not instances:
+        return instances
+    table = pd.DataFrame([columns_of(instance) for instance in instances]).convert_dtypes()
+    kept = select(where, table)
+    return [instance.with_(selected=keep) for instance, keep in zip(instances, kept, strict=True)]
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Instances, problems and error of each source of a request."""
+    kinds = {"table": of_table, "flow": of_flow, "past": of_past_run}
+    outcomes: dict[str, Outcome] = {}
+    for source in request["sources"]:
+        path, root = Path(source["path"]), Path(source["root"])
+        if source["kind"] == "conductor":
+            outcome = of_conductor(path, root, Path(request["calls"]))
+        else:
+            outcome = kinds[source["kind"]](path, root)
+        outcome.problems += collisions(outcome.instances)
+        outcome.instances = with_distinct_names(outcome.instances)
+        try:
+            outcome.instances = filtered(outcome.instances, request["where"])
+        except DuctaflowError as error:
+            outcome.error = outcome.error or str(error)
+        outcomes[str(path)] = outcome
+    return {
+        path: {
+            "instances": [instance.to_json() for instance in outcome.instances],
+            "problems": [str(problem) for problem in outcome.problems],
+            "error": outcome.error,
+        }
+        for path, outcome in outcomes.items()
+    }
+
+
+def main() -> None:
+    request, result = sys.argv[1:3]
+    data = answer(json.loads(Path(request).read_text(encoding="utf-8")))
+    store.write_atomic(Path(result), json.dumps(data))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Recording a conductor's calls in place of carrying them out.
+
+While a conductor is collected, its calls write one JSON line each into the file that an environment
+variable names. A file, because the calls may come from threads or processes of the conductor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import Problem
+from .model import Instance
+
+VARIABLE = "DUCTAFLOW_RECORDING"
+
+
+def is_collecting() -> bool:
+    """Whether this conductor's calls are only recorded: `pytest --ductaflow` is collecting it.
+
+    What a conductor does *after* its instances ran (reading their results, say) belongs under
+    `if not is_collecting():`.
+    """
+    return VARIABLE in os.environ
+
+
+def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:
+    """Note instances, and what is wrong with others, in the order of the calls."""
+    lines = [json.dumps({"instance": instance.to_json()}) for instance in instances]
+    lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
+    with open(os.environ[VARIABLE], "a", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+def read(path: Path) -> tuple[list[Instance], list[Problem]]:
+    """What was recorded."""
+    instances, problems = [], []
+    if path.exists():
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                entry = json.loads(line)
+                if "instance" in entry:
+                    instances.append(Instance.from_json(entry["instance"]))
+                else:
+                    problems.append(Problem(**entry["problem"]))
+    return instances, problems

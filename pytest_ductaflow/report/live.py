@@ -1,0 +1,167 @@
+"""The report of a running session: kept in memory, written by a thread of its own.
+
+The thread writes at most once a second and spends at most a few per cent of the time on it, so a
+sweep of a thousand short instances is not slowed down by being watched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ..model import Instance, Record, Status
+from ..store import REPORT, RUNS, RunFiles, read_journal, read_record, write_atomic
+from .page import render
+from .rows import Row, ended_row, flow_row, waiting_row
+
+PAUSE = 1.0  # seconds between two writes, at least
+SHARE = 0.03  # of the time may go into writing
+LOOK = 2.0  # seconds between looks at what running builds have got to
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+class LiveReport:
+    """One project's report: rows come, begin and end; the file follows.
+
+    Args:
+        root: The project root; the report goes into its `runs/`.
+        command: What started the session.
+        workers: How many instances run at a time.
+    """
+
+    def __init__(self, root: Path, command: str, workers: int = 1) -> None:
+        self.runs = root / RUNS
+        self.path = self.runs / REPORT
+        self._data: dict[str, Any] = {
+            "schema": 1,
+            "title": root.name,
+            "command": command,
+            "started": _now(),
+            "finished": None,
+            "outcome": None,
+            "workers": workers,
+        }
+        self._rows: dict[str, Row] = {}
+        self._files: dict[str, RunFiles] = {}
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._ending = threading.Event()
+        self._journals: dict[str, int] = {}
+        self._problem: str | None = None
+        self._thread: threading.Thread | None = None
+
+    def add(self, node_id: str, instance: Instance, command: str, *, earlier: bool = False) -> None:
+        """A row for an instance; `earlier` if it is not run now, so that its last record counts."""
+        files = RunFiles.of(instance)
+        row = waiting_row(node_id, instance, command, self.runs)
+        if earlier:
+            record, _ = read_record(files.record)
+            if record is not None and record.status is not Status.RUNNING:
+                row = ended_row(row, record, files, self.runs)
+            row["earlier"] = True
+        self._put(node_id, row, files)
+
+    def leave_out(self, node_ids: set[str]) -> None:
+        """Mark rows that turn out not to be run in this session."""
+        for node_id in node_ids & self._rows.keys():
+            record, _ = read_record(self._files[node_id].record)
+            row = self._rows[node_id]
+            if record is not None and record.status is not Status.RUNNING:
+                row = ended_row(row, record, self._files[node_id], self.runs)
+            self._put(node_id, {**row, "earlier": True})
+
+    def started(self, node_id: str) -> None:
+        """An instance has begun."""
+        row = self._rows.get(node_id)
+        if row is not None:
+            self._put(node_id, {**row, "status": Status.RUNNING.value, "started": _now()})
+
+    def ended(self, node_id: str, record: Record) -> None:
+        """An instance has ended."""
+        row = self._rows.get(node_id)
+        if row is not None:
+            self._put(node_id, ended_row(row, record, self._files[node_id], self.runs))
+
+    def blocked(self, node_id: str, message: str) -> None:
+        """An instance was not run at all."""
+        row = self._rows.get(node_id)
+        if row is not None:
+            self._put(node_id, {**row, "status": Status.BLOCKED.value, "message": message})
+
+    def failed(self, node_id: str, message: str) -> None:
+        """An instance failed without leaving a record: its worker died."""
+        row = self._rows.get(node_id)
+        if row is not None:
+            self._put(node_id, {**row, "status": Status.ERROR.value, "message": message})
+
+    def finish(self, outcome: str) -> str | None:
+        """Write the last state and stop the thread.
+
+        Args:
+            outcome: `finished` or `interrupted`.
+
+        Returns:
+            Why the report could not be written, None if it was.
+        """
+        if self._thread is not None:
+            self._ending.set()
+            self._changed.set()
+            self._thread.join()
+        if self._data["outcome"] is None and self._rows:
+            self._data.update(finished=_now(), outcome=outcome)
+            self._write()
+        return self._problem
+
+    def _put(self, node_id: str, row: Row, files: RunFiles | None = None) -> None:
+        with self._lock:
+            self._rows[node_id] = row
+            if files is not None:
+                self._files[node_id] = files
+        self._changed.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._follow, name="ductaflow-report", daemon=True)
+            self._thread.start()
+
+    def _follow(self) -> None:
+        while not self._ending.is_set():
+            changed = self._changed.wait(LOOK)
+            if self._builds_moved() or changed:
+                self._changed.clear()
+                began = time.monotonic()
+                self._write()
+                took = time.monotonic() - began
+                self._ending.wait(max(PAUSE, took / SHARE))
+
+    def _builds_moved(self) -> bool:
+        """Whether a running build has begun or ended a flow since the last look."""
+        moved = False
+        with self._lock:
+            running = [node_id for node_id, row in self._rows.items() if row["status"] == "running"]
+        for node_id in running:
+            journal = self._files[node_id].journal
+            with contextlib.suppress(OSError):
+                size = journal.stat().st_size
+                if self._journals.get(node_id) != size:
+                    self._journals[node_id] = size
+                    flows = [flow_row(flow, self.runs.parent, self.runs) for flow in read_journal(journal)]
+                    with self._lock:
+                        self._rows[node_id] = {**self._rows[node_id], "kind": "build", "flows": flows}
+                    moved = True
+        return moved
+
+    def _write(self) -> None:
+        with self._lock:
+            data = {**self._data, "updated": _now(), "rows": list(self._rows.values())}
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path, render(data))
+            self._problem = None
+        except OSError as error:
+            self._problem = f"the report could not be written: {error}"

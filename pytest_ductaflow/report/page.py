@@ -1,0 +1,55 @@
+"""The status report as one self-contained HTML page: a static template with the data embedded."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# What Python's json writes although JavaScript cannot read it, or not exactly: see _plain().
+_SUSPECT = re.compile(r"\bNaN\b|\bInfinity\b|(?<![.\d])\d{16}")
+_EXACT = 2**53
+
+
+def render(data: dict[str, Any]) -> str:
+    """The page that shows `data`."""
+    head, tail = _template()
+    return head + _embedded(data) + tail
+
+
+@cache
+def _template() -> tuple[str, str]:
+    """What comes before and after the data."""
+    folder = Path(__file__).parent
+    page, css, js = ((folder / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))
+    page = page.replace("/*ductaflow:css*/", css).replace("/*ductaflow:js*/", js)
+    head, tail = page.split('{"ductaflow": "data"}')
+    return head, tail
+
+
+def _embedded(data: dict[str, Any]) -> str:
+    """JSON which no HTML parser mistakes for markup."""
+    text = _json(data)
+    if _SUSPECT.search(text):
+        text = _json(_plain(data))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), default=str)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with the numbers that JavaScript does not have, such as NaN and 2**60, as text."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and abs(value) > _EXACT:
+        return str(value)
+    return value

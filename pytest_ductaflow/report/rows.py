@@ -1,0 +1,89 @@
+"""From instances and records to the rows of the report: plain values, ready for JSON."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..model import Instance, Record
+from ..store import RunFiles
+
+Row = dict[str, Any]
+
+
+def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> Row:
+    """The row of an instance that has not begun.
+
+    Args:
+        node_id: Its id, which must be unique in the report.
+        instance: The instance.
+        command: What repeats just this instance.
+        runs: The folder of the report, to which links are relative.
+    """
+    directory = _relative(Path(instance.run_dir), runs)
+    return {
+        "id": node_id,
+        "source": node_id.partition("::")[0],
+        "step": instance.step,
+        "instance": instance.name,
+        "kind": "build" if instance.is_build else "flow",
+        "status": "waiting",
+        "earlier": False,
+        "unchanged": False,
+        "config": dict(instance.config),
+        "directory": directory,
+        "links": {"config": None},
+        "command": command,
+        "flows": [],
+    }
+
+
+def ended_row(row: Row, record: Record, files: RunFiles, runs: Path) -> Row:
+    """A row with what its record tells."""
+    root = runs.parent
+    return {
+        **row,
+        "kind": "build" if record.flows else row["kind"],
+        "status": record.status.value,
+        "started": record.started or None,
+        "duration": record.duration,
+        "peak_memory": record.peak_memory,
+        "message": record.message,
+        "warnings": list(record.warnings),
+        "python_warnings": list(record.python_warnings),
+        "traceback": record.error.traceback or record.error.message if record.error else None,
+        "links": _links(files, runs),
+        "flows": [flow_row(flow, root, runs) for flow in record.flows],
+    }
+
+
+def flow_row(record: Record, root: Path, runs: Path) -> Row:
+    """A flow inside a build."""
+    files = RunFiles(root / record.run_dir, Path(record.flow).stem)
+    return {
+        "flow": files.stem,
+        "instance": record.instance,
+        "status": record.status.value,
+        "duration": record.duration,
+        "message": record.message,
+        "links": _links(files, runs),
+        "flows": [flow_row(flow, root, runs) for flow in record.flows],
+    }
+
+
+def _links(files: RunFiles, runs: Path) -> dict[str, str | None]:
+    found = {
+        "notebook": files.html,
+        "log": files.log,
+        "config": files.config,
+        "executed": files.notebook,
+    }
+    return {name: _relative(path, runs) if path.exists() else None for name, path in found.items()}
+
+
+def _relative(path: Path, runs: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, runs)).as_posix()
+    except ValueError:  # another drive
+        return path.as_posix()

@@ -1,0 +1,154 @@
+"""What the reporting process tells of a session: the live HTML report and the terminal's lines.
+
+Under xdist this is the controller, which runs nothing itself; the records come with the reports.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .collection import PLAN, node_ids, only_instances, repeat_command
+from .model import Instance, Record, Status, stem_of
+from .outcomes import failure_repr, record_of
+from .report.live import LiveReport
+
+_SHOWN = 20  # warned instances listed in the summary
+_LIGHTS = {
+    Status.SUCCESS: {"green": True},
+    Status.WARNING: {"yellow": True},
+    Status.ERROR: {"red": True},
+    Status.BLOCKED: {},
+    Status.RUNNING: {},
+}
+
+
+class ReportingHooks:
+    """The report of each project in the session, and lines about what flows said."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._instances: dict[str, Instance] = {}
+        self._reports: dict[Path, LiveReport] = {}
+        self._warned: list[tuple[str, str]] = []
+        self._problems: list[str] = []
+
+    def pytest_report_header(self) -> list[str]:
+        plan = self._config.stash.get(PLAN, None)
+        if plan is None:
+            return []
+        here = self._config.invocation_params.dir
+        return [
+            f"ductaflow: {len(found)} instance{'s' * (len(found) != 1)} in {os.path.relpath(path, here)}"
+            for path, found in plan.instances.items()
+        ][:5]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self._workers == 0:
+            self._begin({item.nodeid for item in only_instances(session.items)}, 1)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        if not self._reports:
+            self._begin(set(ids), self._workers)
+
+    @property
+    def _workers(self) -> int:
+        """How many xdist workers there are; 0 without xdist."""
+        return len(self._config.getoption("tx", None) or []) if self._distributed else 0
+
+    @property
+    def _distributed(self) -> bool:
+        return self._config.getoption("dist", "no") != "no"
+
+    def _begin(self, selected: set[str], workers: int) -> None:
+        config = self._config
+        if config.getoption("collectonly"):
+            return
+        self._instances = node_ids(config.stash[PLAN], config.rootpath)
+        here = config.invocation_params.dir
+        command = " ".join(["pytest", *map(str, config.invocation_params.args)])
+        for node_id, instance in self._instances.items():
+            root = Path(instance.project_root)
+            if root not in self._reports:
+                self._reports[root] = LiveReport(root, command, workers)
+            repeat = repeat_command(node_id, config.rootpath, here)
+            self._reports[root].add(node_id, instance, repeat, earlier=node_id not in selected)
+
+    def _report_of(self, node_id: str) -> LiveReport | None:
+        instance = self._instances.get(node_id)
+        return self._reports.get(Path(instance.project_root)) if instance else None
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if (live := self._report_of(nodeid)) is not None:
+            live.started(nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        """Before others see a report, its failure text; after the terminal's line, a build's flows."""
+        record = record_of(report)
+        instance = self._instances.get(report.nodeid)
+        if record is not None and instance is not None and report.failed:
+            root = Path(instance.project_root)
+            report.longrepr = failure_repr(record, report.nodeid, self._config, root)
+        yield
+        live = self._report_of(report.nodeid)
+        if live is None:
+            return
+        if record is not None:
+            live.ended(report.nodeid, record)
+            if record.status is Status.WARNING:
+                self._warned.append((report.nodeid, record.message or ""))
+            self._show_flows(record)
+        elif report.failed:
+            live.failed(report.nodeid, str(report.longrepr).strip().rpartition("\n")[2])
+        elif report.skipped and report.when in ("setup", "call"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            live.blocked(report.nodeid, reason)
+
+    def _show_flows(self, record: Record) -> None:
+        """A build's flows with their lights, below its line, in `-v`."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is None or terminal.verbosity < 1 or not record.flows:
+            return
+        self._show_flow_lines(terminal, record.flows, "    ")
+
+    def _show_flow_lines(self, terminal: Any, flows: tuple[Record, ...], indent: str) -> None:
+        for flow in flows:
+            took = f"{flow.duration:.1f} s" if flow.duration is not None else ""
+            terminal.line("")  # pytest ends a line when it begins the next
+            terminal.write(f"{indent}* ", bold=True, **_LIGHTS[flow.status])
+            terminal.write(f"{stem_of(flow.flow)} {took}")
+            terminal.write(f"  {flow.message}" if flow.message else "", **_LIGHTS[flow.status])
+            self._show_flow_lines(terminal, flow.flows, indent + "    ")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
+        """xdist: a worker died; its report has no phase, and other plugins drop such a report."""
+        report.when = "call"
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        outcome = "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "finished"
+        for live in self._reports.values():
+            if problem := live.finish(outcome):
+                self._problems.append(problem)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self._reports:
+            return
+        terminalreporter.section("ductaflow", "-")
+        for node_id, message in self._warned[:_SHOWN]:
+            terminalreporter.write("WARNED", yellow=True)
+            terminalreporter.line(f" {node_id} - {message}")
+        if len(self._warned) > _SHOWN:
+            terminalreporter.line(f"… and {len(self._warned) - _SHOWN} more with a warning")
+        for problem in self._problems:
+            terminalreporter.line(problem, yellow=True)
+        here = self._config.invocation_params.dir
+        for live in self._reports.values():
+            terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")

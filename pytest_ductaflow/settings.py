@@ -1,0 +1,174 @@
+"""Each option, declared once: command line, ini file, help text and the frozen Settings come from here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+HtmlMode = Literal["all", "failed", "none"]
+WarningsMode = Literal["xfail", "pass", "fail"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option with its command-line and ini spelling.
+
+    Attributes:
+        name: Field of Settings; `--ductaflow-{name}` and ini `ductaflow_{name}` are made of it.
+        help: One sentence.
+        default: Value when neither is given.
+        convert: From the text of the ini file or the command line.
+        choices: The words allowed, if they are limited.
+        metavar: What stands for the value in the help.
+    """
+
+    name: str
+    help: str
+    default: Any
+    convert: Callable[[str], Any] = str
+    choices: tuple[str, ...] | None = None
+    metavar: str | None = None
+
+    @property
+    def flag(self) -> str:
+        return f"--ductaflow-{self.name}" if self.name != "on" else "--ductaflow"
+
+    @property
+    def ini(self) -> str:
+        return f"ductaflow_{self.name}" if self.name != "on" else "ductaflow"
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` stands for.
+
+        Raises:
+            ValueError: With a sentence for the user.
+        """
+        if self.choices is not None and text not in self.choices:
+            raise ValueError(f"{self.ini}: {text!r} is not one of {', '.join(self.choices)}")
+        try:
+            return self.convert(text)
+        except ValueError as error:
+            raise ValueError(f"{self.ini}: {text!r}: {error}") from None
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False, "": False}
+    if text.strip().lower() not in words:
+        raise ValueError("expected true or false")
+    return words[text.strip().lower()]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError("expected a number of seconds") from None
+    if not seconds > 0:
+        raise ValueError("expected more than 0 seconds")
+    return seconds
+
+
+OPTIONS = (
+    Option(
+        "on",
+        "Collect conductors, control tables, flows and past run directories as instances.",
+        default=False,
+        convert=_truth,
+    ),
+    Option(
+        "where",
+        "Run only the rows for which this expression on their columns holds, "
+        "for instance \"year == 2040 and mode == 'rail'\".",
+        default=None,
+        metavar="EXPR",
+    ),
+    Option(
+        "warnings",
+        "What a warning line makes of an instance that ran: WARNED (xfail), passed or failed.",
+        default="xfail",
+        choices=("xfail", "pass", "fail"),
+    ),
+    Option(
+        "html",
+        "Which executed notebooks are also written as HTML.",
+        default="all",
+        choices=("all", "failed", "none"),
+    ),
+    Option(
+        "timeout",
+        "Seconds that an instance may take, unless it has a `_timeout` of its own.",
+        default=None,
+        convert=_seconds,
+        metavar="SECONDS",
+    ),
+    Option(
+        "kernel",
+        "Jupyter kernel for flows that name none.",
+        default="python3",
+        metavar="NAME",
+    ),
+    Option(
+        "root",
+        "Project root, under which runs/ lies (default: the nearest folder that holds flows/ or flow/).",
+        default=None,
+        metavar="DIR",
+    ),
+    Option(
+        "files",
+        "Names of the conductors to collect from directories.",
+        default=("conductor.py", "conductor_*.py", "*_conductor.py"),
+        convert=lambda text: tuple(text.split()),
+        metavar="PATTERNS",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options as plain values, one field each."""
+
+    on: bool = False
+    where: str | None = None
+    warnings: WarningsMode = "xfail"
+    html: HtmlMode = "all"
+    timeout: float | None = None
+    kernel: str = "python3"
+    root: str | None = None
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def resolve(cls, given: Callable[[Option], Any], ini: Callable[[Option], str]) -> Self:
+        """Settings from the command line first, then the ini file, then the defaults.
+
+        Args:
+            given: The command line's value of an option, None if it was not given.
+            ini: The ini file's text of an option, "" if it is not there.
+
+        Raises:
+            ValueError: If a text cannot be parsed.
+        """
+        values = {}
+        for option in OPTIONS:
+            value: Any = given(option)
+            if value is None:
+                value = ini(option)
+                if value == "":
+                    values[option.name] = option.default
+                    continue
+            values[option.name] = option.parse(value) if isinstance(value, str) else value
+        return cls(**values)
+
+    def dumps(self) -> str:
+        """As text, for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def loads(cls, text: str) -> Self:
+        """What `dumps` wrote."""
+        data: Mapping[str, Any] = json.loads(text)
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        return cls(**{**values, "files": tuple(values.get("files", ()))})

@@ -1,0 +1,226 @@
+"""The layout of `runs/`: the only module that knows how files and folders there are called.
+
+    runs/{step}/{instance}/
+        {flow}_config.json  {flow}_executed.ipynb  {flow}_executed.html
+        {flow}_execution_output.txt  {flow}_record.json  and what the flow writes
+        runs/…              the run directories of a build's flows, same shape
+
+Files are written to a temporary file beside the target and then renamed; what cannot be read is
+"not there", with one line that says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .model import Instance, Record, Status
+
+RUNS = "runs"
+REPORT = "conductor_status_report.html"
+STYLESHEET = "notebook.css"
+_RECORD_END = "_record.json"
+_CONFIG_END = "_config.json"
+_BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files that belong to one flow in one run directory."""
+
+    directory: Path
+    stem: str
+    output_suffix: str = "_executed"
+
+    @classmethod
+    def of(cls, instance: Instance) -> RunFiles:
+        return cls(Path(instance.run_dir), instance.stem, instance.output_suffix)
+
+    @property
+    def config(self) -> Path:
+        return self.directory / f"{self.stem}{_CONFIG_END}"
+
+    @property
+    def notebook(self) -> Path:
+        return self.directory / f"{self.stem}{self.output_suffix}.ipynb"
+
+    @property
+    def html(self) -> Path:
+        return self.directory / f"{self.stem}{self.output_suffix}.html"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / f"{self.stem}_execution_output.txt"
+
+    @property
+    def record(self) -> Path:
+        return self.directory / f"{self.stem}{_RECORD_END}"
+
+    @property
+    def journal(self) -> Path:
+        """Where the flows that a build runs leave their records while it runs."""
+        return self.directory / f".{self.stem}_flows.jsonl"
+
+    @property
+    def names(self) -> set[str]:
+        files = (self.config, self.notebook, self.html, self.log, self.record, self.journal)
+        return {file.name for file in files}
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON for people: indented, keys in order of insertion, text as it is."""
+    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_config(files: RunFiles, config: Mapping[str, Any]) -> None:
+    """Lay the exact config into the run directory, making the directory if need be."""
+    files.directory.mkdir(parents=True, exist_ok=True)
+    write_json(files.config, config)
+
+
+def write_record(files: RunFiles, record: Record) -> None:
+    write_json(files.record, record.to_json())
+
+
+def read_record(path: Path) -> tuple[Record | None, str | None]:
+    """A record, or None and the reason; a file that is not there needs no reason."""
+    try:
+        return Record.from_json(json.loads(path.read_text(encoding="utf-8"))), None
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return None, f"{path}: not a readable record ({error}); treated as if it were not there"
+
+
+def records(runs: Path) -> Iterator[tuple[Path, Record]]:
+    """Every instance's record under `runs`, without those of the flows inside builds.
+
+    Yields:
+        The run directory and its record, sorted by path.
+    """
+    for folder, folders, names in os.walk(runs):
+        found = sorted(name for name in names if name.endswith(_RECORD_END))
+        for name in found:
+            record, _ = read_record(Path(folder, name))
+            if record is not None:
+                yield Path(folder), record
+        folders[:] = sorted(sub for sub in folders if not (found and sub == RUNS))
+
+
+def past_configs(directory: Path) -> list[Path]:
+    """The configs of earlier runs in a directory and below, not those inside builds."""
+    configs: list[Path] = []
+    for folder, folders, names in os.walk(directory):
+        found = sorted(Path(folder, name) for name in names if name.endswith(_CONFIG_END))
+        configs += found
+        folders[:] = sorted(sub for sub in folders if not (found and sub == RUNS))
+    return configs
+
+
+def stem_of_config(config: Path) -> str:
+    """The flow to which a `{flow}_config.json` belongs."""
+    return config.name.removesuffix(_CONFIG_END)
+
+
+def is_past_config(path: Path) -> bool:
+    return path.name.endswith(_CONFIG_END)
+
+
+def add_to_journal(journal: Path, record: Record) -> None:
+    """Tell the build that one of its flows has begun or ended; one line, in one write."""
+    with open(journal, "a", encoding="utf-8") as file:
+        file.write(json.dumps(record.to_json(), default=str) + "\n")
+
+
+def read_journal(journal: Path) -> tuple[Record, ...]:
+    """The last word on each flow of a build, in the order in which they began."""
+    latest: dict[tuple[str, str], Record] = {}
+    with contextlib.suppress(OSError):
+        for line in journal.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+                record = Record.from_json(json.loads(line))
+                latest[record.run_dir, record.flow] = record
+    return tuple(latest.values())
+
+
+def build_environment(files: RunFiles, settings: str) -> dict[str, str]:
+    """What the flows inside a build need to know of it."""
+    return {_BUILD_VARIABLE: json.dumps({"journal": str(files.journal), "settings": settings})}
+
+
+def surrounding_build() -> tuple[Path, str] | None:
+    """Journal and settings of the build in whose kernel this code runs, None outside of one."""
+    text = os.environ.get(_BUILD_VARIABLE)
+    if text is None:
+        return None
+    data = json.loads(text)
+    return Path(data["journal"]), data["settings"]
+
+
+def shown(path: str | Path, root: str | Path) -> str:
+    """A path as records and messages show it: relative to the project root if it lies there."""
+    try:
+        return Path(path).relative_to(root).as_posix()
+    except ValueError:
+        return Path(path).as_posix()
+
+
+def digest(path: Path) -> str:
+    """`sha256:` and the hexadecimal digest of a file's content."""
+    with open(path, "rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def stat_outputs(files: RunFiles) -> dict[str, tuple[int, int]]:
+    """Size and time of every file in the run directory that is the flow's own, not ours.
+
+    Returns:
+        By path relative to the run directory. The run directories of a build's flows are left out.
+    """
+    ours = set(files.names)
+    for record in files.directory.glob(f"*{_RECORD_END}"):
+        ours |= RunFiles(files.directory, record.name.removesuffix(_RECORD_END)).names
+    found = {}
+    for folder, folders, names in os.walk(files.directory):
+        top = Path(folder) == files.directory
+        folders[:] = [sub for sub in folders if not (top and sub == RUNS) and sub != "__pycache__"]
+        for name in names:
+            if top and (name in ours or name.endswith(".tmp")):
+                continue
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):  # a dangling link, or gone in the meantime
+                stat = path.stat()
+                found[path.relative_to(files.directory).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+    return found
+
+
+def digests(directory: Path, names: Iterator[str] | list[str]) -> dict[str, str]:
+    """The digests of files, by name; what cannot be read is left out."""
+    result = {}
+    for name in sorted(names):
+        with contextlib.suppress(OSError):
+            result[name] = digest(directory / name)
+    return result
+
+
+def status_of(directory: Path, stem: str) -> Status | None:
+    """How the last run of a flow in a run directory ended, as far as it is known."""
+    record, _ = read_record(RunFiles(directory, stem).record)
+    return record.status if record else None
