@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# The module of each name.
 _HOMES = {
     "conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
     "errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
@@ -39,7 +40,37 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - a list of names, made from the table above
+__all__ = [
+    "DuctaflowError",
+    "FlowExecutionError",
+    "FlowNotFound",
+    "Instance",
+    "InstanceFailed",
+    "Record",
+    "Status",
+    "SweepFailed",
+    "TableError",
+    "analyze_execution_logs",
+    "conduct",
+    "convert_notebook_to_html",
+    "debug_flow",
+    "display_config_summary",
+    "generate_config_markdown",
+    "generate_status_report",
+    "get_available_instances",
+    "grid",
+    "is_collecting",
+    "is_notebook_execution",
+    "load_cli_config",
+    "print_available_instances",
+    "print_pipeline_status",
+    "results",
+    "run_notebook",
+    "run_step_flow",
+    "setup_conductor_logging",
+    "setup_execution_logging",
+    "unpack_config",
+]
 
 if TYPE_CHECKING:
     from .conductor import conduct, debug_flow, run_notebook, run_step_flow

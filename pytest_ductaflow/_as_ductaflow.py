@@ -10,7 +10,7 @@ from typing import Any
 import pytest_ductaflow as _api
 
 __version__ = _api.__version__
-__all__ = _api.__all__  # noqa: PLE0605 - the same names
+__all__ = _api.__all__
 
 
 def __getattr__(name: str) -> Any:

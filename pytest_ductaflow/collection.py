@@ -96,7 +96,9 @@ class CollectionHooks:
         """xdist: tell a worker where the plan is."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="ductaflow-")
-            Path(self._folder.name, "plan.json").write_text(self._config.stash[PLAN].dumps(), encoding="utf-8")
+            Path(self._folder.name, "plan.json").write_text(
+                self._config.stash[PLAN].dumps(), encoding="utf-8"
+            )
         node.workerinput[_WORKER_KEY] = str(Path(self._folder.name, "plan.json"))
 
     def pytest_unconfigure(self) -> None:
@@ -135,7 +137,9 @@ def _plan_of(config: pytest.Config) -> Plan:
         return make_plan(sources, settings, echo=echo) if sources else Plan({})
     except PlanError as error:
         lines = str(error).splitlines()
-        raise pytest.UsageError("nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)) from None
+        raise pytest.UsageError(
+            "nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None
 
 
 def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:

@@ -19,17 +19,32 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import recording, store
-from .declare import After, ConfigOfRow, Origin, TableDeclaration, caller, collisions, declare_call, flow_problem
+from .declare import (
+    After,
+    ConfigOfRow,
+    Origin,
+    TableDeclaration,
+    caller,
+    collisions,
+    declare_call,
+    flow_problem,
+)
 from .errors import DuctaflowError, SweepFailed, TableError
 from .flows import find_flow, project_root_of
-from .model import Instance, Record, Status, slug, stem_of
+from .model import Failure, Instance, Record, Status, slug, stem_of
 from .settings import Settings
 from .store import RunFiles
 
 if TYPE_CHECKING:
     from .report.live import LiveReport
 
-SIGNS = {Status.SUCCESS: "🟢", Status.WARNING: "🟠", Status.ERROR: "🔴", Status.BLOCKED: "⚪", Status.RUNNING: "…"}
+SIGNS = {
+    Status.SUCCESS: "🟢",
+    Status.WARNING: "🟠",
+    Status.ERROR: "🔴",
+    Status.BLOCKED: "⚪",
+    Status.RUNNING: "…",
+}
 
 
 def conduct(
@@ -243,13 +258,11 @@ def _run_one(instance: Instance, *, no_execute: bool) -> Path:
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     print(f"{SIGNS[record.status]} {instance.stem} {took} {record.run_dir}", flush=True)
     if record.error is not None:
-        raise FlowExecutionError(_failure_line(record), record)
+        raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook
 
 
-def _failure_line(record: Record) -> str:
-    error = record.error
-    assert error is not None
+def _failure_line(record: Record, error: Failure) -> str:
     at = f":{error.file_line}" if error.file_line else ""
     cell = f" in cell {error.cell}" if error.cell else ""
     return f"{stem_of(record.flow)} failed{cell} ({record.flow}{at}): {error.summary}"
@@ -293,7 +306,11 @@ def debug_flow(
     """
     directory, stem = Path(execution_dir), stem_of(flow_path)
     if config is None:
-        earlier = [directory / f"{stem}_config.json", directory / "config.json", directory / f"{directory.name}_config.json"]
+        earlier = [
+            directory / f"{stem}_config.json",
+            directory / "config.json",
+            directory / f"{directory.name}_config.json",
+        ]
         found = next((path for path in earlier if path.is_file()), None)
         if found is None:
             raise DuctaflowError(f"no config given, and {directory} has none of an earlier run")
@@ -357,4 +374,3 @@ def _last_user_line(trace: TracebackType | None) -> str:
             place = f"{file}:{trace.tb_lineno}: "
         trace = trace.tb_next
     return place
-

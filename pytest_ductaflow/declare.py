@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class Declared:
 def caller() -> Origin:
     """The line of user code that is calling into this package."""
     package = f"{Path(__file__).parent}{os.sep}"
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # noqa: SLF001 - as warnings and logging do
     while frame.f_back is not None and frame.f_code.co_filename.startswith((package, "<frozen")):
         frame = frame.f_back
     return Origin(frame.f_code.co_filename, frame.f_lineno)
@@ -151,10 +151,15 @@ class TableDeclaration:
                 problems += made
         return Declared(instances, problems)
 
-    @property
+    @cached_property
     def _places(self) -> tuple[Path, ...]:
         """Directories to which relative paths may refer."""
         return (Path.cwd(), self.root, Path(self.origin.file).parent)
+
+    @cached_property
+    def found(self) -> Callable[[str | Path], Path]:
+        """`find_flow`, which looks for each flow only once."""
+        return lru_cache(lambda flow: find_flow(flow, self._places))
 
 
 @dataclass
@@ -188,7 +193,7 @@ class _Row:
             step=step,
             name=self.name,
             config=config,
-            run_dir=str(self.table.root / RUNS / step / self.name),
+            run_dir=os.path.join(self.table.root, RUNS, step, self.name),
             project_root=str(self.table.root),
             source=self.table.origin.file,
             line=self.table.origin.line,
@@ -203,7 +208,7 @@ class _Row:
             return Problem(f"{self.where}, column 'flow'", "is empty", "name the flow that the row runs")
         place = f"{self.where}, column {column!r}" if column else self.where
         try:
-            flow = find_flow(given, self.table._places)
+            flow = self.table.found(given)
         except FlowNotFound as error:
             return Problem(place, str(error))
         return flow_problem(flow, place, self.table.root) or flow
@@ -363,10 +368,18 @@ def _place(instance: Instance, root: Path) -> str:
     return f"{at}, row {instance.row}" if instance.row else at
 
 
+def _flow_suffix(instance: Instance) -> str:
+    return f"@{instance.stem}"
+
+
+def _directory_suffix(instance: Instance) -> str:
+    return f"~{config_hash({'run_dir': instance.run_dir})}"
+
+
 def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:
     """Instances whose step and name tell them apart in a node id, also where flows share a directory."""
-    for suffix in (lambda i: f"@{i.stem}", lambda i: f"~{config_hash({'run_dir': i.run_dir})}"):
-        groups = defaultdict(list)
+    for suffix in (_flow_suffix, _directory_suffix):
+        groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
         for instance in instances:
             groups[slug(instance.step), slug(instance.name)].append(instance)
         if all(len(group) == 1 for group in groups.values()):

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from queue import Empty
 from typing import IO, Any, Self
@@ -39,10 +40,19 @@ from .store import RunFiles, shown, write_atomic
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
-_SETUP = "exec(compile({source!r}, 'ductaflow', 'exec'), (m := __import__('types').ModuleType('_ductaflow_kernel')).__dict__); __import__('sys').modules[m.__name__] = m; m.prepare({folders!r}); del m"
+_SETUP = """\
+_ductaflow = __import__("types").ModuleType("_ductaflow_kernel")
+exec(compile({source!r}, "ductaflow", "exec"), vars(_ductaflow))
+__import__("sys").modules["_ductaflow_kernel"] = _ductaflow
+_ductaflow.prepare({folders!r})
+del _ductaflow
+"""
 _PEAK_MEMORY = "__import__('_ductaflow_kernel').peak_memory()"
 _CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
-_OWN_FRAMES = re.compile(r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]")
+_HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
+_OWN_FRAMES = re.compile(
+    r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
+)
 _PACKAGE = str(Path(__file__).parent)
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
@@ -69,6 +79,11 @@ class Execution:
     warnings: list[str] = field(default_factory=list)
     warning_count: int = 0
     python_warnings: list[str] = field(default_factory=list)
+
+
+@lru_cache(maxsize=1)
+def _setup_source() -> str:
+    return Path(kernel_setup.__file__).read_text(encoding="utf-8")
 
 
 class Output:
@@ -130,11 +145,22 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """papermill's client, with a log, a deadline for the whole run and the kernel's last words."""
 
-    def __init__(self, manager: _Manager, output: Output, folders: list[str], seconds: float | None, **traits: Any) -> None:
+    def __init__(
+        self,
+        manager: _Manager,
+        output: Output,
+        source: Source,
+        root: Path,
+        *,
+        seconds: float | None,
+        sockets: str | None,
+        **traits: Any,
+    ) -> None:
         super().__init__(manager, **traits)
         self.printed = output
-        self.folders = folders
-        self.socket_folder: str | None = None
+        self.source = source
+        self.root = root
+        self.socket_folder = sockets
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.timed_out = False
         self.exit_code: int | None = None
@@ -160,8 +186,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
 
     async def _prepare_kernel(self, **_: Any) -> None:
         if self._speaks_python:
-            source = Path(kernel_setup.__file__).read_text(encoding="utf-8")
-            code = _SETUP.format(source=source, folders=self.folders)
+            code = _SETUP.format(
+                source=_setup_source(), folders=[str(self.source.path.parent), str(self.root)]
+            )
             await self.async_wait_for_reply(await ensure_async(self.kc.execute(code, silent=True)))
 
     def papermill_execute_cells(self) -> None:
@@ -183,17 +210,19 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         if msg["msg_type"] == "stream":
             self.printed.write(content["name"], content["text"])
         elif msg["msg_type"] == "error":
-            self.printed.note("\n".join(content["traceback"]))
+            self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
         return super().process_message(msg, cell, cell_index)
 
-    async def _async_handle_timeout(self, timeout: float, cell: Any = None) -> Any:
+    async def _async_handle_timeout(self, timeout: float, cell: Any = None) -> Any:  # noqa: ASYNC109 - nbclient's
         """Interrupt, so that the notebook shows where the time went; give up if nothing comes of it."""
         self.timed_out = True
         await ensure_async(self.km.interrupt_kernel())
         try:
             return await ensure_async(self.kc.shell_channel.get_msg(timeout=INTERRUPT_GRACE))
         except Empty:
-            raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", timeout, cell) from None
+            raise CellTimeoutError.error_from_timeout_and_cell(
+                "Cell execution timed out", timeout, cell
+            ) from None
 
     async def _async_check_alive(self) -> None:
         try:
@@ -299,12 +328,19 @@ def execute(
     notebook = prepare_notebook(source, instance.full_config, kernel, language)
     execution = Execution()
     manager = _Manager(notebook, output_path=str(files.notebook), progress_bar=False)
-    folders = [str(source.path.parent), instance.project_root]
     began = time.monotonic()
     with Output(files.log, execution, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as sockets:
         raw = Path(sockets, "raw")  # what the process says before and after it is a kernel
-        client = _Client(manager, output, folders, timeout, kernel_name=kernel, log=_logger, startup_timeout=60)
-        client.socket_folder = sockets if os.name == "posix" else None
+        client = _Client(
+            manager,
+            output,
+            source,
+            Path(instance.project_root),
+            seconds=timeout,
+            sockets=sockets if os.name == "posix" else None,
+            kernel_name=kernel,
+            log=_logger,
+        )
         manager.notebook_start()
         try:
             with open(raw, "wb") as stream:
@@ -314,12 +350,13 @@ def execute(
                     stdout=stream,
                     stderr=stream,
                 )
-            execution.failure = _cell_failure(client, instance, source, timeout)
+            execution.failure = _cell_failure(client, timeout)
         except CellTimeoutError:
-            execution.failure = _failure_at_cell(client, source, "Timeout", _too_long(timeout, "did not react to the interrupt"))
+            message = _too_long(timeout, "did not react to the interrupt")
+            execution.failure = _failure_at_cell(client, "Timeout", message)
         except DeadKernelError:
             output.note(raw.read_text(encoding="utf-8", errors="replace").rstrip())
-            execution.failure = _failure_at_cell(client, source, "KernelDied", _death(client.exit_code))
+            execution.failure = _failure_at_cell(client, "KernelDied", _death(client.exit_code))
         except (RuntimeError, OSError) as error:
             execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
         finally:
@@ -356,45 +393,47 @@ def _running_cell(notebook: Any) -> Any:
     """The cell at which the run stopped."""
     states = ("running", "failed")
     stopped = [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("status") in states]
-    done = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("end_time")]
+    done = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("end_time")
+    ]
     return (stopped or done or [None])[-1]
 
 
-def _cell_failure(client: _Client, instance: Instance, source: Source, timeout: float | None) -> Failure | None:
+def _cell_failure(client: _Client, timeout: float | None) -> Failure | None:
     """The failure that an error output tells of; None if the flow came to its end."""
     if not client.nb.metadata.papermill.get("exception"):
         return None
     cell = _running_cell(client.nb)
     error = next((out for out in reversed(cell.outputs) if out.output_type == "error"), None)
     if error is None:
-        return _failure_at_cell(client, source, "CellExecutionError", "the cell failed without saying why")
+        return _failure_at_cell(client, "CellExecutionError", "the cell failed without saying why")
     if error.ename == "SystemExit" and error.evalue in ("", "0", "None"):
         return None
     if client.timed_out:
-        return _failure(client.nb, cell, source, instance, "Timeout", _too_long(timeout), error.traceback)
-    return _failure(client.nb, cell, source, instance, error.ename, error.evalue, error.traceback)
+        return _failure(client, cell, "Timeout", _too_long(timeout), error.traceback)
+    return _failure(client, cell, error.ename, error.evalue, error.traceback)
 
 
-def _failure_at_cell(client: _Client, source: Source, type_: str, message: str) -> Failure:
+def _failure_at_cell(client: _Client, type_: str, message: str) -> Failure:
     """A failure without a traceback, at the cell that was running."""
     cell = _running_cell(client.nb)
     if cell is None:
         return Failure(type_, message)
-    first = source.lines.get(cell["id"])
+    first = client.source.lines.get(cell["id"])
     return Failure(type_, message, client.code_cells_executed or None, cell.source, None, first)
 
 
-def _failure(
-    notebook: Any, cell: Any, source: Source, instance: Instance, type_: str, message: str, traceback: list[str]
-) -> Failure:
+def _failure(client: _Client, cell: Any, type_: str, message: str, traceback: list[str]) -> Failure:
     text = strip_ansi("\n".join(traceback))
     number = cell.execution_count
     lines = [int(line) for cell_number, line in _CELL_LINE.findall(text) if int(cell_number) == number]
-    starts = {c.execution_count: source.lines.get(c["id"]) for c in notebook.cells if c.cell_type == "code"}
+    known = client.source.lines
+    starts = {c.execution_count: known.get(c["id"]) for c in client.nb.cells if c.cell_type == "code"}
     first = starts.get(number)
-    root = Path(instance.project_root)
-    text = readable_traceback(text, root)
-    flow = shown(source.path, root)
+    flow = shown(client.source.path, client.root)
+    text = readable_traceback(text, client.root)
     return Failure(
         type=type_,
         message=strip_ansi(message),
@@ -417,6 +456,7 @@ def readable_traceback(text: str, root: Path) -> str:
     """An IPython traceback without its ruler and without the frames of the machinery."""
     blocks = re.split(r"\n(?=(?:File |Cell In\[))", text)
     head = re.sub(r"^-{10,}\n", "", blocks[0])
+    blocks = [_HIDDEN_FRAMES.sub("", block) for block in blocks]
     kept = [block for block in blocks[1:] if not _is_machinery(block.partition("\n")[0])]
     tail = blocks[-1].rstrip().rpartition("\n\n")[2]
     if blocks[1:] and kept and kept[-1] is not blocks[-1]:

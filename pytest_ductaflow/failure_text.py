@@ -86,7 +86,9 @@ def _message(failure: Failure) -> str:
 
 
 def _frames(traceback: str) -> int:
-    return sum(line.startswith(("File ", "Cell In[")) or " in cell [" in line for line in traceback.splitlines())
+    return sum(
+        line.startswith(("File ", "Cell In[")) or " in cell [" in line for line in traceback.splitlines()
+    )
 
 
 def _code(failure: Failure) -> Iterator[Line]:

@@ -206,7 +206,7 @@ class _Tee:
 def _copy_output(log: Path) -> None:
     """From now on, let all that this process prints go into the log as well."""
     file = open(log, "w", encoding="utf-8")  # noqa: SIM115 - open to the end of the process
-    sys.stdout, sys.stderr = _Tee(sys.stdout, file), _Tee(sys.stderr, file)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Tee(sys.stdout, file), _Tee(sys.stderr, file)
 
 
 def setup_execution_logging(
@@ -252,4 +252,3 @@ def setup_conductor_logging(
 
     day = datetime.now().astimezone().strftime("%Y%m%d")
     return setup_execution_logging(Path(session_outputs_dir) / f"conductor_{day}.txt", logger_name, level)
-

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import sysconfig
+
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 class PrintWithLevel(logging.Handler):
@@ -15,10 +18,13 @@ class PrintWithLevel(logging.Handler):
 
     A flow that does configure it (`logging.basicConfig`, handlers of its own) is left alone, because
     Python asks this handler only where there is no other. Records of WARNING and above begin with
-    their level and count as warning lines; the others are the bare message.
+    their level and count as warning lines; the others are the bare message, and only those of the
+    project are printed: libraries have much to say at INFO.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.WARNING and record.pathname.startswith(_INSTALLED):
+            return
         text = self.format(record)
         if record.levelno < logging.WARNING:
             print(text, file=sys.stdout, flush=True)
@@ -29,7 +35,7 @@ class PrintWithLevel(logging.Handler):
 
 def prepare(folders: list[str]) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root."""
-    logging.lastResort = PrintWithLevel(logging.INFO)  # type: ignore[assignment]
+    logging.lastResort = PrintWithLevel(logging.INFO)
     logging.getLogger().setLevel(logging.INFO)
     sys.path += [folder for folder in folders if folder not in sys.path]
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,11 +40,13 @@ class Status(enum.StrEnum):
         return list(Status).index(self)
 
 
+@lru_cache(maxsize=1024)  # asked for each of thousands of instances of the same few flows
 def stem_of(flow: str | Path) -> str:
     """The name under which a flow's files are written: `flows/01_prepare.py` gives `01_prepare`."""
     return Path(flow).stem
 
 
+@lru_cache(maxsize=1024)
 def default_step(flow: str | Path) -> str:
     """The step of a flow without one: its stem less a leading number, `01_prepare` → `prepare`."""
     stem = stem_of(flow)
@@ -213,10 +216,18 @@ class Record:
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, JSON]:
-        return asdict(self)
+        """Plain JSON types only: an enum does not pass between xdist's processes."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        return data | {
+            "status": self.status.value,
+            "error": asdict(self.error) if self.error else None,
+            "flows": [flow.to_json() for flow in self.flows],
+            "warnings": list(self.warnings),
+            "python_warnings": list(self.python_warnings),
+        }
 
     @classmethod
-    def from_json(cls, data: dict[str, JSON]) -> Self:
+    def from_json(cls, data: Mapping[str, JSON]) -> Self:
         """Read what `to_json` wrote.
 
         Raises:

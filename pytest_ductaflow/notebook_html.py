@@ -38,9 +38,8 @@ def _exporter() -> Any:
 
         def _init_preprocessors(self) -> None:
             super()._init_preprocessors()
-            self._preprocessors = [
-                step for step in self._preprocessors if type(step).__name__ != "CSSHTMLHeaderPreprocessor"
-            ]
+            steps: list[Any] = vars(self)["_preprocessors"]
+            steps[:] = [step for step in steps if type(step).__name__ != "CSSHTMLHeaderPreprocessor"]
 
     exporter = LinkedExporter(
         template_name="lab",

@@ -19,7 +19,6 @@ from .model import Record, Status
 from .settings import WarningsMode
 
 
-
 class FlowWarning(UserWarning):
     """What `warnings.warn` said inside a flow."""
 
@@ -128,5 +127,3 @@ def record_of(report: Any) -> Record | None:
     """The record that a test report carries, also when it came from a worker."""
     data = getattr(report, "ductaflow", None)
     return Record.from_json(dict(data)) if data is not None else None
-
-

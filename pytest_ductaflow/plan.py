@@ -87,7 +87,9 @@ def discover(
             found |= dict(_in_folder(path, settings.files, ignored_folders))
         elif path.is_file() and (kind := _kind_of(path, test_files)):
             found[path] = kind
-    return [Source(path, kind, _root(path, settings, invocation_dir, rootdir)) for path, kind in found.items()]
+    return [
+        Source(path, kind, _root(path, settings, invocation_dir, rootdir)) for path, kind in found.items()
+    ]
 
 
 def _root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | None) -> Path:
@@ -154,7 +156,9 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     return Plan(instances)
 
 
-def _ask(group: Sequence[Source], settings: Settings, *, echo: bool) -> tuple[dict[str, dict[str, list[dict[str, object]]]], list[str]]:
+def _ask(
+    group: Sequence[Source], settings: Settings, *, echo: bool
+) -> tuple[dict[str, dict[str, list[dict[str, object]]]], list[str]]:
     """Let a process answer for some sources; what it declares, and what is wrong with it."""
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as name:
         folder = Path(name)
@@ -170,7 +174,13 @@ def _ask(group: Sequence[Source], settings: Settings, *, echo: bool) -> tuple[di
         with open(output, "wb") as stream:
             sink = None if echo else stream
             exit_code = subprocess.run(
-                command, cwd=group[0].root, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, check=False
+                command,
+                cwd=group[0].root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                check=False,
             ).returncode
         printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
         if not result.exists():

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
+
 from . import recording, store
 from .declare import (
     Origin,
@@ -29,7 +31,7 @@ from .declare import (
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, source_as_script
 from .model import Instance
-from .tables import FLOW_COLUMNS, NAME, pd, select
+from .tables import FLOW_COLUMNS, NAME, select
 
 NOT_YET = (
     "While pytest collects a conductor its calls are only recorded and nothing has run, so what an "
@@ -149,7 +151,9 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
     return _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
 
 
-def _from_config(flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None) -> Outcome:
+def _from_config(
+    flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None
+) -> Outcome:
     where = store.shown(config_file, root)
     if problem := flow_problem(flow, store.shown(flow, root), root):
         return Outcome(problems=[problem])

@@ -64,7 +64,7 @@ class ReportingHooks:
 
     @property
     def _distributed(self) -> bool:
-        return self._config.getoption("dist", "no") != "no"
+        return bool(self._config.getoption("dist", "no") != "no")
 
     def _begin(self, selected: set[str], workers: int) -> None:
         config = self._config

@@ -68,7 +68,9 @@ def _attempts(
     instance: Instance, files: RunFiles, settings: Settings, echo: IO[str] | None
 ) -> tuple[Execution, int, tuple[Record, ...]]:
     """Run until it ends well or there are no retries left."""
-    for attempt in range(1, instance.retries + 2):
+    attempts = 0
+    while attempts <= instance.retries:
+        attempts += 1
         files.journal.unlink(missing_ok=True)
         try:
             execution = execute(
@@ -84,7 +86,7 @@ def _attempts(
         flows = store.read_journal(files.journal)
         if not _failed(execution, flows):
             break
-    return execution, attempt, flows
+    return execution, attempts, flows
 
 
 def _failed(execution: Execution, flows: tuple[Record, ...]) -> bool:
@@ -94,6 +96,7 @@ def _failed(execution: Execution, flows: tuple[Record, ...]) -> bool:
 def _first_words(instance: Instance, reason: str) -> Record:
     """The record of an instance that has begun: if all goes dark now, nobody takes it for done."""
     root = instance.project_root
+    known = Path(instance.source).is_file()  # a call in a kernel has no file
     return Record(
         status=Status.RUNNING,
         flow=store.shown(instance.flow, root),
@@ -102,8 +105,8 @@ def _first_words(instance: Instance, reason: str) -> Record:
         run_dir=store.shown(instance.run_dir, root),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         reason=reason,
-        source=store.shown(instance.source, root) if instance.source else "",
-        line=instance.line,
+        source=store.shown(instance.source, root) if known else "",
+        line=instance.line if known else None,
         environment=_environment(),
     )
 
@@ -153,7 +156,12 @@ def _write_html(instance: Instance, files: RunFiles, settings: Settings, record:
 @lru_cache(maxsize=1)
 def _environment() -> Mapping[str, str]:
     versions = {name: metadata.version(name) for name in ("pytest-ductaflow", "papermill", "ipykernel")}
-    return {"python": platform.python_version(), "platform": platform.platform(), "executable": sys.executable, **versions}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        **versions,
+    }
 
 
 def declared_inputs(instance: Instance) -> dict[str, str]:

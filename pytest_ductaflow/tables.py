@@ -13,6 +13,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -21,8 +22,6 @@ import pandas as pd
 
 from .errors import DuctaflowError, Problem
 from .model import config_hash, slug
-
-Table = pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
 
 # Columns that say what an instance is; the others are its config.
 NAME, STEP = "instance_name", "step"
@@ -43,10 +42,12 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         DuctaflowError: If it cannot be read, or pandas lacks the package that reads it.
     """
-    as_text = dict.fromkeys(_TEXT_COLUMNS, lambda cell: str(cell).strip())
+    as_text: Any = dict.fromkeys(_TEXT_COLUMNS, lambda cell: str(cell).strip())
     readers: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
         ".csv": (
-            lambda: pd.read_csv(path, dtype_backend="numpy_nullable", converters=as_text, skipinitialspace=True),
+            lambda: pd.read_csv(
+                path, dtype_backend="numpy_nullable", converters=as_text, skipinitialspace=True
+            ),
             "",
         ),
         ".parquet": (lambda: pd.read_parquet(path, dtype_backend="numpy_nullable"), "parquet"),
@@ -74,13 +75,12 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def _from_json(path: Path, *, lines: bool) -> pd.DataFrame:
     # dtype and date guessing off: "007" stays text and a key called "date" is not parsed.
-    table = pd.read_json(
+    return pd.read_json(
         path, lines=lines, orient="records", dtype=False, convert_dates=False, dtype_backend="numpy_nullable"
     )
-    return table
 
 
-def as_frame(table: Table, roots: Sequence[Path]) -> tuple[pd.DataFrame, str]:
+def as_frame(table: object, roots: Sequence[Path]) -> tuple[pd.DataFrame, str]:
     """A table in any accepted form as a DataFrame, and the file that it came from ("" if none).
 
     Raises:
@@ -96,7 +96,7 @@ def as_frame(table: Table, roots: Sequence[Path]) -> tuple[pd.DataFrame, str]:
         frame, origin = read_table(path), str(path)
     elif isinstance(table, pd.DataFrame):
         frame = table
-    elif isinstance(table, Sequence) and all(isinstance(row, Mapping) for row in table):
+    elif isinstance(table, list | tuple) and all(isinstance(row, Mapping) for row in table):
         frame = pd.DataFrame([dict(row) for row in table], dtype=object)
     else:
         raise DuctaflowError(
@@ -137,7 +137,7 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
 
 def readable_names(table: pd.DataFrame) -> list[str]:
     """Names made from a table's values, `year=2040,mode=rail`; columns that never vary are left out."""
-    columns = [column for column in table.columns if column not in _TEXT_COLUMNS]
+    columns = [name for name in table.columns if name not in _TEXT_COLUMNS and not str(name).startswith("_")]
     texts = {column: [_word(value) for value in table[column].tolist()] for column in columns}
     varying = [column for column in columns if len(set(texts[column])) > 1] or columns
     labels = [str(column).rpartition(".")[2] for column in varying]
@@ -180,7 +180,7 @@ def plain(value: Any, *, lenient: bool = False) -> Any:
     Raises:
         ValueError: If JSON has nothing for it, saying what it is.
     """
-    if value is None or isinstance(value, str | bool | int) and not isinstance(value, enum.Enum):
+    if value is None or (isinstance(value, str | bool | int) and not isinstance(value, enum.Enum)):
         return value
     if isinstance(value, float):
         if math.isfinite(value) or lenient:
@@ -188,9 +188,10 @@ def plain(value: Any, *, lenient: bool = False) -> Any:
         raise ValueError(f"{value} has no place in JSON")
     if isinstance(value, Mapping):
         return {_key(key, lenient): plain(item, lenient=lenient) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray | pd.Series | pd.Index):
-        items = value.tolist() if not isinstance(value, list | tuple) else value
-        return [plain(item, lenient=lenient) for item in items] if isinstance(items, list | tuple) else items
+    if isinstance(value, np.ndarray | pd.Series | pd.Index):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(item, lenient=lenient) for item in value]
     converted = _scalar(value)
     if converted is not value:
         return plain(converted, lenient=lenient)
@@ -285,6 +286,7 @@ def names_of(table: pd.DataFrame) -> list[str]:
     return readable_names(table)
 
 
+@lru_cache(maxsize=1024)  # a step has thousands of instances
 def check_name(name: str, what: str) -> str | None:
     """Why a name cannot be that of a folder under `runs/`, or None.
 
