@@ -1,0 +1,37 @@
+"""Shared by all tests: pytester, and projects on disk in a line or two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
+    """Write files of a project; `flows/` and `builds/` get a parameters cell on top of their code."""
+
+    def write_files(files: Mapping[str, object]) -> Path:
+        return write_project(tmp_path, files)
+
+    return write_files
+
+
+def write_project(root: Path, files: Mapping[str, object]) -> Path:
+    """Write `{relative path: text or JSON}` under `root`; code of flows gets its parameters cell."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = dedent(content) if isinstance(content, str) else json.dumps(content)
+        is_flow = path.parent.name in {"flow", "flows", "build", "builds"} and path.suffix == ".py"
+        if is_flow and "parameters" not in text:
+            text = f"{PARAMETERS}# %%\n{text}"
+        path.write_text(text, encoding="utf-8")
+    return root
