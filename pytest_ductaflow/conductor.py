@@ -30,7 +30,7 @@ from .declare import (
     flow_problem,
 )
 from .errors import DuctaflowError, SweepFailed, TableError
-from .flows import find_flow, project_root_of
+from .flows import find_flow, looks_like_flow, project_root_of
 from .model import Failure, Instance, Record, Status, slug, stem_of
 from .settings import Settings
 from .store import RunFiles
@@ -102,6 +102,19 @@ def _report_of(root: Path) -> LiveReport:
     return report
 
 
+def _report_of_script(instance: Instance) -> LiveReport | None:
+    """The report to which a single call of a conductor belongs; None for other callers.
+
+    A flow that runs itself from the command line, a build and a notebook are no conductors: a page
+    with their one row would replace that of the sweep.
+    """
+    script = Path(sys.argv[0]).resolve()
+    is_conductor = script.is_file() and script == Path(instance.source).resolve()
+    if not is_conductor or looks_like_flow(script):
+        return None
+    return _report_of(Path(instance.project_root))
+
+
 def _run_all(instances: list[Instance]) -> None:
     """Run one after the other behind a progress bar; the report follows."""
     __tracebackhide__ = True
@@ -116,7 +129,7 @@ def _run_all(instances: list[Instance]) -> None:
     counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
     report = _report_of(Path(instances[0].project_root))
     for instance in instances:
-        report.add(_id_of(instance), instance, command=f"pytest --ductaflow {shlex.quote(_id_of(instance))}")
+        report.add(_id_of(instance), instance, _repeat_command(instance))
     with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
         for instance in bar:
             report.started(_id_of(instance))
@@ -137,6 +150,10 @@ def _id_of(instance: Instance) -> str:
     """The node id that the instance would have under pytest in the project root."""
     source = store.shown(instance.source, instance.project_root)
     return f"{source}::{slug(instance.step)}::{slug(instance.name)}"
+
+
+def _repeat_command(instance: Instance) -> str:
+    return f"pytest --ductaflow {shlex.quote(_id_of(instance))}"
 
 
 def run_notebook(
@@ -254,7 +271,13 @@ def _run_one(instance: Instance, *, no_execute: bool) -> Path:
     from .execute import FlowExecutionError
     from .runner import run
 
+    report = _report_of_script(instance)
+    if report is not None:
+        report.add(_id_of(instance), instance, _repeat_command(instance))
+        report.started(_id_of(instance))
     record = run(instance, _settings())
+    if report is not None:
+        report.ended(_id_of(instance), record)
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     print(f"{SIGNS[record.status]} {instance.stem} {took} {record.run_dir}", flush=True)
     if record.error is not None:

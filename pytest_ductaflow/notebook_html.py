@@ -32,16 +32,10 @@ _MATHS = re.compile(r"\$|\\\\\(|\\\\\[|text/latex")
 def _exporter() -> Any:
     from jinja2 import DictLoader
     from nbconvert.exporters import HTMLExporter
+    from traitlets.config import Config
 
-    class LinkedExporter(HTMLExporter):  # type: ignore[misc]
-        """HTML with a link to the shared stylesheet."""
-
-        def _init_preprocessors(self) -> None:
-            super()._init_preprocessors()
-            steps: list[Any] = vars(self)["_preprocessors"]
-            steps[:] = [step for step in steps if type(step).__name__ != "CSSHTMLHeaderPreprocessor"]
-
-    exporter = LinkedExporter(
+    exporter = HTMLExporter(
+        config=Config(CSSHTMLHeaderPreprocessor={"enabled": False}),
         template_name="lab",
         template_file="ductaflow.html.j2",
         extra_loaders=[DictLoader({"ductaflow.html.j2": _LINKED})],
@@ -81,7 +75,7 @@ def write_html(notebook: Path, page: Path, runs: Path) -> None:
         "mathjax": bool(_MATHS.search(text)),
         "mermaid": "mermaid" in text,
     }
-    resources = {"metadata": {"name": page.stem}, "ductaflow": ours}
+    resources = {"metadata": {"name": page.stem}, "inlining": {"css": []}, "ductaflow": ours}
     body, _ = _exporter().from_notebook_node(nbformat.reads(text, as_version=4), resources=resources)
     write_atomic(page, body)
 

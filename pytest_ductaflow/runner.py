@@ -58,9 +58,12 @@ def run(instance: Instance, settings: Settings, *, echo: IO[str] | None = None) 
     record = _last_words(running, execution, attempts, flows)
     after = store.stat_outputs(files)
     changed = [name for name, stat in after.items() if before.get(name) != stat]
-    record = record.with_(outputs=store.digests(files.directory, changed), inputs=declared_inputs(instance))
+    record = record.with_(
+        outputs=store.digests(files.directory, changed),
+        inputs=declared_inputs(instance),
+        python_warnings=record.python_warnings + _write_html(instance, files, settings, record),
+    )
     _publish(files, record)
-    _write_html(instance, files, settings, record)
     return record
 
 
@@ -140,17 +143,18 @@ def _publish(files: RunFiles, record: Record) -> None:
         store.add_to_journal(journal, record)
 
 
-def _write_html(instance: Instance, files: RunFiles, settings: Settings, record: Record) -> None:
+def _write_html(instance: Instance, files: RunFiles, settings: Settings, record: Record) -> tuple[str, ...]:
+    """Write the page, if it is wanted; what kept it from being written, as a warning."""
     wanted = settings.html == "all" or (settings.html == "failed" and record.status is Status.ERROR)
     if not (wanted and instance.html and files.notebook.exists()):
-        return
+        return ()
     from .notebook_html import write_html
 
     try:
         write_html(files.notebook, files.html, Path(instance.project_root) / store.RUNS)
     except Exception as error:  # a display that nbconvert cannot render must not fail the run
-        page = f"{files.notebook.name} could not be converted: {type(error).__name__}: {error}\n"
-        store.write_atomic(files.html, page)
+        return (f"NotebookWarning: {files.notebook.name} has no page: {type(error).__name__}: {error}",)
+    return ()
 
 
 @lru_cache(maxsize=1)
