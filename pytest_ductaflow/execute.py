@@ -35,7 +35,7 @@ from .errors import DuctaflowError, InstanceFailed
 from .flow_side import generate_config_markdown
 from .flows import Source, read_flow
 from .lights import LineSplitter, is_warning, python_warning, strip_ansi
-from .model import JSON, Failure, Instance, Record
+from .model import FLOW_FAILED, JSON, Failure, Instance, Record
 from .store import RunFiles, shown, write_atomic
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
@@ -413,7 +413,8 @@ def _cell_failure(client: _Client, timeout: float | None) -> Failure | None:
         return None
     if client.timed_out:
         return _failure(client, cell, "Timeout", _too_long(timeout), error.traceback)
-    return _failure(client, cell, error.ename, error.evalue, error.traceback)
+    type_ = FLOW_FAILED if error.ename == FlowExecutionError.__name__ else error.ename
+    return _failure(client, cell, type_, error.evalue, error.traceback)
 
 
 def _failure_at_cell(client: _Client, type_: str, message: str) -> Failure:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 SCHEMA_VERSION = 1
 JSON = Any
+FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
 
 
 class Status(enum.StrEnum):
@@ -149,7 +150,7 @@ class Failure:
     """What stopped a flow.
 
     Attributes:
-        type: Class name of the exception; `Timeout` and `KernelDied` where there was none.
+        type: Class name of the exception; `Timeout`, `KernelDied` and, in a build, `FlowFailed`.
         message: Its text.
         cell: Number of the cell as in the executed notebook, `In [cell]`; None outside a cell.
         source: The cell's code.
@@ -169,8 +170,10 @@ class Failure:
     @property
     def summary(self) -> str:
         """One line: type and first line of the message."""
-        first = self.message.strip().splitlines()
-        return f"{self.type}: {first[0]}" if first else self.type
+        first = (self.message.strip().splitlines() or [""])[0]
+        if self.type == FLOW_FAILED:
+            return first  # it tells already which flow failed, of what
+        return f"{self.type}: {first}" if first else self.type
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import IO, Any
 from . import store
 from .errors import DuctaflowError
 from .execute import Execution, execute
-from .model import Failure, Instance, Record, Status
+from .model import FLOW_FAILED, Failure, Instance, Record, Status
 from .settings import Settings
 from .store import RunFiles
 
@@ -119,7 +119,7 @@ def _last_words(running: Record, execution: Execution, attempts: int, flows: tup
     failure = execution.failure
     if failure is None and failed:
         first = failed[0]
-        failure = Failure("FlowFailed", f"flow {Path(first.flow).stem} failed: {first.message}")
+        failure = Failure(FLOW_FAILED, f"flow {Path(first.flow).stem} failed: {first.message}")
     orange = execution.warning_count or any(flow.status is Status.WARNING for flow in flows)
     status = Status.ERROR if failure else Status.WARNING if orange else Status.SUCCESS
     return running.with_(
