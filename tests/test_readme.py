@@ -36,7 +36,13 @@ def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: 
         assert block.language == "bash", f"a block that nothing tries: {block}"
         for command in block.text.splitlines():
             done = subprocess.run(
-                command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+                command,
+                shell=True,
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
             commands += 1
@@ -48,7 +54,9 @@ def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: 
 
 
 def test_table_of_options_says_what_the_code_says() -> None:
-    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `--ductaflow")]
+    rows = [
+        line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `--ductaflow")
+    ]
     assert len(rows) == len(OPTIONS)
     for row, option in zip(rows, OPTIONS, strict=True):
         flag, default, text = (cell.strip() for cell in row.strip("|").split("|"))

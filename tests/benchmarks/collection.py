@@ -58,7 +58,9 @@ def main() -> None:
         inert = in_turn(
             4 * options.runs,
             {
-                "pytest --version without us": lambda: run([*pytest, "-p", "no:ductaflow", "--version"], folder),
+                "pytest --version without us": lambda: run(
+                    [*pytest, "-p", "no:ductaflow", "--version"], folder
+                ),
                 "pytest --version with us": lambda: run([*pytest, "--version"], folder),
             },
         )
@@ -67,8 +69,12 @@ def main() -> None:
             options.runs,
             {
                 "an ordinary test's parameters": lambda: run([*pytest, *collect, "test_rows.py"], folder),
-                "--ductaflow scenarios.csv": lambda: run([*pytest, *collect, "--ductaflow", "scenarios.csv"], folder),
-                "--ductaflow conductor.py": lambda: run([*pytest, *collect, "--ductaflow", "conductor.py"], folder),
+                "--ductaflow scenarios.csv": lambda: run(
+                    [*pytest, *collect, "--ductaflow", "scenarios.csv"], folder
+                ),
+                "--ductaflow conductor.py": lambda: run(
+                    [*pytest, *collect, "--ductaflow", "conductor.py"], folder
+                ),
             },
         )
         title = f"Collecting {options.rows:,} rows, whole process"

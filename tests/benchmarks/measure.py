@@ -28,7 +28,9 @@ class Sample:
 def run(command: Sequence[str], folder: Path, *, expect: int = 0) -> Sample:
     """Run a command to its end and measure it; its output is shown if its exit code is not expected."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     output = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began

@@ -1,6 +1,6 @@
 """What the live report costs: rendering and writing it, and its share of a session's time.
 
-    python tests/benchmarks/report.py
+python tests/benchmarks/report.py
 """
 
 from __future__ import annotations

@@ -30,13 +30,13 @@ test = pd.read_csv(Path(prepare_dir) / "test.csv", index_col="month", parse_date
 coefficients = pd.read_csv(Path(fit_dir) / "coefficients.csv", index_col="regressor")["coefficient"]
 fit = json.loads((Path(fit_dir) / "fit.json").read_text())
 
-X_train, X_test = (
-    design_matrix(months, fit["degree"], fit["harmonics"], fit["epoch"]) for months in (train.index, test.index)
-)
+model = {key: fit[key] for key in ("degree", "harmonics", "epoch")}
+X_train = design_matrix(train.index, **model)
+X_test = design_matrix(test.index, **model)
 forecast = X_test @ coefficients
 
 # %% [markdown]
-# ## A 95 % interval
+# ## A 95% interval
 #
 # The textbook interval of least squares: the scatter of single months plus the uncertainty of the
 # coefficients, which grows with the distance from the training months. It assumes that the model is
@@ -51,11 +51,11 @@ half_width = quantile * fit["residual_sd"] * np.sqrt(1 + leverage)
 # %% [markdown]
 # ## A forecast without a model
 #
-# Each month is that of the last training year, plus the mean growth per year in the training window.
-# A model that does worse than this has not earned its coefficients.
+# Each month is that month of the last training year plus the mean growth since then (a "seasonal
+# naive forecast with drift"). A model that does worse has not earned its coefficients.
 
 # %%
-growth = train.asfreq("MS").diff(12).mean()  # ppm per year
+growth = train.asfreq("MS").diff(12).mean()  # ppm per year, over the training window
 last = pd.DataFrame({"co2": train, "year": train.index.year}).groupby(train.index.month).last()
 last = last.loc[test.index.month].set_index(test.index)
 naive = last["co2"] + growth * (test.index.year - last["year"])
@@ -72,15 +72,16 @@ summary = {
 ratio = summary["rmse"] / fit["rmse_train"]
 print(f"RMSE {summary['rmse']:.2f} ppm, {ratio:.1f} times that of the training months")
 print(f"Mean absolute error {summary['mae']:.2f} ppm, bias {summary['bias']:+.2f} ppm")
-print(f"The 95 % interval covers {summary['coverage']:.0%} of the months")
+print(f"The 95% interval covers {summary['coverage']:.0%} of the months")
 print(f"RMSE of the forecast without a model: {summary['rmse_naive']:.2f} ppm")
 
-# An extrapolated trend drifts off; two or three times the training error is what five years cost
-# with this record. Far beyond that, the training error says nothing about the forecast any more.
+# An extrapolated trend drifts off: with this record, five years cost up to three times the training
+# error. Far beyond that, a good fit says nothing about the forecast any more.
 if ratio > max_error_ratio:
     print(
         f"⚠️ Test errors dwarf training errors: RMSE {summary['rmse']:.2f} ppm is {ratio:.1f} times "
-        f"{fit['rmse_train']:.2f} ppm. The trend of degree {fit['degree']} does not carry on beyond its window."
+        f"{fit['rmse_train']:.2f} ppm. A trend of degree {fit['degree']} fits this window, "
+        "but does not go on like that."
     )
 
 # %%
@@ -88,13 +89,26 @@ figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
 axes.plot(train.iloc[-24:], color="0.6", label="training months (the last two years)")
 axes.plot(test, color="black", label="held-out months")
 axes.plot(forecast, color="tab:blue", label=f"forecast, RMSE {summary['rmse']:.2f} ppm")
-axes.fill_between(test.index, forecast - half_width, forecast + half_width, color="tab:blue", alpha=0.15, linewidth=0, label=f"95 % interval, covers {summary['coverage']:.0%}")
-axes.plot(naive, color="tab:green", linestyle=":", label=f"without a model, RMSE {summary['rmse_naive']:.2f} ppm")
-axes.set(title=f"Mauna Loa CO₂, forecast against record (degree {fit['degree']}, harmonics {fit['harmonics']})", ylabel="CO₂ (ppm)")
+axes.fill_between(
+    test.index,
+    forecast - half_width,
+    forecast + half_width,
+    color="tab:blue",
+    alpha=0.15,
+    linewidth=0,
+    label=f"95% interval, covers {summary['coverage']:.0%}",
+)
+label = f"without a model, RMSE {summary['rmse_naive']:.2f} ppm"
+axes.plot(naive, color="tab:green", linestyle=":", label=label)
+axes.set(
+    title=f"Mauna Loa CO₂, forecast against record (degree {fit['degree']}, harmonics {fit['harmonics']})",
+    ylabel="CO₂ (ppm)",
+)
 axes.legend(loc="upper left")
 figure.savefig("evaluate.png", dpi=120)
 
 # %%
-pd.DataFrame({"co2": test, "forecast": forecast, "half_width": half_width, "naive": naive}).to_csv("forecast.csv")
+table = pd.DataFrame({"co2": test, "forecast": forecast, "half_width": half_width, "naive": naive})
+table.to_csv("forecast.csv")
 with open("evaluate.json", "w") as file:
     json.dump(summary, file, indent=2)

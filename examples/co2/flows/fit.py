@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Fit: trend and annual cycle
 #
-# A polynomial carries the rise of CO₂, a few harmonics of the year carry the breathing of the
-# vegetation; both are fitted to the training months in one go, by least squares.
+# A polynomial in time follows the rise of CO₂, harmonics of the year follow its annual cycle, the
+# breathing of the vegetation. Both are fitted to the training months at once, by least squares.
 
 # %%
 import json
@@ -33,30 +33,31 @@ residuals = train - fitted
 # %% [markdown]
 # ## Can the coefficients be told apart?
 #
-# In calendar years, t² and t³ are nearly straight lines between 1958 and 1996: the columns of the
-# design matrix almost depend on each other. The condition number says how much.
+# In calendar years, 1, t, t² and t³ look alike between 1958 and 1996: each is almost a straight
+# line, so the columns of the design matrix nearly depend on each other, and their sizes differ by
+# ten orders of magnitude. The condition number says what that costs.
 
 # %%
 # Solving loses about log10(condition) of the 16 decimal digits of a float. At 1 / rounding_level,
-# about 1e13, the smallest singular value is no longer different from rounding noise. `lstsq` then
-# drops that direction without a word: it returns the shortest of many equally good solutions, and
-# what comes out is a poorer model than the one that was asked for.
+# about 1e13, the smallest singular value cannot be told from rounding noise. `lstsq` then leaves
+# that direction out without a word and returns the shortest of the solutions that remain: a poorer
+# model than the one that was asked for.
 condition = singular_values[0] / singular_values[-1]
 limit = 1 / rounding_level(X)
 print(f"Condition number {condition:.1e}, limit {limit:.1e}, rank {rank} of {X.shape[1]}")
 if condition > limit:
     print(
-        f"⚠️ Ill-conditioned: condition number {condition:.1e} is above {limit:.0e}, so only {rank} of "
-        f"{X.shape[1]} coefficients are determined: this is not the polynomial of degree {degree} it claims "
-        f"to be. Count time from nearer the data (now epoch={epoch}; 1980 would do)."
+        f"⚠️ Ill-conditioned: condition number {condition:.1e}, limit {limit:.1e}. The fit has rank {rank} "
+        f"with {X.shape[1]} regressors, so its trend is not really of degree {degree}. "
+        f"Count the years from one amid the data, not from epoch={epoch}."
     )
 
 # %% [markdown]
 # ## How good is it on the months it has seen?
 #
-# Residuals of successive months resemble each other (El Niño years, a trend that is no polynomial).
-# Their lag-1 autocorrelation is kept, because it tells how far to trust intervals that assume
-# independent errors.
+# Residuals of successive months resemble each other: CO₂ swings slowly about any smooth trend. Their
+# lag-1 autocorrelation is kept, because it tells how far to trust intervals that assume independent
+# errors.
 
 # %%
 degrees_of_freedom = len(train) - int(rank)
@@ -77,7 +78,9 @@ print(f"Lag-1 autocorrelation of the residuals: {summary['residual_autocorrelati
 
 # %%
 monthly = pd.DataFrame({"co2": train, "fitted": fitted, "residual": residuals}).asfreq("MS")  # gaps stay gaps
-figure, (above, below) = plt.subplots(2, sharex=True, figsize=(9, 5.5), height_ratios=[2, 1], layout="constrained")
+figure, (above, below) = plt.subplots(
+    2, sharex=True, figsize=(9, 5.5), height_ratios=[2, 1], layout="constrained"
+)
 above.plot(monthly["co2"], color="0.6", label="monthly means")
 above.plot(monthly["fitted"], color="tab:blue", linewidth=1, label=f"degree {degree}, harmonics {harmonics}")
 above.set(title="Mauna Loa CO₂, training months", ylabel="CO₂ (ppm)")
@@ -88,7 +91,8 @@ below.set(ylabel="record − fit (ppm)")
 figure.savefig("fit.png", dpi=120)
 
 # %%
-pd.Series(coefficients, index=X.columns, name="coefficient").to_csv("coefficients.csv", index_label="regressor")
+table = pd.DataFrame({"coefficient": coefficients}, index=X.columns)
+table.to_csv("coefficients.csv", index_label="regressor")
 fitted.to_csv("fitted.csv", header=["co2"])
 with open("fit.json", "w") as file:
     json.dump(summary, file, indent=2)

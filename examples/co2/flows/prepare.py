@@ -25,8 +25,8 @@ vars().update(unpack_config(config, "Prepare", locals()))
 # %% [markdown]
 # ## Monthly means
 #
-# A mean over two weeks of a month is worth less than one over five, but in spring and autumn, when
-# CO₂ changes fastest, even a missing half month shifts the mean by only a few tenths of a ppm.
+# Even two missing weeks matter: in late summer, when CO₂ falls by almost 2 ppm a month, they shift
+# the mean by up to half a ppm.
 
 # %%
 weekly = co2.load_pandas().data["co2"]
@@ -34,38 +34,45 @@ by_month = weekly.resample("MS")
 monthly = pd.DataFrame({"co2": by_month.mean(), "weeks": by_month.count()}).rename_axis("month")
 
 first, _, last = window.partition("-")  # "1980-" or "1980-1990"
-in_test = monthly.index >= pd.Timestamp(test_from)
-in_train = monthly.index.isin(monthly.loc[first : last or None].index) & ~in_test
+train = monthly.loc[first : last or None]
+train = train[train.index < pd.Timestamp(test_from)]
+test = monthly.loc[test_from:]
 
 # %% [markdown]
 # ## Gaps
 #
-# The months of training and test that are left out:
+# The months that are left out, with the number of weeks that were measured:
 
 # %%
-in_use = monthly[in_train | in_test]
-too_few = in_use[in_use["weeks"] < min_weeks]
-too_few
+in_use = pd.concat([train, test])
+left_out = in_use[in_use["weeks"] < min_weeks]
+left_out
 
 # %%
-train = monthly[in_train & (monthly["weeks"] >= min_weeks)]
-test = monthly[in_test & (monthly["weeks"] >= min_weeks)]
+train = train[train["weeks"] >= min_weeks]
+test = test[test["weeks"] >= min_weeks]
 if train.empty or test.empty:
-    raise ValueError(f"window {window!r} and test_from {test_from!r} leave {len(train)} months to train, {len(test)} to test")
+    raise ValueError(
+        f"window {window!r} and test_from {test_from!r} leave {len(train)} months for training "
+        f"and {len(test)} for the test"
+    )
 
 summary = {
     "months_train": len(train),
     "months_test": len(test),
-    "months_unmeasured": int((too_few["weeks"] == 0).sum()),
-    "months_too_few_weeks": int((too_few["weeks"] > 0).sum()),
+    "months_unmeasured": int((left_out["weeks"] == 0).sum()),
+    "months_too_few_weeks": int((left_out["weeks"] > 0).sum()),
 }
 print(f"Training: {len(train)} months, {train.index[0]:%b %Y} to {train.index[-1]:%b %Y}")
 print(f"Test: {len(test)} months, {test.index[0]:%b %Y} to {test.index[-1]:%b %Y}")
-print(f"Left out: {summary['months_unmeasured']} months without a value, {summary['months_too_few_weeks']} with fewer than {min_weeks} weeks")
+print(
+    f"Left out: {summary['months_unmeasured']} months without a value, "
+    f"{summary['months_too_few_weeks']} with fewer than {min_weeks} weeks"
+)
 
 # One month in ten is where gaps stop being a detail: a season may then be missing altogether.
-if len(too_few) > 0.1 * len(in_use):
-    print(f"⚠️ {len(too_few)} of {len(in_use)} months are left out; is min_weeks={min_weeks} too strict?")
+if len(left_out) > 0.1 * len(in_use):
+    print(f"⚠️ {len(left_out)} of {len(in_use)} months are left out; is min_weeks={min_weeks} too strict?")
 
 # %%
 train.to_csv("train.csv")
