@@ -80,7 +80,8 @@ def conduct(
     __tracebackhide__ = True
     origin = caller()
     root = _root_of(origin)
-    declared = TableDeclaration(flow, table, origin, root, step, base, config, after).declare()
+    runs = _runs_of_this_build()
+    declared = TableDeclaration(flow, table, origin, root, step, base, config, after, runs).declare()
     if recording.is_collecting():
         recording.record(declared.instances, declared.problems)
         return declared.instances
@@ -120,21 +121,18 @@ def _run_all(instances: list[Instance]) -> None:
     __tracebackhide__ = True
     from tqdm.auto import tqdm
 
-    from .runner import run
-
     if not instances:
         return
     settings = _settings()
     failed: list[Record] = []
     counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
-    report = _report_of(Path(instances[0].project_root))
+    report = None if store.surrounding_build() else _report_of(Path(instances[0].project_root))
     for instance in instances:
-        report.add(_id_of(instance), instance, _repeat_command(instance))
+        if report is not None:
+            report.add(_id_of(instance), instance, _repeat_command(instance))
     with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
         for instance in bar:
-            report.started(_id_of(instance))
-            record = run(instance, settings)
-            report.ended(_id_of(instance), record)
+            record = _run_reported(instance, settings, report)
             counts[record.status] += 1
             bar.set_postfix_str(" ".join(f"{SIGNS[status]} {n}" for status, n in counts.items() if n))
             if record.status is Status.ERROR:
@@ -144,6 +142,17 @@ def _run_all(instances: list[Instance]) -> None:
         names = ", ".join(f"{record.step}/{record.instance}" for record in failed)
         _quiet_traceback()
         raise SweepFailed(f"{len(failed)} of {len(instances)} instances failed: {names}")
+
+
+def _run_reported(instance: Instance, settings: Settings, report: LiveReport | None) -> Record:
+    from .runner import run
+
+    if report is not None:
+        report.started(_id_of(instance))
+    record = run(instance, settings)
+    if report is not None:
+        report.ended(_id_of(instance), record)
+    return record
 
 
 def _id_of(instance: Instance) -> str:
@@ -269,15 +278,11 @@ def _run_one(instance: Instance, *, no_execute: bool) -> Path:
     if no_execute:
         return _lay_out(instance, files)
     from .execute import FlowExecutionError
-    from .runner import run
 
     report = _report_of_script(instance)
     if report is not None:
         report.add(_id_of(instance), instance, _repeat_command(instance))
-        report.started(_id_of(instance))
-    record = run(instance, _settings())
-    if report is not None:
-        report.ended(_id_of(instance), record)
+    record = _run_reported(instance, _settings(), report)
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     print(f"{SIGNS[record.status]} {instance.stem} {took} {record.run_dir}", flush=True)
     if record.error is not None:

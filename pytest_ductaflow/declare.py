@@ -119,6 +119,7 @@ class TableDeclaration:
         base: Config under every row.
         config: From a row to its config, in place of the row itself.
         after: Upstreams of every row.
+        runs: The `runs/` folder: the project's, or inside a build the build's own.
     """
 
     flow: str | Path | None
@@ -129,6 +130,7 @@ class TableDeclaration:
     base: Mapping[str, Any] | None = None
     config: ConfigOfRow | None = None
     after: After = None
+    runs: Path | None = None
 
     def declare(self) -> Declared:
         """Instances of all rows that are right, problems of all that are not."""
@@ -193,7 +195,7 @@ class _Row:
             step=step,
             name=self.name,
             config=config,
-            run_dir=os.path.join(self.table.root, RUNS, step, self.name),
+            run_dir=os.path.join(self.table.runs or self.table.root / RUNS, step, self.name),
             project_root=str(self.table.root),
             source=self.table.origin.file,
             line=self.table.origin.line,

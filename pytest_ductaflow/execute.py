@@ -244,7 +244,7 @@ def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, s
         DuctaflowError: If there is no such kernel, naming those that there are.
     """
     metadata = source.notebook.metadata
-    language = metadata.get("jupytext", {}).get("main_language") or _language_of(source.path)
+    language = metadata.get("jupytext", {}).get("main_language", "python").lower()
     name = wanted or metadata.get("kernelspec", {}).get("name")
     manager = KernelSpecManager()
     if name is None and language != "python":
@@ -256,10 +256,6 @@ def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, s
     except NoSuchKernel:
         known = ", ".join(sorted(manager.find_kernel_specs())) or "none"
         raise DuctaflowError(f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}") from None
-
-
-def _language_of(path: Path) -> str:
-    return {".r": "r", ".jl": "julia"}.get(path.suffix.lower(), "python")
 
 
 def parameters_of(config: Mapping[str, JSON]) -> dict[str, JSON]:

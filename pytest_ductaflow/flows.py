@@ -15,7 +15,21 @@ from .errors import DuctaflowError, FlowNotFound
 
 FLOW_FOLDERS = ("flows", "flow", "builds", "build")
 ROOT_MARKERS = ("flows", "flow")
-NOTEBOOK_SUFFIXES = (".py", ".ipynb", ".md", ".qmd", ".Rmd", ".R", ".r", ".jl")
+# Those of jupytext that are in use for analyses; any other works with its path given in full.
+NOTEBOOK_SUFFIXES = (
+    ".py",
+    ".ipynb",
+    ".md",
+    ".qmd",
+    ".Rmd",
+    ".R",
+    ".r",
+    ".jl",
+    ".sh",
+    ".sage",
+    ".m",
+    ".scala",
+)
 TABLE_SUFFIXES = (".csv", ".parquet", ".xlsx", ".json", ".jsonl")
 
 # `# %% tags=["parameters"]`, in any of jupytext's spellings; only to tell a flow from a conductor
