@@ -15,12 +15,13 @@ from typing import Any
 
 from ..model import Instance, Record, Status
 from ..store import REPORT, RUNS, RunFiles, read_journal, read_record, write_atomic
-from .page import render
+from .page import assemble, encode
 from .rows import Row, ended_row, flow_row, waiting_row
 
 PAUSE = 1.0  # seconds between two writes, at least
 SHARE = 0.03  # of the time may go into writing
 LOOK = 2.0  # seconds between looks at what running builds have got to
+HEARTBEAT = 30.0  # seconds: a page that is older belongs to a session that was killed
 
 
 def _now() -> str:
@@ -49,6 +50,7 @@ class LiveReport:
             "workers": workers,
         }
         self._rows: dict[str, Row] = {}
+        self._encoded: dict[str, str] = {}
         self._files: dict[str, RunFiles] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
@@ -114,25 +116,39 @@ class LiveReport:
             self._ending.set()
             self._changed.set()
             self._thread.join()
+            self._thread = None
+        self._settle()
         if self._data["outcome"] is None and self._rows:
             self._data.update(finished=_now(), outcome=outcome)
             self._write()
         return self._problem
 
+    def _settle(self) -> None:
+        """Nothing runs any more: what had begun and told nothing was cut off."""
+        for node_id, row in list(self._rows.items()):
+            if row["status"] == Status.RUNNING.value:
+                record, _ = read_record(self._files[node_id].record)
+                if record is not None and record.status is not Status.RUNNING:
+                    self.ended(node_id, record)
+                else:
+                    self.failed(node_id, "cut off when the session ended")
+
     def _put(self, node_id: str, row: Row, files: RunFiles | None = None) -> None:
         with self._lock:
             self._rows[node_id] = row
+            self._encoded.pop(node_id, None)
             if files is not None:
                 self._files[node_id] = files
         self._changed.set()
-        if self._thread is None:
+        if self._thread is None and not self._ending.is_set():
             self._thread = threading.Thread(target=self._follow, name="ductaflow-report", daemon=True)
             self._thread.start()
 
     def _follow(self) -> None:
+        began = 0.0
         while not self._ending.is_set():
             changed = self._changed.wait(LOOK)
-            if self._builds_moved() or changed:
+            if self._builds_moved() or changed or time.monotonic() - began > HEARTBEAT:
                 self._changed.clear()
                 began = time.monotonic()
                 self._write()
@@ -153,15 +169,22 @@ class LiveReport:
                     flows = [flow_row(flow, self.runs.parent, self.runs) for flow in read_journal(journal)]
                     with self._lock:
                         self._rows[node_id] = {**self._rows[node_id], "kind": "build", "flows": flows}
+                        self._encoded.pop(node_id, None)
                     moved = True
         return moved
 
     def _write(self) -> None:
         with self._lock:
-            data = {**self._data, "updated": _now(), "rows": list(self._rows.values())}
+            rows = dict(self._rows)
+            encoded = self._encoded.copy()
+        changed = {node_id: encode(row) for node_id, row in rows.items() if node_id not in encoded}
+        with self._lock:
+            self._encoded |= {n: text for n, text in changed.items() if self._rows[n] is rows[n]}
+        encoded |= changed
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.path, render(data))
+            header = {**self._data, "updated": _now()}
+            write_atomic(self.path, assemble(header, (encoded[node_id] for node_id in rows)))
             self._problem = None
         except OSError as error:
             self._problem = f"the report could not be written: {error}"

@@ -21,7 +21,7 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
         command: What repeats just this instance.
         runs: The folder of the report, to which links are relative.
     """
-    directory = _relative(Path(instance.run_dir), runs)
+    directory = _relative(Path(instance.run_dir), runs) or instance.run_dir
     return {
         "id": node_id,
         "source": node_id.partition("::")[0],
@@ -65,6 +65,7 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
         "flow": files.stem,
         "instance": record.instance,
         "status": record.status.value,
+        "started": record.started or None,
         "duration": record.duration,
         "message": record.message,
         "links": _links(files, runs),
@@ -82,8 +83,8 @@ def _links(files: RunFiles, runs: Path) -> dict[str, str | None]:
     return {name: _relative(path, runs) if path.exists() else None for name, path in found.items()}
 
 
-def _relative(path: Path, runs: Path) -> str:
+def _relative(path: Path, runs: Path) -> str | None:
     try:
         return Path(os.path.relpath(path, runs)).as_posix()
-    except ValueError:  # another drive
-        return path.as_posix()
+    except ValueError:  # another drive: no link leads there
+        return None

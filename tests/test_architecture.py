@@ -1,0 +1,104 @@
+"""The layers of the package: imports go downward only, each foreign library has one home."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pytest_ductaflow
+
+PACKAGE = Path(pytest_ductaflow.__file__).parent
+LAYERS = (
+    {"errors", "model", "lights", "kernel_setup", "report", "report.page"},
+    {"settings", "flows", "store"},
+    {"flow_side", "tables", "recording", "notebook_html", "report.rows"},
+    {"declare", "execute", "report.live"},
+    {"runner"},
+    {"conductor", "looking_back"},
+    {"plan", "planner", "failure_text"},
+    {"collection"},
+    {"outcomes"},
+    {"reporting"},
+    {"plugin"},
+)
+LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+HOMES = {
+    "jupytext": {"flows"},
+    "papermill": {"execute"},
+    "nbclient": {"execute"},
+    "jupyter_client": {"execute"},
+    "nbconvert": {"notebook_html"},
+    "xdist": set(),
+    "pytest": set().union(*LAYERS[6:]),
+    "_pytest": set().union(*LAYERS[6:]),
+}
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+    if path.parent != PACKAGE or path.stem not in ("__init__", "_as_ductaflow")
+}
+
+
+def imported(module: str, *, only_at_the_top: bool) -> Iterator[str]:
+    """Absolute names of what a module imports; ours begin with `pytest_ductaflow.`."""
+    nodes = list(ast.parse(FILES[module].read_text(encoding="utf-8")).body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = f"pytest_ductaflow.{module}".split(".")[: -node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+        elif not (only_at_the_top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            nodes += ast.iter_child_nodes(node)
+
+
+def test_every_module_has_a_layer():
+    assert set(FILES) == set(LAYER)
+
+
+@pytest.mark.parametrize("module", sorted(LAYER))
+def test_a_module_imports_only_from_layers_below_its_own(module):
+    names = [name.removeprefix("pytest_ductaflow.") for name in imported(module, only_at_the_top=True)]
+    ours = {part for name in names for part in (name, name.rpartition(".")[0]) if part in LAYER} - {"report"}
+    assert {name for name in ours if LAYER[name] >= LAYER[module]} == set()
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_foreign_library_has_one_home(library):
+    users = {
+        module
+        for module in FILES
+        if any(name.partition(".")[0] == library for name in imported(module, only_at_the_top=False))
+    }
+    assert users <= HOMES[library]
+
+
+def test_pytest_does_not_wait_for_heavy_libraries_of_a_plugin_that_is_off():
+    heavy = {
+        "pandas",
+        "numpy",
+        "papermill",
+        "jupytext",
+        "nbformat",
+        "nbclient",
+        "nbconvert",
+        "jupyter_client",
+    }
+    code = f"import sys, pytest_ductaflow.plugin; print(*sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", pytest_ductaflow.__all__)
+def test_every_public_name_is_there_and_has_a_docstring(name):
+    assert getattr(pytest_ductaflow, name).__doc__
+    assert name in dir(pytest_ductaflow)

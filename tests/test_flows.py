@@ -1,0 +1,377 @@
+"""Reading sources: what a flow is, where its cells stand, which file is meant."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_ductaflow.errors import DuctaflowError, FlowNotFound
+from pytest_ductaflow.flows import (
+    find_flow,
+    looks_like_flow,
+    project_root_of,
+    read_flow,
+    source_as_script,
+)
+
+PERCENT = '# %% tags=["parameters"]\nconfig = {}\n\n# %%\nprint(1)\n'
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "a1",
+            "metadata": {"tags": ["parameters"]},
+            "outputs": [],
+            "source": ["config = {}"],
+        },
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": "b2",
+            "metadata": {},
+            "outputs": [],
+            "source": ["print(1)"],
+        },
+    ],
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+WITH_PARAMETERS = {
+    "percent.py": PERCENT,
+    "light.py": '# + tags=["parameters"]\nconfig = {}\n# -\n\nprint(1)\n',
+    "markdown.md": '```python tags=["parameters"]\nconfig = {}\n```\n\n```python\nprint(1)\n```\n',
+    "quarto.Rmd": '```{python tags=c("parameters")}\nconfig = {}\n```\n\n```{python}\nprint(1)\n```\n',
+    "percent.R": '# %% tags=["parameters"]\nconfig = list()\n\n# %%\nprint(1)\n',
+    "percent.jl": '# %% tags=["parameters"]\nconfig = Dict()\n\n# %%\nprint(1)\n',
+    "indented.ipynb": json.dumps(NOTEBOOK, indent=1),
+    "compact.ipynb": json.dumps(NOTEBOOK),
+    "myst.md": """\
+```{code-cell} ipython3
+:tags: [parameters]
+
+config = {}
+```
+
+```{code-cell} ipython3
+print(1)
+```
+""",
+}
+UNSEEN = {"indented.ipynb", "compact.ipynb", "myst.md"}
+
+
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
+def test_a_parameters_cell_is_found_in_every_kind_of_notebook(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(WITH_PARAMETERS[name], encoding="utf-8")
+    source = read_flow(path)
+    assert source.has_parameters
+    code = [cell for cell in source.notebook.cells if cell.cell_type == "code"]
+    assert [cell.source for cell in code][1:] == ["print(1)"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xfail(
+                    strict=True, reason="the tag is not on a line that begins as a comment does"
+                )
+            ]
+            if name in UNSEEN
+            else [],
+        )
+        for name in WITH_PARAMETERS
+    ],
+)
+def test_a_flow_is_told_from_a_conductor_by_its_text(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(WITH_PARAMETERS[name], encoding="utf-8")
+    assert looks_like_flow(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "from ductaflow import conduct\n",
+        'parameters = {}\nconduct("fit", parameters)\n',
+        '"""Spreads the parameters."""\n',
+        "x = 1  # parameters of the sweep\n",
+        "# %% hyperparameters\n",
+        pytest.param(
+            "# All parameters of the sweep\nconduct('fit', table)\n",
+            marks=pytest.mark.xfail(
+                strict=True, reason="a comment with the word `parameters` makes it a flow"
+            ),
+        ),
+        pytest.param(
+            "# %% The parameters\ntable = grid(a=[1])\n",
+            marks=pytest.mark.xfail(
+                strict=True, reason="a cell's title with the word `parameters` makes it a flow"
+            ),
+        ),
+    ],
+)
+def test_a_conductor_is_not_taken_for_a_flow(tmp_path, text):
+    path = tmp_path / "conductor.py"
+    path.write_text(text, encoding="utf-8")
+    assert not looks_like_flow(path)
+
+
+@pytest.mark.parametrize("name", ["gone.py", "folder"])
+def test_what_cannot_be_read_does_not_look_like_a_flow(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    assert not looks_like_flow(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print(1)\n",
+        "",
+        '# %% tags=["hyperparameters"]\nconfig = {}\n',
+        "# %% parameters\nconfig = {}\n",
+        '# %% tags=["Parameters"]\nconfig = {}\n',
+    ],
+)
+def test_without_the_very_tag_there_is_no_parameters_cell(tmp_path, text):
+    path = tmp_path / "x.py"
+    path.write_text(text, encoding="utf-8")
+    assert not read_flow(path).has_parameters
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a text cell with the tag counts; papermill injects behind it, over nothing"
+)
+def test_a_text_cell_is_no_parameters_cell(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text('# %% [markdown] tags=["parameters"]\n# hello\n', encoding="utf-8")
+    assert not read_flow(path).has_parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.ipynb", b"{"),
+        ("x.ipynb", b"[]"),
+        ("x.ipynb", b""),
+        ("x.py", b"\xff\xfe\x00"),
+        ("x.unknown", b"print(1)"),
+    ],
+)
+def test_what_is_no_notebook_is_an_error_that_names_the_file(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DuctaflowError, match="cannot be read as a notebook") as caught:
+        read_flow(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="FileNotFoundError of stat(), against the docstring")
+def test_a_flow_that_is_gone_cannot_be_read_either(tmp_path):
+    with pytest.raises(DuctaflowError):
+        read_flow(tmp_path / "gone.py")
+
+
+def test_cells_have_the_same_ids_in_every_run(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text(PERCENT, encoding="utf-8")
+    assert [cell["id"] for cell in read_flow(path).notebook.cells] == ["cell-0", "cell-1"]
+
+
+def test_a_flow_that_was_edited_is_read_again(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text("print(1)\n", encoding="utf-8")
+    assert not read_flow(path).has_parameters
+    path.write_text(PERCENT, encoding="utf-8")
+    os.utime(path, ns=(1, 1))
+    assert read_flow(path).has_parameters
+
+
+def lines_of(path: Path, text: str) -> list[int | None]:
+    path.write_bytes(text.encode())
+    source = read_flow(path)
+    return [source.lines.get(cell["id"]) for cell in source.notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("percent.py", PERCENT, [2, 5]),
+        ("crlf.py", PERCENT.replace("\n", "\r\n"), [2, 5]),
+        ("docstring.py", f'"""Title."""\n\n{PERCENT}', [1, 4, 7]),
+        ("twice.py", "# %%\nx = 1\n\n# %%\nx = 1\n\n# %%\nx = 1\n", [2, 5, 8]),
+        ("empty.py", "# %%\n\n# %%\ny = 2\n", [None, 4]),
+        ("blank.py", "# %%\n\n\nx = 1\n\n\ny = 2\n", [2]),
+        ("markdown.md", WITH_PARAMETERS["markdown.md"], [2, 6]),
+        ("text.py", "# %% [markdown]\n# # Title\n# words\n\n# %%\nz = 3\n", [6]),
+        ("unicode.py", "# %% größe ⚠️\nprint('ä')\n\n# %%\nb = 1\n", [2, 5]),
+        ("magic.py", "# %%\n# %matplotlib inline\n\n# %%\n# !ls\ny = 1\n", [2, 5]),
+        ("sheet.ipynb", json.dumps(NOTEBOOK), [None, None]),
+        pytest.param(
+            "title.py",
+            "# %%\nx = 1\n\n# %% show df\ndf\n",
+            [2, 5],
+            marks=pytest.mark.xfail(strict=True, reason="the cell's text is found in its own title"),
+        ),
+        pytest.param(
+            "explained.py",
+            "# %% [markdown]\n# begin with x = 1\n\n# %%\nx = 1\n",
+            [5],
+            marks=pytest.mark.xfail(strict=True, reason="the cell's text is found in a text cell before it"),
+        ),
+    ],
+)
+def test_the_line_of_each_cell_in_the_file_is_known(tmp_path, name, text, expected):
+    assert lines_of(tmp_path / name, text) == expected
+
+
+@pytest.mark.xfail(strict=True, reason="the mark of byte order hides the first cell's tag")
+def test_a_file_with_a_byte_order_mark_is_read_as_without(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text(PERCENT, encoding="utf-8-sig")
+    assert (looks_like_flow(path), read_flow(path).has_parameters) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        pytest.param("utf-8-sig", marks=pytest.mark.xfail(strict=True, reason="U+FEFF is a SyntaxError")),
+    ],
+)
+def test_a_conductor_that_python_can_run_compiles_with_its_line_numbers(tmp_path, encoding):
+    path = tmp_path / "conductor.py"
+    path.write_bytes("# größe\r\n\r\nx = 'ä'\r\n".encode(encoding))
+    code = compile(source_as_script(path), str(path), "exec")
+    variables: dict[str, object] = {}
+    exec(code, variables)
+    assert variables["x"] == "ä"
+    assert source_as_script(path).splitlines()[2] == "x = 'ä'"
+
+
+def test_a_notebook_conductor_becomes_a_script(tmp_path):
+    path = tmp_path / "conductor.ipynb"
+    path.write_text(json.dumps(NOTEBOOK), encoding="utf-8")
+    compile(source_as_script(path), str(path), "exec")
+    assert "print(1)" in source_as_script(path).splitlines()
+
+
+@pytest.fixture
+def project(write) -> Path:
+    return write(
+        {
+            "flows/01_prepare.py": "1",
+            "flows/both.py": "1",
+            "builds/both.py": "1",
+            "builds/all.ipynb": "1",
+            "flow/single.R": "1",
+            "other/fit.py": "1",
+            "top.py": "1",
+            "flows/größe.md": "1",
+            "flows/with.dots.py": "1",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("flow", "found"),
+    [
+        ("flows/01_prepare.py", "flows/01_prepare.py"),
+        (Path("flows") / "01_prepare.py", "flows/01_prepare.py"),
+        ("01_prepare", "flows/01_prepare.py"),
+        ("01_prepare.py", "flows/01_prepare.py"),
+        ("both", "flows/both.py"),
+        ("all", "builds/all.ipynb"),
+        ("single", "flow/single.R"),
+        ("other/fit.py", "other/fit.py"),
+        ("flows/../top.py", "top.py"),
+        ("./top.py", "top.py"),
+        ("top.py", "top.py"),
+        ("größe", "flows/größe.md"),
+        ("with.dots", "flows/with.dots.py"),
+    ],
+)
+def test_a_flow_is_found_by_path_or_bare_name(project, flow, found):
+    assert find_flow(flow, (project,)) == (project / found).resolve()
+
+
+def test_an_absolute_flow_is_found_whatever_the_root(project):
+    elsewhere = project / "flows"
+    assert find_flow(str(project / "top.py"), (elsewhere,)) == (project / "top.py").resolve()
+
+
+def test_the_first_root_that_has_the_flow_wins(project, tmp_path):
+    nearer = tmp_path / "nearer"
+    (nearer / "flows").mkdir(parents=True)
+    (nearer / "flows" / "both.py").touch()
+    assert find_flow("both", (nearer, project)).parent.parent == nearer.resolve()
+    assert find_flow("all", (nearer, project)).parent.parent == project.resolve()
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        "prepare",
+        "fit",
+        "flows",
+        "flows/01_prepare",
+        "",
+        ".",
+        "..",
+        "a\0b",
+        "/nowhere/x.py",
+        pytest.param("x" * 300, marks=pytest.mark.xfail(strict=True, reason="OSError: File name too long")),
+    ],
+)
+def test_a_flow_that_is_not_there_is_an_error_that_names_the_places(project, flow):
+    with pytest.raises(FlowNotFound) as caught:
+        find_flow(flow, (project, project))
+    assert str(caught.value) == f"flow {flow!r} not found in {project}"
+
+
+@pytest.mark.parametrize(
+    ("folders", "file", "root"),
+    [
+        (["p/flows"], "p/conductor.py", "p"),
+        (["p/flow"], "p/conductor.py", "p"),
+        (["p/flows"], "p/flows/x.py", "p"),
+        (["p/flows", "p/sub"], "p/sub/conductor.py", "p"),
+        (["p/flows", "p/sub/flows"], "p/sub/conductor.py", "p/sub"),
+        (["p/builds"], "p/conductor.py", "p"),
+        (["p/flows", "p/deep/er"], "p/deep/er/c.py", "p"),
+    ],
+)
+def test_the_project_is_the_nearest_parent_with_flows(tmp_path, folders, file, root):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / file).touch()
+    assert project_root_of(tmp_path / file) == tmp_path / root
+
+
+def test_a_folder_can_be_the_project_itself(tmp_path):
+    (tmp_path / "flows").mkdir()
+    assert project_root_of(tmp_path) == tmp_path
+
+
+def test_the_search_for_the_project_goes_no_higher_than_told(tmp_path):
+    (tmp_path / "flows").mkdir()
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    assert project_root_of(inner / "c.py", stop=tmp_path / "a") == inner
+    assert project_root_of(inner / "c.py", stop=tmp_path) == tmp_path
+
+
+def test_a_file_named_flows_is_no_sign_of_a_project(tmp_path):
+    inner = tmp_path / "a"
+    inner.mkdir()
+    (tmp_path / "flows").touch()
+    assert project_root_of(inner / "c.py", stop=tmp_path) == inner

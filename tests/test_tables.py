@@ -1,0 +1,1075 @@
+"""Control tables: cells become plain JSON, empty ones are not set, names are folders."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import math
+import sys
+import uuid
+from collections import OrderedDict, namedtuple
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_ductaflow.errors import DuctaflowError
+from pytest_ductaflow.tables import (
+    as_frame,
+    check_name,
+    flattened,
+    grid,
+    is_unset,
+    merged,
+    names_of,
+    nested,
+    plain,
+    problems_of_schema,
+    read_table,
+    readable_names,
+    rows_of,
+    select,
+)
+
+DAY = datetime.date(2040, 2, 29)
+MOMENT = datetime.datetime(2040, 2, 29, 12, 30, tzinfo=datetime.UTC)
+Point = namedtuple("Point", "x y")  # noqa: PYI024 - the untyped kind is meant
+
+
+class Mode(enum.Enum):
+    RAIL = "rail"
+    DAY = DAY
+    NOTHING = object()
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Word(enum.StrEnum):
+    RAIL = "rail"
+
+
+class Flag(enum.Flag):
+    A = 1
+    B = 2
+
+
+def xfail(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+NO_CONVERT_DATES = pytest.mark.filterwarnings("ignore:The 'convert_dates' keyword")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (True, True),
+        (7, 7),
+        (2**80, 2**80),
+        (0.1, 0.1),
+        ("ä\n⚠️", "ä\n⚠️"),
+        ("", ""),
+        (np.int8(-1), -1),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.float16(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.float64(0.1), 0.1),
+        (np.bool_(True), True),
+        (np.str_("x"), "x"),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (np.datetime64("NaT"), None),
+        (np.datetime64("2040-02-29"), "2040-02-29T00:00:00"),
+        (pd.Timestamp("2040-02-29 12:30"), "2040-02-29T12:30:00"),
+        (pd.Timestamp("2040-02-29", tz="Europe/Vienna"), "2040-02-29T00:00:00+01:00"),
+        (pd.Period("2040Q1"), "2040Q1"),
+        (pd.Timedelta("1D 2h"), "P1DT2H0M0S"),
+        (datetime.timedelta(days=1, hours=2), "P1DT2H0M0S"),
+        (np.timedelta64(90, "m"), "P0DT1H30M0S"),
+        (DAY, "2040-02-29"),
+        (MOMENT, "2040-02-29T12:30:00+00:00"),
+        (datetime.time(6, 5), "06:05:00"),
+        (decimal.Decimal("1.50"), 1.5),
+        (Path("a") / "b", str(Path("a") / "b")),
+        (PureWindowsPath("C:\\a"), "C:\\a"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Mode.RAIL, "rail"),
+        (Mode.DAY, "2040-02-29"),
+        (Level.HIGH, 3),
+        (Word.RAIL, "rail"),
+        (Flag.A | Flag.B, 3),
+        ([1, (2, [np.int64(3)])], [1, [2, [3]]]),
+        (Point(1, np.float64(2)), [1, 2.0]),
+        (np.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
+        (np.array([], dtype=float), []),
+        (np.array([True, None], dtype=object), [True, None]),
+        (np.array(["2040-02-29"], dtype="datetime64[D]"), ["2040-02-29"]),
+        (np.ma.masked_array([1, 2], [False, True]), [1, None]),
+        (pd.Series([1, 2], index=["a", "b"]), [1, 2]),
+        (pd.Series(pd.to_datetime(["2040-02-29", None])), ["2040-02-29T00:00:00", None]),
+        (pd.Series([1, None], dtype="Int64"), [1, None]),
+        (pd.Index(["a"]), ["a"]),
+        (pd.Series(["a"], dtype="category"), ["a"]),
+        ({"a": {"b": np.int64(1)}}, {"a": {"b": 1}}),
+        (OrderedDict(a=1), {"a": 1}),
+        (MappingProxyType({"a": DAY}), {"a": "2040-02-29"}),
+        ({np.str_("a"): 1}, {"a": 1}),
+        ({}, {}),
+        ([], []),
+        pytest.param(
+            np.longdouble(0.5), 0.5, marks=xfail("RecursionError: item() of a longdouble is a longdouble")
+        ),
+        pytest.param(np.timedelta64("NaT"), None, marks=xfail("the text 'NaT'")),
+        pytest.param(
+            np.array(5), 5, marks=xfail("an array without dimensions is refused: '5 (int) has no place'")
+        ),
+        pytest.param(
+            np.array(["2040-02-29"], dtype="datetime64[ns]"),
+            ["2040-02-29T00:00:00"],
+            marks=xfail("nanoseconds since 1970, in silence"),
+        ),
+        pytest.param(
+            np.array([90], dtype="timedelta64[ns]").astype("timedelta64[ns]"),
+            ["P0DT0H0M0.00000009S"],
+            marks=xfail("a bare number of nanoseconds, in silence"),
+        ),
+    ],
+    ids=repr,
+)
+def test_values_become_plain_json(value, expected):
+    converted = plain(value)
+    assert converted == expected
+    assert json.loads(json.dumps(converted, allow_nan=False)) == expected
+    assert type(converted) is type(expected) or isinstance(value, str)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (np.float32("-inf"), "-inf"),
+        (np.float64("nan"), "nan"),
+        (decimal.Decimal("Infinity"), "inf"),
+        (decimal.Decimal("sNaN"), "NaN"),
+        (1j, "complex"),
+        (np.complex128(1j), "complex"),
+        (b"x", "bytes"),
+        (np.bytes_(b"x"), "bytes"),
+        ({1, 2}, "set"),
+        (object, "type"),
+        (len, "builtin_function_or_method"),
+        (range(3), "range"),
+        (pd.Interval(0, 1), "Interval"),
+        (Mode.NOTHING, "object"),
+        ([1, [math.nan]], "nan"),
+        ({"a": {"b": {3}}}, "set"),
+        ({"a": {1: 2}}, "key 1"),
+        ({None: 2}, "key None"),
+        ({("a", "b"): 2}, "key"),
+        (np.array([1.0, math.nan]), "nan"),
+        (np.timedelta64(1, "Y"), "Y"),
+    ],
+    ids=repr,
+)
+def test_what_json_lacks_is_an_error_that_says_what_it_is(value, named):
+    with pytest.raises(ValueError, match=named):
+        plain(value)
+
+
+@xfail("RecursionError, where json itself says ValueError: Circular reference detected")
+def test_a_list_that_holds_itself_is_an_error_too():
+    circle: list[object] = []
+    circle.append(circle)
+    with pytest.raises(ValueError, match=r"(?i)circular"):
+        plain(circle)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (math.inf, math.inf),
+        ({1: {2, 3}.__class__}, {"1": "<class 'set'>"}),
+        (b"x", "b'x'"),
+        (1j, "1j"),
+        (pd.Interval(0, 1), "(0, 1]"),
+        ([{None: 1}], [{"None": 1}]),
+        (np.array([math.inf]), [math.inf]),
+        (DAY, "2040-02-29"),
+    ],
+    ids=repr,
+)
+def test_leniently_all_else_becomes_text(value, expected):
+    assert plain(value, lenient=True) == expected
+
+
+def test_leniently_nan_stays():
+    assert math.isnan(plain(np.float32("nan"), lenient=True))
+
+
+def test_a_plain_value_shares_no_container_with_what_it_was_made_from():
+    config = {"a": {"b": [1]}}
+    converted = plain(config)
+    converted["a"]["b"].append(2)
+    assert config == {"a": {"b": [1]}}
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.dates()
+    | st.datetimes()
+    | st.times()
+    | st.uuids()
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.timedeltas(datetime.timedelta(days=-9999), datetime.timedelta(days=9999))
+    | st.integers(0, 255).map(np.uint8)
+    | st.floats(width=32, allow_nan=False, allow_infinity=False).map(np.float32)
+    | st.booleans().map(np.bool_)
+    | st.text().map(PurePosixPath)
+    | st.sampled_from([pd.NaT, pd.NA, Mode.RAIL, Level.HIGH, pd.Timestamp("2040")])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(), inner, max_size=3)
+        | st.lists(st.integers(0, 9), max_size=3).map(np.array)
+    ),
+    max_leaves=8,
+)
+
+
+@given(VALUES)
+def test_a_plain_value_can_always_be_written_as_json_and_stays_as_it_is(value):
+    converted = plain(value)
+    assert json.loads(json.dumps(converted, allow_nan=False)) == converted
+    assert plain(converted) == converted
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, True),
+        ("", True),
+        (" \t\n", True),
+        ("\N{NO-BREAK SPACE}", True),
+        (math.nan, True),
+        (np.float32("nan"), True),
+        (pd.NaT, True),
+        (pd.NA, True),
+        pytest.param(np.datetime64("NaT"), True, marks=xfail("NumPy's NaT sets the key to null over `base`")),
+        pytest.param(np.timedelta64("NaT"), True, marks=xfail("NumPy's NaT sets the key to the text 'NaT'")),
+        pytest.param(
+            decimal.Decimal("NaN"), True, marks=xfail("a NaN of Decimal is 'nan has no place in JSON'")
+        ),
+        (0, False),
+        (0.0, False),
+        (False, False),
+        ("0", False),
+        ("NaN", False),
+        ([], False),
+        ({}, False),
+        (np.array([]), False),
+        (math.inf, False),
+        (np.array([math.nan]), False),
+        (pd.Series([None]), False),
+    ],
+    ids=repr,
+)
+def test_these_cells_are_empty_and_those_are_not(value, expected):
+    assert is_unset(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("flat", "expected"),
+    [
+        ({}, {}),
+        ({"a": 1}, {"a": 1}),
+        ({"a.b": 1, "a.c.d": 2, "e": 3}, {"a": {"b": 1, "c": {"d": 2}}, "e": 3}),
+        ({"a": {"x": 1}, "a.b": 2}, {"a": {"x": 1, "b": 2}}),
+        ({"a.b": 2, "a": {"x": 1}}, {"a": {"b": 2, "x": 1}}),
+        ({"a.b": {"x": 1}, "a.b.c": 2}, {"a": {"b": {"x": 1, "c": 2}}}),
+        ({"a.b": [], "a.c": {}}, {"a": {"b": [], "c": {}}}),
+        ({"größe.ä": 1}, {"größe": {"ä": 1}}),
+        pytest.param(
+            {"a.b.c": 2, "a.b": {"x": 1}},
+            {"a": {"b": {"c": 2, "x": 1}}},
+            marks=xfail("the group takes the place of the column that came before it"),
+        ),
+    ],
+    ids=repr,
+)
+def test_dotted_columns_nest(flat, expected):
+    assert nested(flat) == expected
+
+
+@pytest.mark.parametrize(
+    ("flat", "named"),
+    [
+        ({"a": 1, "a.b": 2}, "'a'"),
+        ({"a.b": 2, "a": 1}, "'a'"),
+        ({"a.b": 1, "a.b.c": 2}, "'b'"),
+        ({"a": None, "a.b": 2}, "'a'"),
+        pytest.param(
+            {"a.b.c": 2, "a.b": 1}, "b", marks=xfail("the value takes the group's place, in silence")
+        ),
+        pytest.param(
+            {"a.b.c": 2, "a": {"b": 1}}, "b", marks=xfail("the value takes the group's place, in silence")
+        ),
+    ],
+    ids=repr,
+)
+def test_a_column_that_is_a_value_and_a_group_is_an_error_that_names_it(flat, named):
+    with pytest.raises(ValueError, match=f"{named}.* is a value and"):
+        nested(flat)
+
+
+@xfail("result[key] = value shares the dict, and a later dotted column is written into it")
+def test_nesting_leaves_what_it_is_given_as_it_is():
+    given_ = {"x": 1}
+    nested({"a": given_, "a.b": 2})
+    assert given_ == {"x": 1}
+
+
+KEYS = st.text(st.characters(exclude_characters="."), min_size=1, max_size=5)
+CONFIGS = st.dictionaries(
+    KEYS,
+    st.recursive(
+        st.integers() | st.text() | st.lists(st.integers(), max_size=2) | st.none(),
+        lambda inner: st.dictionaries(KEYS, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+@given(CONFIGS)
+def test_flattening_and_nesting_are_each_others_reverse(config):
+    assert nested(dict(flattened(config))) == config
+
+
+@given(CONFIGS)
+def test_a_flattened_config_has_no_groups_left(config):
+    assert not any(isinstance(value, dict) and value for _, value in flattened(config))
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "expected"),
+    [
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}),
+        ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
+        ({"a": {"b": 2}}, {"a": None}, {"a": None}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"a": {"b": {"c": 1}}}, {"a": {"b": {"d": 2}}}, {"a": {"b": {"c": 1, "d": 2}}}),
+    ],
+)
+def test_the_row_goes_over_the_base_group_by_group(base, over, expected):
+    before = json.dumps(base)
+    assert merged(base, over) == expected
+    assert json.dumps(base) == before
+
+
+@given(CONFIGS, CONFIGS)
+def test_of_two_configs_the_second_always_holds(base, over):
+    together = merged(base, over)
+    assert merged(together, over) == together
+    assert set(together) == {*base, *over}
+    assert merged({}, over) == over == merged(over, {})
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A",
+        "007",
+        "NA",
+        "year=2040,mode=rail",
+        "Größe ⚠️",
+        "a b",
+        "a/b/c",
+        "...",
+        "..a",
+        "a..",
+        ".hidden",
+        "-x",
+        "x" * 255,
+        "ä" * 127,
+        "/".join(["x" * 255] * 3),
+        "~",
+        "{}",
+    ],
+)
+def test_these_names_can_be_folders(name):
+    assert check_name(name, "instance_name") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "is empty"),
+        ("..", "would leave runs/"),
+        ("../x", "would leave runs/"),
+        ("a/../../b", "would leave runs/"),
+        ("a/..", "would leave runs/"),
+        (".", "would leave runs/"),
+        ("a/./b", "would leave runs/"),
+        ("/etc", "would leave runs/"),
+        ("//x", "would leave runs/"),
+        ("a//b", "has an empty part"),
+        ("a/", "has an empty part"),
+        ("a\0b", "has a control character"),
+        ("a\nb", "has a control character"),
+        ("a\tb", "has a control character"),
+        ("\x1b[31m", "has a control character"),
+        pytest.param("a\x7fb", "has a control character", marks=xfail("DEL is let through")),
+        pytest.param(
+            "a\x9bb", "has a control character", marks=xfail("the controls behind DEL are let through")
+        ),
+        ("x" * 256, "is longer than a file name can be"),
+        ("x" * 300, "is longer than a file name can be"),
+        ("ä" * 128, "is longer than a file name can be"),
+        ("a/" + "⚠️" * 50, "is longer than a file name can be"),
+        pytest.param("\ud800", "", marks=xfail("UnicodeEncodeError of os.fsencode()")),
+        pytest.param(
+            "/".join(["x" * 200] * 30), "is longer than", marks=xfail("a path of 6,000 bytes is let through")
+        ),
+    ],
+    ids=lambda text: ascii(text)[:30],
+)
+def test_these_names_cannot(name, why):
+    problem = check_name(name, "instance_name")
+    assert problem is not None
+    assert problem.startswith("instance_name ")
+    assert why in problem
+    assert "\n" not in problem
+    assert len(problem) < 400
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=300))
+def test_a_name_that_is_let_through_stays_under_runs(name):
+    if check_name(name, "x") is None:
+        path = PurePosixPath("/runs") / name
+        assert path.is_relative_to("/runs")
+        assert path != PurePosixPath("/runs")
+        assert ".." not in path.parts
+
+
+# grid
+
+
+def test_a_grid_has_all_combinations_with_the_last_axis_fastest():
+    table = grid(year=[2030, 2040], mode=["rail", "road"])
+    assert table["instance_name"].tolist() == [
+        "year=2030,mode=rail",
+        "year=2030,mode=road",
+        "year=2040,mode=rail",
+        "year=2040,mode=road",
+    ]
+    assert list(rows_of(table))[1] == {"instance_name": "year=2030,mode=road", "year": 2030, "mode": "road"}
+
+
+@pytest.mark.parametrize(
+    ("axes", "names"),
+    [
+        ({"a": [1]}, ["a=1"]),
+        ({"a": [1], "b": [2]}, ["a=1,b=2"]),
+        ({"a": [1, 2], "b": ["same"]}, ["a=1", "a=2"]),
+        ({"a": (n for n in range(2))}, ["a=0", "a=1"]),
+        ({"a": np.arange(2)}, ["a=0", "a=1"]),
+        ({"a": pd.Series([0.1, 0.30000000000000004])}, ["a=0.1", "a=0.3"]),
+        ({"a": [True, False]}, ["a=True", "a=False"]),
+        ({"p.method": ["x y", "x/z"]}, ["method=x_y", "method=x_z"]),
+        ({"a": ["ä", "::"]}, ["a=ä", "a=__"]),
+        ({"_timeout": [5, 6], "a": [1]}, ["a=1", "a=1"]),
+        ({"a": []}, []),
+        ({"a": [], "b": [1]}, []),
+        ({}, []),
+    ],
+    ids=repr,
+)
+def test_a_grid_names_its_rows_after_what_varies(axes, names):
+    assert grid(**axes)["instance_name"].tolist() == names
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"a": ["x" * 100 + "1", "x" * 100 + "2"]},
+        {"a": [[1], [2]]},
+        {"a": [{"b": 1}, {"b": 2}]},
+        {"a": [np.zeros(2), np.ones(2)]},
+        {"a": [1e-13, 2e-13]},
+        pytest.param({"a": [None, 1]}, marks=xfail("the name of the row without a value is empty, an error")),
+        pytest.param({"a": ["x y", "x_y"]}, marks=xfail("slugs of different values are equal")),
+        pytest.param({"a": [1, "1"]}, marks=xfail("the number and its text have one name")),
+        pytest.param({"a": [0.1, 0.1 + 1e-14]}, marks=xfail("12 digits are not always enough")),
+        pytest.param(
+            {"a.m": [None, 1], "b.m": [None, 1]},
+            marks=xfail("an empty cell takes its label along: m=1 and m=1"),
+        ),
+        pytest.param(
+            {"a": [np.zeros(2000), np.r_[np.zeros(1000), 1, np.zeros(999)]]},
+            marks=xfail("hashed by str(), which shortens long arrays with dots"),
+        ),
+        pytest.param(
+            {"a": [{1: 2, "x": 3}, {}]}, marks=xfail("TypeError of json.dumps(sort_keys=True), not ours")
+        ),
+    ],
+    ids=lambda axes: repr(axes)[:60],
+)
+def test_different_rows_of_a_grid_have_different_names(axes):
+    names = grid(**axes)["instance_name"].tolist()
+    assert len(set(names)) == len(names)
+    assert not any(check_name(name, "name") for name in names)
+
+
+@pytest.mark.parametrize("value", ["rail", 5, None, 1.5, True])
+def test_an_axis_that_is_a_single_value_is_an_error_that_names_it(value):
+    with pytest.raises(TypeError, match="mode"):
+        grid(year=[1], mode=value)
+
+
+def test_the_values_of_a_grid_keep_their_types():
+    row = next(iter(rows_of(grid(a=[1], b=[1.5], c=[True], d=[[1, 2]], e=[{"f": None}], g=[DAY]))))
+    assert {key: type(value) for key, value in row.items() if key != "instance_name"} == {
+        "a": int,
+        "b": float,
+        "c": bool,
+        "d": list,
+        "e": dict,
+        "g": datetime.date,
+    }
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,5}", fullmatch=True),
+        st.lists(st.integers(-5, 5), min_size=1, max_size=3, unique=True),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_a_grid_has_as_many_rows_as_the_product_of_its_axes_each_with_its_own_name(axes):
+    names = grid(**axes)["instance_name"].tolist()
+    assert len(names) == len(set(names)) == math.prod(len(values) for values in axes.values())
+
+
+# Names and rows of frames
+
+
+def test_names_come_from_their_column_first():
+    table = pd.DataFrame({"instance_name": [" A ", 7, None], "x": [1, 2, 3]}, index=["p", "q", "r"])
+    assert names_of(table) == ["A", "7", ""]
+
+
+def test_names_come_from_a_labelled_index_second():
+    assert names_of(pd.DataFrame({"x": [1, 2]}, index=["p", "q"])) == ["p", "q"]
+
+
+@pytest.mark.parametrize("index", [None, ["p", "p"]])
+def test_names_are_made_of_the_values_in_the_end(index):
+    assert names_of(pd.DataFrame({"x": [1, 2]}, index=index)) == ["x=1", "x=2"]
+
+
+@xfail("row numbers left by a filter are taken for labels: '0', '2', '3'")
+def test_a_filter_does_not_change_the_names_of_the_rows_that_it_leaves():
+    table = pd.DataFrame({"x": [1, 2, 3, 4]})
+    assert names_of(table[table["x"] != 2]) == ["x=1", "x=3", "x=4"]
+
+
+def test_reserved_and_text_columns_are_no_part_of_readable_names():
+    table = pd.DataFrame({"x": [1, 2], "step": ["a", "b"], "flow": ["f", "g"], "_timeout": [1, 2]})
+    assert readable_names(table) == ["x=1", "x=2"]
+
+
+def test_rows_have_no_empty_cells_and_each_value_has_its_own_type():
+    table = pd.DataFrame(
+        {
+            "i": pd.array([1, None], dtype="Int64"),
+            "f": [0.5, math.nan],
+            "b": pd.array([None, True], dtype="boolean"),
+            "t": [" ", "x"],
+            "d": pd.to_datetime([None, "2040-02-29"]),
+        }
+    )
+    rows = list(rows_of(table))
+    assert rows == [{"i": 1, "f": 0.5}, {"b": True, "t": "x", "d": pd.Timestamp("2040-02-29")}]
+    assert type(rows[0]["i"]) is int
+
+
+def test_integer_column_names_become_text():
+    assert list(rows_of(pd.DataFrame([[1, 2]]))) == [{"0": 1, "1": 2}]
+
+
+@xfail("no row at all, where names_of() gives two: zip(strict=True) breaks in declare()")
+def test_a_table_without_columns_has_rows_too():
+    table = pd.DataFrame(index=range(2))
+    assert len(list(rows_of(table))) == len(names_of(table)) == 2
+
+
+# Files
+
+
+def rows_in(path: Path) -> list[dict[str, object]]:
+    return list(rows_of(read_table(path)))
+
+
+def a_csv(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_csv_is_read_whatever_its_line_ends_and_mark(tmp_path, end, encoding):
+    text = end.join(["instance_name,größe,on", "007,1,true", "Ä,,", '"b, c",3,false', ""])
+    assert rows_in(a_csv(tmp_path, text, encoding)) == [
+        {"instance_name": "007", "größe": 1, "on": True},
+        {"instance_name": "Ä"},
+        {"instance_name": "b, c", "größe": 3, "on": False},
+    ]
+
+
+def test_integers_with_empty_cells_stay_integers(tmp_path):
+    values = [row.get("x") for row in rows_in(a_csv(tmp_path, "instance_name,x\nA,1\nB,\nC,3\n"))]
+    assert values == [1, None, 3]
+    assert type(values[0]) is int
+
+
+@pytest.mark.parametrize("column", ["instance_name", "step", "flow", "build"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "007",
+        "1.50",
+        "True",
+        "1e3",
+        *[
+            pytest.param(word, marks=xfail("pandas empties the cell behind the converter's back"))
+            for word in ("NA", "null", "None", "nan")
+        ],
+    ],
+)
+def test_names_in_a_csv_stay_text(tmp_path, column, text):
+    assert rows_in(a_csv(tmp_path, f"{column},x\nother,1\n{text} ,2\n"))[1] == {column: text, "x": 2}
+
+
+def test_spaces_after_commas_are_no_part_of_names_or_columns(tmp_path):
+    assert rows_in(a_csv(tmp_path, "instance_name, x\nA, 1\n")) == [{"instance_name": "A", "x": 1}]
+
+
+@xfail(
+    "only spaces before a column's name are taken off, so that this is a column of config and A has no name"
+)
+def test_spaces_before_commas_are_no_part_of_columns(tmp_path):
+    assert rows_in(a_csv(tmp_path, "instance_name ,x \nA,1\n")) == [{"instance_name": "A", "x": 1}]
+
+
+@pytest.mark.parametrize("value", [0.1, 0.1 + 0.2, 1e300, 2.2250738585072014e-308, 123456.789012345678])
+def test_numbers_in_a_csv_are_read_to_the_last_digit(tmp_path, value):
+    assert rows_in(a_csv(tmp_path, f"x\n{value!r}\n")) == [{"x": value}]
+
+
+def test_a_csv_with_a_header_alone_has_no_rows(tmp_path):
+    assert rows_in(a_csv(tmp_path, "instance_name,x\n")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("instance_name,x\nA,1,\nB,2,\n", id="comma at the end"),
+        pytest.param("instance_name,x\nA,1,7\nB,2,8\n", id="more values than columns"),
+    ],
+)
+@xfail("pandas takes the first column for an index and shifts the others, in silence: A is named '1'")
+def test_rows_that_are_longer_than_the_header_are_not_shifted(tmp_path, text):
+    try:
+        names = [row.get("instance_name") for row in rows_in(a_csv(tmp_path, text))]
+    except DuctaflowError:
+        return
+    assert names == ["A", "B"]
+
+
+@xfail("pandas renames the second to 'x.1', which then is a group of x")
+def test_a_column_that_is_twice_in_a_csv_is_said_to_be(tmp_path):
+    with pytest.raises(DuctaflowError, match="column 'x' is there more than once"):
+        as_frame(a_csv(tmp_path, "instance_name,x,x\nA,1,2\n"), (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", b""),
+        ("t.csv", "instance_name\nÄ\n".encode("latin-1")),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n"),
+        ("t.json", b""),
+        ("t.json", b"[{"),
+        ("t.json", b"5"),
+        ("t.jsonl", b'{"a": 1}\n{"a"'),
+        ("t.parquet", b"PAR1"),
+        ("t.parquet", b""),
+        ("t.xlsx", b"PK"),
+        ("t.xlsx", b""),
+        ("t.txt", b"a\n1\n"),
+        ("t", b"a\n1\n"),
+    ],
+)
+def test_what_is_no_table_is_an_error_that_names_the_file(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DuctaflowError) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.parquet", "t.xlsx"])
+def test_a_table_that_is_gone_is_an_error_that_names_the_file(tmp_path, name):
+    with pytest.raises(DuctaflowError, match=f"{name}: cannot be read"):
+        read_table(tmp_path / name)
+
+
+@xfail("only small letters are known")
+def test_the_suffix_may_be_in_capitals(tmp_path):
+    (tmp_path / "T.CSV").write_text("x\n1\n", encoding="utf-8")
+    assert rows_in(tmp_path / "T.CSV") == [{"x": 1}]
+
+
+RECORDS = [
+    {
+        "instance_name": "007",
+        "i": 1,
+        "f": 0.5,
+        "b": True,
+        "date": "2040-02-29",
+        "l": [1, [2]],
+        "d": {"a": 1.5},
+    },
+    {"instance_name": "NA", "i": None, "b": None, "t": "007", "d": None},
+]
+
+
+def a_json(tmp_path: Path, records: object, *, lines: bool = False) -> Path:
+    path = tmp_path / ("t.jsonl" if lines else "t.json")
+    text = "\n".join(map(json.dumps, records)) if lines else json.dumps(records)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@xfail(
+    "pandas 3.1 warns that convert_dates= is deprecated; with warnings as errors no JSON table can be read"
+)
+def test_reading_json_warns_of_nothing(tmp_path):
+    assert len(read_table(a_json(tmp_path, RECORDS))) == 2
+
+
+@NO_CONVERT_DATES
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_json_table_keeps_the_types_of_its_values(tmp_path, lines):
+    rows = rows_in(a_json(tmp_path, RECORDS, lines=lines))
+    assert rows == [{key: value for key, value in row.items() if value is not None} for row in RECORDS]
+    assert type(rows[0]["i"]) is int
+
+
+@NO_CONVERT_DATES
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.1 + 0.2,
+        2**53 + 1,
+        -(2**63),
+        "2040-02-29",
+        "1",
+        "NaN",
+        [],
+        {},
+        {"a": {"b": [None, {"c": 1}]}},
+        "ä⚠️",
+        False,
+        pytest.param(1.7976931348623157e308, marks=xfail("17 digits are not kept: 1.7976931348623151e+308")),
+        pytest.param(5e-324, marks=xfail("becomes 0")),
+        pytest.param(2**70, marks=xfail("'Value is too big!'")),
+    ],
+    ids=repr,
+)
+def test_a_value_in_a_json_table_is_what_json_says(tmp_path, value):
+    assert rows_in(a_json(tmp_path, [{"x": value}])) == [{"x": value}]
+
+
+@NO_CONVERT_DATES
+@xfail("a column with 1.0 and 2.0 becomes one of integers")
+def test_a_whole_float_in_a_json_table_stays_a_float(tmp_path):
+    assert type(rows_in(a_json(tmp_path, [{"x": 1.0}]))[0]["x"]) is float
+
+
+@NO_CONVERT_DATES
+@xfail("a column with 1 and 2.5 becomes one of floats")
+def test_an_integer_beside_a_float_in_a_json_table_stays_an_integer(tmp_path):
+    assert type(rows_in(a_json(tmp_path, [{"x": 1}, {"x": 2.5}]))[0]["x"]) is int
+
+
+@NO_CONVERT_DATES
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+@xfail("'Expected object or value'")
+def test_a_json_table_may_begin_with_a_byte_order_mark(tmp_path, name):
+    (tmp_path / name).write_text('[{"x": 1}]' if name == "t.json" else '{"x": 1}', encoding="utf-8-sig")
+    assert rows_in(tmp_path / name) == [{"x": 1}]
+
+
+@NO_CONVERT_DATES
+def test_an_empty_json_list_has_no_rows(tmp_path):
+    assert rows_in(a_json(tmp_path, [])) == []
+
+
+@NO_CONVERT_DATES
+@xfail("a column named '0' is made of it")
+def test_a_json_list_of_numbers_is_no_table(tmp_path):
+    with pytest.raises(DuctaflowError):
+        read_table(a_json(tmp_path, [1, 2]))
+
+
+def a_workbook(tmp_path: Path, *rows: list[object]) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    return tmp_path / "t.xlsx"
+
+
+def test_an_excel_table_keeps_integers_names_and_dates(tmp_path):
+    path = a_workbook(
+        tmp_path,
+        ["instance_name", "i", "f", "on", "when", "text"],
+        [7, 1, 0.5, True, datetime.datetime(2040, 2, 29), "ä"],  # noqa: DTZ001 - Excel knows no zones
+        ["007", None, 1.5, None, None, "b"],
+    )
+    assert rows_in(path) == [
+        {"instance_name": "7", "i": 1, "f": 0.5, "on": True, "when": pd.Timestamp("2040-02-29"), "text": "ä"},
+        {"instance_name": "007", "f": 1.5, "text": "b"},
+    ]
+
+
+@xfail("pandas empties the cell behind the converter's back")
+def test_an_instance_in_excel_may_be_named_na(tmp_path):
+    assert rows_in(a_workbook(tmp_path, ["instance_name"], ["NA"])) == [{"instance_name": "NA"}]
+
+
+def test_a_cell_without_a_name_in_excel_is_empty(tmp_path):
+    assert names_of(read_table(a_workbook(tmp_path, ["instance_name", "x"], [None, 1]))) == [""]
+
+
+def test_a_parquet_table_keeps_integers_lists_and_its_index(tmp_path):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame(
+        {"i": pd.array([1, None], dtype="Int64"), "l": [[1, 2], None], "d": [DAY, None]},
+        index=pd.Index(["007", "NA"], name="instance_name"),
+    )
+    table.to_parquet(tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet")
+    assert names_of(read) == ["007", "NA"]
+    assert [plain(row) for row in rows_of(read)] == [{"i": 1, "l": [1, 2], "d": "2040-02-29"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("name", "modules", "extra"),
+    [("t.xlsx", ["openpyxl"], "excel"), ("t.parquet", ["pyarrow", "fastparquet"], "parquet")],
+)
+def test_a_missing_reader_is_an_error_that_says_what_to_install(tmp_path, monkeypatch, name, modules, extra):
+    if name == "t.xlsx":
+        a_workbook(tmp_path, ["x"], [1])
+    else:
+        (tmp_path / name).write_bytes(b"PAR1")
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DuctaflowError) as caught:
+        read_table(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert f"pip install 'pytest-ductaflow[{extra}]'" in str(caught.value)
+
+
+# Forms of tables
+
+
+def test_a_table_is_looked_for_in_each_root(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "t.csv").write_text("x\n1\n", encoding="utf-8")
+    frame, origin = as_frame("t.csv", (tmp_path / "a", tmp_path / "b"))
+    assert list(rows_of(frame)) == [{"x": 1}]
+    assert origin == str(tmp_path / "b" / "t.csv")
+
+
+def test_dicts_and_frames_are_tables_too(tmp_path):
+    frame = pd.DataFrame({"x": [1]})
+    assert as_frame(frame, ()) == (frame, "")
+    assert list(rows_of(as_frame([{"x": 1}, {"y": [2]}], ())[0])) == [{"x": 1}, {"y": [2]}]
+    assert list(rows_of(as_frame([{"x": 1}, {"x": 2.5}, {"x": True}], ())[0])) == [
+        {"x": 1},
+        {"x": 2.5},
+        {"x": True},
+    ]
+    assert len(as_frame([], ())[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (None, "not NoneType"),
+        ({"x": [1]}, "not dict"),
+        ([1, 2], "not list"),
+        (pd.Series([1]), "not Series"),
+        (np.zeros((2, 2)), "not ndarray"),
+        ("t.csv", "table 't.csv' not found"),
+        ("folder", "table 'folder' not found"),
+        ("", "table '' not found"),
+        ("a\0b.csv", "not found"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "column 'x' is there more than once"),
+        pytest.param("a,b\n1,2\n" * 50, "not found", marks=xfail("OSError: File name too long")),
+        pytest.param(
+            pd.DataFrame([[1, 2]], columns=[1, "1"]),
+            "more than once",
+            marks=xfail("1 and '1' become one column, and one value is lost"),
+        ),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_no_table_is_said_to_be_none(tmp_path, table, said):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DuctaflowError, match=said):
+        as_frame(table, (tmp_path,))
+
+
+# Selection
+
+
+TABLE = pd.DataFrame(
+    {
+        "year": pd.array([2030, 2040, None], dtype="Int64"),
+        "mode": ["rail", "road", "rail"],
+        "p.method": ["a", "b", "a"],
+        "flag": [1, 0, 0],
+    },
+    index=["x", "y", "x"],
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "kept"),
+    [
+        ("year == 2040 and mode == 'road'", [False, True, False]),
+        ("year > 2000", [True, True, False]),
+        ("year.isna()", [False, False, True]),
+        ("`p.method` == 'a'", [True, False, True]),
+        ("mode in ['rail', 'air']", [True, False, True]),
+        ("mode.str.startswith('r')", [True, True, True]),
+        ("year < 0", [False, False, False]),
+        ("not (mode == 'rail')", [False, True, False]),
+        ("index == 1", [False, True, False]),
+    ],
+)
+def test_an_expression_keeps_the_rows_for_which_it_holds(expression, kept):
+    assert select(expression, TABLE) == kept
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "yaer == 2040",
+        "year = 2040",
+        "year ==",
+        "p.method == 'a'",
+        "mode > 3",
+        "import os",
+        "@os",
+        "year.nope()",
+        pytest.param("1", marks=xfail("taken for a row number: row 1 is kept")),
+        pytest.param("flag", marks=xfail("taken for row numbers: with 1, 0, 0 the rows 0 and 1 are kept")),
+    ],
+)
+def test_an_expression_that_cannot_be_evaluated_is_an_error_that_names_the_columns(expression):
+    with pytest.raises(DuctaflowError) as caught:
+        select(expression, TABLE)
+    assert f"--ductaflow-where {expression!r}" in str(caught.value)
+    assert "year, mode, p.method, flag" in str(caught.value)
+
+
+# JSON Schema
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "year": {"type": "integer", "minimum": 2000},
+        "p": {"properties": {"m": {"enum": ["a", "b"]}}},
+    },
+    "required": ["year"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "problems"),
+    [
+        ({"year": 2040}, []),
+        ({"year": 2040, "instance_name": "A", "_project_root": "/p", "_x": 1}, []),
+        ({"year": 2040, "p": {"m": "b"}}, []),
+        ({}, ["t.csv, row 1, column '(all)': 'year' is a required property"]),
+        ({"year": "2040"}, ["t.csv, row 1, column 'year': '2040' is not of type 'integer'"]),
+        ({"year": 2040, "p": {"m": "c"}}, ["t.csv, row 1, column 'p.m': 'c' is not one of ['a', 'b']"]),
+        (
+            {"year": 1, "yaer": 2},
+            [
+                "t.csv, row 1, column '(all)': Additional properties are not allowed ('yaer' was unexpected)",
+                "t.csv, row 1, column 'year': 1 is less than the minimum of 2000",
+            ],
+        ),
+    ],
+    ids=repr,
+)
+def test_each_failure_of_the_schema_is_a_problem_at_its_column(config, problems):
+    assert sorted(map(str, problems_of_schema(config, SCHEMA, "t.csv, row 1"))) == problems
+
+
+def test_a_reserved_or_name_column_is_looked_at_if_the_schema_knows_it():
+    schema = {"properties": {"instance_name": {"maxLength": 1}}}
+    assert len(problems_of_schema({"instance_name": "AB"}, schema, "x")) == 1
+
+
+@pytest.mark.parametrize(("schema", "number"), [(True, 0), (False, 1), ({}, 0)])
+def test_a_schema_can_be_true_or_false(schema, number):
+    assert len(problems_of_schema({"a": 1}, schema, "x")) == number
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "intger"},
+        {"properties": 5},
+        {"$ref": "nowhere.json"},
+        5,
+        [],
+        {"properties": {"a": {"type": "x"}}},
+    ],
+    ids=repr,
+)
+@xfail("jsonschema's own errors, TypeError or AttributeError go through")
+def test_a_schema_that_is_none_is_a_problem_too(schema):
+    assert len(problems_of_schema({"a": 1}, schema, "x")) >= 1
