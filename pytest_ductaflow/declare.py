@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,39 +71,46 @@ def caller() -> Origin:
     return Origin(frame.f_code.co_filename, frame.f_lineno)
 
 
-@lru_cache(maxsize=512)
-def _flow_problem(flow: Path) -> str | None:
-    try:
-        source = read_flow(flow)
-    except DuctaflowError as error:
-        return str(error)
-    if not source.has_parameters:
-        return "has no cell tagged `parameters`"
-    return None
-
-
 def flow_problem(flow: Path, where: str, root: Path) -> Problem | None:
     """What keeps a file from being run as a flow."""
-    what = _flow_problem(flow)
+    try:
+        if read_flow(flow).has_parameters:
+            return None
+    except DuctaflowError as error:
+        return Problem(where, str(error))
     remedy = 'put `# %% tags=["parameters"]` above a cell with `config = {}`'
-    return Problem(where, f"{shown(flow, root)} {what}", remedy) if what else None
+    return Problem(where, f"{shown(flow, root)} has no cell tagged `parameters`", remedy)
 
 
-@lru_cache(maxsize=512)
-def _schema_of(flow: Path, root: Path) -> Any:
-    """The JSON Schema of a flow's config, if the project has one."""
+def schema_of(flow: Path, root: Path) -> Any:
+    """The JSON Schema of a flow's config, `config/flows/{flow}.schema.json`; None if there is none.
+
+    Raises:
+        DuctaflowError: If the file is not JSON.
+    """
     path = root / "config" / flow.parent.name / f"{flow.stem}.schema.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise DuctaflowError(f"{shown(path, root)} is not JSON: {error}") from error
 
 
 def upstreams(after: After) -> tuple[str, ...] | None:
-    """`after=` in any accepted form as `step/instance` texts; None if nothing was said."""
+    """`after=` in any accepted form as `step/instance` texts; None if nothing was said.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
     if after is None:
         return None
     if isinstance(after, Instance):
         return (f"{after.step}/{after.name}",)
     if isinstance(after, str):
         return tuple(part.strip() for part in after.split(";") if part.strip())
+    if isinstance(after, Mapping) or not isinstance(after, Iterable):
+        raise ValueError(f"after={after!r}: expected instances, or names as step/instance")
     return tuple(name for item in after for name in upstreams(item) or ())
 
 
@@ -136,7 +144,8 @@ class TableDeclaration:
         """Instances of all rows that are right, problems of all that are not."""
         try:
             frame, file = as_frame(self.table, self._places)
-            common = nested(plain(dict(self.base or {})))
+            common = _base(self.base)
+            after = upstreams(self.after)
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
         where = shown(file, self.root) if file else self.origin.at(self.root)
@@ -146,7 +155,7 @@ class TableDeclaration:
         instances, problems = [], []
         names = names_of(frame)
         for number, (row, name) in enumerate(zip(rows_of(frame), names, strict=True), start=1):
-            made = _Row(self, number, f"{where}, row {number}", row, name).instance(common)
+            made = _Row(self, number, f"{where}, row {number}", row, name).instance(common, after)
             if isinstance(made, Instance):
                 instances.append(made)
             else:
@@ -161,7 +170,49 @@ class TableDeclaration:
     @cached_property
     def found(self) -> Callable[[str | Path], Path]:
         """`find_flow`, which looks for each flow only once."""
-        return lru_cache(lambda flow: find_flow(flow, self._places))
+        return _once(lambda flow: find_flow(flow, self._places))
+
+    @cached_property
+    def problem_of(self) -> Callable[[Path, str], Problem | None]:
+        """`flow_problem`, which reads each flow only once."""
+        known = _once(lambda flow: flow_problem(flow, "", self.root))
+
+        def of(flow: Path, where: str) -> Problem | None:
+            found = known(flow)
+            return replace(found, where=where) if found else None
+
+        return of
+
+    @cached_property
+    def schema_of(self) -> Callable[[Path], Any]:
+        """`schema_of`, which reads each schema only once."""
+        return _once(lambda flow: schema_of(flow, self.root))
+
+
+def _once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function that remembers its results for as long as a table is read, and no longer."""
+    known: dict[str, Any] = {}
+
+    def remembered(argument: Any) -> Any:
+        key = repr(argument)  # a table's cell may hold anything
+        if key not in known:
+            known[key] = function(argument)
+        return known[key]
+
+    return remembered
+
+
+def _base(base: object) -> dict[str, JSON]:
+    """The config under every row.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    if base is None:
+        return {}
+    if not isinstance(base, Mapping):
+        raise ValueError(f"base={base!r}: expected a dict")
+    return nested(plain(dict(base)))
 
 
 @dataclass
@@ -174,20 +225,19 @@ class _Row:
     values: dict[str, Any]
     name: str
 
-    def instance(self, base: Mapping[str, Any]) -> Instance | list[Problem]:
+    def instance(self, base: Mapping[str, Any], after: tuple[str, ...] | None) -> Instance | list[Problem]:
         flow = self._flow()
         if isinstance(flow, Problem):
             return [flow]
         config, problems = self._config(base)
         reserved, more = self._reserved(config)
-        step = str(self.values.get(STEP) or self.table.step or default_step(flow)).strip()
+        step = str(self.values.get(STEP, self.table.step or default_step(flow))).strip()
         problems += more
         for name, column in ((step, STEP), (self.name, NAME)):
             if wrong := check_name(name, column):
                 problems.append(Problem(f"{self.where}, column {column!r}", wrong, "give another name"))
-        schema = _schema_of(flow, self.table.root)
-        if schema is not None and not problems:
-            problems += problems_of_schema(config, schema, self.where)
+        if not problems:
+            problems = self._schema_problems(flow, config)
         if problems:
             return problems
         return Instance(
@@ -200,11 +250,18 @@ class _Row:
             source=self.table.origin.file,
             line=self.table.origin.line,
             row=self.number,
-            **{"after": upstreams(self.table.after), **reserved},
+            **{"after": after, **reserved},
         )
 
+    def _schema_problems(self, flow: Path, config: dict[str, JSON]) -> list[Problem]:
+        try:
+            schema = self.table.schema_of(flow)
+        except DuctaflowError as error:
+            return [Problem(self.where, str(error))]
+        return problems_of_schema(config, schema, self.where) if schema is not None else []
+
     def _flow(self) -> Path | Problem:
-        column = next((column for column in FLOW_COLUMNS if self.values.get(column)), None)
+        column = next((column for column in FLOW_COLUMNS if column in self.values), None)
         given = self.values[column] if column else self.table.flow
         if given is None:
             return Problem(f"{self.where}, column 'flow'", "is empty", "name the flow that the row runs")
@@ -213,7 +270,7 @@ class _Row:
             flow = self.table.found(given)
         except FlowNotFound as error:
             return Problem(place, str(error))
-        return flow_problem(flow, place, self.table.root) or flow
+        return self.table.problem_of(flow, place) or flow
 
     def _config(self, base: Mapping[str, Any]) -> tuple[dict[str, JSON], list[Problem]]:
         cells: Mapping[str, Any] = {
@@ -262,12 +319,7 @@ def reserved_value(key: str, value: JSON) -> Any:
     Raises:
         ValueError: Saying what was expected.
     """
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
+    number = _number(value)
     if key in ("_timeout", "_cores"):
         if number is None or not number > 0:
             raise ValueError(f"{value!r}: expected a number above 0")
@@ -283,7 +335,20 @@ def reserved_value(key: str, value: JSON) -> Any:
         return tuple(str(mark) for mark in marks)
     if key == "_after":
         return upstreams(value)
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        raise ValueError(f"{value!r}: expected an amount such as '4 GB'")
     return str(value)
+
+
+def _number(value: JSON) -> float | None:
+    """A finite number, also one that is written as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def declare_call(
@@ -310,8 +375,13 @@ def declare_call(
         runs: The `runs/` folder: the project's, or inside a build the build's own.
     """
     runs = runs or root / RUNS
-    values = {key: plain(value, lenient=True) for key, value in config.items()}
-    reserved = {key[1:]: reserved_value(key, values.pop(key)) for key in RESERVED if key in values}
+    values = {str(key): plain(value, lenient=True) for key, value in config.items()}
+    reserved = {}
+    for key in [key for key in RESERVED if key in values]:
+        try:
+            reserved[key[1:]] = reserved_value(key, values.pop(key))
+        except ValueError as error:
+            raise DuctaflowError(f"{origin.at(root)}: config key {key!r}: {error}") from None
     for key in _IGNORED:
         values.pop(key, None)
     if run_dir is None:
@@ -387,9 +457,10 @@ def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:
         if all(len(group) == 1 for group in groups.values()):
             break
         instances = [
-            instance.with_(name=instance.name + suffix(instance)) if len(group) > 1 else instance
-            for group in groups.values()
-            for instance in group
+            instance.with_(name=instance.name + suffix(instance))
+            if len(groups[slug(instance.step), slug(instance.name)]) > 1
+            else instance
+            for instance in instances
         ]
     return list(instances)
 

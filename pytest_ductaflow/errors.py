@@ -21,6 +21,9 @@ class TableError(DuctaflowError):
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
+
 
 class InstanceFailed(DuctaflowError):
     """An instance ended with an error; `record` has all that is known of it."""

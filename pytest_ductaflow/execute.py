@@ -49,6 +49,9 @@ del _ductaflow
 """
 _PEAK_MEMORY = "__import__('_ductaflow_kernel').peak_memory()"
 _CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
+_FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
+_RULER = re.compile(r"^-{10,}\n")
+_HOME = re.compile(r"^File ~(?=[/\\])", re.MULTILINE)
 _HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
 _OWN_FRAMES = re.compile(
     r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
@@ -90,7 +93,7 @@ class Output:
     """The flow's printed output on its way to the log: whole lines, as they come, with their lights."""
 
     def __init__(self, log: Path, execution: Execution, echo: IO[str] | None = None) -> None:
-        self._file = open(log, "w", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
         self._echo = echo
         self._execution = execution
         self._streams = {"stdout": LineSplitter(), "stderr": LineSplitter()}
@@ -278,8 +281,6 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
         cell.metadata.setdefault("tags", [])
     table = _new_markdown("ductaflow-config", generate_config_markdown(config, source.path.stem))
     notebook.cells.insert(0, table)
-    parameterize_logger = logging.getLogger("papermill.parameterize")
-    parameterize_logger.disabled = True  # "no cell tagged parameters" has been said at collection
     notebook = parameterize_notebook(notebook, parameters_of(config), kernel_name=kernel, language=language)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata["tags"]:
@@ -451,14 +452,18 @@ def _at_file_line(frame: re.Match[str], flow: str, starts: Mapping[int, int | No
 
 def readable_traceback(text: str, root: Path) -> str:
     """An IPython traceback without its ruler and without the frames of the machinery."""
-    blocks = re.split(r"\n(?=(?:File |Cell In\[))", text)
-    head = re.sub(r"^-{10,}\n", "", blocks[0])
-    blocks = [_HIDDEN_FRAMES.sub("", block) for block in blocks]
-    kept = [block for block in blocks[1:] if not _is_machinery(block.partition("\n")[0])]
-    tail = blocks[-1].rstrip().rpartition("\n\n")[2]
-    if blocks[1:] and kept and kept[-1] is not blocks[-1]:
-        kept.append("\n" + tail)  # the last frame goes, the exception after it stays
-    return "\n".join([head, *kept]).replace(f"{root}{os.sep}", "").strip()
+    home = os.path.expanduser("~")
+    text = _HOME.sub(lambda _: f"File {home}", _HIDDEN_FRAMES.sub("", text))
+    head, *frames = _FRAME_START.split(text)
+    kept = [_RULER.sub("", head)]
+    for frame in frames:
+        # The code of a frame has no blank line; what follows one is the exception, or a second one.
+        code, gap, rest = frame.partition("\n\n")
+        if not _is_machinery(code.partition("\n")[0]):
+            kept.append(frame)
+        elif rest.strip():
+            kept.append(gap[1:] + rest)
+    return "\n".join(kept).replace(f"{root}{os.sep}", "").strip()
 
 
 def _is_machinery(frame: str) -> bool:
@@ -494,3 +499,6 @@ class FlowExecutionError(InstanceFailed, PapermillExecutionError):  # type: igno
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.record)

@@ -41,7 +41,7 @@ def results(runs: str | Path = "runs") -> pd.DataFrame:
     Returns:
         Columns `step`, `instance`, `status`, `duration` (s), the config with dotted keys, and every
         scalar (number, text, truth) of the top-level `*.json` files that the instance wrote, nested
-        ones with dotted keys. A name that the config has already is preceded by its file's stem.
+        ones with dotted keys. A name that is taken already is preceded by `config.` or the file's stem.
         Without any instance the four first columns, and no rows.
     """
     rows = []
@@ -54,7 +54,9 @@ def results(runs: str | Path = "runs") -> pd.DataFrame:
         }
         files = RunFiles(directory, Path(record.flow).stem)
         config = _json_object(files.config)
-        row |= {key: value for key, value in flattened(config) if not key.startswith("_")}
+        for key, value in flattened(config):
+            if not key.startswith("_"):
+                row[f"config.{key}" if key in row else key] = value
         for name in record.outputs:
             if name.endswith(".json") and "/" not in name:
                 for key, value in flattened(_json_object(directory / name)):

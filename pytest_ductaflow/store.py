@@ -77,7 +77,8 @@ def write_atomic(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        # A lone surrogate, as undecodable output leaves, becomes an escape that JSON reads back.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -105,7 +106,7 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
         return Record.from_json(json.loads(path.read_text(encoding="utf-8"))), None
     except FileNotFoundError:
         return None, None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
 
 
@@ -116,11 +117,10 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
         The run directory and its record, sorted by path.
     """
     for folder, folders, names in os.walk(runs):
-        found = sorted(name for name in names if name.endswith(_RECORD_END))
-        for name in found:
-            record, _ = read_record(Path(folder, name))
-            if record is not None:
-                yield Path(folder), record
+        read = (read_record(Path(folder, name))[0] for name in sorted(names) if name.endswith(_RECORD_END))
+        found = [record for record in read if record is not None]
+        for record in found:
+            yield Path(folder), record
         folders[:] = sorted(sub for sub in folders if not (found and sub == RUNS))
 
 
@@ -128,7 +128,7 @@ def past_configs(directory: Path) -> list[Path]:
     """The configs of earlier runs in a directory and below, not those inside builds."""
     configs: list[Path] = []
     for folder, folders, names in os.walk(directory):
-        found = sorted(Path(folder, name) for name in names if name.endswith(_CONFIG_END))
+        found = sorted(Path(folder, name) for name in names if is_past_config(Path(folder, name)))
         configs += found
         folders[:] = sorted(sub for sub in folders if not (found and sub == RUNS))
     return configs
@@ -140,7 +140,11 @@ def stem_of_config(config: Path) -> str:
 
 
 def is_past_config(path: Path) -> bool:
-    return path.name.endswith(_CONFIG_END)
+    """Whether a file is the config of an earlier run, and not one that a flow wrote under such a name."""
+    if not path.name.endswith(_CONFIG_END):
+        return False
+    files = RunFiles(path.parent, stem_of_config(path))
+    return any(file.exists() for file in (files.record, files.log, files.notebook))
 
 
 def add_to_journal(journal: Path, record: Record) -> None:
@@ -195,8 +199,9 @@ def stat_outputs(files: RunFiles) -> dict[str, tuple[int, int]]:
         By path relative to the run directory. The run directories of a build's flows are left out.
     """
     ours = set(files.names)
-    for record in files.directory.glob(f"*{_RECORD_END}"):
-        ours |= RunFiles(files.directory, record.name.removesuffix(_RECORD_END)).names
+    for path in files.directory.glob(f"*{_RECORD_END}"):
+        if read_record(path)[0] is not None:  # else it is a file that the flow calls so
+            ours |= RunFiles(files.directory, path.name.removesuffix(_RECORD_END)).names
     found = {}
     for folder, folders, names in os.walk(files.directory):
         top = Path(folder) == files.directory

@@ -40,10 +40,6 @@ print(config)
 """
 
 
-def xfail(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 # Parameters
 
 
@@ -172,12 +168,6 @@ def test_a_flow_without_a_parameters_cell_gets_them_in_front(tmp_path):
     assert injected[0] < len(notebook.cells) - 1
 
 
-@xfail("papermill's logger is `papermill`; `papermill.parameterize`, which is silenced, does not exist")
-def test_of_a_flow_without_a_parameters_cell_papermill_says_nothing(tmp_path, caplog):
-    prepare_notebook(a_source(tmp_path, "# %%\nprint(1)\n"), {"a": 1}, "python3", "python")
-    assert caplog.records == []
-
-
 def test_parameters_of_an_earlier_run_are_taken_out(tmp_path):
     first = prepare_notebook(a_source(tmp_path), {"a": 1}, "python3", "python")
     path = tmp_path / "again.ipynb"
@@ -304,7 +294,6 @@ def test_a_log_of_an_earlier_run_is_written_anew(log):
     assert log.read_text(encoding="utf-8") == ""
 
 
-@xfail("UnicodeEncodeError, and with it the end of the run")
 def test_half_a_character_in_the_output_is_not_the_end_of_the_run(log):
     printed(log, "\ud83d broken\n")
     assert "broken" in log.read_text(encoding="utf-8", errors="replace")
@@ -352,7 +341,7 @@ def a_traceback(*frames: str, end: str = END) -> str:
         ),
         ([CELL + "\n    [... skipping hidden 3 frames]\n", MINE], [CELL, MINE.replace("/p/", "")]),
         ([CELL + "\n    [... skipping hidden 1 frame]\n", OWN], [CELL]),
-        pytest.param([OWN], [], marks=xfail("if all frames go, the exception goes with them")),
+        pytest.param([OWN], []),
     ],
     ids=lambda frames: f"{len(frames)} frames",
 )
@@ -382,7 +371,6 @@ def test_a_chain_of_exceptions_of_the_project_stays_whole():
     assert found.index("ZeroDivisionError: first") < found.index("direct cause") < found.index(END)
 
 
-@xfail("what stands behind a hidden frame goes with it: the first exception, and that there was a second")
 def test_a_chain_in_which_the_first_exception_ends_in_the_machinery_keeps_that_exception():
     cause = "\nThe above exception was the direct cause of the following exception:\n"
     text = a_traceback(CELL, OWN, "\nZeroDivisionError: first", cause, HEAD, CELL)
@@ -390,13 +378,11 @@ def test_a_chain_in_which_the_first_exception_ends_in_the_machinery_keeps_that_e
     assert found.index("ZeroDivisionError: first") < found.index("direct cause") < found.index(END)
 
 
-@xfail("only what follows the last blank line of the message is kept")
 def test_a_message_with_a_blank_line_is_kept_whole_behind_a_hidden_frame():
     text = a_traceback(CELL, OWN, end="\nValueError: first\n\nsecond")
     assert readable_traceback(text, Path("/p")).endswith("ValueError: first\n\nsecond")
 
 
-@xfail("IPython writes the home directory as ~, which is not looked for")
 def test_paths_under_the_home_directory_are_known_too(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(execute, "_PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow")
@@ -433,9 +419,6 @@ def test_a_failure_without_an_error_in_its_record_has_the_message_at_least():
     assert (error.ename, error.evalue, error.exec_count) == ("Error", "x failed", None)
 
 
-@xfail(
-    "TypeError: record is missing; a conductor's process pool breaks with BrokenProcessPool in place of it"
-)
 def test_a_failed_flow_comes_back_from_a_conductors_own_processes():
     back = pickle.loads(pickle.dumps(a_failure()))
     assert str(back) == "x failed in cell 3"

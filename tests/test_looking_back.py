@@ -105,7 +105,6 @@ def test_a_name_that_is_taken_is_preceded_by_its_files_stem(project, outputs, ex
     assert expected.items() <= row.items()
 
 
-@pytest.mark.xfail(strict=True, reason="a config's key takes the place of the record's column of that name")
 @pytest.mark.parametrize("column", ["duration", "status", "step", "instance"])
 def test_the_first_four_columns_are_those_of_the_record_whatever_the_config_says(project, column):
     expected = {"step": "s", "instance": "A", "status": "success", "duration": 1.5}

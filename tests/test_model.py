@@ -291,12 +291,7 @@ def test_a_missing_flow_is_a_missing_file_for_those_who_catch_that():
 @pytest.mark.parametrize(
     "error",
     [
-        pytest.param(
-            TableError([Problem("a", "1"), Problem("b", "2")]),
-            marks=pytest.mark.xfail(
-                strict=True, reason="unpickled, its message is cut into single characters"
-            ),
-        ),
+        TableError([Problem("a", "1"), Problem("b", "2")]),
         InstanceFailed("x failed", FAILED),
         FlowNotFound("flow 'x' not found"),
     ],
