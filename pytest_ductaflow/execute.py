@@ -10,16 +10,15 @@ import copy
 import keyword
 import logging
 import os
-import re
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -32,13 +31,21 @@ from papermill.parameterize import parameterize_notebook
 
 from . import kernel_setup
 from .errors import DuctaflowError, InstanceFailed
+from .failures import (
+    failure_of_cell,
+    failure_without_traceback,
+    mark_failure,
+    markdown_cell,
+    readable_traceback,
+    running_cell,
+)
 from .flow_side import generate_config_markdown
 from .flows import Source, read_flow
-from .lights import LineSplitter, is_warning, python_warning, strip_ansi
+from .lights import strip_ansi
 from .model import FLOW_FAILED, JSON, Failure, Instance, Record
-from .store import RunFiles, shown, write_atomic
+from .output import Output
+from .store import RunFiles, write_atomic
 
-KEPT_WARNINGS = 100  # lines in the record; the log has them all
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
 _SETUP = """\
 _ductaflow = __import__("types").ModuleType("_ductaflow_kernel")
@@ -48,15 +55,6 @@ _ductaflow.prepare({folders!r})
 del _ductaflow
 """
 _PEAK_MEMORY = "__import__('_ductaflow_kernel').peak_memory()"
-_CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
-_FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
-_RULER = re.compile(r"^-{10,}\n")
-_HOME = re.compile(r"^File ~(?=[/\\])", re.MULTILINE)
-_HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
-_OWN_FRAMES = re.compile(
-    r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
-)
-_PACKAGE = str(Path(__file__).parent)
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.addHandler(logging.NullHandler())
@@ -87,54 +85,6 @@ class Execution:
 @lru_cache(maxsize=1)
 def _setup_source() -> str:
     return Path(kernel_setup.__file__).read_text(encoding="utf-8")
-
-
-class Output:
-    """The flow's printed output on its way to the log: whole lines, as they come, with their lights."""
-
-    def __init__(self, log: Path, execution: Execution, echo: IO[str] | None = None) -> None:
-        self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
-        self._echo = echo
-        self._execution = execution
-        self._streams = {"stdout": LineSplitter(), "stderr": LineSplitter()}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for splitter in self._streams.values():
-            self._lines(splitter.flush())
-        self._file.close()
-
-    def write(self, stream: str, text: str) -> None:
-        """Take a piece of a stream."""
-        splitter = self._streams.setdefault(stream, LineSplitter())
-        self._lines(splitter.feed(text))
-
-    def note(self, text: str) -> None:
-        """Write text that the flow did not print, a traceback for instance; it has no light."""
-        for splitter in self._streams.values():
-            self._lines(splitter.flush())
-        self._put(text)
-
-    def _lines(self, lines: list[str]) -> None:
-        for line in lines:
-            if warned := python_warning(line):
-                if warned not in self._execution.python_warnings:
-                    self._execution.python_warnings.append(warned)
-            elif is_warning(line):
-                self._execution.warning_count += 1
-                if len(self._execution.warnings) < KEPT_WARNINGS:
-                    self._execution.warnings.append(strip_ansi(line).strip())
-        if lines:
-            self._put("\n".join(lines))
-
-    def _put(self, text: str) -> None:
-        self._file.write(strip_ansi(text) + "\n")
-        self._file.flush()
-        if self._echo is not None:
-            self._echo.write(text + "\n")
-            self._echo.flush()
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]
@@ -279,7 +229,7 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
     for cell in notebook.cells:
         cell.metadata.setdefault("papermill", {})
         cell.metadata.setdefault("tags", [])
-    table = _new_markdown("ductaflow-config", generate_config_markdown(config, source.path.stem))
+    table = markdown_cell("ductaflow-config", generate_config_markdown(config, source.path.stem))
     notebook.cells.insert(0, table)
     notebook = parameterize_notebook(notebook, parameters_of(config), kernel_name=kernel, language=language)
     for cell in notebook.cells:
@@ -287,10 +237,6 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
             cell["id"] = "ductaflow-parameters"
     notebook.nbformat, notebook.nbformat_minor = 4, max(notebook.nbformat_minor, 5)
     return notebook
-
-
-def _new_markdown(cell_id: str, source: str, tags: Sequence[str] = ()) -> Any:
-    return nbformat.v4.new_markdown_cell(source, id=cell_id, metadata={"tags": list(tags), "papermill": {}})
 
 
 def execute(
@@ -323,16 +269,17 @@ def execute(
     source = read_flow(Path(instance.flow))
     kernel, language = kernel_for(source, instance.kernel_name, default_kernel)
     notebook = prepare_notebook(source, instance.full_config, kernel, language)
+    root = Path(instance.project_root)
     execution = Execution()
     manager = _Manager(notebook, output_path=str(files.notebook), progress_bar=False)
     began = time.monotonic()
-    with Output(files.log, execution, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as sockets:
+    with Output(files.log, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as sockets:
         raw = Path(sockets, "raw")  # what the process says before and after it is a kernel
         client = _Client(
             manager,
             output,
             source,
-            Path(instance.project_root),
+            root,
             seconds=timeout,
             sockets=sockets if os.name == "posix" else None,
             kernel_name=kernel,
@@ -350,10 +297,12 @@ def execute(
             execution.failure = _cell_failure(client, timeout)
         except CellTimeoutError:
             message = _too_long(timeout, "did not react to the interrupt")
-            execution.failure = _failure_at_cell(client, "Timeout", message)
+            execution.failure = failure_without_traceback(notebook, source, "Timeout", message)
         except DeadKernelError:
             output.note(raw.read_text(encoding="utf-8", errors="replace").rstrip())
-            execution.failure = _failure_at_cell(client, "KernelDied", _death(client.exit_code))
+            execution.failure = failure_without_traceback(
+                notebook, source, "KernelDied", _death(client.exit_code)
+            )
         except (RuntimeError, OSError) as error:
             execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
         finally:
@@ -363,8 +312,10 @@ def execute(
         if execution.failure is not None:
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
-            _mark_failure(notebook, execution.failure)
+            mark_failure(notebook, execution.failure)
             manager.save()
+    execution.warnings, execution.warning_count = output.warnings, output.warning_count
+    execution.python_warnings = output.python_warnings
     return execution
 
 
@@ -386,101 +337,27 @@ def _too_long(timeout: float | None, more: str = "") -> str:
     return f"took longer than {timeout:g} s" + (f" and {more}" if more else "")
 
 
-def _running_cell(notebook: Any) -> Any:
-    """The cell at which the run stopped."""
-    states = ("running", "failed")
-    stopped = [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("status") in states]
-    done = [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("end_time")
-    ]
-    return (stopped or done or [None])[-1]
-
-
 def _cell_failure(client: _Client, timeout: float | None) -> Failure | None:
     """The failure that an error output tells of; None if the flow came to its end."""
-    if not client.nb.metadata.papermill.get("exception"):
+    notebook, source = client.nb, client.source
+    if not notebook.metadata.papermill.get("exception"):
         return None
-    cell = _running_cell(client.nb)
-    error = next((out for out in reversed(cell.outputs) if out.output_type == "error"), None)
+    error = next(
+        (out for out in reversed(running_cell(notebook).outputs) if out.output_type == "error"), None
+    )
     if error is None:
-        return _failure_at_cell(client, "CellExecutionError", "the cell failed without saying why")
+        what = "the cell failed without saying why"
+        return failure_without_traceback(notebook, source, "CellExecutionError", what)
     if error.ename == "SystemExit" and error.evalue in ("", "0", "None"):
         return None
+    type_, message = error.ename, error.evalue
     if client.timed_out:
-        return _failure(client, cell, "Timeout", _too_long(timeout), error.traceback)
-    type_ = FLOW_FAILED if error.ename == FlowExecutionError.__name__ else error.ename
-    return _failure(client, cell, type_, error.evalue, error.traceback)
-
-
-def _failure_at_cell(client: _Client, type_: str, message: str) -> Failure:
-    """A failure without a traceback, at the cell that was running."""
-    cell = _running_cell(client.nb)
-    if cell is None:
-        return Failure(type_, message)
-    first = client.source.lines.get(cell["id"])
-    return Failure(type_, message, client.code_cells_executed or None, cell.source, None, first)
-
-
-def _failure(client: _Client, cell: Any, type_: str, message: str, traceback: list[str]) -> Failure:
-    text = strip_ansi("\n".join(traceback))
-    number = cell.execution_count
-    lines = [int(line) for cell_number, line in _CELL_LINE.findall(text) if int(cell_number) == number]
-    known = client.source.lines
-    starts = {c.execution_count: known.get(c["id"]) for c in client.nb.cells if c.cell_type == "code"}
-    first = starts.get(number)
-    flow = shown(client.source.path, client.root)
-    text = readable_traceback(text, client.root)
-    return Failure(
-        type=type_,
-        message=strip_ansi(message),
-        cell=number,
-        source=cell.source,
-        line=lines[0] if lines else None,
-        file_line=first + lines[0] - 1 if lines and first else first,
-        traceback=_CELL_LINE.sub(lambda match: _at_file_line(match, flow, starts), text),
+        type_, message = "Timeout", _too_long(timeout)
+    elif type_ == FlowExecutionError.__name__:
+        type_ = FLOW_FAILED
+    return failure_of_cell(
+        notebook, source, client.root, type_=type_, message=message, traceback=error.traceback
     )
-
-
-def _at_file_line(frame: re.Match[str], flow: str, starts: Mapping[int, int | None]) -> str:
-    """`Cell In[5], line 2` with the line of the flow's file."""
-    number, line = int(frame[1]), int(frame[2])
-    first = starts.get(number)
-    return f"{flow}:{first + line - 1} in cell [{number}]" if first else frame[0]
-
-
-def readable_traceback(text: str, root: Path) -> str:
-    """An IPython traceback without its ruler and without the frames of the machinery."""
-    home = os.path.expanduser("~")
-    text = _HOME.sub(lambda _: f"File {home}", _HIDDEN_FRAMES.sub("", text))
-    head, *frames = _FRAME_START.split(text)
-    kept = [_RULER.sub("", head)]
-    for frame in frames:
-        # The code of a frame has no blank line; what follows one is the exception, or a second one.
-        code, gap, rest = frame.partition("\n\n")
-        if not _is_machinery(code.partition("\n")[0]):
-            kept.append(frame)
-        elif rest.strip():
-            kept.append(gap[1:] + rest)
-    return "\n".join(kept).replace(f"{root}{os.sep}", "").strip()
-
-
-def _is_machinery(frame: str) -> bool:
-    return f"{_PACKAGE}{os.sep}" in frame or bool(_OWN_FRAMES.search(frame))
-
-
-def _mark_failure(notebook: Any, failure: Failure) -> None:
-    """Say on top of the notebook that it failed and where; papermill drops such cells in a new run."""
-    link = f" in [cell {failure.cell}](#ductaflow-failure)" if failure.cell else ""
-    text = f'<span style="color:#b3261e">**This run failed**{link}:</span>\n\n```\n{failure.summary}\n```'
-    cell = _running_cell(notebook)
-    marks = [(0, text)]
-    if cell is not None:
-        marks.insert(0, (notebook.cells.index(cell), '<span id="ductaflow-failure"></span>'))
-    for index, source in marks:
-        tags = ["papermill-error-cell-tag"]
-        notebook.cells.insert(index, _new_markdown(f"ductaflow-failure-{index}", source, tags))
 
 
 class FlowExecutionError(InstanceFailed, PapermillExecutionError):  # type: ignore[misc]

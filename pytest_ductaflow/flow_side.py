@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -159,16 +160,29 @@ def load_cli_config(default_config_path: str | Path, description: str = "Run thi
 
 
 def _read_config(parser: argparse.ArgumentParser, name: str, root: Path) -> dict[str, Any]:
-    path = next((path for path in (Path(name), root / name) if path.is_file()), None)
-    if path is None:
-        parser.error(f"--config: no file {name} here or in {root}")
+    path = _config_file(parser, name, root)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
+    except UnicodeDecodeError as error:
+        parser.error(f"--config: {path} is not UTF-8: {error}")
+    except OSError as error:
+        parser.error(f"--config: {path} cannot be read: {error}")
     except ValueError as error:
         parser.error(f"--config: {path} is not JSON: {error}")
     if not isinstance(config, dict):
-        parser.error(f"--config: {path} holds {type(config).__name__}, expected an object with keys")
+        found = "null" if config is None else type(config).__name__
+        parser.error(f"--config: {path} holds {found}, expected an object with keys")
     return config
+
+
+def _config_file(parser: argparse.ArgumentParser, name: str, root: Path) -> Path:
+    places = (Path(name), root / name)
+    for path in places:
+        if os.path.isfile(path):  # False, unlike Path.is_file, for a name that no file can have
+            return path
+    if folder := next(filter(os.path.isdir, places), None):
+        parser.error(f"--config: {folder} is a directory, expected a JSON file")
+    parser.error(f"--config: no file {name} here or in {root}")
 
 
 def _run_as_instance(script: Path, config: dict[str, Any], directory: str | None, no_execute: bool) -> int:
@@ -198,6 +212,10 @@ class _Tee:
         self._file.write(text)
         self._file.flush()
         return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:  # the stream's own would leave the file out
+            self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -5,7 +5,10 @@ The home of jupytext, which is imported only when a source is read.
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,9 +35,24 @@ NOTEBOOK_SUFFIXES = (
 )
 TABLE_SUFFIXES = (".csv", ".parquet", ".xlsx", ".json", ".jsonl")
 
-# `# %% tags=["parameters"]`, in any of jupytext's spellings; only to tell a flow from a conductor
-# without parsing it.
-_PARAMETERS_MARK = re.compile(r"^\s*(#|//|```|<!--|\"cell_type\").*\bparameters\b", re.MULTILINE)
+_MARKDOWN_SUFFIXES = (".md", ".markdown", ".qmd", ".Rmd", ".rmd", ".myst", ".mystnb", ".mnb")
+_ENCODING = "utf-8-sig"  # UTF-8, with or without the mark of byte order that Windows editors write
+
+# The first line of a code cell in a script, in jupytext's formats: `# %% …`, `# + …`, `# region …`
+# or `# {{{ …`. Only to tell a flow from a conductor without parsing it.
+_COMMENT = r"(?:#|//|--|%|;;?)"
+_SCRIPT_HEAD = re.compile(
+    rf"^[ \t]*{_COMMENT}[ \t]*(?:%%+[ \t]|\+|region\b|{{{{{{)(?!.*\[(?:markdown|md|raw)\]).*", re.MULTILINE
+)
+# The same in Markdown: a fence, and the options below it: `:tags: …` or YAML between `---` (MyST),
+# `#| tags: …` (Quarto).
+_MARKDOWN_HEAD = re.compile(
+    r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
+)
+# The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a list of YAML, on one line or more.
+_PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?![\w-])""")
+# What may stand around a cell's line in a script: there jupytext comments magics and texts out.
+_AROUND_LINE = re.compile(rf"""^(?:{_COMMENT} ?|["']{{3}})|["']{{3}}$""")
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,12 @@ class Source:
 
     @property
     def has_parameters(self) -> bool:
-        return any("parameters" in cell.metadata.get("tags", ()) for cell in self.notebook.cells)
+        return any(_is_parameters_cell(cell) for cell in self.notebook.cells)
+
+
+def _is_parameters_cell(cell: Mapping[str, Any]) -> bool:
+    """Whether parameters can be injected behind a cell: a text has none to be replaced."""
+    return cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", ())
 
 
 def project_root_of(path: Path, *, stop: Path | None = None) -> Path:
@@ -85,16 +108,18 @@ def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
     Raises:
         FlowNotFound: Naming the places that were looked at.
     """
+    if not isinstance(flow, str | Path):  # a table's cell may hold anything
+        raise FlowNotFound(f"flow {flow!r} not found: expected a name or a path, not {type(flow).__name__}")
     given = Path(flow)
     for root in roots:
-        if (root / given).is_file():
+        if os.path.isfile(root / given):  # False, unlike Path.is_file, for a name that no file can have
             return (root / given).resolve()
     if given.parent == Path():
         for root in roots:
             for folder in FLOW_FOLDERS:
                 for suffix in ("", *NOTEBOOK_SUFFIXES):
                     candidate = root / folder / f"{given.name}{suffix}"
-                    if candidate.is_file():
+                    if os.path.isfile(candidate):
                         return candidate.resolve()
     looked = " and ".join(dict.fromkeys(str(root) for root in roots))
     raise FlowNotFound(f"flow {str(flow)!r} not found in {looked}")
@@ -105,7 +130,8 @@ def _read(path: Path, _mtime_ns: int) -> Source:
     import jupytext  # type: ignore[import-untyped,unused-ignore]
 
     try:
-        notebook = jupytext.read(path)
+        with path.open(encoding=_ENCODING) as stream:
+            notebook = jupytext.read(stream, fmt={"extension": path.suffix})
     except Exception as error:  # jupytext, nbformat, yaml and json raise what they like
         raise DuctaflowError(f"{path} cannot be read as a notebook: {error}") from error
     for number, cell in enumerate(notebook.cells):
@@ -117,39 +143,71 @@ def read_flow(path: Path) -> Source:
     """Read a flow; the notebook in the result is shared, so copy it before changing it.
 
     Raises:
+        FlowNotFound: If there is no such file.
         DuctaflowError: If the file cannot be read as a notebook.
     """
-    return _read(path, path.stat().st_mtime_ns)
+    try:
+        changed = path.stat().st_mtime_ns
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise FlowNotFound(f"flow {path} cannot be found: {error}") from error
+    return _read(path, changed)
 
 
 def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
-    """Where each cell's code begins, found by looking for the cells' text one after the other."""
+    """Where each cell's code begins, found by looking for the cells' lines one after the other."""
     if path.suffix == ".ipynb":
         return {}
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
-    lines, position = {}, 0
+    lines = path.read_text(encoding=_ENCODING, errors="replace").split("\n")
+    begins, position = {}, 0
     for cell in notebook.cells:
-        if cell.cell_type != "code" or not cell.source.strip():
+        if not cell.source.strip():
             continue
-        found = text.find(cell.source, position)
-        if found >= 0:  # not there if jupytext has changed it, as it does with magics
-            lines[cell["id"]] = text.count("\n", 0, found) + 1
-            position = found + len(cell.source)
-    return lines
+        wanted = cell.source.split("\n")
+        found = _place_of(wanted, lines, position)
+        if found is None:  # jupytext has changed it
+            continue
+        position = found + len(wanted)
+        if cell.cell_type == "code":  # texts are looked for only to get past them
+            begins[cell["id"]] = found + 1
+    return begins
+
+
+def _place_of(wanted: Sequence[str], lines: Sequence[str], start: int) -> int | None:
+    """The first place from `start` on at which all lines are the wanted ones."""
+    for place in range(start, len(lines) - len(wanted) + 1):
+        there = lines[place : place + len(wanted)]
+        if all(map(_is_line, there, wanted)):
+            return place
+    return None
+
+
+def _is_line(line: str, wanted: str) -> bool:
+    return line == wanted or _AROUND_LINE.sub("", line) == wanted
 
 
 def looks_like_flow(path: Path) -> bool:
-    """Whether a source file has a cell tagged `parameters` (by its text, without parsing it)."""
+    """Whether a source file has a code cell tagged `parameters` (by its text: jupytext stays out)."""
     try:
-        return bool(_PARAMETERS_MARK.search(path.read_text(encoding="utf-8", errors="replace")))
+        text = path.read_text(encoding=_ENCODING, errors="replace")
     except OSError:
         return False
+    if path.suffix == ".ipynb":
+        return _is_tagged_json(text)
+    heads = _MARKDOWN_HEAD if path.suffix in _MARKDOWN_SUFFIXES else _SCRIPT_HEAD
+    return any(_PARAMETERS_TAG.search(head[0]) for head in heads.finditer(text))
+
+
+def _is_tagged_json(text: str) -> bool:
+    try:
+        return any(_is_parameters_cell(cell) for cell in json.loads(text)["cells"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False  # no notebook; whoever reads it as one will say why
 
 
 def source_as_script(path: Path) -> str:
     """A conductor's code as Python text, with line numbers kept for `.py` files."""
     if path.suffix == ".py":
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding=_ENCODING)
     import jupytext  # type: ignore[import-untyped,unused-ignore]
 
     return str(jupytext.writes(read_flow(path).notebook, fmt="py:percent"))

@@ -126,18 +126,21 @@ OPTIONS = (
 )
 
 
+_DEFAULT = {option.name: option.default for option in OPTIONS}
+
+
 @dataclass(frozen=True)
 class Settings:
     """The options as plain values, one field each."""
 
-    on: bool = False
-    where: str | None = None
-    warnings: WarningsMode = "xfail"
-    html: HtmlMode = "all"
-    timeout: float | None = None
-    kernel: str = "python3"
-    root: str | None = None
-    files: tuple[str, ...] = ()
+    on: bool = _DEFAULT["on"]
+    where: str | None = _DEFAULT["where"]
+    warnings: WarningsMode = _DEFAULT["warnings"]
+    html: HtmlMode = _DEFAULT["html"]
+    timeout: float | None = _DEFAULT["timeout"]
+    kernel: str = _DEFAULT["kernel"]
+    root: str | None = _DEFAULT["root"]
+    files: tuple[str, ...] = _DEFAULT["files"]
 
     @classmethod
     def resolve(cls, given: Callable[[Option], Any], ini: Callable[[Option], str]) -> Self:
@@ -152,13 +155,11 @@ class Settings:
         """
         values = {}
         for option in OPTIONS:
-            value: Any = given(option)
+            value = given(option)
             if value is None:
-                value = ini(option)
-                if value == "":
-                    values[option.name] = option.default
-                    continue
-            values[option.name] = option.parse(value) if isinstance(value, str) else value
+                value = ini(option) or None
+            if value is not None:
+                values[option.name] = option.parse(value) if isinstance(value, str) else value
         return cls(**values)
 
     def dumps(self) -> str:
@@ -171,4 +172,6 @@ class Settings:
         data: Mapping[str, Any] = json.loads(text)
         known = {f.name for f in fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
-        return cls(**{**values, "files": tuple(values.get("files", ()))})
+        if "files" in values:
+            values["files"] = tuple(values["files"])  # JSON has lists only
+        return cls(**values)

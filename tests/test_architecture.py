@@ -16,7 +16,7 @@ PACKAGE = Path(pytest_ductaflow.__file__).parent
 LAYERS = (
     {"errors", "model", "lights", "kernel_setup", "report", "report.page"},
     {"settings", "flows", "store"},
-    {"flow_side", "tables", "recording", "notebook_html", "report.rows"},
+    {"flow_side", "tables", "recording", "notebook_html", "output", "failures", "report.rows"},
     {"declare", "execute", "report.live"},
     {"runner"},
     {"conductor", "looking_back"},

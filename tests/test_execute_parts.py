@@ -13,20 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow import execute
+from pytest_ductaflow import failures
 from pytest_ductaflow.errors import DuctaflowError
-from pytest_ductaflow.execute import (
-    KEPT_WARNINGS,
-    Execution,
-    FlowExecutionError,
-    Output,
-    kernel_for,
-    parameters_of,
-    prepare_notebook,
-    readable_traceback,
-)
+from pytest_ductaflow.execute import FlowExecutionError, kernel_for, parameters_of, prepare_notebook
+from pytest_ductaflow.failures import readable_traceback
 from pytest_ductaflow.flows import Source, read_flow
 from pytest_ductaflow.model import Failure, Record, Status
+from pytest_ductaflow.output import KEPT_WARNINGS, Output
 
 FLOW = """\
 # %% [markdown]
@@ -228,16 +221,15 @@ def log(tmp_path) -> Path:
     return tmp_path / "x_execution_output.txt"
 
 
-def printed(log: Path, *pieces: str | tuple[str, str], echo: io.StringIO | None = None) -> Execution:
-    execution = Execution()
-    with Output(log, execution, echo) as output:
+def printed(log: Path, *pieces: str | tuple[str, str], echo: io.StringIO | None = None) -> Output:
+    with Output(log, echo) as output:
         for piece in pieces:
             output.write(*piece if isinstance(piece, tuple) else ("stdout", piece))
-    return execution
+    return output
 
 
 def test_output_is_in_the_log_line_by_line_while_it_comes(log):
-    with Output(log, Execution()) as output:
+    with Output(log) as output:
         output.write("stdout", "größe ⚠️\nhal")
         assert log.read_text(encoding="utf-8") == "größe ⚠️\n"
         output.write("stdout", "f\n")
@@ -279,13 +271,12 @@ def test_what_the_warnings_module_prints_is_kept_once_and_turns_no_light(log):
 
 
 def test_a_note_ends_the_lines_before_it_and_has_no_light(log):
-    execution = Execution()
-    with Output(log, execution) as output:
+    with Output(log) as output:
         output.write("stdout", "half")
         output.note("⚠️ a traceback\x1b[0m")
         output.write("stdout", "after\n")
     assert log.read_text(encoding="utf-8") == "half\n⚠️ a traceback\nafter\n"
-    assert execution.warning_count == 0
+    assert output.warning_count == 0
 
 
 def test_a_log_of_an_earlier_run_is_written_anew(log):
@@ -313,7 +304,7 @@ def test_the_log_has_as_many_lines_as_were_printed(tmp_path_factory, text, size)
 HEAD = "ValueError                                Traceback (most recent call last)"
 CELL = "Cell In[3], line 2\n      1 x = 0\n----> 2 call(x)\n"
 MINE = "File /p/lib/m.py:12, in call(x)\n     11 def call(x):\n---> 12     raise ValueError('no')\n"
-OWN = f"File {execute._PACKAGE}{os.sep}conductor.py:9, in run_notebook(flow)\n----> 9     raise error\n"
+OWN = f"File {failures._PACKAGE}{os.sep}conductor.py:9, in run_notebook(flow)\n----> 9     raise error\n"
 MACHINERY = "File /v/lib/python3.11/site-packages/{}/client.py:5, in run(self)\n----> 5 await it\n"
 END = "ValueError: no"
 
@@ -385,7 +376,7 @@ def test_a_message_with_a_blank_line_is_kept_whole_behind_a_hidden_frame():
 
 def test_paths_under_the_home_directory_are_known_too(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr(execute, "_PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow")
+    monkeypatch.setattr(failures, "_PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow")
     own = "File ~/venv/lib/site-packages/pytest_ductaflow/conductor.py:9, in f()\n----> 9 raise\n"
     mine = "File ~/project/lib/m.py:12, in call(x)\n---> 12 raise\n"
     found = readable_traceback(a_traceback(CELL, own, mine), Path("/home/me/project"))

@@ -1,0 +1,125 @@
+"""What stopped a flow, read off its notebook: the cell, the line, a traceback without the machinery."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from .flows import Source
+from .lights import strip_ansi
+from .model import Failure
+from .store import shown
+
+_CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
+_FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
+_RULER = re.compile(r"^-{10,}\n")
+_HOME = re.compile(r"^File ~(?=[/\\])", re.MULTILINE)
+_HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
+_OWN_FRAMES = re.compile(
+    r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
+)
+_PACKAGE = str(Path(__file__).parent)
+
+
+def running_cell(notebook: Any) -> Any:
+    """The cell at which the run stopped."""
+    states = ("running", "failed")
+    stopped = [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("status") in states]
+    done = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("end_time")
+    ]
+    return (stopped or done or [None])[-1]
+
+
+def failure_without_traceback(notebook: Any, source: Source, type_: str, message: str) -> Failure:
+    """A failure at the cell that was running, of which the kernel could tell nothing."""
+    cell = running_cell(notebook)
+    if cell is None:
+        return Failure(type_, message)
+    code = [other for other in notebook.cells if other.cell_type == "code" and other.source.strip()]
+    number = cell.get("execution_count") or code.index(cell) + 1
+    return Failure(type_, message, number, cell.source, None, source.lines.get(cell["id"]))
+
+
+def failure_of_cell(
+    notebook: Any, source: Source, root: Path, *, type_: str, message: str, traceback: list[str]
+) -> Failure:
+    """The failure that the error output of the cell that was running tells of.
+
+    Args:
+        notebook: The notebook, as far as it ran.
+        source: The flow.
+        root: Its project root, to which the paths in the traceback are shortened.
+        type_: Class name of the exception.
+        message: Its text.
+        traceback: The traceback as the kernel sent it.
+    """
+    cell = running_cell(notebook)
+    text = strip_ansi("\n".join(traceback))
+    number = cell.execution_count
+    lines = [int(line) for cell_number, line in _CELL_LINE.findall(text) if int(cell_number) == number]
+    starts = {c.execution_count: source.lines.get(c["id"]) for c in notebook.cells if c.cell_type == "code"}
+    first, flow = starts.get(number), shown(source.path, root)
+    return Failure(
+        type=type_,
+        message=strip_ansi(message),
+        cell=number,
+        source=cell.source,
+        line=lines[0] if lines else None,
+        file_line=first + lines[0] - 1 if lines and first else first,
+        traceback=_CELL_LINE.sub(
+            lambda match: _at_file_line(match, flow, starts), readable_traceback(text, root)
+        ),
+    )
+
+
+def _at_file_line(frame: re.Match[str], flow: str, starts: Mapping[int, int | None]) -> str:
+    """`Cell In[5], line 2` with the line of the flow's file."""
+    number, line = int(frame[1]), int(frame[2])
+    first = starts.get(number)
+    return f"{flow}:{first + line - 1} in cell [{number}]" if first else frame[0]
+
+
+def readable_traceback(text: str, root: Path) -> str:
+    """An IPython traceback without its ruler and without the frames of the machinery."""
+    home = os.path.expanduser("~")
+    text = _HOME.sub(lambda _: f"File {home}", _HIDDEN_FRAMES.sub("", text))
+    head, *frames = _FRAME_START.split(text)
+    kept = [_RULER.sub("", head)]
+    for frame in frames:
+        # The code of a frame has no blank line; what follows one is the exception, or a second one.
+        code, gap, rest = frame.partition("\n\n")
+        if not _is_machinery(code.partition("\n")[0]):
+            kept.append(frame)
+        elif rest.strip():
+            kept.append(gap[1:] + rest)
+    return "\n".join(kept).replace(f"{root}{os.sep}", "").strip()
+
+
+def _is_machinery(frame: str) -> bool:
+    return f"{_PACKAGE}{os.sep}" in frame or bool(_OWN_FRAMES.search(frame))
+
+
+def mark_failure(notebook: Any, failure: Failure) -> None:
+    """Say on top of the notebook that it failed and where; papermill drops such cells in a new run."""
+    link = f" in [cell {failure.cell}](#ductaflow-failure)" if failure.cell else ""
+    text = f'<span style="color:#b3261e">**This run failed**{link}:</span>\n\n```\n{failure.summary}\n```'
+    cell = running_cell(notebook)
+    marks = [(0, text)]
+    if cell is not None:
+        marks.insert(0, (notebook.cells.index(cell), '<span id="ductaflow-failure"></span>'))
+    for index, source in marks:
+        tags = ["papermill-error-cell-tag"]
+        notebook.cells.insert(index, markdown_cell(f"ductaflow-failure-{index}", source, tags))
+
+
+def markdown_cell(cell_id: str, source: str, tags: Sequence[str] = ()) -> Any:
+    """A Markdown cell of ours, with the metadata that papermill looks for."""
+    return nbformat.v4.new_markdown_cell(source, id=cell_id, metadata={"tags": list(tags), "papermill": {}})

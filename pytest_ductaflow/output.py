@@ -1,0 +1,70 @@
+"""A flow's printed output: into its log, line by line as it comes, and looked at for warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Self
+
+from .lights import LineSplitter, is_warning, python_warning, strip_ansi
+
+KEPT_WARNINGS = 100  # lines in the record; the log has them all
+
+
+class Output:
+    """The output on its way to the log, in whole lines.
+
+    Args:
+        log: The file.
+        echo: A stream that gets the lines as well, with their colours.
+
+    Attributes:
+        warnings: The first warning lines.
+        warning_count: How many there were.
+        python_warnings: What `warnings.warn` printed, each once.
+    """
+
+    def __init__(self, log: Path, echo: IO[str] | None = None) -> None:
+        self.warnings: list[str] = []
+        self.warning_count = 0
+        self.python_warnings: list[str] = []
+        self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
+        self._echo = echo
+        self._streams = {"stdout": LineSplitter(), "stderr": LineSplitter()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for splitter in self._streams.values():
+            self._lines(splitter.flush())
+        self._file.close()
+
+    def write(self, stream: str, text: str) -> None:
+        """Take a piece of a stream."""
+        splitter = self._streams.setdefault(stream, LineSplitter())
+        self._lines(splitter.feed(text))
+
+    def note(self, text: str) -> None:
+        """Write text that the flow did not print, a traceback for instance; it has no light."""
+        for splitter in self._streams.values():
+            self._lines(splitter.flush())
+        self._put(text)
+
+    def _lines(self, lines: list[str]) -> None:
+        for line in lines:
+            if warned := python_warning(line):
+                if warned not in self.python_warnings:
+                    self.python_warnings.append(warned)
+            elif is_warning(line):
+                self.warning_count += 1
+                if len(self.warnings) < KEPT_WARNINGS:
+                    self.warnings.append(strip_ansi(line).strip())
+        if lines:
+            self._put("\n".join(lines))
+
+    def _put(self, text: str) -> None:
+        self._file.write(strip_ansi(text) + "\n")
+        self._file.flush()
+        if self._echo is not None:
+            self._echo.write(text + "\n")
+            self._echo.flush()
