@@ -177,12 +177,12 @@ def _read_config(parser: argparse.ArgumentParser, name: str, root: Path) -> dict
 
 def _config_file(parser: argparse.ArgumentParser, name: str, root: Path) -> Path:
     places = (Path(name), root / name)
-    for path in places:
-        if os.path.isfile(path):  # False, unlike Path.is_file, for a name that no file can have
-            return path
+    # os.path's say False, unlike Path's, to a name that no file can have
+    if file := next(filter(os.path.isfile, places), None):
+        return file
     if folder := next(filter(os.path.isdir, places), None):
         parser.error(f"--config: {folder} is a directory, expected a JSON file")
-    parser.error(f"--config: no file {name} here or in {root}")
+    return parser.error(f"--config: no file {name} here or in {root}")
 
 
 def _run_as_instance(script: Path, config: dict[str, Any], directory: str | None, no_execute: bool) -> int:

@@ -39,10 +39,11 @@ _MARKDOWN_SUFFIXES = (".md", ".markdown", ".qmd", ".Rmd", ".rmd", ".myst", ".mys
 _ENCODING = "utf-8-sig"  # UTF-8, with or without the mark of byte order that Windows editors write
 
 # The first line of a code cell in a script, in jupytext's formats: `# %% …`, `# + …`, `# region …`
-# or `# {{{ …`. Only to tell a flow from a conductor without parsing it.
+# or `# {{{ …`. Only to tell a flow from a conductor without parsing it. Not indented: that is a flow
+# within a string, as in a test.
 _COMMENT = r"(?:#|//|--|%|;;?)"
 _SCRIPT_HEAD = re.compile(
-    rf"^[ \t]*{_COMMENT}[ \t]*(?:%%+[ \t]|\+|region\b|{{{{{{)(?!.*\[(?:markdown|md|raw)\]).*", re.MULTILINE
+    rf"^{_COMMENT}[ \t]*(?:%%+[ \t]|\+|region\b|{{{{{{)(?!.*\[(?:markdown|md|raw)\]).*", re.MULTILINE
 )
 # The same in Markdown: a fence, and the options below it: `:tags: …` or YAML between `---` (MyST),
 # `#| tags: …` (Quarto).

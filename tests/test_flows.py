@@ -50,6 +50,30 @@ WITH_PARAMETERS = {
     "percent.jl": '# %% tags=["parameters"]\nconfig = Dict()\n\n# %%\nprint(1)\n',
     "indented.ipynb": json.dumps(NOTEBOOK, indent=1),
     "compact.ipynb": json.dumps(NOTEBOOK),
+    "json.py": '# %% {"tags": ["a", "parameters"]}\nconfig = {}\n\n# %%\nprint(1)\n',
+    "title.py": '#%% The config tags=["parameters"]\nconfig = {}\n\n# %%\nprint(1)\n',
+    "region.py": '# region tags=["parameters"]\nconfig = {}\n# endregion\n\nprint(1)\n',
+    "spin.R": '#\' The model\n\n#+ tags=c("parameters")\nconfig = list()\n\n#+\nprint(1)\n',
+    "percent.scala": '// %% tags=["parameters"]\nval config = 1\n\n// %%\nprint(1)\n',
+    "percent.lua": '-- %% tags=["parameters"]\nconfig = {}\n\n-- %%\nprint(1)\n',
+    "percent.m": '% %% tags=["parameters"]\nconfig = 1\n\n% %%\nprint(1)\n',
+    "percent.pro": '; %% tags=["parameters"]\nconfig = 1\n\n; %%\nprint(1)\n',
+    "percent.clj": ';; %% tags=["parameters"]\nconfig\n\n;; %%\nprint(1)\n',
+    "yaml.md": """\
+```{code-cell} ipython3
+---
+name: top
+tags:
+- hide-input
+- parameters
+---
+config = {}
+```
+
+```{code-cell} ipython3
+print(1)
+```
+""",
     "myst.md": """\
 ```{code-cell} ipython3
 :tags: [parameters]
@@ -62,7 +86,6 @@ print(1)
 ```
 """,
 }
-UNSEEN = {"indented.ipynb", "compact.ipynb", "myst.md"}
 
 
 @pytest.mark.parametrize("name", WITH_PARAMETERS)
@@ -75,25 +98,23 @@ def test_a_parameters_cell_is_found_in_every_kind_of_notebook(tmp_path, name):
     assert [cell.source for cell in code][1:] == ["print(1)"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[
-                pytest.mark.xfail(
-                    strict=True, reason="the tag is not on a line that begins as a comment does"
-                )
-            ]
-            if name in UNSEEN
-            else [],
-        )
-        for name in WITH_PARAMETERS
-    ],
-)
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
 def test_a_flow_is_told_from_a_conductor_by_its_text(tmp_path, name):
     path = tmp_path / name
     path.write_text(WITH_PARAMETERS[name], encoding="utf-8")
+    assert looks_like_flow(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```{python}\n#| tags: [parameters]\nconfig = {}\n```\n",
+        "```{python}\n#| label: top\n#| tags:\n#|   - a\n#|   - parameters\nconfig = {}\n```\n",
+    ],
+)
+def test_a_flow_of_quarto_is_told_without_quarto(tmp_path, text):
+    path = tmp_path / "x.qmd"
+    path.write_text(text, encoding="utf-8")
     assert looks_like_flow(path)
 
 
@@ -106,23 +127,61 @@ def test_a_flow_is_told_from_a_conductor_by_its_text(tmp_path, name):
         '"""Spreads the parameters."""\n',
         "x = 1  # parameters of the sweep\n",
         "# %% hyperparameters\n",
-        pytest.param(
-            "# All parameters of the sweep\nconduct('fit', table)\n",
-            marks=pytest.mark.xfail(
-                strict=True, reason="a comment with the word `parameters` makes it a flow"
-            ),
-        ),
-        pytest.param(
-            "# %% The parameters\ntable = grid(a=[1])\n",
-            marks=pytest.mark.xfail(
-                strict=True, reason="a cell's title with the word `parameters` makes it a flow"
-            ),
-        ),
+        "# All parameters of the sweep\nconduct('fit', table)\n",
+        "# %% The parameters\ntable = grid(a=[1])\n",
+        "# %% Rows, tags and parameters\ntable = grid(a=[1])\n",
+        '# %%\ntags=["parameters"]\n',
+        '# tags=["parameters"]\nx = 1\n',
+        'write("""\n    # %% tags=["parameters"]\n    config = {}\n    """)\n',
+        '# %% [markdown] tags=["parameters"]\n# hello\n',
+        '# %% tags=["injected-parameters"]\nx = 1\n',
+        '# %% tags=["a"] name="parameters"\nx = 1\n',
+        '"""\n```python tags=["parameters"]\n```\n"""\n',
     ],
 )
 def test_a_conductor_is_not_taken_for_a_flow(tmp_path, text):
     path = tmp_path / "conductor.py"
     path.write_text(text, encoding="utf-8")
+    assert not looks_like_flow(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\ntags: [parameters]\n---\nText\n",
+        "```python\nx = 1\n```\n---\ntags: [parameters]\n---\n",
+        '# + tags=["parameters"]\n',
+        '<!-- #region tags=["parameters"] -->\nText\n<!-- #endregion -->\n',
+        "```{code-cell}\n:name: parameters\n\nx = 1\n```\n",
+    ],
+)
+def test_a_document_is_not_taken_for_a_flow(tmp_path, text):
+    path = tmp_path / "x.md"
+    path.write_text(text, encoding="utf-8")
+    assert not looks_like_flow(path)
+    assert not read_flow(path).has_parameters
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "3",
+        "{}",
+        '{"cells": null}',
+        '{"cells": ["parameters", 1]}',
+        '{"cells": [{"cell_type": "code", "metadata": {"tags": null}}]}',
+        '{"cells": [{"cell_type": "code", "metadata": []}]}',
+        '{"cells": [{"cell_type": "code", "source": "tags=[\\"parameters\\"]", "metadata": {}}]}',
+        '{"cells": [{"cell_type": "markdown", "metadata": {"tags": ["parameters"]}}]}',
+    ],
+)
+def test_a_notebook_without_the_tag_on_code_is_not_taken_for_a_flow(tmp_path, content):
+    path = tmp_path / "x.ipynb"
+    path.write_text(content, encoding="utf-8")
     assert not looks_like_flow(path)
 
 
@@ -148,9 +207,6 @@ def test_without_the_very_tag_there_is_no_parameters_cell(tmp_path, text):
     assert not read_flow(path).has_parameters
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a text cell with the tag counts; papermill injects behind it, over nothing"
-)
 def test_a_text_cell_is_no_parameters_cell(tmp_path):
     path = tmp_path / "x.py"
     path.write_text('# %% [markdown] tags=["parameters"]\n# hello\n', encoding="utf-8")
@@ -175,10 +231,10 @@ def test_what_is_no_notebook_is_an_error_that_names_the_file(tmp_path, name, con
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="FileNotFoundError of stat(), against the docstring")
-def test_a_flow_that_is_gone_cannot_be_read_either(tmp_path):
-    with pytest.raises(DuctaflowError):
-        read_flow(tmp_path / "gone.py")
+@pytest.mark.parametrize("name", ["gone.py", "gone/x.py", "a\0b", "x" * 300])
+def test_a_flow_that_is_gone_cannot_be_read_either(tmp_path, name):
+    with pytest.raises(FlowNotFound, match="cannot be found"):
+        read_flow(tmp_path / name)
 
 
 def test_cells_have_the_same_ids_in_every_run(tmp_path):
@@ -216,38 +272,36 @@ def lines_of(path: Path, text: str) -> list[int | None]:
         ("unicode.py", "# %% größe ⚠️\nprint('ä')\n\n# %%\nb = 1\n", [2, 5]),
         ("magic.py", "# %%\n# %matplotlib inline\n\n# %%\n# !ls\ny = 1\n", [2, 5]),
         ("sheet.ipynb", json.dumps(NOTEBOOK), [None, None]),
-        pytest.param(
-            "title.py",
-            "# %%\nx = 1\n\n# %% show df\ndf\n",
-            [2, 5],
-            marks=pytest.mark.xfail(strict=True, reason="the cell's text is found in its own title"),
-        ),
-        pytest.param(
-            "explained.py",
-            "# %% [markdown]\n# begin with x = 1\n\n# %%\nx = 1\n",
-            [5],
-            marks=pytest.mark.xfail(strict=True, reason="the cell's text is found in a text cell before it"),
-        ),
+        ("title.py", "# %%\nx = 1\n\n# %% show df\ndf\n", [2, 5]),
+        ("same_title.py", "# %% df\ndf\n", [2]),
+        ("part.py", "# %%\ndfs\n\n# %%\ndf\n", [2, 5]),
+        ("trailing.py", "# %%\nx = 1  \n\n# %%\nx = 1\n", [2, 5]),
+        ("explained.py", "# %% [markdown]\n# begin with x = 1\n\n# %%\nx = 1\n", [5]),
+        ("quoted.py", "# %% [markdown]\n# x = 1\n\n# %%\nx = 1\n", [5]),
+        ("docstring_text.py", '# %% [markdown]\n"""x = 1\n\ny"""\n\n# %%\nx = 1\n', [7]),
+        ("block_text.py", '# %% [markdown]\n"""\nx = 1\n"""\n\n# %%\nx = 1\n', [7]),
+        ("light.py", "# x = 1\n\nx = 1\n", [3]),
+        ("prose.md", "x = 1\n\n```python\nx = 1\n```\n", [4]),
+        ("myst.md", WITH_PARAMETERS["myst.md"], [4, 8]),
+        ("yaml.md", WITH_PARAMETERS["yaml.md"], [8, 12]),
+        ("crlf_text.md", "x = 1\r\n\r\n```python\r\nx = 1\r\n```\r\n", [4]),
+        ("bom.py", f"\ufeff{PERCENT}", [2, 5]),
+        ("bom_crlf.py", f"\ufeff{PERCENT}".replace("\n", "\r\n"), [2, 5]),
+        ("no_marker.py", "\ufeffx = 1\n", [1]),
     ],
 )
 def test_the_line_of_each_cell_in_the_file_is_known(tmp_path, name, text, expected):
     assert lines_of(tmp_path / name, text) == expected
 
 
-@pytest.mark.xfail(strict=True, reason="the mark of byte order hides the first cell's tag")
-def test_a_file_with_a_byte_order_mark_is_read_as_without(tmp_path):
-    path = tmp_path / "x.py"
-    path.write_text(PERCENT, encoding="utf-8-sig")
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
+def test_a_file_with_a_byte_order_mark_is_read_as_without(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(WITH_PARAMETERS[name], encoding="utf-8-sig")
     assert (looks_like_flow(path), read_flow(path).has_parameters) == (True, True)
 
 
-@pytest.mark.parametrize(
-    "encoding",
-    [
-        "utf-8",
-        pytest.param("utf-8-sig", marks=pytest.mark.xfail(strict=True, reason="U+FEFF is a SyntaxError")),
-    ],
-)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_conductor_that_python_can_run_compiles_with_its_line_numbers(tmp_path, encoding):
     path = tmp_path / "conductor.py"
     path.write_bytes("# größe\r\n\r\nx = 'ä'\r\n".encode(encoding))
@@ -329,13 +383,21 @@ def test_the_first_root_that_has_the_flow_wins(project, tmp_path):
         "..",
         "a\0b",
         "/nowhere/x.py",
-        pytest.param("x" * 300, marks=pytest.mark.xfail(strict=True, reason="OSError: File name too long")),
+        "x" * 300,
     ],
 )
 def test_a_flow_that_is_not_there_is_an_error_that_names_the_places(project, flow):
     with pytest.raises(FlowNotFound) as caught:
         find_flow(flow, (project, project))
     assert str(caught.value) == f"flow {flow!r} not found in {project}"
+
+
+@pytest.mark.parametrize("flow", [5, None, float("nan"), ["fit"], {"flow": "fit"}, b"fit"])
+def test_what_is_no_path_is_an_error_that_names_what_was_given(project, flow):
+    with pytest.raises(FlowNotFound) as caught:
+        find_flow(flow, (project,))
+    said = f"flow {flow!r} not found: expected a name or a path, not {type(flow).__name__}"
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

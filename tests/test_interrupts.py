@@ -48,7 +48,12 @@ def wait_for(look: Callable[[], T | None], what: str) -> T:
 def kernel_pids(root: Path) -> list[int]:
     """The kernels that flows have told of in their logs."""
     logs = root.glob("runs/wait/*/wait_execution_output.txt")
-    return [int(line.split()[1]) for log in logs for line in log.read_text().splitlines() if line.startswith("pid ")]
+    return [
+        int(line.split()[1])
+        for log in logs
+        for line in log.read_text().splitlines()
+        if line.startswith("pid ")
+    ]
 
 
 def is_gone(pid: int) -> bool | None:
@@ -64,7 +69,16 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
     """A session whose instances are running, in a process group of its own."""
     write_project(tmp_path, PROJECT)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", *request.param],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "--ductaflow",
+            "conductor.py",
+            *request.param,
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -81,7 +95,9 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
     process.communicate()
 
 
-def test_ctrl_c_saves_the_notebook_and_leaves_no_kernel(session: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_ctrl_c_saves_the_notebook_and_leaves_no_kernel(
+    session: subprocess.Popen[str], tmp_path: Path
+) -> None:
     pids = kernel_pids(tmp_path)
     os.killpg(session.pid, signal.SIGINT)
     output, _ = session.communicate(timeout=PATIENCE)
@@ -96,7 +112,9 @@ def test_ctrl_c_saves_the_notebook_and_leaves_no_kernel(session: subprocess.Pope
     assert '"outcome":"interrupted"' in report
 
 
-def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(session: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(
+    session: subprocess.Popen[str], tmp_path: Path
+) -> None:
     pids = kernel_pids(tmp_path)
     os.killpg(session.pid, signal.SIGKILL)
     session.communicate(timeout=PATIENCE)

@@ -33,18 +33,7 @@ def test_the_help_of_an_option_is_a_sentence(option):
     assert "%" not in option.help.replace("%%", "")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(strict=True, reason="Settings() has no patterns, the option has three")]
-            if name == "files"
-            else [],
-        )
-        for name in BY_NAME
-    ],
-)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_settings_made_of_nothing_are_the_defaults(name):
     assert getattr(Settings(), name) == getattr(resolved(), name)
 
@@ -126,6 +115,7 @@ def test_settings_come_back_whole_from_text(settings):
 
 def test_settings_of_another_version_are_read_as_far_as_they_are_known():
     assert Settings.loads('{"html": "none", "engine": "dask"}') == Settings(html="none")
+    assert Settings.loads("{}") == Settings()
 
 
 def test_an_option_takes_text_as_it_is_if_nothing_else_is_said():
