@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +30,9 @@ class SourceFile(pytest.File):
     """A conductor, control table, flow or past config."""
 
     def collect(self) -> Iterator[pytest.Collector]:
-        steps: dict[str, list[Instance]] = {}
-        for instance in self.config.stash[PLAN].instances[self.path]:
-            steps.setdefault(instance.step, []).append(instance)
+        steps: dict[str, list[tuple[int, Instance]]] = {}
+        for number, instance in enumerate(self.config.stash[PLAN].instances[self.path]):
+            steps.setdefault(instance.step, []).append((number, instance))
         for step, instances in steps.items():
             yield Step.from_parent(self, name=slug(step), instances=instances)
 
@@ -38,21 +40,22 @@ class SourceFile(pytest.File):
 class Step(pytest.Collector):
     """The instances of one step."""
 
-    def __init__(self, *, instances: list[Instance], **kwargs: Any) -> None:
+    def __init__(self, *, instances: list[tuple[int, Instance]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.instances = instances
 
     def collect(self) -> Iterator[pytest.Item]:
-        for instance in self.instances:
-            yield InstanceItem.from_parent(self, name=slug(instance.name), instance=instance)
+        for number, instance in self.instances:
+            yield InstanceItem.from_parent(self, name=slug(instance.name), instance=instance, number=number)
 
 
 class InstanceItem(pytest.Item):
     """One instance as a test item."""
 
-    def __init__(self, *, instance: Instance, **kwargs: Any) -> None:
+    def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.instance = instance
+        self.number = number  # in the order of the source's declarations
         self.record: Record | None = None
         for mark in instance.marks:
             self.add_marker(mark)
@@ -81,6 +84,7 @@ class CollectionHooks:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def pytest_sessionstart(self) -> None:
+        _take_sigterm_as_ctrl_c()
         config = self._config
         received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
         if received is not None:
@@ -114,7 +118,8 @@ class CollectionHooks:
         return collectors
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out what `--ductaflow-where` leaves out."""
+        """In the order of the declarations, without what `--ductaflow-where` leaves out."""
+        _in_order_of_declaration(items)
         left_out = [i for i in items if isinstance(i, InstanceItem) and not i.instance.selected]
         if left_out:
             dropped = set(left_out)
@@ -122,18 +127,35 @@ class CollectionHooks:
             config.hook.pytest_deselected(items=left_out)
 
 
+def _take_sigterm_as_ctrl_c() -> None:
+    """Batch systems end a job with SIGTERM: records and report shall be closed then, too."""
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _in_order_of_declaration(items: list[pytest.Item]) -> None:
+    """Undo the tree's grouping by step: a conductor may come back to a step after others."""
+    places = [place for place, item in enumerate(items) if isinstance(item, InstanceItem)]
+    mine = [item for item in items if isinstance(item, InstanceItem)]
+    first = {path: number for number, path in reversed(list(enumerate(item.path for item in mine)))}
+    mine.sort(key=lambda item: (first[item.path], item.number))
+    for place, item in zip(places, mine, strict=True):
+        items[place] = item
+
+
 def _plan_of(config: pytest.Config) -> Plan:
     settings = config.stash[SETTINGS]
-    sources = discover(
-        config.args,
-        config.invocation_params.dir,
-        settings,
-        test_files=config.getini("python_files"),
-        ignored_folders=config.getini("norecursedirs"),
-        rootdir=config.rootpath,
-    )
     echo = config.getoption("capture") == "no"
     try:
+        sources = discover(
+            config.args,
+            config.invocation_params.dir,
+            settings,
+            test_files=config.getini("python_files"),
+            ignored_folders=config.getini("norecursedirs"),
+            rootdir=config.rootpath,
+        )
         return make_plan(sources, settings, echo=echo) if sources else Plan({})
     except PlanError as error:
         lines = str(error).splitlines()

@@ -12,26 +12,26 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import recording, store
+from .clashes import collisions
 from .declare import (
     After,
     ConfigOfRow,
     Origin,
     TableDeclaration,
     caller,
-    collisions,
     declare_call,
     flow_problem,
 )
-from .errors import DuctaflowError, SweepFailed, TableError
+from .errors import DuctaflowError, Problem, SweepFailed, TableError
 from .flows import find_flow, looks_like_flow, project_root_of
-from .model import Failure, Instance, Record, Status, slug, stem_of
+from .model import RUNS, Failure, Instance, Record, Status, slug, stem_of
 from .settings import Settings
 from .store import RunFiles
 
@@ -130,6 +130,8 @@ def _run_all(instances: list[Instance]) -> None:
     for instance in instances:
         if report is not None:
             report.add(_id_of(instance), instance, _repeat_command(instance))
+    if report is not None:
+        report.follow()
     with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
         for instance in bar:
             record = _run_reported(instance, settings, report)
@@ -204,23 +206,25 @@ def run_notebook(
     origin = caller()
     given_root = project_root or config.get("_project_root")
     root = Path(given_root).resolve() if given_root else _root_of(origin)
-    _quiet_traceback()
-    flow = find_flow(notebook_file, (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root))
-    instance = declare_call(
-        flow,
-        config,
-        root=root,
-        origin=origin,
-        run_dir=Path(execution_dir).resolve() if execution_dir else None,
-        runs=_runs_of_this_build(),
-    )
-    instance = instance.with_(
-        output_suffix=output_suffix,
-        kernel_name=None if kernel_name == "python3" else kernel_name,
-        timeout=timeout or instance.timeout,
-        html=export_html,
-    )
-    return _run_one(instance, no_execute=no_execute or bool(config.get("_no_execute")))
+    places = (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root)
+
+    def declare() -> Instance:
+        instance = declare_call(
+            find_flow(notebook_file, places),
+            config,
+            root=root,
+            origin=origin,
+            run_dir=Path(execution_dir).resolve() if execution_dir else None,
+            runs=_runs_of_this_build(),
+        )
+        return instance.with_(
+            output_suffix=output_suffix,
+            kernel_name=None if kernel_name == "python3" else kernel_name,
+            timeout=timeout or instance.timeout,
+            html=export_html,
+        )
+
+    return _run_one(declare, origin, root, no_execute=no_execute or bool(config.get("_no_execute")))
 
 
 def run_step_flow(
@@ -252,29 +256,43 @@ def run_step_flow(
     config = dict(config or {})
     origin = caller()
     root = Path(config["_project_root"]) if config.get("_project_root") else _root_of(origin)
-    _quiet_traceback()
-    instance = declare_call(
-        find_flow(notebook_path or notebook_file, (Path.cwd(), root)),
-        config,
-        root=root,
-        origin=origin,
-        step=step_name,
-        name=f"{instance_name}{suffix}",
-        runs=_runs_of_this_build(),
-    )
-    return _run_one(instance, no_execute=bool(config.get("_no_execute")))
+
+    def declare() -> Instance:
+        return declare_call(
+            find_flow(notebook_path or notebook_file, (Path.cwd(), root)),
+            config,
+            root=root,
+            origin=origin,
+            step=step_name,
+            name=f"{instance_name}{suffix}",
+            runs=_runs_of_this_build(),
+        )
+
+    return _run_one(declare, origin, root, no_execute=bool(config.get("_no_execute")))
 
 
-def _run_one(instance: Instance, *, no_execute: bool) -> Path:
+def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_execute: bool) -> Path:
+    """Run, record or lay out the instance of one call.
+
+    While a conductor is collected, what is wrong with a call is noted and not raised: many a conductor
+    has its calls in `try:` and would go on without the instance, which would then be missing in silence.
+    """
     __tracebackhide__ = True
+    _quiet_traceback()
+    try:
+        instance = declare()
+        if problem := flow_problem(Path(instance.flow), origin.at(root), root):
+            raise TableError([problem])
+    except DuctaflowError as error:
+        if not recording.is_collecting():
+            raise
+        known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
+        recording.record([], known)
+        return root / RUNS
     files = RunFiles.of(instance)
-    root = Path(instance.project_root)
-    problem = flow_problem(Path(instance.flow), Origin(instance.source, instance.line).at(root), root)
     if recording.is_collecting():
-        recording.record([] if problem else [instance], [problem] if problem else [])
+        recording.record([] if no_execute else [instance])
         return files.notebook
-    if problem:
-        raise TableError([problem])
     if no_execute:
         return _lay_out(instance, files)
     from .execute import FlowExecutionError
@@ -282,6 +300,7 @@ def _run_one(instance: Instance, *, no_execute: bool) -> Path:
     report = _report_of_script(instance)
     if report is not None:
         report.add(_id_of(instance), instance, _repeat_command(instance))
+        report.follow()
     record = _run_reported(instance, _settings(), report)
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     print(f"{SIGNS[record.status]} {instance.stem} {took} {record.run_dir}", flush=True)
@@ -342,9 +361,9 @@ def debug_flow(
         found = next((path for path in earlier if path.is_file()), None)
         if found is None:
             raise DuctaflowError(f"no config given, and {directory} has none of an earlier run")
-        config = json.loads(found.read_text(encoding="utf-8"))
+        config = json.loads(found.read_text(encoding="utf-8-sig"))
         print(f"Config of the earlier run: {found}")
-    if force and directory.exists():
+    if force and directory.exists() and not recording.is_collecting():
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
     flow = store.shown(find_flow(flow_path, (Path.cwd(), _root_of(caller()))), Path.cwd())
@@ -365,13 +384,15 @@ def debug_flow(
 
 def _root_of(origin: Origin) -> Path:
     """The project of a calling file; of the working directory where there is no file (a notebook)."""
+    if (told := recording.project_root()) is not None:
+        return told
     path = Path(origin.file)
     return project_root_of(path.resolve() if path.is_file() else Path.cwd())
 
 
 def _runs_of_this_build() -> Path | None:
     """Inside a build, flows without a directory of their own go into the build's run directory."""
-    return Path.cwd() / store.RUNS if store.surrounding_build() is not None else None
+    return Path.cwd() / RUNS if store.surrounding_build() is not None else None
 
 
 def _settings() -> Settings:

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,8 +18,8 @@ from typing import Any
 
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, read_flow
-from .model import JSON, Instance, config_hash, default_step, slug, stem_of
-from .store import RUNS, shown
+from .model import JSON, RUNS, Instance, config_hash, default_step, stem_of
+from .store import shown
 from .tables import (
     FLOW_COLUMNS,
     NAME,
@@ -413,56 +412,6 @@ def _names_of(run_dir: Path, runs: Path, flow: Path) -> tuple[str, str]:
     except ValueError:  # outside of runs/, or runs/ itself
         return default_step(flow), run_dir.name or stem_of(flow)
     return "/".join(step) or default_step(flow), name
-
-
-def collisions(instances: Sequence[Instance]) -> list[Problem]:
-    """Instances that would overwrite each other's files."""
-    seen: dict[tuple[str, str], Instance] = {}
-    problems = []
-    ignore_case = sys.platform in ("win32", "darwin")
-    for instance in instances:
-        key = (instance.run_dir.casefold(), instance.stem) if ignore_case else instance.key
-        first = seen.setdefault(key, instance)
-        if first is not instance:
-            root = Path(instance.project_root)
-            problems.append(
-                Problem(
-                    _place(instance, root),
-                    f"has the same run directory as {_place(first, root)}: {shown(instance.run_dir, root)}",
-                    f"give each its own {NAME!r}",
-                )
-            )
-    return problems
-
-
-def _place(instance: Instance, root: Path) -> str:
-    at = Origin(instance.source, instance.line).at(root)
-    return f"{at}, row {instance.row}" if instance.row else at
-
-
-def _flow_suffix(instance: Instance) -> str:
-    return f"@{instance.stem}"
-
-
-def _directory_suffix(instance: Instance) -> str:
-    return f"~{config_hash({'run_dir': instance.run_dir})}"
-
-
-def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:
-    """Instances whose step and name tell them apart in a node id, also where flows share a directory."""
-    for suffix in (_flow_suffix, _directory_suffix):
-        groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
-        for instance in instances:
-            groups[slug(instance.step), slug(instance.name)].append(instance)
-        if all(len(group) == 1 for group in groups.values()):
-            break
-        instances = [
-            instance.with_(name=instance.name + suffix(instance))
-            if len(groups[slug(instance.step), slug(instance.name)]) > 1
-            else instance
-            for instance in instances
-        ]
-    return list(instances)
 
 
 def columns_of(instance: Instance) -> dict[str, Any]:

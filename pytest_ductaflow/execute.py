@@ -6,7 +6,9 @@ directory; the kernel is started in the run directory.
 
 from __future__ import annotations
 
+import ast
 import copy
+import json
 import keyword
 import logging
 import os
@@ -52,9 +54,10 @@ _ductaflow = __import__("types").ModuleType("_ductaflow_kernel")
 exec(compile({source!r}, "ductaflow", "exec"), vars(_ductaflow))
 __import__("sys").modules["_ductaflow_kernel"] = _ductaflow
 _ductaflow.prepare({folders!r})
+_ductaflow.stop_at_exit()
 del _ductaflow
 """
-_PEAK_MEMORY = "__import__('_ductaflow_kernel').peak_memory()"
+_LAST_WORDS = "__import__('json').dumps([(m := __import__('_ductaflow_kernel')).peak_memory(), m.logged()])"
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.addHandler(logging.NullHandler())
@@ -72,6 +75,7 @@ class Execution:
         warnings: The first warning lines of its output.
         warning_count: How many there were.
         python_warnings: What `warnings.warn` printed, each once.
+        interrupted: Whether Ctrl-C stopped it, and so shall stop all.
     """
 
     failure: Failure | None = None
@@ -80,6 +84,7 @@ class Execution:
     warnings: list[str] = field(default_factory=list)
     warning_count: int = 0
     python_warnings: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -118,6 +123,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self.timed_out = False
         self.exit_code: int | None = None
         self.peak_memory: int | None = None
+        self.error_reply: dict[str, Any] = {}
+        self.on_cell_error = self._note_error
         self.on_notebook_start = self._prepare_kernel
         self.timeout_func = lambda _cell: self._remaining()
 
@@ -147,16 +154,21 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     def papermill_execute_cells(self) -> None:
         super().papermill_execute_cells()
         if self._speaks_python:
-            self.peak_memory = self._ask_for_memory()
+            self._ask_for_last_words()
 
-    def _ask_for_memory(self) -> int | None:
+    def _ask_for_last_words(self) -> None:
         for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
-            question = self.kc.execute("", silent=True, user_expressions={"peak": _PEAK_MEMORY})
+            question = self.kc.execute("", silent=True, user_expressions={"last": _LAST_WORDS})
             reply = self.wait_for_reply(question)["content"]
             if reply["status"] == "ok":
-                answer = reply["user_expressions"]["peak"]
-                return int(answer["data"]["text/plain"]) if answer["status"] == "ok" else None
-        return None
+                answer = reply["user_expressions"]["last"]
+                if answer["status"] == "ok":
+                    self.peak_memory, logged = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+                    self.printed.add_logged(logged)
+                return
+
+    def _note_error(self, execute_reply: dict[str, Any], **_: Any) -> None:
+        self.error_reply = execute_reply["content"]
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         content = msg["content"]
@@ -264,7 +276,6 @@ def execute(
 
     Raises:
         DuctaflowError: If the flow cannot be started at all.
-        KeyboardInterrupt: After the notebook has been saved.
     """
     source = read_flow(Path(instance.flow))
     kernel, language = kernel_for(source, instance.kernel_name, default_kernel)
@@ -305,6 +316,10 @@ def execute(
             )
         except (RuntimeError, OSError) as error:
             execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
+        except KeyboardInterrupt:
+            message = "stopped by the keyboard"
+            execution.failure = failure_without_traceback(notebook, source, "Interrupted", message)
+            execution.interrupted = True
         finally:
             execution.seconds = time.monotonic() - began
             execution.peak_memory = client.peak_memory
@@ -338,25 +353,20 @@ def _too_long(timeout: float | None, more: str = "") -> str:
 
 
 def _cell_failure(client: _Client, timeout: float | None) -> Failure | None:
-    """The failure that an error output tells of; None if the flow came to its end."""
-    notebook, source = client.nb, client.source
+    """The failure that the kernel's reply tells of; None if the flow came to its end."""
+    notebook, error = client.nb, client.error_reply
     if not notebook.metadata.papermill.get("exception"):
         return None
-    error = next(
-        (out for out in reversed(running_cell(notebook).outputs) if out.output_type == "error"), None
-    )
-    if error is None:
-        what = "the cell failed without saying why"
-        return failure_without_traceback(notebook, source, "CellExecutionError", what)
-    if error.ename == "SystemExit" and error.evalue in ("", "0", "None"):
+    type_, message = error.get("ename", "Error"), error.get("evalue", "the cell failed without saying why")
+    if type_ == "SystemExit" and message in ("", "0", "None"):
         return None
-    type_, message = error.ename, error.evalue
     if client.timed_out:
         type_, message = "Timeout", _too_long(timeout)
     elif type_ == FlowExecutionError.__name__:
         type_ = FLOW_FAILED
+    traceback = error.get("traceback", [])
     return failure_of_cell(
-        notebook, source, client.root, type_=type_, message=message, traceback=error.traceback
+        notebook, client.source, client.root, type_=type_, message=message, traceback=traceback
     )
 
 

@@ -39,7 +39,8 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
         else:
             kind = f"{failed.step}/{failed.instance}" if depth == 0 else stem_of(failed.flow)
             inner = chain[depth + 1]
-            lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} failed", ("red", "bold")))
+            verb = "warned" if record.status is Status.WARNING else "failed"
+            lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} {verb}", ("red", "bold")))
     run_dir = root / record.run_dir
     lines += [
         Line(""),
@@ -51,13 +52,14 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
 
 
 def _to_the_cause(record: Record) -> list[Record]:
-    """From a build to the flow in it that failed first, and so on inward."""
+    """From a build to the flow in it that failed (or warned) first, and so on inward."""
+    causes = (Status.WARNING,) if record.status is Status.WARNING else (Status.ERROR, Status.RUNNING)
     chain = [record]
     while True:
-        failed = [flow for flow in chain[-1].flows if flow.status in (Status.ERROR, Status.RUNNING)]
-        if not failed:
+        inner = [flow for flow in chain[-1].flows if flow.status in causes]
+        if not inner:
             return chain
-        chain.append(failed[0])
+        chain.append(inner[0])
 
 
 def _cause(record: Record, root: Path, here: Path) -> Iterator[Line]:

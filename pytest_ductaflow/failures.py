@@ -15,6 +15,7 @@ from .lights import strip_ansi
 from .model import Failure
 from .store import shown
 
+_LONG_MESSAGE, _LONG_TRACEBACK = 4_000, 40_000  # characters
 _CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
 _FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
 _RULER = re.compile(r"^-{10,}\n")
@@ -64,20 +65,36 @@ def failure_of_cell(
     cell = running_cell(notebook)
     text = strip_ansi("\n".join(traceback))
     number = cell.execution_count
+    blank = {c.execution_count: _blank_lines(c.source) for c in notebook.cells if c.cell_type == "code"}
+    text = _CELL_LINE.sub(lambda m: f"Cell In[{m[1]}], line {int(m[2]) + blank.get(int(m[1]), 0)}", text)
     lines = [int(line) for cell_number, line in _CELL_LINE.findall(text) if int(cell_number) == number]
     starts = {c.execution_count: source.lines.get(c["id"]) for c in notebook.cells if c.cell_type == "code"}
     first, flow = starts.get(number), shown(source.path, root)
     return Failure(
         type=type_,
-        message=strip_ansi(message),
+        message=_shortened(strip_ansi(message), _LONG_MESSAGE),
         cell=number,
         source=cell.source,
         line=lines[0] if lines else None,
         file_line=first + lines[0] - 1 if lines and first else first,
-        traceback=_CELL_LINE.sub(
-            lambda match: _at_file_line(match, flow, starts), readable_traceback(text, root)
+        traceback=_shortened(
+            _CELL_LINE.sub(lambda match: _at_file_line(match, flow, starts), readable_traceback(text, root)),
+            _LONG_TRACEBACK,
         ),
     )
+
+
+def _blank_lines(source: str) -> int:
+    """How many blank lines a cell begins with: IPython drops them before it counts."""
+    lines = source.splitlines()
+    return next((number for number, line in enumerate(lines) if line.strip()), 0)
+
+
+def _shortened(text: str, limit: int) -> str:
+    """The beginning and the end of a text that is too long to be read; the notebook has it whole."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n… {len(text):,} characters …\n{text[-limit // 2 :]}"
 
 
 def _at_file_line(frame: re.Match[str], flow: str, starts: Mapping[int, int | None]) -> str:

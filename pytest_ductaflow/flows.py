@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DuctaflowError, FlowNotFound
+from .model import RUNS
 
 FLOW_FOLDERS = ("flows", "flow", "builds", "build")
 ROOT_MARKERS = ("flows", "flow")
@@ -80,22 +81,20 @@ def _is_parameters_cell(cell: Mapping[str, Any]) -> bool:
     return cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", ())
 
 
-def project_root_of(path: Path, *, stop: Path | None = None) -> Path:
+def project_root_of(path: Path) -> Path:
     """The project to which a file belongs.
 
     Args:
         path: A conductor, table or flow (absolute), or a directory.
-        stop: Parents above this directory are not looked at.
 
     Returns:
-        The nearest parent that holds `flows/` or `flow/`, else the file's own directory.
+        The nearest parent that holds `flows/` or `flow/`, else the file's own directory. What lies in
+        a `runs/` is no project, though a step may be called `flows`.
     """
     start = path if path.is_dir() else path.parent
     for folder in (start, *start.parents):
-        if any((folder / marker).is_dir() for marker in ROOT_MARKERS):
+        if folder.name != RUNS and any((folder / marker).is_dir() for marker in ROOT_MARKERS):
             return folder
-        if folder == stop:
-            break
     return start
 
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 import sysconfig
+import warnings
 
+_PRINTED = "_ductaflow_printed"
+_KEPT = 100  # records that are remembered
+_logged: list[str] = []
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
@@ -23,6 +27,7 @@ class PrintWithLevel(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
+        vars(record)[_PRINTED] = True
         if record.levelno < logging.WARNING and record.pathname.startswith(_INSTALLED):
             return
         text = self.format(record)
@@ -33,10 +38,36 @@ class PrintWithLevel(logging.Handler):
             print(f"{record.levelname}: {sign}{text}", file=sys.stderr, flush=True)
 
 
+def remember_loud_records() -> None:
+    """Keep records of WARNING and above that a flow's own handlers print, or put away, as they like."""
+    call_handlers = logging.Logger.callHandlers
+
+    def remembering(logger: logging.Logger, record: logging.LogRecord) -> None:
+        call_handlers(logger, record)
+        if record.levelno >= logging.WARNING and _PRINTED not in vars(record) and len(_logged) < _KEPT:
+            _logged.append(f"{record.levelname}: {record.getMessage()}")
+
+    logging.Logger.callHandlers = remembering  # type: ignore[assignment,method-assign]
+
+
+def logged() -> list[str]:
+    """The loud records that were not printed with their level first."""
+    return list(_logged)
+
+
+def stop_at_exit() -> None:
+    """Let `exit()` end the flow, as it ends a script; a notebook's own only asks the front end to close."""
+    shell = sys.modules["IPython"].get_ipython()
+    shell.user_ns.update(exit=sys.exit, quit=sys.exit)
+
+
 def prepare(folders: list[str]) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root."""
+    remember_loud_records()
     logging.lastResort = PrintWithLevel(logging.INFO)
     logging.getLogger().setLevel(logging.INFO)
+    # IPython's advice for people at a prompt, on every sys.exit().
+    warnings.filterwarnings("ignore", message="To exit: use")
     sys.path += [folder for folder in folders if folder not in sys.path]
 
 

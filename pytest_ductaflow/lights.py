@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 
 REACH = 15
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07")
-# As warnings.formatwarning() writes it: "file:line: Category: message".
-_PYTHON_WARNING = re.compile(r"^.+?:\d+: (\w*Warning: .*)$")
+# Colours and movements, titles and links (ended by BEL or ESC \), character sets.
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]")
+# As warnings.formatwarning() writes it, "file:line: Category: message". The place must be one of
+# source code, or "09:15: Warning: rain" would be one; `sys` is Python's word for no place at all.
+_PLACE = r"(?:.+?\.py|.*?[/\\]ipykernel_.+?|<.+?>|sys)"
+_PYTHON_WARNING = re.compile(rf"^{_PLACE}:\d+: (\w*Warning: .*)$")
 
 
 def strip_ansi(text: str) -> str:
@@ -45,8 +48,8 @@ class LineSplitter:
     def feed(self, text: str) -> list[str]:
         """The lines that `text` completes, without their ends."""
         *lines, self._rest = (self._rest + text).split("\n")
-        if "\r" in self._rest[:-1]:  # a progress bar: only its last state is of use
-            self._rest = settled(self._rest[:-1]) + self._rest[-1]
+        if "\r" in self._rest:  # a progress bar: only its last state is of use
+            self._rest = settled(self._rest) + "\r" * self._rest.endswith("\r")
         return [settled(line) for line in lines]
 
     def flush(self) -> list[str]:

@@ -14,12 +14,13 @@ from . import store
 from .declare import caller
 from .flows import project_root_of
 from .lights import REACH, is_warning
-from .model import Instance, Record, Status, default_step
+from .model import RUNS, Instance, Record, Status, default_step
 from .report.page import render
 from .report.rows import ended_row, waiting_row
 from .store import RunFiles
 from .tables import flattened
 
+_FIRST = ["step", "instance", "status", "duration"]  # columns of results()
 _ERROR_WORDS = ("❌", "error:", "exception:", "failed:")
 
 
@@ -39,32 +40,57 @@ def results(runs: str | Path = "runs") -> pd.DataFrame:
         runs: The folder, relative to the working directory or to the project of the calling file.
 
     Returns:
-        Columns `step`, `instance`, `status`, `duration` (s), the config with dotted keys, and every
+        Columns `step`, `instance`, `status`, `duration` (s); the config with dotted keys; and every
         scalar (number, text, truth) of the top-level `*.json` files that the instance wrote, nested
-        ones with dotted keys. A name that is taken already is preceded by `config.` or the file's stem.
-        Without any instance the four first columns, and no rows.
+        ones with dotted keys, too. Where a result has the name of a config key, the config's column
+        is called `config.{key}`; a result that two files have, or one of the four first columns, is
+        called `{file}.{key}`. Without any instance the four first columns, and no rows.
     """
-    rows = []
+    heads: list[dict[str, Any]] = []
+    configs: list[dict[str, Any]] = []
+    found: list[dict[tuple[str, str], Any]] = []
     for directory, record in store.records(_runs_folder(runs)):
-        row = {
-            "step": record.step,
-            "instance": record.instance,
-            "status": record.status.value,
-            "duration": record.duration,
-        }
-        files = RunFiles(directory, Path(record.flow).stem)
-        config = _json_object(files.config)
-        for key, value in flattened(config):
-            if not key.startswith("_"):
-                row[f"config.{key}" if key in row else key] = value
-        for name in record.outputs:
-            if name.endswith(".json") and "/" not in name:
-                for key, value in flattened(_json_object(directory / name)):
-                    if isinstance(value, str | int | float | bool):
-                        taken = key in row and row[key] != value
-                        row[f"{Path(name).stem}.{key}" if taken else key] = value
-        rows.append(row)
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["step", "instance", "status", "duration"])
+        heads.append(
+            {
+                "step": record.step,
+                "instance": record.instance,
+                "status": record.status.value,
+                "duration": record.duration,
+            }
+        )
+        config = _json_object(RunFiles(directory, Path(record.flow).stem).config)
+        configs.append({key: value for key, value in flattened(config) if not key.startswith("_")})
+        found.append(_scalars(directory, record))
+    if not heads:
+        return pd.DataFrame(columns=_FIRST)
+    name_of = _result_names(found)
+    names = {*name_of.values(), *_FIRST}
+    return pd.DataFrame(
+        [
+            head
+            | {f"config.{key}" if key in names else key: value for key, value in config.items()}
+            | {name_of[place]: value for place, value in scalars.items()}
+            for head, config, scalars in zip(heads, configs, found, strict=True)
+        ]
+    )
+
+
+def _scalars(directory: Path, record: Record) -> dict[tuple[str, str], Any]:
+    """The scalars in the JSON files that an instance wrote, by the file's stem and dotted key."""
+    files = [name for name in record.outputs if name.endswith(".json") and "/" not in name]
+    return {
+        (Path(name).stem, key): value
+        for name in files
+        for key, value in flattened(_json_object(directory / name))
+        if isinstance(value, str | int | float | bool)
+    }
+
+
+def _result_names(found: list[dict[tuple[str, str], Any]]) -> dict[tuple[str, str], str]:
+    """The column of each result, the same for all instances."""
+    places = {place: None for scalars in found for place in scalars}  # in order of appearance
+    files = Counter(key for _, key in places)
+    return {(stem, key): f"{stem}.{key}" if files[key] > 1 or key in _FIRST else key for stem, key in places}
 
 
 def _json_object(path: Path) -> Mapping[str, Any]:
@@ -126,8 +152,8 @@ def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str
         files = RunFiles(directory, Path(record.flow).stem)
         config = {key: value for key, value in result.items() if key not in ("scenario", "status", "error")}
         instance = Instance(record.flow, record.step, name, config, str(directory), str(root))
-        row = waiting_row(f"conductor.py::{name}", instance, "", root / store.RUNS)
-        rows.append(ended_row(row, record, files, root / store.RUNS))
+        row = waiting_row(f"conductor.py::{name}", instance, "", root / RUNS)
+        rows.append(ended_row(row, record, files, root / RUNS))
     data = {
         "schema": 1,
         "title": root.name,
@@ -178,13 +204,13 @@ def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, t
 
 def get_available_instances(step_name: str) -> list[str]:
     """The names of a step's instances that are in `runs/`, sorted."""
-    folder = _runs_folder(store.RUNS) / step_name
+    folder = _runs_folder(RUNS) / step_name
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
 
 def print_available_instances(step_name: str, description: str = "") -> None:
     """Print a step's instances with their lights."""
-    folder = _runs_folder(store.RUNS) / step_name
+    folder = _runs_folder(RUNS) / step_name
     names = get_available_instances(step_name)
     print(f"{step_name}{description}: {_count(len(names), 'instance')}")
     for name in names:
@@ -198,7 +224,7 @@ def _light_of(directory: Path) -> str:
 
 def print_pipeline_status() -> None:
     """Print how many instances of each step there are, and how they ended."""
-    runs = _runs_folder(store.RUNS)
+    runs = _runs_folder(RUNS)
     by_step: dict[str, Counter[str]] = {}
     for _, record in store.records(runs):
         by_step.setdefault(record.step, Counter())[record.status.value] += 1

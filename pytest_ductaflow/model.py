@@ -18,6 +18,7 @@ from typing import Any, Self
 
 SCHEMA_VERSION = 1
 JSON = Any
+RUNS = "runs"  # the folder of all run directories, of a project and of a build
 FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
 
 

@@ -73,7 +73,7 @@ def verdict_of(record: Record, mode: WarningsMode) -> str:
 def _pass_warnings_on(item: InstanceItem, record: Record) -> None:
     """Python's own warnings into pytest's warnings summary."""
     for text in record.python_warnings:
-        message = warnings.WarningMessage(FlowWarning(text), FlowWarning, item.instance.flow, 1)
+        message = warnings.WarningMessage(FlowWarning(text), FlowWarning, item.instance.flow, 0)
         item.ihook.pytest_warning_recorded.call_historic(
             kwargs={
                 "warning_message": message,

@@ -44,6 +44,13 @@ class Output:
         splitter = self._streams.setdefault(stream, LineSplitter())
         self._lines(splitter.feed(text))
 
+    def add_logged(self, records: list[str]) -> None:
+        """Take log records that were not printed as warning lines, unless they can be seen among them."""
+        for record in records:
+            message = record.partition(": ")[2]
+            if not any(message in line for line in self.warnings):
+                self._warn(record)
+
     def note(self, text: str) -> None:
         """Write text that the flow did not print, a traceback for instance; it has no light."""
         for splitter in self._streams.values():
@@ -56,11 +63,14 @@ class Output:
                 if warned not in self.python_warnings:
                     self.python_warnings.append(warned)
             elif is_warning(line):
-                self.warning_count += 1
-                if len(self.warnings) < KEPT_WARNINGS:
-                    self.warnings.append(strip_ansi(line).strip())
+                self._warn(strip_ansi(line).strip())
         if lines:
             self._put("\n".join(lines))
+
+    def _warn(self, text: str) -> None:
+        self.warning_count += 1
+        if len(self.warnings) < KEPT_WARNINGS:
+            self.warnings.append(text)
 
     def _put(self, text: str) -> None:
         self._file.write(strip_ansi(text) + "\n")

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .clashes import collisions
 from .errors import DuctaflowError
 from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, looks_like_flow, project_root_of
-from .model import Instance
+from .model import RUNS, Instance
 from .settings import Settings
-from .store import RUNS, is_past_config, past_configs
+from .store import is_past_config, past_configs
 
 Kind = Literal["conductor", "table", "flow", "past"]
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
@@ -78,7 +79,10 @@ def discover(
         settings: Names of conductors in folders; the project root, if it is set.
         test_files: Patterns of files that are ordinary tests.
         ignored_folders: Patterns of folders into which a search does not go.
-        rootdir: pytest's root: a search for the project root goes no higher.
+        rootdir: pytest's root, to which a project root in an ini file is relative.
+
+    Raises:
+        PlanError: If the project root is not there.
     """
     found: dict[Path, Kind] = {}
     for argument in arguments:
@@ -93,9 +97,12 @@ def discover(
 
 
 def _root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | None) -> Path:
-    if settings.root is not None:
-        return Path(os.path.abspath((rootdir or invocation_dir) / settings.root))
-    return project_root_of(path, stop=rootdir if rootdir and path.is_relative_to(rootdir) else None)
+    if settings.root is None:
+        return project_root_of(path)
+    root = Path(os.path.abspath((rootdir or invocation_dir) / settings.root))
+    if not root.is_dir():
+        raise PlanError(f"ductaflow_root: {root} is not a folder")
+    return root
 
 
 def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
@@ -104,7 +111,7 @@ def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
         return "past"
     if path.suffix in TABLE_SUFFIXES:
         return "table"
-    if path.suffix not in NOTEBOOK_SUFFIXES:
+    if path.suffix not in NOTEBOOK_SUFFIXES or path.name.endswith("_executed.ipynb"):
         return None
     if looks_like_flow(path):
         return "flow"
@@ -113,7 +120,7 @@ def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
 
 
 def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> Iterable[tuple[Path, Kind]]:
-    if RUNS in folder.parts:
+    if _is_in_runs(folder):
         for config in past_configs(folder):
             yield config, "past"
         return
@@ -122,6 +129,11 @@ def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> It
         for file in sorted(files):
             if _matches(file, names):
                 yield Path(current, file), "conductor"
+
+
+def _is_in_runs(folder: Path) -> bool:
+    root = project_root_of(folder)
+    return RUNS in (folder.parts if root == folder else folder.relative_to(root).parts)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -147,13 +159,16 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
         found, wrong = _ask(group, settings, echo=echo)
         answers |= found
         complaints += wrong
+    plan = Plan(
+        {
+            Path(path): [Instance.from_json(data) for data in answer["instances"]]
+            for path, answer in answers.items()
+        }
+    )
+    complaints += [str(problem) for problem in collisions(plan.all)]
     if complaints:
         raise PlanError("\n".join(complaints))
-    instances = {
-        source.path: [Instance.from_json(data) for data in answers[str(source.path)]["instances"]]
-        for source in sources
-    }
-    return Plan(instances)
+    return plan
 
 
 def _ask(

@@ -19,14 +19,13 @@ from typing import Any
 import pandas as pd
 
 from . import recording, store
+from .clashes import with_distinct_names
 from .declare import (
     Origin,
     TableDeclaration,
-    collisions,
     columns_of,
     declare_call,
     flow_problem,
-    with_distinct_names,
 )
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, source_as_script
@@ -51,9 +50,9 @@ class Outcome:
 
 def of_conductor(path: Path, root: Path, calls: Path) -> Outcome:
     """Execute a conductor with its calls recorded into the file `calls`."""
-    os.environ[recording.VARIABLE] = str(calls)
+    recording.begin(calls, root)
     # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
-    sys.modules["ductaflow"] = importlib.import_module("pytest_ductaflow._as_ductaflow")
+    sys.modules["ductaflow"] = importlib.import_module("pytest_ductaflow")
     sys.argv[:] = [str(path)]
     sys.path[0] = str(path.parent)
     module = ModuleType("__main__")
@@ -158,7 +157,7 @@ def _from_config(
     if problem := flow_problem(flow, store.shown(flow, root), root):
         return Outcome(problems=[problem])
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         if not isinstance(config, dict):
             raise ValueError(f"expected an object with keys, found {type(config).__name__}")
         return Outcome([declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)])
@@ -189,7 +188,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             outcome = of_conductor(path, root, Path(request["calls"]))
         else:
             outcome = kinds[source["kind"]](path, root)
-        outcome.problems += collisions(outcome.instances)
         outcome.instances = with_distinct_names(outcome.instances)
         try:
             outcome.instances = filtered(outcome.instances, request["where"])

@@ -25,7 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                 default=None,
                 help=option.help,
             )
-        parser.addini(option.ini, f"{option.help} (as {option.flag})", default="")
+        text = f"{option.help} (as {option.flag})"
+        if option.name == "on":
+            parser.addini(option.ini, text, type="bool", default=False)
+        else:
+            parser.addini(option.ini, text, default="")
 
 
 def settings_of(config: pytest.Config) -> Settings:

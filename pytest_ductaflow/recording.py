@@ -15,6 +15,7 @@ from .errors import Problem
 from .model import Instance
 
 VARIABLE = "DUCTAFLOW_RECORDING"
+_ROOT = "DUCTAFLOW_ROOT"
 
 
 def is_collecting() -> bool:
@@ -24,6 +25,17 @@ def is_collecting() -> bool:
     `if not is_collecting():`.
     """
     return VARIABLE in os.environ
+
+
+def begin(calls: Path, root: Path) -> None:
+    """From now on, let calls be recorded into the file `calls`, for the project at `root`."""
+    os.environ[VARIABLE] = str(calls)
+    os.environ[_ROOT] = str(root)
+
+
+def project_root() -> Path | None:
+    """The project of the conductor that is being collected, None if none is."""
+    return Path(os.environ[_ROOT]) if is_collecting() and _ROOT in os.environ else None
 
 
 def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:

@@ -16,6 +16,7 @@ from .collection import PLAN, node_ids, only_instances, repeat_command
 from .model import Instance, Record, Status, stem_of
 from .outcomes import failure_repr, record_of
 from .report.live import LiveReport
+from .store import close_record
 
 _SHOWN = 20  # warned instances listed in the summary
 _LIGHTS = {
@@ -79,6 +80,8 @@ class ReportingHooks:
                 self._reports[root] = LiveReport(root, command, workers)
             repeat = repeat_command(node_id, config.rootpath, here)
             self._reports[root].add(node_id, instance, repeat, earlier=node_id not in selected)
+        for live in self._reports.values():
+            live.follow()
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)
@@ -91,8 +94,10 @@ class ReportingHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
         """Before others see a report, its failure text; after the terminal's line, a build's flows."""
-        record = record_of(report)
         instance = self._instances.get(report.nodeid)
+        record = record_of(report)
+        if record is None and report.failed and instance is not None:
+            record = close_record(instance, str(report.longrepr))
         if record is not None and instance is not None and report.failed:
             root = Path(instance.project_root)
             report.longrepr = failure_repr(record, report.nodeid, self._config, root)
@@ -106,7 +111,7 @@ class ReportingHooks:
                 self._warned.append((report.nodeid, record.message or ""))
             self._show_flows(record)
         elif report.failed:
-            live.failed(report.nodeid, str(report.longrepr).strip().rpartition("\n")[2])
+            live.failed(report.nodeid, str(report.longrepr).strip().splitlines()[0])
         elif report.skipped and report.when in ("setup", "call"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             live.blocked(report.nodeid, reason)
@@ -149,6 +154,8 @@ class ReportingHooks:
             terminalreporter.line(f"… and {len(self._warned) - _SHOWN} more with a warning")
         for problem in self._problems:
             terminalreporter.line(problem, yellow=True)
+        if self._problems:
+            return
         here = self._config.invocation_params.dir
         for live in self._reports.values():
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")

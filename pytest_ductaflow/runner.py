@@ -19,7 +19,7 @@ from typing import IO, Any
 from . import store
 from .errors import DuctaflowError
 from .execute import Execution, execute
-from .model import FLOW_FAILED, Failure, Instance, Record, Status
+from .model import FLOW_FAILED, RUNS, Failure, Instance, Record, Status
 from .settings import Settings
 from .store import RunFiles
 
@@ -37,22 +37,33 @@ def run(instance: Instance, settings: Settings, *, echo: IO[str] | None = None) 
 
     Raises:
         KeyboardInterrupt: After record and notebook have been saved.
-        OSError: If the run directory cannot be written.
     """
     files = RunFiles.of(instance)
     reason = "run again" if files.record.exists() else "new"
+    running = _first_words(instance, reason)
+    try:
+        record, interrupted = _carry_out(instance, files, running, settings, echo)
+    except OSError as error:
+        failure = Failure(type(error).__name__, f"the run directory cannot be used: {error}")
+        record, interrupted = running.with_(status=Status.ERROR, error=failure), False
+        with contextlib.suppress(OSError):
+            _publish(files, record)
+    if interrupted:
+        raise KeyboardInterrupt
+    return record
+
+
+def _carry_out(
+    instance: Instance, files: RunFiles, running: Record, settings: Settings, echo: IO[str] | None
+) -> tuple[Record, bool]:
+    """From config to record; whether the keyboard stopped it."""
     store.write_config(files, instance.full_config)
     for stale in (files.notebook, files.html, files.log):
         stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
-    running = _first_words(instance, reason)
     _publish(files, running)
     before = store.stat_outputs(files)
     try:
         execution, attempts, flows = _attempts(instance, files, settings, echo)
-    except KeyboardInterrupt:
-        interrupted = Failure("Interrupted", "stopped by the keyboard")
-        _publish(files, _last_words(running, Execution(interrupted), 1, store.read_journal(files.journal)))
-        raise
     finally:
         files.journal.unlink(missing_ok=True)
     record = _last_words(running, execution, attempts, flows)
@@ -64,7 +75,7 @@ def run(instance: Instance, settings: Settings, *, echo: IO[str] | None = None) 
         python_warnings=record.python_warnings + _write_html(instance, files, settings, record),
     )
     _publish(files, record)
-    return record
+    return record, execution.interrupted
 
 
 def _attempts(
@@ -87,7 +98,7 @@ def _attempts(
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
         flows = store.read_journal(files.journal)
-        if not _failed(execution, flows):
+        if execution.interrupted or not _failed(execution, flows):
             break
     return execution, attempts, flows
 
@@ -151,7 +162,7 @@ def _write_html(instance: Instance, files: RunFiles, settings: Settings, record:
     from .notebook_html import write_html
 
     try:
-        write_html(files.notebook, files.html, Path(instance.project_root) / store.RUNS)
+        write_html(files.notebook, files.html, Path(instance.project_root) / RUNS)
     except Exception as error:  # a display that nbconvert cannot render must not fail the run
         return (f"NotebookWarning: {files.notebook.name} has no page: {type(error).__name__}: {error}",)
     return ()

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .model import Instance, Record, Status
+from .model import RUNS, Failure, Instance, Record, Status
 
-RUNS = "runs"
 REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
 _RECORD_END = "_record.json"
@@ -108,6 +107,22 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
         return None, None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
+
+
+def close_record(instance: Instance, message: str) -> Record | None:
+    """End the record of an instance whose process died over it, so that it does not stay `running`.
+
+    Returns:
+        The record, None if there is none that says so.
+    """
+    files = RunFiles.of(instance)
+    record, _ = read_record(files.record)
+    if record is None or record.status is not Status.RUNNING:
+        return None
+    closed = record.with_(status=Status.ERROR, error=Failure("WorkerDied", message.strip()))
+    with contextlib.suppress(OSError):
+        write_record(files, closed)
+    return closed
 
 
 def records(runs: Path) -> Iterator[tuple[Path, Record]]:

@@ -1,6 +1,6 @@
-"""Control tables: reading them, and turning their rows into configs and names.
+"""Control tables: turning their rows into configs and names.
 
-The home of pandas. A cell becomes plain JSON; an empty one (None, NaN, NaT, NA, "") means "not set".
+A cell becomes plain JSON; an empty one (None, NaN, NaT, NA, "") means "not set".
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import datetime
 import decimal
 import enum
 import itertools
+import json
 import math
 import os
+import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -22,74 +25,34 @@ import pandas as pd
 
 from .errors import DuctaflowError, Problem
 from .model import config_hash, slug
+from .table_files import TEXT_COLUMNS, read_table
 
 # Columns that say what an instance is; the others are its config.
-NAME, STEP = "instance_name", "step"
-FLOW_COLUMNS = ("flow", "build")
-_TEXT_COLUMNS = (NAME, STEP, *FLOW_COLUMNS)
+NAME, STEP = TEXT_COLUMNS[:2]
+FLOW_COLUMNS = TEXT_COLUMNS[2:]
 _NAME_BYTES = 255  # of one part of a path, on every common file system
+_PATH_BYTES = 1_000  # of a whole name: some systems end at 1,024, and files go below it
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 _READABLE = 80  # characters of a name made from values, before a hash is shorter
+# Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
+_PLAIN: tuple[Any, ...] = (str, int)
+_MAY_BE_NAN: tuple[Any, ...] = (float, np.floating, np.datetime64, np.timedelta64, decimal.Decimal)
 _WINDOWS_FORBIDDEN = set('<>:"|?*\\')
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A control table from a file; integers with empty cells stay integers, names stay text.
-
-    Args:
-        path: A `.csv`, `.parquet`, `.xlsx`, `.json` or `.jsonl` file.
-
-    Raises:
-        DuctaflowError: If it cannot be read, or pandas lacks the package that reads it.
-    """
-    as_text: Any = dict.fromkeys(_TEXT_COLUMNS, lambda cell: str(cell).strip())
-    readers: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
-        ".csv": (
-            lambda: pd.read_csv(
-                path, dtype_backend="numpy_nullable", converters=as_text, skipinitialspace=True
-            ),
-            "",
-        ),
-        ".parquet": (lambda: pd.read_parquet(path, dtype_backend="numpy_nullable"), "parquet"),
-        ".xlsx": (
-            lambda: pd.read_excel(path, dtype_backend="numpy_nullable", converters=as_text),
-            "excel",
-        ),
-        ".json": (lambda: _from_json(path, lines=False), ""),
-        ".jsonl": (lambda: _from_json(path, lines=True), ""),
-    }
-    if path.suffix not in readers:
-        raise DuctaflowError(f"{path}: not a table that can be read (known: {', '.join(readers)})")
-    reader, extra = readers[path.suffix]
-    try:
-        table = reader()
-    except ImportError as error:
-        raise DuctaflowError(
-            f"{path}: reading {path.suffix} files needs another package ({error.name or error}): "
-            f"pip install 'pytest-ductaflow[{extra}]'"
-        ) from error
-    except Exception as error:  # each reader has its own exceptions
-        raise DuctaflowError(f"{path}: cannot be read as a table: {error}") from error
-    return table
-
-
-def _from_json(path: Path, *, lines: bool) -> pd.DataFrame:
-    # dtype and date guessing off: "007" stays text and a key called "date" is not parsed.
-    return pd.read_json(
-        path, lines=lines, orient="records", dtype=False, convert_dates=False, dtype_backend="numpy_nullable"
-    )
 
 
 def as_frame(table: object, roots: Sequence[Path]) -> tuple[pd.DataFrame, str]:
     """A table in any accepted form as a DataFrame, and the file that it came from ("" if none).
 
     Raises:
-        DuctaflowError: If it is none of them, or has a column twice.
+        DuctaflowError: If it is none of them, or has a column twice, be it as 1 and "1".
     """
     origin = ""
     if isinstance(table, str | Path):
         candidates = [root / table for root in roots]
-        path = next((found for found in candidates if found.is_file()), None)
+        # Not Path.is_file(): it raises for a text that is too long for a path.
+        path = next((found for found in candidates if os.path.isfile(found)), None)
         if path is None:
             looked = " and ".join(dict.fromkeys(str(root) for root in roots))
             raise DuctaflowError(f"table {str(table)!r} not found in {looked}")
@@ -102,8 +65,9 @@ def as_frame(table: object, roots: Sequence[Path]) -> tuple[pd.DataFrame, str]:
         raise DuctaflowError(
             f"a table must be a DataFrame, a list of dicts or a file, not {type(table).__name__}"
         )
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
+    columns = pd.Series(map(str, frame.columns), dtype=object)  # as text: 1 and "1" are one key of JSON
+    twice = columns[columns.duplicated()].tolist()
+    if twice:
         raise DuctaflowError(f"{origin or 'table'}: column {twice[0]!r} is there more than once")
     return frame, origin
 
@@ -117,7 +81,8 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
 
     Returns:
         One row per combination, the last axis varying fastest, with readable names in the column
-        `instance_name`: `grid(degree=[1, 2], window=["short"])` gives `degree=1,window=short`, …
+        `instance_name`, unless that is an axis itself: `grid(degree=[1, 2], window=["short"])` gives
+        `degree=1`, `degree=2`.
 
     Raises:
         TypeError: If an axis is a single value; a text is a single value, too.
@@ -131,42 +96,71 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
             raise TypeError(f"grid({name}=…): expected a list of values, got {values!r}")
     combinations = list(itertools.product(*axes.values())) if axes else []
     table = pd.DataFrame(combinations, columns=list(axes), dtype=object)
-    table.insert(0, NAME, readable_names(table))
+    if NAME not in axes:
+        table.insert(0, NAME, readable_names(table))
     return table
 
 
 def readable_names(table: pd.DataFrame) -> list[str]:
-    """Names made from a table's values, `year=2040,mode=rail`; columns that never vary are left out."""
-    columns = [name for name in table.columns if name not in _TEXT_COLUMNS and not str(name).startswith("_")]
-    texts = {column: [_word(value) for value in table[column].tolist()] for column in columns}
-    varying = [column for column in columns if len(set(texts[column])) > 1] or columns
-    labels = [str(column).rpartition(".")[2] for column in varying]
-    names = []
-    for words in zip(*(texts[column] for column in varying), strict=True):
-        pairs = zip(labels, words, strict=True)
-        name = ",".join(f"{label}={word}" for label, word in pairs if word)
-        long = len(name) > _READABLE
-        names.append(f"{name[: _READABLE - 9]}~{config_hash({'name': name})}" if long else name)
-    return names or ["1"] * len(table)
+    """Names made from a table's values, `year=2040,mode=rail`.
+
+    Columns that never vary and empty cells are left out. Where different rows would have the same
+    name ("x y" and "x_y"), a hash of their values is added: `mode=x_y~1b2c3d4e`.
+    """
+    columns = [name for name in table.columns if name not in TEXT_COLUMNS and not str(name).startswith("_")]
+    values = {column: table[column].tolist() for column in columns}
+    words = {column: [_word(value) for value in values[column]] for column in columns}
+    varying = [column for column in columns if len(set(words[column])) > 1] or columns
+    labels = [_slug(str(column).rpartition(".")[2]) for column in varying]
+    names = [_joined(labels, row) for row in zip(*(words[column] for column in varying), strict=True)]
+    return _told_apart(names, list(values.values())) if names else ["1"] * len(table)
+
+
+def _joined(labels: Sequence[str], words: Sequence[str]) -> str:
+    pairs = [f"{label}={word}" for label, word in zip(labels, words, strict=True) if word]
+    name = ",".join(pairs or [f"{label}=None" for label in labels])
+    if len(name) <= _READABLE:
+        return name
+    return f"{name[: _READABLE - 9]}~{config_hash({'name': name})}"
+
+
+def _told_apart(names: list[str], columns: Sequence[Sequence[Any]]) -> list[str]:
+    """The names, with a hash of the row's values where different rows have the same one."""
+    if len(set(names)) == len(names):
+        return names
+    hashes = [_hash_of(row) for row in zip(*columns, strict=True)]
+    meanings = Counter(name for name, _ in set(zip(names, hashes, strict=True)))
+    return [
+        f"{name}~{row_hash}" if meanings[name] > 1 else name
+        for name, row_hash in zip(names, hashes, strict=True)
+    ]
 
 
 def _word(value: Any) -> str:
     if is_unset(value):
         return ""
     if isinstance(value, Mapping | list | tuple | np.ndarray):
-        return config_hash({"value": value})
+        return _hash_of(value)
     if isinstance(value, float):
         value = f"{value:.12g}"
-    return slug(str(value)).replace("/", "_")
+    return _slug(str(value))
+
+
+def _slug(text: str) -> str:
+    return slug(text).replace("/", "_")
+
+
+def _hash_of(value: Any) -> str:
+    return config_hash({"value": plain(value, lenient=True)})
 
 
 def is_unset(value: Any) -> bool:
     """Whether a cell is empty."""
-    if value is None or value is pd.NaT or value is pd.NA:
-        return True
     if isinstance(value, str):
         return not value.strip()
-    return isinstance(value, float | np.floating) and math.isnan(value)
+    if isinstance(value, _MAY_BE_NAN):
+        return bool(pd.isna(value))
+    return value is None or value is pd.NaT or value is pd.NA
 
 
 def plain(value: Any, *, lenient: bool = False) -> Any:
@@ -180,19 +174,26 @@ def plain(value: Any, *, lenient: bool = False) -> Any:
     Raises:
         ValueError: If JSON has nothing for it, saying what it is.
     """
-    if value is None or (isinstance(value, str | bool | int) and not isinstance(value, enum.Enum)):
+    if value is None or (isinstance(value, _PLAIN) and not isinstance(value, enum.Enum)):
         return value
+    try:
+        return _plain(value, lenient)
+    except RecursionError:
+        raise ValueError("a circular reference, or nested too deeply, has no place in JSON") from None
+
+
+def _plain(value: Any, lenient: bool) -> Any:
     if isinstance(value, float):
         if math.isfinite(value) or lenient:
             return float(value)
         raise ValueError(f"{value} has no place in JSON")
     if isinstance(value, Mapping):
         return {_key(key, lenient): plain(item, lenient=lenient) for key, item in value.items()}
-    if isinstance(value, np.ndarray | pd.Series | pd.Index):
-        value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(item, lenient=lenient) for item in value]
-    converted = _scalar(value)
+    if isinstance(value, np.ndarray | pd.Series | pd.Index):
+        return plain(_unpacked(value), lenient=lenient)
+    converted = _simpler(value)
     if converted is not value:
         return plain(converted, lenient=lenient)
     if lenient:
@@ -206,7 +207,7 @@ def _key(key: Any, lenient: bool) -> str:
     raise ValueError(f"key {key!r} is not text")
 
 
-def _scalar(value: Any) -> Any:
+def _simpler(value: Any) -> Any:
     """The nearest simpler value, or the value itself if there is none."""
     if value is pd.NaT or value is pd.NA:
         return None
@@ -214,40 +215,67 @@ def _scalar(value: Any) -> Any:
         return value.value
     if isinstance(value, np.datetime64):
         return pd.Timestamp(value)
-    if isinstance(value, np.timedelta64 | datetime.timedelta):
+    if isinstance(value, np.timedelta64):
+        return pd.Timedelta(value)  # or NaT
+    if isinstance(value, datetime.timedelta):
         return pd.Timedelta(value).isoformat()
     if isinstance(value, datetime.date | datetime.time):  # datetime and Timestamp among them
         return value.isoformat()
     if isinstance(value, PurePath | uuid.UUID | pd.Period):
         return str(value)
-    if isinstance(value, decimal.Decimal):
+    if isinstance(value, decimal.Decimal | np.floating):
         return float(value)
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and not isinstance(value, np.clongdouble):  # whose item() is itself
         return value.item()
     return value
 
 
+def _unpacked(values: Any) -> Any:
+    """An array, Series or Index as a list, or as a scalar if it has no dimensions."""
+    if isinstance(values, np.ndarray):
+        if values.ndim == 0:
+            return values[()]
+        if values.dtype.kind in "mM" and values.dtype != "datetime64[D]":
+            return list(values)  # tolist() makes bare numbers of units that datetime lacks, as nanoseconds
+    return values.tolist()
+
+
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested dicts: `{"a.b": 1}` gives `{"a": {"b": 1}}`.
+    """Dotted keys as nested dicts: `{"a.b": 1}` gives `{"a": {"b": 1}}`; groups are merged.
 
     Raises:
-        ValueError: If a key is both a value and a group, naming it.
+        ValueError: If a key is both a value and a group, or a value twice, naming it.
     """
     result: dict[str, Any] = {}
-    for key, value in flat.items():
-        if "." not in key:
-            if isinstance(result.get(key), dict) and not isinstance(value, dict):
-                raise ValueError(f"{key!r} is a value and, in another column, a group")
-            result[key] = {**result[key], **value} if isinstance(result.get(key), dict) else value
-            continue
-        *groups, last = key.split(".")
-        inner = result
-        for group in groups:
-            inner = inner.setdefault(group, {})
-            if not isinstance(inner, dict):
-                raise ValueError(f"{group!r} is a value and, in column {key!r}, a group")
-        inner[last] = value
+    for column, value in flat.items():
+        inner, key = result, column
+        if "." in column:
+            *groups, key = column.split(".")
+            for group in groups:
+                inner = _group(inner, group, column)
+        _put(inner, key, value, column)
     return result
+
+
+def _put(config: dict[str, Any], key: str, value: Any, column: str) -> None:
+    """Set a key that is not there yet; dicts are merged, and never shared with whoever gave them."""
+    if isinstance(value, dict):
+        inner = _group(config, key, column)
+        for name, item in value.items():
+            _put(inner, name, item, column)
+    elif key not in config:
+        config[key] = value
+    elif isinstance(config[key], dict):
+        raise ValueError(f"{key!r} is a value and, in another column, a group")
+    else:
+        raise ValueError(f"{key!r} is a value in column {column!r} and in another one")
+
+
+def _group(config: dict[str, Any], key: str, column: str) -> dict[str, Any]:
+    group = config.setdefault(key, {})
+    if isinstance(group, dict):
+        return group
+    raise ValueError(f"{key!r} is a value and, in column {column!r}, a group")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,15 +301,19 @@ def rows_of(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The rows as dicts without their empty cells, each value with its own type."""
     columns = [str(column) for column in table.columns]
     values = [table[column].tolist() for column in table.columns]
-    for row in zip(*values, strict=True) if columns else ():
+    rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(table)
+    for row in rows:
         yield {name: value for name, value in zip(columns, row, strict=True) if not is_unset(value)}
 
 
 def names_of(table: pd.DataFrame) -> list[str]:
-    """The instance names of a table: its column, else its labelled index, else made from its values."""
+    """The instance names of a table: its column, else its labelled index, else made from its values.
+
+    Integers are no labels: they are row numbers, of which a filter leaves some.
+    """
     if NAME in table.columns:
         return ["" if is_unset(name) else str(name).strip() for name in table[NAME].tolist()]
-    if not isinstance(table.index, pd.RangeIndex) and table.index.is_unique:
+    if table.index.inferred_type != "integer" and table.index.is_unique:
         return [str(label) for label in table.index]
     return readable_names(table)
 
@@ -301,10 +333,14 @@ def check_name(name: str, what: str) -> str | None:
         return f"{what} {name!r} would leave runs/"
     if "" in parts:
         return f"{what} {name!r} has an empty part"
-    if any(ord(character) < 32 for character in name):
+    if _CONTROLS.search(name):
         return f"{what} {name!r} has a control character"
+    if _SURROGATES.search(name):
+        return f"{what} {name!r} has half of a character (a lone surrogate)"
     if any(len(os.fsencode(part)) > _NAME_BYTES for part in parts):
         return f"{what} {name[:40] + '…'!r} is longer than a file name can be ({_NAME_BYTES} bytes)"
+    if len(os.fsencode(name)) > _PATH_BYTES:
+        return f"{what} {name[:40] + '…'!r} is longer than a path should be ({_PATH_BYTES:,} bytes)"
     if os.name == "nt" and any(_windows_refuses(part) for part in parts):
         return f"{what} {name!r} is not a name that Windows allows"
     return None
@@ -316,34 +352,62 @@ def _windows_refuses(part: str) -> bool:
 
 
 def select(expression: str, table: pd.DataFrame) -> list[bool]:
-    """Which rows an expression of `DataFrame.query` keeps.
+    """Which rows an expression of `DataFrame.eval` keeps; those for which it gives NA are not.
 
     Raises:
-        DuctaflowError: If it cannot be evaluated, naming the columns that there are.
+        DuctaflowError: If it cannot be evaluated or is not true or false of each row, naming the
+            columns that there are.
     """
     try:
-        kept = table.reset_index(drop=True).query(expression, engine="python").index
+        result = table.reset_index(drop=True).eval(expression, engine="python")
+        what = "" if _is_mask(result, len(table)) else "not true or false of each row"
     except Exception as error:  # the expression is the user's: anything can come of it
+        what = f"{type(error).__name__}: {error}"
+    if what:
         columns = ", ".join(str(column) for column in table.columns)
-        raise DuctaflowError(
-            f"--ductaflow-where {expression!r}: {type(error).__name__}: {error}. Columns here: {columns}"
-        ) from error
-    chosen = set(kept)
-    return [number in chosen for number in range(len(table))]
+        raise DuctaflowError(f"--ductaflow-where {expression!r}: {what}. Columns here: {columns}")
+    return [bool(keep) for keep in pd.Series(result, dtype="boolean").fillna(False)]
+
+
+def _is_mask(result: Any, length: int) -> bool:
+    # Objects, too: the parts of a text column with empty cells are True, False and NaN.
+    inferred = pd.api.types.infer_dtype(result, skipna=True) if np.ndim(result) == 1 else ""
+    return inferred in ("boolean", "empty") and len(result) == length
 
 
 def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> list[Problem]:
-    """How a config fails its JSON Schema; reserved keys and the name are not looked at."""
-    import jsonschema
+    """How a config fails its JSON Schema; reserved keys and the name are not looked at.
 
+    A schema that is none, or refers to what is not there, is a problem as well.
+    """
+    validator, wrong = _validator(json.dumps(schema))
+    if wrong:
+        return [Problem(where, f"the flow's JSON Schema is not valid: {wrong}")]
     known = schema.get("properties", {}) if isinstance(schema, Mapping) else {}
     plain_config = {
         key: value
         for key, value in config.items()
         if key in known or not (key.startswith("_") or key == NAME)
     }
-    validator = jsonschema.validators.validator_for(schema)(schema)
-    return [
-        Problem(f"{where}, column {'.'.join(map(str, error.absolute_path)) or '(all)'!r}", error.message)
-        for error in validator.iter_errors(plain_config)
-    ]
+    try:
+        return [
+            Problem(f"{where}, column {'.'.join(map(str, error.absolute_path)) or '(all)'!r}", error.message)
+            for error in validator.iter_errors(plain_config)
+        ]
+    except Exception as error:  # of references that cannot be followed and patterns that are none
+        return [Problem(where, f"the flow's JSON Schema cannot be used: {type(error).__name__}: {error}")]
+
+
+@lru_cache(maxsize=64)  # checking a schema takes longer than checking a config, and rows share theirs
+def _validator(text: str) -> tuple[Any, str]:
+    """The validator of a schema, given as JSON, and what is wrong with the schema ("" if nothing)."""
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    schema = json.loads(text)
+    kind = validator_for(schema if isinstance(schema, dict) else True)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        return None, error.message
+    return kind(schema), ""

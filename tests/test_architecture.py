@@ -15,8 +15,9 @@ import pytest_ductaflow
 PACKAGE = Path(pytest_ductaflow.__file__).parent
 LAYERS = (
     {"errors", "model", "lights", "kernel_setup", "report", "report.page"},
-    {"settings", "flows", "store"},
-    {"flow_side", "tables", "recording", "notebook_html", "output", "failures", "report.rows"},
+    {"settings", "flows", "store", "table_files"},
+    {"clashes", "flow_side", "recording", "notebook_html", "output", "failures", "report.rows"},
+    {"tables"},
     {"declare", "execute", "report.live"},
     {"runner"},
     {"conductor", "looking_back"},
@@ -34,8 +35,8 @@ HOMES = {
     "jupyter_client": {"execute"},
     "nbconvert": {"notebook_html"},
     "xdist": set(),
-    "pytest": set().union(*LAYERS[6:]),
-    "_pytest": set().union(*LAYERS[6:]),
+    "pytest": set().union(*LAYERS[7:]),
+    "_pytest": set().union(*LAYERS[7:]),
 }
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

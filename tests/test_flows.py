@@ -424,16 +424,14 @@ def test_a_folder_can_be_the_project_itself(tmp_path):
     assert project_root_of(tmp_path) == tmp_path
 
 
-def test_the_search_for_the_project_goes_no_higher_than_told(tmp_path):
+def test_a_step_called_flows_does_not_make_a_project_of_runs(tmp_path):
     (tmp_path / "flows").mkdir()
-    inner = tmp_path / "a" / "b"
-    inner.mkdir(parents=True)
-    assert project_root_of(inner / "c.py", stop=tmp_path / "a") == inner
-    assert project_root_of(inner / "c.py", stop=tmp_path) == tmp_path
+    (tmp_path / "runs" / "flows" / "A").mkdir(parents=True)
+    assert project_root_of(tmp_path / "runs" / "flows" / "A") == tmp_path
 
 
 def test_a_file_named_flows_is_no_sign_of_a_project(tmp_path):
     inner = tmp_path / "a"
     inner.mkdir()
     (tmp_path / "flows").touch()
-    assert project_root_of(inner / "c.py", stop=tmp_path) == inner
+    assert project_root_of(inner / "c.py") == inner

@@ -79,6 +79,22 @@ def test_what_the_warnings_module_prints_is_known_and_is_no_warning_line(categor
 
 
 @pytest.mark.parametrize(
+    "place",
+    [
+        "/a b/x.py",
+        "C:\\x.py",
+        "<string>",
+        "<ipython-input-1-ab>",
+        "/tmp/ipykernel_7/123.py",
+        "x/ipykernel_7/c",
+        "sys",
+    ],
+)
+def test_places_of_source_code_are_known(place):
+    assert python_warning(f"{place}:7: UserWarning: low") == "UserWarning: low"
+
+
+@pytest.mark.parametrize(
     "line",
     ["", "UserWarning: alone", "x.py: UserWarning: no line", "x.py:12: Error: another thing", "warning: low"],
 )
@@ -86,10 +102,6 @@ def test_other_lines_are_not_of_the_warnings_module(line):
     assert python_warning(line) is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a time before `Warning:` is taken for the file:line of warnings.warn: the light is green",
-)
 @pytest.mark.parametrize("line", ["09:15: Warning: rain", f"{SIGN} 09:15: Warning: rain"])
 def test_a_warning_line_with_a_time_is_a_warning_line(line):
     assert is_warning(line)
@@ -104,18 +116,8 @@ def test_a_warning_line_with_a_time_is_a_warning_line(line):
         ("\x1b]0;window title\x07text", "text"),
         ("\x1b[?25lhidden cursor\x1b[?25h", "hidden cursor"),
         ("a [31m b", "a [31m b"),
-        pytest.param(
-            "\x1b]8;;file:///x\x1b\\link\x1b]8;;\x1b\\",
-            "link",
-            marks=pytest.mark.xfail(
-                strict=True, reason="links that end with ESC \\ (as rich writes them) stay"
-            ),
-        ),
-        pytest.param(
-            "\x1b(Bbare",
-            "bare",
-            marks=pytest.mark.xfail(strict=True, reason="ESC ( B, part of what `tput sgr0` sends, stays"),
-        ),
+        ("\x1b]8;;file:///x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b(Bbare", "bare"),
     ],
 )
 def test_terminal_codes_are_taken_out(text, expected):
@@ -142,6 +144,7 @@ def test_of_a_rewritten_line_the_last_state_is_left(line, shown):
         (["a\r\nb\r\n"], ["a", "b"]),
         (["a\r", "\nb"], ["a", "b"]),
         (["10%\r", "20%\r", "30%\n"], ["30%"]),
+        (["ab\r", "\r", "x"], ["x"]),
         (["a\vb\fc\u2028d\n"], ["a\vb\fc\u2028d"]),
         (["\N{WARNING SIGN}", "\N{VARIATION SELECTOR-16} split\n"], ["⚠️ split"]),
     ],
@@ -165,10 +168,6 @@ def test_a_long_progress_bar_is_not_kept_in_memory():
     assert len(splitter._rest) < 100
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="one character after a carriage return is put behind the old text: 'ab\\rx' gives 'abx'",
-)
 @given(st.lists(st.text(st.sampled_from("ab\r\n"), max_size=6), max_size=6))
 @example(["ab\rx"])
 @example(["working\r", "|", "\r", "/", "\r\n"])

@@ -91,16 +91,16 @@ def test_a_result_has_status_config_and_the_scalars_that_the_instance_wrote(proj
 @pytest.mark.parametrize(
     ("outputs", "expected"),
     [
-        ({"fit.json": {"year": 1}}, {"year": 2040, "fit.year": 1}),
-        ({"fit.json": {"year": 2040}}, {"year": 2040}),
+        ({"fit.json": {"year": 1}}, {"config.year": 2040, "year": 1}),
+        ({"fit.json": {"year": 2040}}, {"config.year": 2040, "year": 2040}),
         (
             {"fit.json": {"status": "fine", "step": 3}},
             {"status": "success", "fit.status": "fine", "fit.step": 3},
         ),
-        ({"a.json": {"z": 1}, "b.json": {"z": 2}}, {"z": 1, "b.z": 2}),
+        ({"a.json": {"z": 1}, "b.json": {"z": 2}}, {"a.z": 1, "b.z": 2}),
     ],
 )
-def test_a_name_that_is_taken_is_preceded_by_its_files_stem(project, outputs, expected):
+def test_names_that_config_and_results_or_two_files_share_are_told_apart(project, outputs, expected):
     row = row_of(project, config={"year": 2040}, outputs=outputs)
     assert expected.items() <= row.items()
 

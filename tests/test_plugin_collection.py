@@ -44,6 +44,11 @@ def items_of(pytester: pytest.Pytester, *args: str) -> list[InstanceItem]:
     return [item for item in items if isinstance(item, InstanceItem)]
 
 
+def past_run(directory: str, stem: str, config: dict[str, object]) -> dict[str, object]:
+    """The files by which an earlier run is known: its config and its log."""
+    return {f"{directory}/{stem}_config.json": config, f"{directory}/{stem}_execution_output.txt": ""}
+
+
 @pytest.mark.parametrize(
     "conductor",
     [
@@ -163,9 +168,9 @@ def test_past_run_directory_is_collected_from_its_saved_config(pytester):
         pytester.path,
         {
             "flows/01_prep.py": "",
-            "runs/prep/one/01_prep_config.json": past,
-            "runs/prep/two/01_prep_config.json": past,
-            "runs/prep/two/runs/inner/of_a_build/01_prep_config.json": past,
+            **past_run("runs/prep/one", "01_prep", past),
+            **past_run("runs/prep/two", "01_prep", past),
+            **past_run("runs/prep/two/runs/inner/of_a_build", "01_prep", past),
         },
     )
     (item,) = items_of(pytester, "runs/prep/one")
@@ -180,7 +185,7 @@ def test_past_run_directory_is_collected_from_its_saved_config(pytester):
 )
 def test_past_run_directory_is_collected_from_within(pytester):
     """A run directory can also be run again by one who has changed into it."""
-    write_project(pytester.path, {"flows/a.py": "", "runs/a/one/a_config.json": {}})
+    write_project(pytester.path, {"flows/a.py": "", **past_run("runs/a/one", "a", {})})
     os.chdir(pytester.path / "runs/a/one")  # pytester restores it
     (item,) = items_of(pytester, ".")
     assert item.instance.project_root == str(pytester.path)
@@ -189,7 +194,7 @@ def test_past_run_directory_is_collected_from_within(pytester):
 @pytest.mark.xfail(strict=True, reason="flows.project_root_of takes runs/ for a project: it holds flows/")
 def test_past_run_of_a_step_called_flows_is_collected(pytester):
     """A step that is called `flows` does not make a project of `runs/`."""
-    write_project(pytester.path, {"flows/a.py": "", "runs/flows/one/a_config.json": {}})
+    write_project(pytester.path, {"flows/a.py": "", **past_run("runs/flows/one", "a", {})})
     (item,) = items_of(pytester, "runs/flows/one")
     assert item.instance.project_root == str(pytester.path)
 
@@ -200,7 +205,7 @@ def test_folder_gives_its_conductors_and_nothing_of_runs(pytester):
         f"{name}.py": f"from ductaflow import run_step_flow\nrun_step_flow('flows/a.py', 's', '{name}')\n"
         for name in ("conductor", "sub/conductor_b", "c_conductor", "other")
     }
-    past = {"runs/a/old/conductor.py": CONDUCTOR, "runs/a/old/a_config.json": {}}
+    past = {"runs/a/old/conductor.py": CONDUCTOR, **past_run("runs/a/old", "a", {})}
     write_project(pytester.path, {"flows/a.py": "", **named, **past})
     expected = ["c_conductor.py", "conductor.py", "sub/conductor_b.py"]
     assert sorted(node_id.partition("::")[0] for node_id in ids_of(pytester, ".")) == expected

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..model import Instance, Record, Status
-from ..store import REPORT, RUNS, RunFiles, read_journal, read_record, write_atomic
+from ..model import RUNS, Instance, Record, Status
+from ..store import REPORT, RunFiles, read_journal, read_record, write_atomic
 from .page import assemble, encode
 from .rows import Row, ended_row, flow_row, waiting_row
 
@@ -140,7 +140,10 @@ class LiveReport:
             if files is not None:
                 self._files[node_id] = files
         self._changed.set()
-        if self._thread is None and not self._ending.is_set():
+
+    def follow(self) -> None:
+        """Begin to write; called once the first rows are there, so that no page shows only some."""
+        if self._thread is None:
             self._thread = threading.Thread(target=self._follow, name="ductaflow-report", daemon=True)
             self._thread.start()
 

@@ -33,14 +33,14 @@ def main() -> None:
             root = Path(name)
             report = LiveReport(root, "pytest --ductaflow conductor.py")
             took: list[float] = []
-            write = report._write  # noqa: SLF001 - what is measured
+            write = report._write
 
             def timed(write=write, took=took) -> None:
                 began = time.perf_counter()
                 write()
                 took.append(time.perf_counter() - began)
 
-            report._write = timed  # type: ignore[method-assign] # noqa: SLF001
+            report._write = timed  # type: ignore[method-assign]
             instances = [instance(root, number) for number in range(rows)]
             for number, one in enumerate(instances):
                 report.add(str(number), one, "pytest")

@@ -1,0 +1,63 @@
+"""Instances that get in each other's way: by their files, or by their names."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import Problem
+from .model import Instance, config_hash, slug
+from .store import shown
+
+
+def collisions(instances: Sequence[Instance]) -> list[Problem]:
+    """Instances that would overwrite each other's files."""
+    seen: dict[tuple[str, str], Instance] = {}
+    problems = []
+    ignore_case = sys.platform in ("win32", "darwin")
+    for instance in instances:
+        key = (instance.run_dir.casefold(), instance.stem) if ignore_case else instance.key
+        first = seen.setdefault(key, instance)
+        if first is not instance:
+            root = Path(instance.project_root)
+            problems.append(
+                Problem(
+                    _place(instance, root),
+                    f"has the same run directory as {_place(first, root)}: {shown(instance.run_dir, root)}",
+                    "give each its own instance_name",
+                )
+            )
+    return problems
+
+
+def _place(instance: Instance, root: Path) -> str:
+    line = f":{instance.line}" if instance.line else ""
+    row = f", row {instance.row}" if instance.row else ""
+    return f"{shown(instance.source, root)}{line}{row}"
+
+
+def _flow_suffix(instance: Instance) -> str:
+    return f"@{instance.stem}"
+
+
+def _directory_suffix(instance: Instance) -> str:
+    return f"~{config_hash({'run_dir': instance.run_dir})}"
+
+
+def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:
+    """Instances whose step and name tell them apart in a node id, also where flows share a directory."""
+    for suffix in (_flow_suffix, _directory_suffix):
+        groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
+        for instance in instances:
+            groups[slug(instance.step), slug(instance.name)].append(instance)
+        if all(len(group) == 1 for group in groups.values()):
+            break
+        instances = [
+            instance.with_(name=instance.name + suffix(instance))
+            if len(groups[slug(instance.step), slug(instance.name)]) > 1
+            else instance
+            for instance in instances
+        ]
+    return list(instances)

@@ -1,0 +1,124 @@
+"""Flows that make it hard to tell the truth: each of them was once told wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_project
+
+pytestmark = pytest.mark.slow
+
+FLOWS = {
+    "logs_error": "import logging\nlogging.error('pump is dry')",
+    "logs_its_own_way": """
+        import logging
+        logging.basicConfig(force=True, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("x.y").warning("valve is stuck")
+        """,
+    "logs_to_a_file": """
+        import logging
+        logger = logging.getLogger("quiet")
+        logger.propagate = False
+        logger.addHandler(logging.FileHandler("own.log"))
+        logger.critical("tank is empty")
+        """,
+    "logs_with_level": "import logging\nlogging.getLogger('a').warning('once')",
+    "blank_lines": "\n\n\nx = 1\nraise ValueError('here')",
+    "exits": "exit(3)\n\n# %%\nprint('ran on')",
+    "exits_well": "exit()\n\n# %%\nprint('ran on')",
+    "group": "raise ExceptionGroup('several', [ValueError('one'), TypeError('two')])",
+    "surrogate": "open(b'Z\\xfcrich.csv', 'w').close()\nimport os\nprint(os.listdir('.'))",
+    "huge": "raise ValueError('x' * 3_000_000)",
+    "removes_itself": "import os, shutil\nshutil.rmtree(os.getcwd())",
+}
+CONDUCTOR = "\n".join(
+    [
+        "from pytest_ductaflow import conduct",
+        *(f"conduct('flows/{name}.py', [{{'instance_name': 'a'}}])" for name in FLOWS),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project with all these flows after one run, and what pytest said."""
+    root = tmp_path_factory.mktemp("hard")
+    write_project(root, {f"flows/{name}.py": code for name, code in FLOWS.items()})
+    (root / "flows/blank_lines.py").write_text(
+        '# %% tags=["parameters"]\nconfig = {}\n# %%\n\n\n\nx = 1\nraise ValueError("here")\n'
+    )
+    (root / "conductor.py").write_text(CONDUCTOR)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    return root, done.stdout
+
+
+def record_of(root: Path, flow: str) -> dict[str, Any]:
+    return json.loads((root / f"runs/{flow}/a/{flow}_record.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("flow", "text"),
+    [
+        ("logs_error", "pump is dry"),
+        ("logs_its_own_way", "valve is stuck"),
+        ("logs_to_a_file", "tank is empty"),
+        ("logs_with_level", "once"),
+    ],
+)
+def test_what_is_logged_as_a_warning_or_worse_turns_orange_however_it_is_handled(session, flow, text):
+    record = record_of(session[0], flow)
+    assert record["status"] == "warning"
+    assert record["warning_count"] == 1
+    assert text in record["warnings"][0]
+
+
+def test_the_line_is_right_in_a_cell_that_begins_with_blank_lines(session):
+    error = record_of(session[0], "blank_lines")["error"]
+    assert error["file_line"] == 8
+    assert error["source"].splitlines()[error["line"] - 1].startswith("raise ValueError")
+    assert "flows/blank_lines.py:8" in session[1]
+
+
+def test_exit_ends_a_flow_as_it_ends_a_script(session):
+    assert record_of(session[0], "exits")["error"]["type"] == "SystemExit"
+    assert record_of(session[0], "exits_well")["status"] == "success"
+    for flow in ("exits", "exits_well"):
+        assert "ran on" not in (session[0] / f"runs/{flow}/a/{flow}_execution_output.txt").read_text()
+
+
+def test_an_exception_group_is_told_by_its_name(session):
+    error = record_of(session[0], "group")["error"]
+    assert error["type"] == "ExceptionGroup"
+    assert "several" in error["message"]
+
+
+def test_a_file_name_that_is_no_text_can_be_printed(session):
+    assert record_of(session[0], "surrogate")["status"] == "success"
+    assert "rich.csv" in (session[0] / "runs/surrogate/a/surrogate_execution_output.txt").read_text()
+
+
+def test_a_huge_message_is_shortened_in_the_record(session):
+    assert (session[0] / "runs/huge/a/huge_record.json").stat().st_size < 100_000
+    assert "3,000,000 characters" in record_of(session[0], "huge")["error"]["message"]
+
+
+def test_a_flow_that_removes_its_directory_fails_in_a_sentence(session):
+    failure = session[1].partition("removes_itself/a")[2].partition("repeat:")[0]
+    assert "removes_itself failed" in failure
+    assert "pytest_ductaflow" not in failure
+
+
+def test_no_failure_shows_a_frame_of_ours(session):
+    assert not re.search(
+        r"pytest_ductaflow[/\\]\w+\.py", session[1].partition("= FAILURES")[2].partition("- ductaflow -")[0]
+    )
