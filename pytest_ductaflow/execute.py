@@ -39,7 +39,6 @@ from .failures import (
     mark_failure,
     markdown_cell,
     readable_traceback,
-    running_cell,
 )
 from .flow_side import generate_config_markdown
 from .flows import Source, read_flow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -35,3 +36,8 @@ def write_project(root: Path, files: Mapping[str, object]) -> Path:
             text = f"{PARAMETERS}# %%\n{text}"
         path.write_text(text, encoding="utf-8")
     return root
+
+
+def stable_repr(value: object) -> str:
+    """A test id that is the same in every process: without addresses."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import stable_repr
 
 from pytest_ductaflow import clashes, declare
 from pytest_ductaflow.clashes import collisions, with_distinct_names
@@ -174,7 +175,7 @@ def test_step_and_flow_come_from_the_row_then_the_call_then_the_flows_name(
         ([], []),
         (pd.DataFrame({"instance_name": [], "x": []}), []),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_names_come_from_the_table(project, table, names):
     made = declared(project, table)
@@ -267,7 +268,7 @@ def test_all_problems_of_all_rows_are_found_at_once_and_the_good_rows_are_kept(p
         pytest.param([{"x": 1}], {"base": 5}, "base"),
         pytest.param([{"x": 1}], {"after": 5}, "after"),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_a_mistake_of_the_whole_table_is_one_problem_at_the_call(project, table, more, said):
     (problem,) = problems(project, table, **more)
@@ -423,7 +424,7 @@ def test_reserved_values_are_kept_in_one_form(key, value, kept):
         pytest.param("_memory", {"a": 1}),
         pytest.param("_timeout", "inf"),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_wrong_reserved_values_are_errors_that_say_what_was_expected(key, value):
     with pytest.raises(ValueError, match="expected"):
@@ -497,7 +498,7 @@ def test_inside_a_build_runs_is_the_builds_own(project):
         pytest.param({"_timeout": "soon"}, {}),
         pytest.param({"_retries": -1}, {}),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_a_mistake_in_a_call_is_an_error_at_its_line(project, config, more):
     with pytest.raises(DuctaflowError, match=r"^conductor\.py:9"):

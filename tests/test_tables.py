@@ -16,6 +16,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import stable_repr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,7 +127,7 @@ class Flag(enum.Flag):
         (np.array(["2040-02-29"], dtype="datetime64[ns]"), ["2040-02-29T00:00:00"]),
         (np.array([90], dtype="timedelta64[ns]").astype("timedelta64[ns]"), ["P0DT0H0M0.00000009S"]),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_values_become_plain_json(value, expected):
     converted = plain(value)
@@ -164,7 +165,7 @@ def test_values_become_plain_json(value, expected):
         (np.array([1.0, math.nan]), "nan"),
         (np.timedelta64(1, "Y"), "Y"),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_what_json_lacks_is_an_error_that_says_what_it_is(value, named):
     with pytest.raises(ValueError, match=named):
@@ -190,7 +191,7 @@ def test_a_list_that_holds_itself_is_an_error_too():
         (np.array([math.inf]), [math.inf]),
         (DAY, "2040-02-29"),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_leniently_all_else_becomes_text(value, expected):
     assert plain(value, lenient=True) == expected
@@ -270,7 +271,7 @@ def test_a_plain_value_can_always_be_written_as_json_and_stays_as_it_is(value):
         (np.array([math.nan]), False),
         (pd.Series([None]), False),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_these_cells_are_empty_and_those_are_not(value, expected):
     assert is_unset(value) is expected
@@ -289,7 +290,7 @@ def test_these_cells_are_empty_and_those_are_not(value, expected):
         ({"größe.ä": 1}, {"größe": {"ä": 1}}),
         ({"a.b.c": 2, "a.b": {"x": 1}}, {"a": {"b": {"c": 2, "x": 1}}}),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_dotted_columns_nest(flat, expected):
     assert nested(flat) == expected
@@ -306,7 +307,7 @@ def test_dotted_columns_nest(flat, expected):
         ({"a.b.c": 2, "a": {"b": 1}}, "b"),
         ({"a": {"b": 1}, "a.b.c": 2}, "b"),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_a_column_that_is_a_value_and_a_group_is_an_error_that_names_it(flat, named):
     with pytest.raises(ValueError, match=f"{named}.* is a value and"):
@@ -478,7 +479,7 @@ def test_a_grid_has_all_combinations_with_the_last_axis_fastest():
         ({"a": [], "b": [1]}, []),
         ({}, []),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_a_grid_names_its_rows_after_what_varies(axes, names):
     assert grid(**axes)["instance_name"].tolist() == names
@@ -794,7 +795,7 @@ def test_a_json_table_keeps_the_types_of_its_values(tmp_path, lines):
         5e-324,
         2**70,
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_a_value_in_a_json_table_is_what_json_says(tmp_path, value):
     assert rows_in(a_json(tmp_path, [{"x": value}])) == [{"x": value}]
@@ -826,7 +827,7 @@ def test_an_empty_json_list_has_no_rows(tmp_path):
         ({"x": [1]}, "a JSON table is a list of objects, .*, not dict"),
         ("x", "a JSON table is a list of objects, .*, not str"),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_json_that_is_no_list_of_objects_is_no_table(tmp_path, content, said):
     with pytest.raises(DuctaflowError, match=rf"t\.json: {said}"):
@@ -975,7 +976,7 @@ def test_dicts_and_frames_are_tables_too(tmp_path):
         (pd.DataFrame([[1, 2]], columns=[1, "1"]), "column '1' is there more than once"),
         ([{1: 1, "1": 2}], "column '1' is there more than once"),
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: stable_repr(value)[:30],
 )
 def test_what_is_no_table_is_said_to_be_none(tmp_path, table, said):
     (tmp_path / "folder").mkdir()
@@ -1078,7 +1079,7 @@ SCHEMA = {
             ],
         ),
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_each_failure_of_the_schema_is_a_problem_at_its_column(config, problems):
     assert sorted(map(str, problems_of_schema(config, SCHEMA, "t.csv, row 1"))) == problems
@@ -1104,7 +1105,7 @@ def test_a_schema_can_be_true_or_false(schema, number):
         [],
         {"properties": {"a": {"type": "x"}}},
     ],
-    ids=repr,
+    ids=stable_repr,
 )
 def test_a_schema_that_is_none_is_one_problem(schema):
     (problem,) = problems_of_schema({"a": 1}, schema, "x")
