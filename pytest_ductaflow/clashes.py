@@ -26,7 +26,7 @@ def collisions(instances: Sequence[Instance]) -> list[Problem]:
                 Problem(
                     _place(instance, root),
                     f"has the same run directory as {_place(first, root)}: {shown(instance.run_dir, root)}",
-                    "give each its own instance_name",
+                    "give each its own 'instance_name'",
                 )
             )
     return problems

@@ -119,7 +119,8 @@ class CollectionHooks:
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """In the order of the declarations, without what `--ductaflow-where` leaves out."""
-        _in_order_of_declaration(items)
+        if not any("::" in argument for argument in config.args):  # else in the order asked for
+            _in_order_of_declaration(items)
         left_out = [i for i in items if isinstance(i, InstanceItem) and not i.instance.selected]
         if left_out:
             dropped = set(left_out)

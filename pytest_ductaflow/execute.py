@@ -59,8 +59,7 @@ del _ductaflow
 _LAST_WORDS = "__import__('json').dumps([(m := __import__('_ductaflow_kernel')).peak_memory(), m.logged()])"
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
-_logger.addHandler(logging.NullHandler())
-_logger.propagate = False  # what went wrong is in the record; nbclient's own words would say it twice
+_logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
 
 
 @dataclass

@@ -19,7 +19,7 @@ from typing import Literal
 
 from .clashes import collisions
 from .errors import DuctaflowError
-from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, looks_like_flow, project_root_of
+from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .model import RUNS, Instance
 from .settings import Settings
 from .store import is_past_config, past_configs
@@ -133,7 +133,8 @@ def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> It
 
 def _is_in_runs(folder: Path) -> bool:
     root = project_root_of(folder)
-    return RUNS in (folder.parts if root == folder else folder.relative_to(root).parts)
+    is_project = root != folder or any((root / marker).is_dir() for marker in ROOT_MARKERS)
+    return RUNS in (folder.relative_to(root).parts if is_project else folder.parts)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -165,7 +166,9 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
             for path, answer in answers.items()
         }
     )
-    complaints += [str(problem) for problem in collisions(plan.all)]
+    # A past run is a second mention of what a conductor declares, not a second instance.
+    declared = [i for source in sources if source.kind != "past" for i in plan.instances.get(source.path, ())]
+    complaints += [str(problem) for problem in collisions(declared)]
     if complaints:
         raise PlanError("\n".join(complaints))
     return plan

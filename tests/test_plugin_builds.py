@@ -194,9 +194,6 @@ def test_warnings_of_a_flow_can_fail_its_build(strict):
     strict.assert_outcomes(failed=1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="failure_text._to_the_cause follows flows that failed, not those that only warned"
-)
 def test_failure_of_a_warning_names_the_flow(strict):
     """The failure text of a build that failed for a warning names the flow and its line."""
     text = failure(strict, "chain/one")

@@ -362,9 +362,6 @@ def test_exit_without_error_ends_the_flow_early(first):
     assert first.notebook("exits", "code_0").cells[-1].outputs == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="IPython's own words on sys.exit() are taken for a warning of the flow"
-)
 def test_exit_gives_no_warning_of_the_machinery(first):
     """sys.exit() in a flow leaves no warning that the flow did not give."""
     assert first.record("exits", "code_0")["python_warnings"] == []
@@ -388,7 +385,6 @@ def test_dead_kernel_is_named_with_its_exit_code(first):
     assert "last words" in first.printed("dies")
 
 
-@pytest.mark.xfail(strict=True, reason="nbclient's log record reaches pytest's log capture")
 def test_dead_kernel_shows_no_words_of_the_machinery(first):
     """The failure text of a dead kernel is ours alone, without a section of captured log."""
     assert "nbclient" not in section(first.result, "dies/one")

@@ -132,7 +132,6 @@ def test_collect_only_writes_nothing(pytester):
     assert not (pytester.path / "runs").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="conductor._run_one records a call with no_execute=True as any other")
 def test_call_that_only_lays_out_is_not_run(pytester):
     """A conductor's call with no_execute=True, or debug_flow, is not an instance that pytest executes."""
     code = (
