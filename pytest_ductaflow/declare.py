@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DuctaflowError, FlowNotFound, Problem
-from .flows import find_flow, read_flow
+from .flows import find_flow, looks_like_flow, read_flow
 from .model import JSON, RUNS, Instance, config_hash, default_step, stem_of
 from .store import shown
 from .tables import (
@@ -72,6 +72,8 @@ def caller() -> Origin:
 
 def flow_problem(flow: Path, where: str, root: Path) -> Problem | None:
     """What keeps a file from being run as a flow."""
+    if looks_like_flow(flow):  # tells it from the text, in a fraction of jupytext's import
+        return None
     try:
         if read_flow(flow).has_parameters:
             return None

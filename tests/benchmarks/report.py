@@ -44,7 +44,7 @@ def main() -> None:
             instances = [instance(root, number) for number in range(rows)]
             for number, one in enumerate(instances):
                 report.add(str(number), one, "pytest")
-            took.clear()
+            report.follow()
             began = time.perf_counter()
             number = 0
             while (elapsed := time.perf_counter() - began) < SECONDS:
