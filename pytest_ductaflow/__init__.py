@@ -13,12 +13,12 @@ __version__ = "0.1.0"
 
 # The module of each name.
 _HOMES = {
+    "config_table": ("generate_config_markdown",),
     "conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
     "errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
     "execute": ("FlowExecutionError",),
     "flow_side": (
         "display_config_summary",
-        "generate_config_markdown",
         "is_notebook_execution",
         "load_cli_config",
         "setup_conductor_logging",
@@ -74,11 +74,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .conductor import conduct, debug_flow, run_notebook, run_step_flow
+    from .config_table import generate_config_markdown
     from .errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
     from .execute import FlowExecutionError
     from .flow_side import (
         display_config_summary,
-        generate_config_markdown,
         is_notebook_execution,
         load_cli_config,
         setup_conductor_logging,

@@ -1,79 +1,21 @@
-"""Instances as pytest items: the tree conductor → step → instance."""
+"""The plan of a session: made once, handed to workers, collected from."""
 
 from __future__ import annotations
 
-import os
-import shlex
 import signal
-import subprocess
 import tempfile
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from .items import PLAN, SETTINGS, InstanceItem, SourceFile
 from .model import Instance, slug
 from .plan import Plan, PlanError, discover, make_plan
-from .settings import Settings
 
-if TYPE_CHECKING:
-    from .model import Record
-
-SETTINGS = pytest.StashKey[Settings]()
-PLAN = pytest.StashKey[Plan]()
 _WORKER_KEY = "ductaflow_plan"
-
-
-class SourceFile(pytest.File):
-    """A conductor, control table, flow or past config."""
-
-    def collect(self) -> Iterator[pytest.Collector]:
-        steps: dict[str, list[tuple[int, Instance]]] = {}
-        for number, instance in enumerate(self.config.stash[PLAN].instances[self.path]):
-            steps.setdefault(instance.step, []).append((number, instance))
-        for step, instances in steps.items():
-            yield Step.from_parent(self, name=slug(step), instances=instances)
-
-
-class Step(pytest.Collector):
-    """The instances of one step."""
-
-    def __init__(self, *, instances: list[tuple[int, Instance]], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.instances = instances
-
-    def collect(self) -> Iterator[pytest.Item]:
-        for number, instance in self.instances:
-            yield InstanceItem.from_parent(self, name=slug(instance.name), instance=instance, number=number)
-
-
-class InstanceItem(pytest.Item):
-    """One instance as a test item."""
-
-    def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.instance = instance
-        self.number = number  # in the order of the source's declarations
-        self.record: Record | None = None
-        for mark in instance.marks:
-            self.add_marker(mark)
-
-    def runtest(self) -> None:
-        from .outcomes import run_item
-
-        run_item(self)
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        from .outcomes import failure_of
-
-        return failure_of(self, excinfo) or super().repr_failure(excinfo, style)
-
-    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        source = self.instance.source or str(self.path)
-        line = self.instance.line
-        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
 
 
 class CollectionHooks:
@@ -173,19 +115,3 @@ def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:
         for instance in instances:
             found[f"{file.as_posix()}::{slug(instance.step)}::{slug(instance.name)}"] = instance
     return found
-
-
-def repeat_command(node_id: str, rootpath: Path, here: Path) -> str:
-    """What a user types to run just this instance."""
-    file, _, rest = node_id.partition("::")
-    relative = Path(os.path.relpath(rootpath / file, here)).as_posix()
-    return f"pytest --ductaflow {quoted(f'{relative}::{rest}')}"
-
-
-def quoted(text: str) -> str:
-    """An argument as the shell of this platform wants it."""
-    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
-
-
-def only_instances(items: Iterable[pytest.Item]) -> list[InstanceItem]:
-    return [item for item in items if isinstance(item, InstanceItem)]

@@ -32,6 +32,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
 
 from . import kernel_setup
+from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
 from .failures import (
     failure_of_cell,
@@ -40,7 +41,6 @@ from .failures import (
     markdown_cell,
     readable_traceback,
 )
-from .flow_side import generate_config_markdown
 from .flows import Source, read_flow
 from .lights import strip_ansi
 from .model import FLOW_FAILED, JSON, Failure, Instance, Record

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from .config_table import generate_config_markdown
 from .errors import DuctaflowError
 from .flows import project_root_of
 from .model import stem_of
@@ -27,7 +28,6 @@ PATH_KEYS = (
     "results_dir",
     "_project_root",
 )
-_SHOWN = 50  # characters of a value in the config's table
 
 
 def is_notebook_execution() -> bool:
@@ -69,48 +69,6 @@ def unpack_config(
     if caller_locals is not None:
         caller_locals.update(variables)
     return variables
-
-
-def generate_config_markdown(config: Mapping[str, Any], flow_name: str | None = None) -> str:
-    """A config as Markdown tables: one for the plain values, one for each nested group.
-
-    Args:
-        config: The config.
-        flow_name: For the heading.
-    """
-    if not config:
-        return "**No configuration provided**\n"
-    title = f"## Configuration for {flow_name}" if flow_name else "## Configuration"
-    groups = {key: value for key, value in config.items() if isinstance(value, Mapping) and value}
-    values = {key: value for key, value in config.items() if key not in groups}
-    parts = [title, *_table(values)]
-    for key, group in groups.items():
-        parts += [f"### {key.replace('_', ' ').title()}", *_table(group)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(values: Mapping[str, Any]) -> list[str]:
-    if not values:
-        return []
-    rows = [f"| {_cell(key)} | {_cell(_shown(value))} |" for key, value in values.items()]
-    return ["\n".join(["| Parameter | Value |", "|-----------|-------|", *rows])]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "*None*"
-    if isinstance(value, bool):
-        return "✓" if value else "✗"
-    if isinstance(value, list | tuple):
-        value = ", ".join(str(item) for item in value)
-    if isinstance(value, Mapping):
-        return f"*{len(value)} items*"
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-
-
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def display_config_summary(config: Mapping[str, Any], flow_name: str | None = None) -> None:

@@ -39,12 +39,16 @@ class PrintWithLevel(logging.Handler):
 
 
 def remember_loud_records() -> None:
-    """Keep records of WARNING and above that a flow's own handlers print, or put away, as they like."""
+    """Keep the project's records of WARNING and above that its own handlers print, or put away.
+
+    Those of libraries with handlers of their own stay where these libraries put them.
+    """
     call_handlers = logging.Logger.callHandlers
 
     def remembering(logger: logging.Logger, record: logging.LogRecord) -> None:
         call_handlers(logger, record)
-        if record.levelno >= logging.WARNING and _PRINTED not in vars(record) and len(_logged) < _KEPT:
+        counts = record.levelno >= logging.WARNING and not record.pathname.startswith(_INSTALLED)
+        if counts and _PRINTED not in vars(record) and len(_logged) < _KEPT:
             _logged.append(f"{record.levelname}: {record.getMessage()}")
 
     logging.Logger.callHandlers = remembering  # type: ignore[assignment,method-assign]

@@ -5,6 +5,7 @@ The home of nbconvert. A page of its own would carry 280 KB of the same styles e
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from functools import lru_cache
@@ -41,6 +42,8 @@ def _exporter() -> Any:
         extra_loaders=[DictLoader({"ductaflow.html.j2": _LINKED})],
     )
     exporter.exclude_anchor_links = True
+    exporter.log = logging.getLogger("pytest_ductaflow.html")
+    exporter.log.disabled = True  # "alternative text is missing", for every figure
     return exporter
 
 

@@ -1,19 +1,13 @@
-"""From records to pytest's outcomes, and to what the terminal says of them."""
+"""From records to pytest's outcomes, and to the failure that the terminal shows."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, assert_never
 
-import pytest
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
-from .collection import SETTINGS, InstanceItem, repeat_command
-from .errors import InstanceFailed
 from .failure_text import Line, failure_lines
 from .model import Record, Status
 from .settings import WarningsMode
@@ -38,23 +32,6 @@ class FailureRepr(TerminalRepr):
             tw.line(line.text, **dict.fromkeys(line.style, True))
 
 
-def run_item(item: InstanceItem) -> None:
-    """Run an item's instance.
-
-    Raises:
-        InstanceFailed: If it ended with an error, or with a warning and these are to fail.
-    """
-    from .runner import run
-
-    settings = item.config.stash[SETTINGS]
-    echo = sys.stdout if item.config.getoption("capture") == "no" else None
-    record = item.record = run(item.instance, settings, echo=echo)
-    _pass_warnings_on(item, record)
-    verdict = verdict_of(record, settings.warnings)
-    if verdict == "failed":
-        raise InstanceFailed(record.message or str(record.status), record)
-
-
 def verdict_of(record: Record, mode: WarningsMode) -> str:
     """What pytest makes of a record: `passed`, `warned`, `failed` or `skipped`."""
     match record.status:
@@ -70,57 +47,18 @@ def verdict_of(record: Record, mode: WarningsMode) -> str:
             assert_never(record.status)
 
 
-def _pass_warnings_on(item: InstanceItem, record: Record) -> None:
-    """Python's own warnings into pytest's warnings summary."""
-    for text in record.python_warnings:
-        message = warnings.WarningMessage(FlowWarning(text), FlowWarning, item.instance.flow, 0)
-        item.ihook.pytest_warning_recorded.call_historic(
-            kwargs={
-                "warning_message": message,
-                "when": "runtest",
-                "nodeid": item.nodeid,
-                "location": None,
-            }
-        )
+def failure_repr(record: Record, root: Path, here: Path, command: str) -> FailureRepr:
+    """A record's failure for the terminal.
 
-
-def failure_of(item: InstanceItem, excinfo: pytest.ExceptionInfo[BaseException]) -> FailureRepr | None:
-    """How to show what an item raised; None if it is not a flow's failure."""
-    if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
-        return failure_repr(excinfo.value.record, item.nodeid, item.config, Path(item.instance.project_root))
-    return None
-
-
-def failure_repr(record: Record, node_id: str, config: pytest.Config, root: Path) -> FailureRepr:
-    """A record's failure, with paths as one would type them here."""
-    here = config.invocation_params.dir
-    command = repeat_command(node_id, config.rootpath, here)
-    lines = failure_lines(record, root, here, command)
+    Args:
+        record: The instance that failed.
+        root: Its project root.
+        here: The directory to which the paths shown are relative.
+        command: What repeats just this instance.
+    """
     line = record.error.file_line if record.error else None
     location = ReprFileLocation(str(root / record.flow), line or 1, record.message or "")
-    return FailureRepr(lines, location)
-
-
-class OutcomeHooks:
-    """Reports that know what the flow said."""
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        if isinstance(item, InstanceItem) and call.when == "call" and item.record is not None:
-            report.ductaflow = item.record.to_json()  # type: ignore[attr-defined]
-            mode = item.config.stash[SETTINGS].warnings
-            if report.passed and verdict_of(item.record, mode) == "warned":
-                report.outcome = "skipped"
-                report.wasxfail = item.record.message or "warning"
-        return report
-
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
-        if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
-            return "warned", "w", ("WARNED", {"yellow": True})
-        return None
+    return FailureRepr(failure_lines(record, root, here, command), location)
 
 
 def record_of(report: Any) -> Record | None:

@@ -57,8 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     if not settings.on:
         return
-    from .collection import SETTINGS, CollectionHooks
-    from .outcomes import OutcomeHooks
+    from .collection import CollectionHooks
+    from .items import SETTINGS, OutcomeHooks
 
     config.stash[SETTINGS] = settings
     config.pluginmanager.register(CollectionHooks(config), "ductaflow-collection")

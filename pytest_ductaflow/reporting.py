@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from .collection import PLAN, node_ids, only_instances, repeat_command
+from .collection import node_ids
+from .items import PLAN, only_instances, repeat_command
 from .model import Instance, Record, Status, stem_of
 from .outcomes import failure_repr, record_of
 from .report.live import LiveReport
@@ -99,8 +100,9 @@ class ReportingHooks:
         if record is None and report.failed and instance is not None:
             record = close_record(instance, str(report.longrepr))
         if record is not None and instance is not None and report.failed:
-            root = Path(instance.project_root)
-            report.longrepr = failure_repr(record, report.nodeid, self._config, root)
+            root, here = Path(instance.project_root), self._config.invocation_params.dir
+            command = repeat_command(report.nodeid, self._config.rootpath, here)
+            report.longrepr = failure_repr(record, root, here, command)
         yield
         live = self._report_of(report.nodeid)
         if live is None:

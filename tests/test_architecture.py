@@ -14,16 +14,17 @@ import pytest_ductaflow
 
 PACKAGE = Path(pytest_ductaflow.__file__).parent
 LAYERS = (
-    {"errors", "model", "lights", "kernel_setup", "report", "report.page"},
+    {"config_table", "errors", "model", "lights", "kernel_setup", "report", "report.page"},
     {"settings", "flows", "store", "table_files"},
-    {"clashes", "flow_side", "recording", "notebook_html", "output", "failures", "report.rows"},
+    {"clashes", "recording", "notebook_html", "output", "failures", "report.rows"},
     {"tables"},
     {"declare", "execute", "report.live"},
     {"runner"},
     {"conductor", "looking_back"},
-    {"plan", "planner", "failure_text"},
-    {"collection"},
+    {"flow_side", "plan", "planner", "failure_text"},
     {"outcomes"},
+    {"items"},
+    {"collection"},
     {"reporting"},
     {"plugin"},
 )

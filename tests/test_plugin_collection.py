@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import write_project
 
-from pytest_ductaflow.collection import InstanceItem
+from pytest_ductaflow.items import InstanceItem
 from pytest_ductaflow.settings import OPTIONS
 
 ROWS = [{"instance_name": "one", "x": 1}, {"instance_name": "two", "x": 2}]

@@ -1,0 +1,130 @@
+"""Instances as pytest items: the tree conductor → step → instance, and the reports of its leaves."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import warnings
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .errors import InstanceFailed
+from .model import Instance, Record, slug
+from .outcomes import FlowWarning, failure_repr, verdict_of
+from .plan import Plan
+from .settings import Settings
+
+SETTINGS = pytest.StashKey[Settings]()
+PLAN = pytest.StashKey[Plan]()
+
+
+class SourceFile(pytest.File):
+    """A conductor, control table, flow or past config."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        steps: dict[str, list[tuple[int, Instance]]] = {}
+        for number, instance in enumerate(self.config.stash[PLAN].instances[self.path]):
+            steps.setdefault(instance.step, []).append((number, instance))
+        for step, instances in steps.items():
+            yield Step.from_parent(self, name=slug(step), instances=instances)
+
+
+class Step(pytest.Collector):
+    """The instances of one step."""
+
+    def __init__(self, *, instances: list[tuple[int, Instance]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.instances = instances
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for number, instance in self.instances:
+            yield InstanceItem.from_parent(self, name=slug(instance.name), instance=instance, number=number)
+
+
+class InstanceItem(pytest.Item):
+    """One instance as a test item."""
+
+    def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.instance = instance
+        self.number = number  # in the order of the source's declarations
+        self.record: Record | None = None
+        for mark in instance.marks:
+            self.add_marker(mark)
+
+    def runtest(self) -> None:
+        """Run the instance.
+
+        Raises:
+            InstanceFailed: If it ended with an error, or with a warning and these are to fail.
+        """
+        from .runner import run
+
+        settings = self.config.stash[SETTINGS]
+        echo = sys.stdout if self.config.getoption("capture") == "no" else None
+        record = self.record = run(self.instance, settings, echo=echo)
+        self._pass_warnings_on(record)
+        if verdict_of(record, settings.warnings) == "failed":
+            raise InstanceFailed(record.message or str(record.status), record)
+
+    def _pass_warnings_on(self, record: Record) -> None:
+        """Python's own warnings into pytest's warnings summary."""
+        for text in record.python_warnings:
+            message = warnings.WarningMessage(FlowWarning(text), FlowWarning, self.instance.flow, 0)
+            told = {"warning_message": message, "when": "runtest", "nodeid": self.nodeid, "location": None}
+            self.ihook.pytest_warning_recorded.call_historic(kwargs=told)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
+            here = self.config.invocation_params.dir
+            command = repeat_command(self.nodeid, self.config.rootpath, here)
+            return failure_repr(excinfo.value.record, Path(self.instance.project_root), here, command)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        source = self.instance.source or str(self.path)
+        line = self.instance.line
+        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
+
+
+class OutcomeHooks:
+    """Reports that know what the flow said."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if isinstance(item, InstanceItem) and call.when == "call" and item.record is not None:
+            report.ductaflow = item.record.to_json()  # type: ignore[attr-defined]
+            mode = item.config.stash[SETTINGS].warnings
+            if report.passed and verdict_of(item.record, mode) == "warned":
+                report.outcome = "skipped"
+                report.wasxfail = item.record.message or "warning"
+        return report
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
+        if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
+            return "warned", "w", ("WARNED", {"yellow": True})
+        return None
+
+
+def repeat_command(node_id: str, rootpath: Path, here: Path) -> str:
+    """What a user types to run just this instance."""
+    file, _, rest = node_id.partition("::")
+    relative = Path(os.path.relpath(rootpath / file, here)).as_posix()
+    return f"pytest --ductaflow {quoted(f'{relative}::{rest}')}"
+
+
+def quoted(text: str) -> str:
+    """An argument as the shell of this platform wants it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
+def only_instances(items: Iterable[pytest.Item]) -> list[InstanceItem]:
+    return [item for item in items if isinstance(item, InstanceItem)]
