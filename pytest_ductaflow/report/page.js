@@ -168,7 +168,7 @@ function flowList(flows) {
       el("div", { class: "flow" },
         light(flow.status),
         el("span", { class: "flow-name" }, flow.flow,
-          flow.instance ? el("span", { class: "muted" }, ` ${flow.instance}`) : null),
+          flow.instance && flow.instance !== flow.flow ? el("span", { class: "muted" }, ` ${flow.instance}`) : null),
         el("span", { class: "muted" }, flow.duration == null ? "" : duration(flow.duration)),
         el("span", { class: "flow-links" }, links(flow.links)),
         flow.message ? el("span", { class: "flow-message" }, flow.message) : null),
