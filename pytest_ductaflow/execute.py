@@ -7,6 +7,7 @@ directory; the kernel is started in the run directory.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import json
 import keyword
@@ -28,8 +29,9 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbclient.util import ensure_async
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
-from papermill.exceptions import PapermillExecutionError
+from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
+from papermill.translators import papermill_translators
 
 from . import kernel_setup
 from .config_table import generate_config_markdown
@@ -231,6 +233,24 @@ def parameters_of(config: Mapping[str, JSON]) -> dict[str, JSON]:
     return {**variables, "config": dict(config)}
 
 
+def _translatable(parameters: dict[str, JSON], kernel: str, language: str) -> dict[str, JSON]:
+    """The parameters for which papermill knows the language's words: a shell has no dicts.
+
+    Raises:
+        DuctaflowError: If papermill does not know the language at all.
+    """
+    try:
+        translator = papermill_translators.find_translator(kernel, language)
+    except PapermillException as error:
+        raise DuctaflowError(str(error)) from error
+    known = {}
+    for name, value in parameters.items():
+        with contextlib.suppress(NotImplementedError):
+            translator.translate(value)
+            known[name] = value
+    return known
+
+
 def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, language: str) -> Any:
     """The notebook to run: the config as a table on top, the parameters injected."""
     notebook = copy.deepcopy(source.notebook)
@@ -241,7 +261,8 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
         cell.metadata.setdefault("tags", [])
     table = markdown_cell("ductaflow-config", generate_config_markdown(config, source.path.stem))
     notebook.cells.insert(0, table)
-    notebook = parameterize_notebook(notebook, parameters_of(config), kernel_name=kernel, language=language)
+    parameters = _translatable(parameters_of(config), kernel, language)
+    notebook = parameterize_notebook(notebook, parameters, kernel_name=kernel, language=language)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata["tags"]:
             cell["id"] = "ductaflow-parameters"

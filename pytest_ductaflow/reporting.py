@@ -97,8 +97,6 @@ class ReportingHooks:
         """Before others see a report, its failure text; after the terminal's line, a build's flows."""
         instance = self._instances.get(report.nodeid)
         record = record_of(report)
-        if record is None and report.failed and instance is not None:
-            record = close_record(instance, str(report.longrepr))
         if record is not None and instance is not None and report.failed:
             root, here = Path(instance.project_root), self._config.invocation_params.dir
             command = repeat_command(report.nodeid, self._config.rootpath, here)
@@ -138,6 +136,9 @@ class ReportingHooks:
     def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
         """xdist: a worker died; its report has no phase, and other plugins drop such a report."""
         report.when = "call"
+        instance = self._instances.get(report.nodeid)
+        if instance is not None and (record := close_record(instance, str(report.longrepr))) is not None:
+            report.ductaflow = record.to_json()  # type: ignore[attr-defined]
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         outcome = "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "finished"

@@ -48,6 +48,10 @@ def run(instance: Instance, settings: Settings, *, echo: IO[str] | None = None) 
         record, interrupted = running.with_(status=Status.ERROR, error=failure), False
         with contextlib.suppress(OSError):
             _publish(files, record)
+    except Exception as error:  # nobody's fault but ours, and still the record must not stay open
+        failure = Failure(type(error).__name__, str(error))
+        _publish(files, running.with_(status=Status.ERROR, error=failure))
+        raise
     if interrupted:
         raise KeyboardInterrupt
     return record
