@@ -238,9 +238,3 @@ def digests(directory: Path, names: Iterator[str] | list[str]) -> dict[str, str]
         with contextlib.suppress(OSError):
             result[name] = digest(directory / name)
     return result
-
-
-def status_of(directory: Path, stem: str) -> Status | None:
-    """How the last run of a flow in a run directory ended, as far as it is known."""
-    record, _ = read_record(RunFiles(directory, stem).record)
-    return record.status if record else None

@@ -125,13 +125,6 @@ def test_a_folder_in_the_place_of_a_record_is_no_record(tmp_path):
     assert "not a readable record" in reason
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_the_status_of_the_last_run_is_known_by_directory_and_flow(tmp_path, status):
-    lay_record(tmp_path, a_record(status=status))
-    assert store.status_of(tmp_path, "x") is status
-    assert store.status_of(tmp_path, "y") is None
-
-
 def test_records_come_sorted_and_without_those_of_the_flows_inside_builds(tmp_path):
     runs = tmp_path / "runs"
     lay_record(runs / "b" / "B", a_record("B", "b"))

@@ -70,15 +70,6 @@ class LiveReport:
             row["earlier"] = True
         self._put(node_id, row, files)
 
-    def leave_out(self, node_ids: set[str]) -> None:
-        """Mark rows that turn out not to be run in this session."""
-        for node_id in node_ids & self._rows.keys():
-            record, _ = read_record(self._files[node_id].record)
-            row = self._rows[node_id]
-            if record is not None and record.status is not Status.RUNNING:
-                row = ended_row(row, record, self._files[node_id], self.runs)
-            self._put(node_id, {**row, "earlier": True})
-
     def started(self, node_id: str) -> None:
         """An instance has begun."""
         row = self._rows.get(node_id)
