@@ -95,11 +95,12 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
     process.communicate()
 
 
-def test_ctrl_c_saves_the_notebook_and_leaves_no_kernel(
-    session: subprocess.Popen[str], tmp_path: Path
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel(
+    session: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals
 ) -> None:
     pids = kernel_pids(tmp_path)
-    os.killpg(session.pid, signal.SIGINT)
+    os.killpg(session.pid, sent)
     output, _ = session.communicate(timeout=PATIENCE)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, output
     for pid in pids:
