@@ -16,23 +16,27 @@ def collisions(instances: Sequence[Instance]) -> list[Problem]:
     """Instances that would overwrite each other's files."""
     seen: dict[tuple[str, str], Instance] = {}
     problems = []
-    ignore_case = sys.platform in ("win32", "darwin")
     for instance in instances:
-        key = (instance.run_dir.casefold(), instance.stem) if ignore_case else instance.key
-        first = seen.setdefault(key, instance)
+        first = seen.setdefault((path_key(instance.run_dir), instance.stem), instance)
         if first is not instance:
             root = Path(instance.project_root)
             problems.append(
                 Problem(
-                    _place(instance, root),
-                    f"has the same run directory as {_place(first, root)}: {shown(instance.run_dir, root)}",
+                    place(instance, root),
+                    f"has the same run directory as {place(first, root)}: {shown(instance.run_dir, root)}",
                     "give each its own 'instance_name'",
                 )
             )
     return problems
 
 
-def _place(instance: Instance, root: Path) -> str:
+def path_key(path: str) -> str:
+    """A path as what tells files apart: on some platforms the case of its letters does not."""
+    return path.casefold() if sys.platform in ("win32", "darwin") else path
+
+
+def place(instance: Instance, root: str | Path) -> str:
+    """Where an instance was declared, for messages: `conductor.py:27, row 3`."""
     line = f":{instance.line}" if instance.line else ""
     row = f", row {instance.row}" if instance.row else ""
     return f"{shown(instance.source, root)}{line}{row}"
@@ -44,6 +48,14 @@ def _flow_suffix(instance: Instance) -> str:
 
 def _directory_suffix(instance: Instance) -> str:
     return f"~{config_hash({'run_dir': instance.run_dir})}"
+
+
+def undistinguished(instance: Instance) -> str:
+    """The name of an instance before it was made distinct."""
+    name = instance.name
+    if "~" in name:
+        name = name.removesuffix(_directory_suffix(instance))
+    return name.removesuffix(_flow_suffix(instance))
 
 
 def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:

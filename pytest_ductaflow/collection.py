@@ -5,17 +5,32 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .items import PLAN, SETTINGS, InstanceItem, SourceFile
-from .model import Instance, slug
+from .blocking import Gate
+from .items import (
+    EXCHANGE,
+    GATE,
+    PLAN,
+    SETTINGS,
+    InstanceItem,
+    SourceFile,
+    node_id_of,
+    only_instances,
+    repeat_command,
+)
+from .model import Instance
 from .plan import Plan, PlanError, discover, make_plan
+from .statuses import Statuses
 
-_WORKER_KEY = "ductaflow_plan"
+_WORKER_KEY = "ductaflow_folder"
+_PLAN_FILE = "plan.json"
+_STATUSES_FILE = "statuses"
 
 
 class CollectionHooks:
@@ -24,28 +39,40 @@ class CollectionHooks:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._first_numbers: dict[Path, int] = {}
 
     def pytest_sessionstart(self) -> None:
         _take_sigterm_as_ctrl_c()
         config = self._config
         received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
         if received is not None:
-            plan = Plan.loads(Path(received).read_text(encoding="utf-8"))
+            config.stash[EXCHANGE] = Path(received)
+            plan = Plan.loads(Path(received, _PLAN_FILE).read_text(encoding="utf-8"))
         else:
-            plan = _plan_of(config)
+            plan = plan_of(config)
+            if config.getoption("dist", "no") != "no":
+                self._share(plan)
+        number = 0
+        for path, instances in plan.instances.items():
+            self._first_numbers[path] = number
+            number += len(instances)
+        folder = config.stash.get(EXCHANGE, None)
         config.stash[PLAN] = plan
+        statuses = Statuses(folder and folder / _STATUSES_FILE)
+        config.stash[GATE] = Gate(plan.graph, plan.all, statuses, partial(_command_for, config, plan))
         for mark in sorted({mark for instance in plan.all for mark in instance.marks}):
             config.addinivalue_line("markers", f"{mark}: from the column _marks of a control table")
+
+    def _share(self, plan: Plan) -> None:
+        """Lay the plan where xdist's workers find it."""
+        self._folder = tempfile.TemporaryDirectory(prefix="ductaflow-")
+        folder = self._config.stash[EXCHANGE] = Path(self._folder.name)
+        (folder / _PLAN_FILE).write_text(plan.dumps(), encoding="utf-8")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """xdist: tell a worker where the plan is."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="ductaflow-")
-            Path(self._folder.name, "plan.json").write_text(
-                self._config.stash[PLAN].dumps(), encoding="utf-8"
-            )
-        node.workerinput[_WORKER_KEY] = str(Path(self._folder.name, "plan.json"))
+        node.workerinput[_WORKER_KEY] = str(self._config.stash[EXCHANGE])
 
     def pytest_unconfigure(self) -> None:
         if self._folder is not None:
@@ -55,8 +82,9 @@ class CollectionHooks:
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
         """Our collector in place of pytest's module, which would import the conductor."""
         collectors = yield
-        if file_path in self._config.stash[PLAN].instances:
-            return [SourceFile.from_parent(parent, path=file_path)]
+        first_number = self._first_numbers.get(file_path)
+        if first_number is not None:
+            return [SourceFile.from_parent(parent, path=file_path, first_number=first_number)]
         return collectors
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -80,14 +108,14 @@ def _take_sigterm_as_ctrl_c() -> None:
 def _in_order_of_declaration(items: list[pytest.Item]) -> None:
     """Undo the tree's grouping by step: a conductor may come back to a step after others."""
     places = [place for place, item in enumerate(items) if isinstance(item, InstanceItem)]
-    mine = [item for item in items if isinstance(item, InstanceItem)]
+    mine = only_instances(items)
     first = {path: number for number, path in reversed(list(enumerate(item.path for item in mine)))}
     mine.sort(key=lambda item: (first[item.path], item.number))
     for place, item in zip(places, mine, strict=True):
         items[place] = item
 
 
-def _plan_of(config: pytest.Config) -> Plan:
+def plan_of(config: pytest.Config) -> Plan:
     settings = config.stash[SETTINGS]
     echo = config.getoption("capture") == "no"
     try:
@@ -99,19 +127,31 @@ def _plan_of(config: pytest.Config) -> Plan:
             ignored_folders=config.getini("norecursedirs"),
             rootdir=config.rootpath,
         )
-        return make_plan(sources, settings, echo=echo) if sources else Plan({})
+        plan = make_plan(sources, settings, echo=echo) if sources else Plan({})
     except PlanError as error:
         lines = str(error).splitlines()
         raise pytest.UsageError(
             "nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)
         ) from None
+    if plan.all and config.getoption("dist", "no") == "each":
+        raise pytest.UsageError(
+            "--dist each: every worker would run every instance, all of them in the same run directories; "
+            "use --dist load"
+        )
+    return plan
+
+
+def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:
+    """What a user types to run instances, by their numbers, or run directories."""
+    ids = [node_id_of(path, i, config.rootpath) for path, found in plan.instances.items() for i in found]
+    names = [ids[one] if isinstance(one, int) else one for one in what]
+    return repeat_command(names, config.rootpath, config.invocation_params.dir)
 
 
 def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:
     """The instances by the node ids that their items have, without collecting them."""
-    found = {}
-    for path, instances in plan.instances.items():
-        file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
-        for instance in instances:
-            found[f"{file.as_posix()}::{slug(instance.step)}::{slug(instance.name)}"] = instance
-    return found
+    return {
+        node_id_of(path, instance, rootpath): instance
+        for path, instances in plan.instances.items()
+        for instance in instances
+    }

@@ -303,7 +303,8 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         report.follow()
     record = _run_reported(instance, _settings(), report)
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
-    print(f"{SIGNS[record.status]} {instance.stem} {took} {record.run_dir}", flush=True)
+    done = "unchanged" if record.unchanged else took
+    print(f"{SIGNS[record.status]} {instance.stem} {done} {record.run_dir}", flush=True)
     if record.error is not None:
         raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook
@@ -397,7 +398,7 @@ def _runs_of_this_build() -> Path | None:
 
 def _settings() -> Settings:
     build = store.surrounding_build()
-    return Settings.loads(build[1]) if build else Settings()
+    return Settings.loads(build[1]) if build else Settings(force=True)  # who calls wants it run
 
 
 def _quiet_traceback() -> None:

@@ -33,7 +33,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
 from papermill.translators import papermill_translators
 
-from . import kernel_setup
+from . import kernel_setup, kernel_trace
 from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
 from .failures import (
@@ -48,17 +48,24 @@ from .lights import strip_ansi
 from .model import FLOW_FAILED, JSON, Failure, Instance, Record
 from .output import Output
 from .store import RunFiles, write_atomic
+from .uses import Used
 
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
 _SETUP = """\
-_ductaflow = __import__("types").ModuleType("_ductaflow_kernel")
-exec(compile({source!r}, "ductaflow", "exec"), vars(_ductaflow))
-__import__("sys").modules["_ductaflow_kernel"] = _ductaflow
-_ductaflow.prepare({folders!r})
-_ductaflow.stop_at_exit()
-del _ductaflow
+for _name, _source in {sources!r}.items():
+    _module = __import__("types").ModuleType(_name)
+    exec(compile(_source, "ductaflow", "exec"), vars(_module))
+    __import__("sys").modules[_name] = _module
+_module = __import__("_ductaflow_kernel")
+_module.prepare({folders!r})
+_module.stop_at_exit()
+__import__("_ductaflow_trace").begin({trace!r})
+del _name, _source, _module
 """
-_LAST_WORDS = "__import__('json').dumps([(m := __import__('_ductaflow_kernel')).peak_memory(), m.logged()])"
+_LAST_WORDS = (
+    "__import__('json').dumps([(m := __import__('_ductaflow_kernel')).peak_memory(), m.logged(),"
+    " __import__('_ductaflow_trace').used()])"
+)
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
@@ -76,6 +83,7 @@ class Execution:
         warning_count: How many there were.
         python_warnings: What `warnings.warn` printed, each once.
         interrupted: Whether Ctrl-C stopped it, and so shall stop all.
+        used: What it used, as far as its kernel could tell.
     """
 
     failure: Failure | None = None
@@ -85,11 +93,13 @@ class Execution:
     warning_count: int = 0
     python_warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
+    used: Used = field(default_factory=Used)
 
 
 @lru_cache(maxsize=1)
-def _setup_source() -> str:
-    return Path(kernel_setup.__file__).read_text(encoding="utf-8")
+def _setup_sources() -> dict[str, str]:
+    modules = {"_ductaflow_kernel": kernel_setup, "_ductaflow_trace": kernel_trace}
+    return {name: Path(str(module.__file__)).read_text(encoding="utf-8") for name, module in modules.items()}
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]
@@ -111,6 +121,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         root: Path,
         *,
         seconds: float | None,
+        trace: Path,
         sockets: str | None,
         **traits: Any,
     ) -> None:
@@ -118,11 +129,13 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self.printed = output
         self.source = source
         self.root = root
+        self.trace = trace
         self.socket_folder = sockets
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.timed_out = False
         self.exit_code: int | None = None
         self.peak_memory: int | None = None
+        self.used: dict[str, Any] = {}
         self.error_reply: dict[str, Any] = {}
         self.on_cell_error = self._note_error
         self.on_notebook_start = self._prepare_kernel
@@ -146,9 +159,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
 
     async def _prepare_kernel(self, **_: Any) -> None:
         if self._speaks_python:
-            code = _SETUP.format(
-                source=_setup_source(), folders=[str(self.source.path.parent), str(self.root)]
-            )
+            folders = [str(self.source.path.parent), str(self.root)]
+            code = _SETUP.format(sources=_setup_sources(), folders=folders, trace=str(self.trace))
             await self.async_wait_for_reply(await ensure_async(self.kc.execute(code, silent=True)))
 
     def papermill_execute_cells(self) -> None:
@@ -163,7 +175,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             if reply["status"] == "ok":
                 answer = reply["user_expressions"]["last"]
                 if answer["status"] == "ok":
-                    self.peak_memory, logged = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+                    words = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+                    self.peak_memory, logged, self.used = words
                     self.printed.add_logged(logged)
                 return
 
@@ -305,12 +318,14 @@ def execute(
     began = time.monotonic()
     with Output(files.log, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as sockets:
         raw = Path(sockets, "raw")  # what the process says before and after it is a kernel
+        trace = Path(sockets, "trace")
         client = _Client(
             manager,
             output,
             source,
             root,
             seconds=timeout,
+            trace=trace,
             sockets=sockets if os.name == "posix" else None,
             kernel_name=kernel,
             log=_logger,
@@ -342,6 +357,7 @@ def execute(
         finally:
             execution.seconds = time.monotonic() - began
             execution.peak_memory = client.peak_memory
+            execution.used = Used.told(trace, client.used)
             manager.notebook_complete()
         if execution.failure is not None:
             if not execution.failure.traceback:

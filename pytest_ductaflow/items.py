@@ -13,22 +13,34 @@ from typing import Any
 
 import pytest
 
-from .errors import InstanceFailed
-from .model import Instance, Record, slug
+from .blocking import Gate, Hindrance
+from .errors import DuctaflowError, InstanceFailed
+from .model import Instance, Neighbours, Record, slug
 from .outcomes import FlowWarning, failure_repr, verdict_of
 from .plan import Plan
 from .settings import Settings
 
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
+GATE = pytest.StashKey[Gate]()
+EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
+
+
+class NotReady(DuctaflowError):
+    """What an instance depends on is not there, and nothing in this session is going to write it."""
 
 
 class SourceFile(pytest.File):
     """A conductor, control table, flow or past config."""
 
+    def __init__(self, *, first_number: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first_number = first_number  # in the plan, of its own instances
+
     def collect(self) -> Iterator[pytest.Collector]:
         steps: dict[str, list[tuple[int, Instance]]] = {}
-        for number, instance in enumerate(self.config.stash[PLAN].instances[self.path]):
+        mine = self.config.stash[PLAN].instances[self.path]
+        for number, instance in enumerate(mine, self.first_number):
             steps.setdefault(instance.step, []).append((number, instance))
         for step, instances in steps.items():
             yield Step.from_parent(self, name=slug(step), instances=instances)
@@ -52,10 +64,22 @@ class InstanceItem(pytest.Item):
     def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.instance = instance
-        self.number = number  # in the order of the source's declarations
+        self.number = number  # in the plan
         self.record: Record | None = None
+        self.hindrance: Hindrance | None = None
         for mark in instance.marks:
             self.add_marker(mark)
+
+    def setup(self) -> None:
+        """See whether all that the instance depends on has ended well.
+
+        Raises:
+            pytest.skip.Exception: If an upstream of this session has not.
+        """
+        self.record = None
+        self.hindrance = self.config.stash[GATE].hindrance(self.number)
+        if self.hindrance is not None and self.hindrance.verdict == "blocked":
+            pytest.skip(self.hindrance.reason)
 
     def runtest(self) -> None:
         """Run the instance.
@@ -63,14 +87,31 @@ class InstanceItem(pytest.Item):
         Raises:
             InstanceFailed: If it ended with an error, or with a warning and these are to fail.
         """
-        from .runner import run
-
+        if self.hindrance is not None:
+            raise NotReady(self.hindrance.reason)
         settings = self.config.stash[SETTINGS]
-        echo = sys.stdout if self.config.getoption("capture") == "no" else None
-        record = self.record = run(self.instance, settings, echo=echo)
+        record = self.record = self._accept(settings) if settings.accept else self._run(settings)
         self._pass_warnings_on(record)
         if verdict_of(record, settings.warnings) == "failed":
             raise InstanceFailed(record.message or str(record.status), record)
+
+    def _run(self, settings: Settings) -> Record:
+        from .runner import run
+
+        echo = sys.stdout if self.config.getoption("capture") == "no" else None
+        return run(self.instance, settings, neighbours=self.neighbours, echo=echo)
+
+    def _accept(self, settings: Settings) -> Record:
+        from .accepting import NothingToAccept, accept
+
+        try:
+            return accept(self.instance, settings, neighbours=self.neighbours)
+        except NothingToAccept as error:
+            raise NotReady(str(error)) from None
+
+    @property
+    def neighbours(self) -> Neighbours:
+        return self.config.stash[PLAN].neighbours(self.number)
 
     def _pass_warnings_on(self, record: Record) -> None:
         """Python's own warnings into pytest's warnings summary."""
@@ -84,6 +125,8 @@ class InstanceItem(pytest.Item):
             here = self.config.invocation_params.dir
             command = repeat_command(self.nodeid, self.config.rootpath, here)
             return failure_repr(excinfo.value.record, Path(self.instance.project_root), here, command)
+        if isinstance(excinfo.value, NotReady):
+            return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
@@ -111,14 +154,32 @@ class OutcomeHooks:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
             return "warned", "w", ("WARNED", {"yellow": True})
+        if report.passed and getattr(report, "ductaflow", {}).get("unchanged"):
+            # Counted among those that passed: what is well is not to look like something special.
+            return "passed", "u", ("UNCHANGED", {"green": True})
         return None
 
 
-def repeat_command(node_id: str, rootpath: Path, here: Path) -> str:
-    """What a user types to run just this instance."""
-    file, _, rest = node_id.partition("::")
-    relative = Path(os.path.relpath(rootpath / file, here)).as_posix()
-    return f"pytest --ductaflow {quoted(f'{relative}::{rest}')}"
+def node_id_of(path: Path, instance: Instance, rootpath: Path) -> str:
+    """The node id of an instance that `path` declares, without collecting it."""
+    file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
+    return f"{file.as_posix()}::{slug(instance.step)}::{slug(instance.name)}"
+
+
+def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> str:
+    """What a user types to run just these instances.
+
+    Args:
+        names: Node ids, or paths of run directories.
+        rootpath: pytest's root, to which node ids are relative.
+        here: Where the user types.
+    """
+    arguments = []
+    for name in [names] if isinstance(names, str) else names:
+        file, colons, rest = name.partition("::")
+        relative = Path(os.path.relpath(rootpath / file, here)).as_posix()
+        arguments.append(quoted(f"{relative}{colons}{rest}"))
+    return f"pytest --ductaflow {' '.join(arguments)}"
 
 
 def quoted(text: str) -> str:

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -91,6 +91,7 @@ class Instance:
         output_suffix: What the executed notebook is called after the flow's stem.
         html: Whether an HTML page of the notebook is wanted.
         selected: False if `--ductaflow-where` leaves it out.
+        always_run: Whether it runs though nothing has changed: a past run that is named runs again.
     """
 
     flow: str
@@ -112,6 +113,7 @@ class Instance:
     output_suffix: str = "_executed"
     html: bool = True
     selected: bool = True
+    always_run: bool = False
 
     @property
     def stem(self) -> str:
@@ -144,6 +146,21 @@ class Instance:
             if data.get(name) is not None:
                 data[name] = tuple(data[name])
         return cls(**data)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a run has to know of the other instances of its plan.
+
+    Attributes:
+        declared: The instances that it is said to depend on.
+        learned: The labels of those whose files it was seen to read in an earlier run.
+        run_dirs: The labels of all instances, by run directory.
+    """
+
+    declared: tuple[tuple[str, Instance], ...] = ()
+    learned: tuple[str, ...] = ()
+    run_dirs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,6 +200,20 @@ class Record:
 
     Times are ISO 8601 in UTC, durations seconds, memory bytes. Paths are relative to the project
     root with `/` between the parts, or absolute where they lie outside of it.
+
+    Attributes:
+        reason: What made it run: "new", "input data/zones.csv changed".
+        kernel: The kernel that was asked for.
+        config_digest: Digest of the config, whatever the order of its keys.
+        inputs: By path, the digest of everything that it used: the flow, modules of the project, files,
+            names in folders (paths that end in `/`), what its upstreams wrote.
+        code: By path of a source file, the digest of its code without comments.
+        packages: Installed distributions that it imported, and their versions.
+        upstreams: The instances that had to end before it, as `step/instance`.
+        undeclared: Instances whose files it read without being said to depend on them.
+        outputs: By path relative to the run directory, the digest of every file that it wrote.
+        stats: By path of an input, size and times when it had that digest: saves hashing it again.
+        unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
     """
 
     status: Status
@@ -201,10 +232,18 @@ class Record:
     python_warnings: tuple[str, ...] = ()
     error: Failure | None = None
     flows: tuple[Record, ...] = ()
+    kernel: str = ""
+    config_digest: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    upstreams: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     peak_memory: int | None = None
+    stats: Mapping[str, str] = field(default_factory=dict)
+    unchanged: bool = False
     schema: int = SCHEMA_VERSION
 
     @property
@@ -222,12 +261,16 @@ class Record:
     def to_json(self) -> dict[str, JSON]:
         """Plain JSON types only: an enum does not pass between xdist's processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.unchanged:
+            del data["unchanged"]
         return data | {
             "status": self.status.value,
             "error": asdict(self.error) if self.error else None,
             "flows": [flow.to_json() for flow in self.flows],
             "warnings": list(self.warnings),
             "python_warnings": list(self.python_warnings),
+            "upstreams": list(self.upstreams),
+            "undeclared": list(self.undeclared),
         }
 
     @classmethod
@@ -244,6 +287,6 @@ class Record:
         values["status"] = Status(values["status"])
         values["error"] = Failure(**values["error"]) if values.get("error") else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
-        for name in ("warnings", "python_warnings"):
+        for name in ("warnings", "python_warnings", "upstreams", "undeclared"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

@@ -12,17 +12,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
-from .clashes import collisions
+from .clashes import collisions, path_key
 from .errors import DuctaflowError
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
-from .model import RUNS, Instance
+from .graph import Graph, make_graph
+from .model import JSON, RUNS, Instance, Neighbours, Status
 from .settings import Settings
-from .store import is_past_config, past_configs
+from .store import RunFiles, is_past_config, past_configs, read_record
 
 Kind = Literal["conductor", "table", "flow", "past"]
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
@@ -39,23 +41,60 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """The instances of each source, in the order in which they were declared."""
+    """The instances of each source, in the order in which they were declared.
+
+    Attributes:
+        instances: By the source's path.
+        graph: Which of them wait for which others; there, an instance is its place in `all`.
+        durations: Seconds that instances took when they last ran, by the same numbers, where known.
+    """
 
     instances: dict[Path, list[Instance]]
+    graph: Graph = field(default_factory=Graph)
+    durations: dict[int, float] = field(default_factory=dict)
 
     def dumps(self) -> str:
         """As text, for pytest's workers."""
-        data = {str(path): [i.to_json() for i in found] for path, found in self.instances.items()}
+        data = {
+            "instances": {str(path): [i.to_json() for i in found] for path, found in self.instances.items()},
+            "graph": self.graph.to_json(),
+            "durations": list(self.durations.items()),
+        }
         return json.dumps(data)
 
     @classmethod
     def loads(cls, text: str) -> Plan:
         data = json.loads(text)
-        return cls({Path(path): [Instance.from_json(i) for i in found] for path, found in data.items()})
+        return cls(
+            _instances(data["instances"]), Graph.from_json(data["graph"]), dict(map(tuple, data["durations"]))
+        )
 
-    @property
+    @cached_property
     def all(self) -> list[Instance]:
         return [instance for found in self.instances.values() for instance in found]
+
+    @cached_property
+    def _run_dirs(self) -> Mapping[str, list[str]]:
+        """The labels of the instances in each run directory."""
+        found: dict[str, list[str]] = {}
+        for label, instance in zip(self.graph.labels, self.all, strict=True):
+            found.setdefault(instance.run_dir, []).append(label)
+        return found
+
+    def neighbours(self, number: int) -> Neighbours:
+        """The other instances, as far as the one with this number has to do with them."""
+        graph, instances = self.graph, self.all
+        learned = [up for up in graph.upstreams[number] if (up, number) in graph.learned]
+        declared = [up for up in graph.upstreams[number] if up not in learned]
+        return Neighbours(
+            declared=tuple((graph.labels[up], instances[up]) for up in declared),
+            learned=tuple(graph.labels[up] for up in learned),
+            run_dirs=self._run_dirs,
+        )
+
+
+def _instances(data: Mapping[str, list[dict[str, JSON]]]) -> dict[Path, list[Instance]]:
+    return {Path(path): [Instance.from_json(i) for i in found] for path, found in data.items()}
 
 
 class PlanError(DuctaflowError):
@@ -154,29 +193,57 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     """
     conductors = [[source] for source in sources if source.kind == "conductor"]
     others = [source for source in sources if source.kind != "conductor"]
-    answers: dict[str, dict[str, list[dict[str, object]]]] = {}
+    answers: dict[str, list[dict[str, JSON]]] = {}
     complaints: list[str] = []
     for group in (*conductors, *([others] if others else [])):
         found, wrong = _ask(group, settings, echo=echo)
         answers |= found
         complaints += wrong
-    plan = Plan(
-        {
-            Path(path): [Instance.from_json(data) for data in answer["instances"]]
-            for path, answer in answers.items()
-        }
-    )
+    instances = _instances(answers)
     # A past run is a second mention of what a conductor declares, not a second instance.
-    declared = [i for source in sources if source.kind != "past" for i in plan.instances.get(source.path, ())]
+    declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
+    is_complete = not complaints  # else names would seem unknown that are only not declared yet
     complaints += [str(problem) for problem in collisions(declared)]
+    undeclared, durations = earlier_runs([i for found in instances.values() for i in found])
+    graph, problems = make_graph(list(instances.values()), undeclared)
+    complaints += [str(problem) for problem in problems if is_complete]
     if complaints:
         raise PlanError("\n".join(complaints))
-    return plan
+    return Plan(instances, graph, durations)
+
+
+def earlier_runs(instances: Sequence[Instance]) -> tuple[dict[int, tuple[str, ...]], dict[int, float]]:
+    """What the records of earlier runs tell for the next one.
+
+    Returns:
+        Labels of the instances whose files an instance read without saying so, and the seconds that an
+        instance took; both by place in the sequence, where there is something to tell.
+    """
+    undeclared, durations = {}, {}
+    present = lru_cache(maxsize=None)(_names_in)
+    for number, instance in enumerate(instances):
+        folder, name = os.path.split(path_key(os.path.normpath(instance.run_dir)))
+        record = read_record(RunFiles.of(instance).record)[0] if name in present(folder) else None
+        if record is None:
+            continue
+        if record.undeclared:
+            undeclared[number] = record.undeclared
+        if record.duration is not None and record.status not in (Status.RUNNING, Status.BLOCKED):
+            durations[number] = record.duration
+    return undeclared, durations
+
+
+def _names_in(folder: str) -> frozenset[str]:
+    """What a folder holds; one look at it is cheaper than one for each run directory that may be there."""
+    try:
+        return frozenset(map(path_key, os.listdir(folder)))
+    except OSError:
+        return frozenset()
 
 
 def _ask(
     group: Sequence[Source], settings: Settings, *, echo: bool
-) -> tuple[dict[str, dict[str, list[dict[str, object]]]], list[str]]:
+) -> tuple[dict[str, list[dict[str, JSON]]], list[str]]:
     """Let a process answer for some sources; what it declares, and what is wrong with it."""
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as name:
         folder = Path(name)
@@ -211,4 +278,4 @@ def _ask(
         if answer["error"]:
             complaints.append(answer["error"])
             complaints += [f"  | {line}" for line in printed]
-    return answers, complaints
+    return {path: answer["instances"] for path, answer in answers.items()}, complaints

@@ -147,7 +147,9 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
         flow = find_flow(record.flow if record else stem, (root,))
     except FlowNotFound as error:
         return Outcome(problems=[Problem(store.shown(config_file, root), str(error))])
-    return _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
+    outcome = _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
+    outcome.instances = [instance.with_(always_run=True) for instance in outcome.instances]
+    return outcome
 
 
 def _from_config(

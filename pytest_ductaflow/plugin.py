@@ -14,7 +14,7 @@ from .settings import OPTIONS, Option, Settings
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ductaflow", "notebook-style flows as test items")
     for option in OPTIONS:
-        if option.name == "on":
+        if option.is_switch:
             group.addoption(option.flag, dest=option.ini, action="store_true", default=None, help=option.help)
         else:
             group.addoption(
@@ -25,11 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                 default=None,
                 help=option.help,
             )
-        text = f"{option.help} (as {option.flag})"
-        if option.name == "on":
-            parser.addini(option.ini, text, type="bool", default=False)
-        else:
-            parser.addini(option.ini, text, default="")
+        if option.in_ini:
+            text = f"{option.help} (as {option.flag})"
+            if option.is_switch:
+                parser.addini(option.ini, text, type="bool", default=False)
+            else:
+                parser.addini(option.ini, text, default="")
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -43,12 +44,21 @@ def settings_of(config: pytest.Config) -> Settings:
         return config.getoption(option.ini)
 
     def ini(option: Option) -> str:
-        return str(config.getini(option.ini))
+        return str(config.getini(option.ini)) if option.in_ini else ""
 
     try:
         return Settings.resolve(given, ini)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.getoption("ductaflow_graph"):
+        return None
+    from .explaining import print_graph
+
+    return print_graph(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,11 +69,25 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from .collection import CollectionHooks
     from .items import SETTINGS, OutcomeHooks
+    from .ordering import OrderHooks
 
+    register = config.pluginmanager.register
+    is_worker = hasattr(config, "workerinput")
     config.stash[SETTINGS] = settings
-    config.pluginmanager.register(CollectionHooks(config), "ductaflow-collection")
-    config.pluginmanager.register(OutcomeHooks(), "ductaflow-outcomes")
-    if not hasattr(config, "workerinput"):
+    register(CollectionHooks(config), "ductaflow-collection")
+    register(OutcomeHooks(), "ductaflow-outcomes")
+    register(OrderHooks(), "ductaflow-order")
+    if settings.explain:
+        from .explaining import ExplainHooks
+
+        config.option.dist, config.option.tx = "no", []  # xdist: this process alone
+        register(ExplainHooks(), "ductaflow-explaining")
+        return
+    if config.pluginmanager.hasplugin("xdist"):
+        from .scheduling import ControllerHooks, WorkerHooks
+
+        register(WorkerHooks() if is_worker else ControllerHooks(), "ductaflow-xdist")
+    if not is_worker:
         from .reporting import ReportingHooks
 
-        config.pluginmanager.register(ReportingHooks(config), "ductaflow-reporting")
+        register(ReportingHooks(config), "ductaflow-reporting")

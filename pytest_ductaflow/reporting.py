@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest._code.code import ReprFileLocation
 
 from .collection import node_ids
+from .failure_text import Line
 from .items import PLAN, only_instances, repeat_command
 from .model import Instance, Record, Status, stem_of
-from .outcomes import failure_repr, record_of
+from .ordering import BLOCKED, REFUSED
+from .outcomes import FailureRepr, failure_repr, record_of
 from .report.live import LiveReport
 from .store import close_record
 
@@ -37,6 +40,8 @@ class ReportingHooks:
         self._instances: dict[str, Instance] = {}
         self._reports: dict[Path, LiveReport] = {}
         self._warned: list[tuple[str, str]] = []
+        self._undeclared: list[tuple[str, Record]] = []
+        self._unchanged = 0
         self._problems: list[str] = []
 
     def pytest_report_header(self) -> list[str]:
@@ -95,26 +100,51 @@ class ReportingHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
         """Before others see a report, its failure text; after the terminal's line, a build's flows."""
-        instance = self._instances.get(report.nodeid)
         record = record_of(report)
+        self._explain(report, record)
+        yield
+        if getattr(report, BLOCKED, False):
+            _keep_for_last_failed(self._config, report)
+        if hasattr(report, "ductaflow_crash") and report.failed:
+            self._config.hook.pytest_runtest_logreport(report=_last_phase(report))
+        live = self._report_of(report.nodeid)
+        if live is not None:
+            self._follow(live, report, record)
+
+    def _explain(self, report: pytest.TestReport, record: Record | None) -> None:
+        """Give a failure the text that users see, which does not pass from process to process."""
+        instance = self._instances.get(report.nodeid)
         if record is not None and instance is not None and report.failed:
             root, here = Path(instance.project_root), self._config.invocation_params.dir
             command = repeat_command(report.nodeid, self._config.rootpath, here)
             report.longrepr = failure_repr(record, root, here, command)
-        yield
-        live = self._report_of(report.nodeid)
-        if live is None:
-            return
+        elif (reason := getattr(report, REFUSED, None)) is not None:
+            report.longrepr = _refusal_repr(report, reason)
+
+    def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
         if record is not None:
             live.ended(report.nodeid, record)
+            self._unchanged += record.unchanged
             if record.status is Status.WARNING:
                 self._warned.append((report.nodeid, record.message or ""))
+            if record.undeclared and not record.unchanged:
+                self._undeclared.append((report.nodeid, record))
             self._show_flows(record)
         elif report.failed:
             live.failed(report.nodeid, str(report.longrepr).strip().splitlines()[0])
         elif report.skipped and report.when in ("setup", "call"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             live.blocked(report.nodeid, reason)
+
+    def _show_undeclared(self, terminal: Any) -> None:
+        """Instances that read files of others without being said to depend on them."""
+        for node_id, record in self._undeclared[:_SHOWN]:
+            terminal.write("undeclared input", yellow=True)
+            terminal.line(f" {node_id} read files of {', '.join(record.undeclared)}")
+        if len(self._undeclared) > _SHOWN:
+            terminal.line(f"… and {len(self._undeclared) - _SHOWN} more with an undeclared input")
+        if self._undeclared:
+            terminal.line("From now on they wait for these; name the files in their configs, or say after=.")
 
     def _show_flows(self, record: Record) -> None:
         """A build's flows with their lights, below its line, in `-v`."""
@@ -136,6 +166,7 @@ class ReportingHooks:
     def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
         """xdist: a worker died; its report has no phase, and other plugins drop such a report."""
         report.when = "call"
+        report.ductaflow_crash = True  # type: ignore[attr-defined]
         instance = self._instances.get(report.nodeid)
         if instance is not None and (record := close_record(instance, str(report.longrepr))) is not None:
             report.ductaflow = record.to_json()  # type: ignore[attr-defined]
@@ -155,6 +186,9 @@ class ReportingHooks:
             terminalreporter.line(f" {node_id} - {message}")
         if len(self._warned) > _SHOWN:
             terminalreporter.line(f"… and {len(self._warned) - _SHOWN} more with a warning")
+        self._show_undeclared(terminalreporter)
+        if self._unchanged:
+            terminalreporter.line(f"{self._unchanged} unchanged, so not run again")
         for problem in self._problems:
             terminalreporter.line(problem, yellow=True)
         if self._problems:
@@ -162,3 +196,24 @@ class ReportingHooks:
         here = self._config.invocation_params.dir
         for live in self._reports.values():
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
+
+
+def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:
+    """The one line of an instance that was not begun; the summary shows it as well."""
+    source, line, _ = report.location
+    return FailureRepr([Line(reason, ("red",))], ReprFileLocation(source, (line or 0) + 1, reason))
+
+
+def _last_phase(crash: Any) -> pytest.TestReport:
+    """The teardown that a dead worker cannot report; before it, other reports do not show an item."""
+    report = pytest.TestReport(crash.nodeid, crash.location, {}, "passed", None, "teardown")
+    report.node = crash.node  # type: ignore[attr-defined]
+    return report
+
+
+def _keep_for_last_failed(config: pytest.Config, report: pytest.TestReport) -> None:
+    """Let `--lf` run what is blocked together with what failed; to pytest it is merely skipped."""
+    plugin = config.pluginmanager.get_plugin("lfplugin")
+    last_failed = getattr(plugin, "lastfailed", None)
+    if isinstance(last_failed, dict):
+        last_failed[getattr(report, "id", report.nodeid)] = True  # by NodeId since pytest 9.2

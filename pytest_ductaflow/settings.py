@@ -22,6 +22,8 @@ class Option:
         convert: From the text of the ini file or the command line.
         choices: The words allowed, if they are limited.
         metavar: What stands for the value in the help.
+        is_switch: Whether it is on or off, without a value on the command line.
+        in_ini: Whether an ini file may have it; not what one asks of a single session.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Option:
     convert: Callable[[str], Any] = str
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
+    is_switch: bool = False
+    in_ini: bool = True
 
     @property
     def flag(self) -> str:
@@ -77,6 +81,7 @@ OPTIONS = (
         "Collect conductors, control tables, flows and past run directories as instances.",
         default=False,
         convert=_truth,
+        is_switch=True,
     ),
     Option(
         "where",
@@ -123,6 +128,36 @@ OPTIONS = (
         convert=lambda text: tuple(text.split()),
         metavar="PATTERNS",
     ),
+    Option(
+        "force",
+        "Run instances though nothing that they depend on has changed; with -k or :: only some.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+    ),
+    Option(
+        "explain",
+        "Run nothing; say which instances would run, and why.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+        in_ini=False,
+    ),
+    Option(
+        "accept",
+        "Run nothing; mark what the instances have written as good for what they depend on now.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+        in_ini=False,
+    ),
+    Option(
+        "graph",
+        "Run nothing; print which instance waits for which, for Mermaid or for Graphviz.",
+        default=None,
+        choices=("mermaid", "dot"),
+        in_ini=False,
+    ),
 )
 
 
@@ -141,6 +176,10 @@ class Settings:
     kernel: str = _DEFAULT["kernel"]
     root: str | None = _DEFAULT["root"]
     files: tuple[str, ...] = _DEFAULT["files"]
+    force: bool = _DEFAULT["force"]
+    explain: bool = _DEFAULT["explain"]
+    accept: bool = _DEFAULT["accept"]
+    graph: Literal["mermaid", "dot"] | None = _DEFAULT["graph"]
 
     @classmethod
     def resolve(cls, given: Callable[[Option], Any], ini: Callable[[Option], str]) -> Self:

@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,11 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
 
 
+def is_record(path: str) -> bool:
+    """Whether a file is called as records are."""
+    return path.endswith(_RECORD_END)
+
+
 def close_record(instance: Instance, message: str) -> Record | None:
     """End the record of an instance whose process died over it, so that it does not stay `running`.
 
@@ -193,12 +198,19 @@ def surrounding_build() -> tuple[Path, str] | None:
     return Path(data["journal"]), data["settings"]
 
 
+def publish(files: RunFiles, record: Record) -> None:
+    """Write a record, and tell the build around it, if there is one."""
+    write_record(files, record)
+    if (build := surrounding_build()) is not None:
+        journal, _ = build
+        add_to_journal(journal, record)
+
+
 def shown(path: str | Path, root: str | Path) -> str:
     """A path as records and messages show it: relative to the project root if it lies there."""
-    try:
-        return Path(path).relative_to(root).as_posix()
-    except ValueError:
-        return Path(path).as_posix()
+    inside = f"{root}{os.sep}"
+    name = str(path)
+    return "." if name == str(root) else name.removeprefix(inside).replace(os.sep, "/")
 
 
 def digest(path: Path) -> str:
@@ -231,7 +243,7 @@ def stat_outputs(files: RunFiles) -> dict[str, tuple[int, int]]:
     return found
 
 
-def digests(directory: Path, names: Iterator[str] | list[str]) -> dict[str, str]:
+def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
     """The digests of files, by name; what cannot be read is left out."""
     result = {}
     for name in sorted(names):

@@ -14,20 +14,37 @@ import pytest_ductaflow
 
 PACKAGE = Path(pytest_ductaflow.__file__).parent
 LAYERS = (
-    {"config_table", "errors", "model", "lights", "kernel_setup", "report", "report.page"},
+    {
+        "causes",
+        "config_table",
+        "errors",
+        "kernel_setup",
+        "kernel_trace",
+        "lights",
+        "model",
+        "packages",
+        "precedence",
+        "report",
+        "report.page",
+        "statuses",
+        "uses",
+    },
     {"settings", "flows", "store", "table_files"},
-    {"clashes", "recording", "notebook_html", "output", "failures", "report.rows"},
-    {"tables"},
-    {"declare", "execute", "report.live"},
-    {"runner"},
-    {"conductor", "looking_back"},
+    {"clashes", "fingerprint", "recording", "notebook_html", "output", "failures", "report.rows"},
+    {"named", "tables", "run_paths"},
+    {"declare", "execute", "named_in_code", "references", "report.live", "unchanged"},
+    {"graph", "inputs"},
+    {"blocking", "carry_out", "graph_text", "ready"},
+    {"runner", "workload"},
+    {"accepting", "conductor", "looking_back"},
     {"flow_side", "plan", "planner", "failure_text"},
     {"outcomes"},
     {"items"},
-    {"collection"},
-    {"reporting"},
+    {"collection", "ordering", "scheduling"},
+    {"explaining", "reporting"},
     {"plugin"},
 )
+PYTEST_FROM = 9  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},
@@ -35,9 +52,9 @@ HOMES = {
     "nbclient": {"execute"},
     "jupyter_client": {"execute"},
     "nbconvert": {"notebook_html"},
-    "xdist": set(),
-    "pytest": set().union(*LAYERS[7:]),
-    "_pytest": set().union(*LAYERS[7:]),
+    "xdist": {"scheduling"},
+    "pytest": set().union(*LAYERS[PYTEST_FROM:]),
+    "_pytest": set().union(*LAYERS[PYTEST_FROM:]),
 }
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,22 +66,13 @@ def is_gone(pid: int) -> bool | None:
     return None
 
 
-@pytest.fixture(params=[[], ["-n", "2"]], ids=["alone", "xdist"])
-def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A session whose instances are running, in a process group of its own."""
-    write_project(tmp_path, PROJECT)
+@contextlib.contextmanager
+def started(root: Path, *workers: str) -> Iterator[subprocess.Popen[str]]:
+    """A session in a process group of its own."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            "--ductaflow",
-            "conductor.py",
-            *request.param,
-        ],
-        cwd=tmp_path,
+        [*command, *workers],
+        cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -87,12 +80,22 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
         # A shell's background job ignores SIGINT and hands that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
-    count = 2 if request.param else 1
-    wait_for(lambda: len(kernel_pids(tmp_path)) == count or None, "the kernels")
-    yield process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(params=[[], ["-n", "2"]], ids=["alone", "xdist"])
+def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A session whose instances are running."""
+    write_project(tmp_path, PROJECT)
+    with started(tmp_path, *request.param) as process:
+        count = 2 if request.param else 1
+        wait_for(lambda: len(kernel_pids(tmp_path)) == count or None, "the kernels")
+        yield process
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -124,3 +127,50 @@ def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(
     record = json.loads((tmp_path / "runs/wait/a/wait_record.json").read_text())
     assert record["status"] == "running"
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+RESUMED = {
+    "flows/quick.py": 'open("out.txt", "w").write(name)\n',
+    "flows/last.py": 'open("out.txt", "w").write(name)\n',
+    "flows/wait.py": """
+        import os, time
+        print("pid", os.getpid(), flush=True)
+        while not os.path.exists(os.path.join(config["_project_root"], "go")):
+            time.sleep(0.02)
+        """,
+    "conductor.py": """
+        from pytest_ductaflow import conduct
+        conduct("flows/quick.py", [{"instance_name": name, "name": name} for name in "abcd"])
+        conduct("flows/wait.py", [{"instance_name": "e"}])
+        conduct("flows/last.py", [{"instance_name": name, "name": name} for name in "fg"])
+        """,
+}
+
+
+def outcomes(root: Path, *workers: str) -> dict[str, str]:
+    """What a whole session makes of each instance."""
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    done = subprocess.run(
+        [*command, *workers], cwd=root, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    words = re.findall(r"(PASSED|UNCHANGED) conductor\.py::\w+::(\w)", done.stdout)
+    words += [(word, name) for name, word in re.findall(r"::(\w) (PASSED|UNCHANGED)", done.stdout)]
+    return {name: word for word, name in words}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_a_session_that_was_stopped_goes_on_with_what_had_not_ended(
+    tmp_path: Path, sent: signal.Signals, workers: list[str]
+) -> None:
+    root = write_project(tmp_path, RESUMED)
+    with started(root, *workers) as process:
+        (pid,) = wait_for(lambda: kernel_pids(root) or None, "the kernel that waits")
+        os.killpg(process.pid, sent)
+        process.communicate(timeout=PATIENCE)
+    wait_for(lambda: is_gone(pid), "the end of the kernel")
+    (root / "go").touch()
+    expected = {**dict.fromkeys("abcd", "UNCHANGED"), **dict.fromkeys("efg", "PASSED")}
+    assert outcomes(root, *workers) == expected
+    assert outcomes(root, *workers) == dict.fromkeys("abcdefg", "UNCHANGED")

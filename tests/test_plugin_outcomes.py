@@ -178,6 +178,7 @@ def again(first, tmp_path_factory) -> Project:
     write_project(root, {"conductor.py": conductor})
     chosen = ("green::one", "orange::word", "endless::one")
     options = ("--ductaflow-html=none", "--ductaflow-warnings=fail", "--ductaflow-timeout=1.5", "--color=yes")
+    options += ("--ductaflow-force",)
     return Project(
         root, run_pytest(root, "--ductaflow", *options, *(f"conductor.py::{one}" for one in chosen))
     )
@@ -189,7 +190,7 @@ def third(first, tmp_path_factory) -> Project:
     root = tmp_path_factory.mktemp("third") / "project"
     shutil.copytree(first.root, root)
     chosen = ("conductor.py::orange::sign", "conductor.py::red", "runs/python_warning/one")
-    options = ("--ductaflow-html=failed", "--ductaflow-warnings=pass", "--color=no")
+    options = ("--ductaflow-html=failed", "--ductaflow-warnings=pass", "--color=no", "--ductaflow-force")
     return Project(root, run_pytest(root, "--ductaflow", *options, *chosen))
 
 
@@ -352,7 +353,7 @@ def test_repeat_command_works_when_pasted(first, tmp_path_factory):
     )
     result = pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
     result.assert_outcomes(failed=1)
-    assert json.loads((root / "runs/red" / RED / "red_record.json").read_text())["reason"] == "run again"
+    assert json.loads((root / "runs/red" / RED / "red_record.json").read_text())["reason"] == "it failed"
 
 
 def test_exit_without_error_ends_the_flow_early(first):

@@ -63,7 +63,7 @@ def test_table_of_options_says_what_the_code_says() -> None:
         assert flag.strip("`").split()[0] == option.flag
         assert text == option.help
         words = option.default if isinstance(option.default, tuple) else (option.default or "",)
-        assert default.strip("`") == (" ".join(map(str, words)) if option.name != "on" else "off")
+        assert default.strip("`") == ("off" if option.is_switch else " ".join(map(str, words)))
 
 
 def test_every_call_in_the_table_is_part_of_the_api() -> None:

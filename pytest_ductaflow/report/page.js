@@ -133,6 +133,8 @@ function flowLight(flow) {
 function details(row) {
   const facts = [
     ["source", row.source],
+    [row.unchanged ? "unchanged since it ran for" : "ran for", row.reason],
+    ["read without saying so", row.undeclared?.join(", ")],
     ["started", row.started && timestamp(row.started)],
     ["peak memory", row.peak_memory != null ? memory(row.peak_memory) : null],
     ["directory", row.directory ? link(`${row.directory}/`, row.directory) : null],

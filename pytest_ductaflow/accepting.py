@@ -1,0 +1,136 @@
+"""`--ductaflow-accept`: what an instance has written is declared good for what it depends on now.
+
+For a change that is known to leave the results as they are (a refactoring of a model that takes ten
+hours), where running again would only cost time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import store
+from .errors import DuctaflowError
+from .fingerprint import code_digest, config_digest, input_digest
+from .inputs import InputSearch
+from .kernel_trace import LISTED, OPENED, WRITTEN
+from .model import Instance, Neighbours, Record, stem_of
+from .named_in_code import modules_named_in_code
+from .runner import records_of, upstream_files
+from .settings import Settings
+from .store import RunFiles
+from .unchanged import check, missing, versions_now
+from .uses import Used
+
+
+class NothingToAccept(DuctaflowError):
+    """An instance has not ended well, or its files are not there."""
+
+
+def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) -> Record:
+    """Let the record of an instance say that its outputs belong to its present inputs.
+
+    Args:
+        instance: The instance; its record must be good and its outputs there.
+        settings: For the default kernel.
+        neighbours: The other instances, as far as it has to do with them.
+
+    Returns:
+        The record as it now is, `unchanged`.
+
+    Raises:
+        NothingToAccept: Saying what is missing.
+    """
+    files = RunFiles.of(instance)
+    earlier, _ = store.read_record(files.record)
+    label = f"{instance.step}/{instance.name}"
+    if earlier is None or not earlier.status.good:
+        raise NothingToAccept(f"{label} has no good record to accept: it has to run")
+    if gone := next(missing(instance, earlier), None):
+        raise NothingToAccept(f"{label}: {gone} is not there any more: it has to run")
+    upstreams = records_of(neighbours)
+    kernel = instance.kernel_name or settings.kernel
+    reasons = check(instance, earlier, upstreams, kernel).reasons
+    if not reasons:
+        return earlier.with_(unchanged=True)
+    search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)
+    inputs = search.finish(_as_if_used(instance, earlier), earlier.outputs, time.time_ns())
+    record = _present(earlier, instance.project_root).with_(
+        reason=f"accepted: {'; '.join(reasons)}",
+        flow=store.shown(instance.flow, instance.project_root),
+        kernel=kernel,
+        config_digest=config_digest(instance.config),
+        inputs=inputs.digests,
+        code=inputs.code,
+        stats=inputs.stats,
+    )
+    store.write_config(files, instance.full_config)
+    store.write_record(files, record)
+    _accept_flows(record.flows, instance.project_root)
+    return record.with_(unchanged=True)
+
+
+def _as_if_used(instance: Instance, earlier: Record) -> Used:
+    """What a run would use: what the earlier one did, and the modules that the code imports now."""
+    root = instance.project_root
+    names = [name for name in earlier.inputs if not name.endswith("/**")]
+    uses = [
+        (LISTED if name.endswith("/") else OPENED, os.path.join(root, name.rstrip("/"))) for name in names
+    ]
+    # Written elsewhere: else what the code names there would be an input.
+    paths = (os.path.normpath(os.path.join(instance.run_dir, name)) for name in earlier.outputs)
+    uses += [(WRITTEN, path) for path in paths if store.shown(path, root) not in earlier.inputs]
+    modules = (os.path.join(root, name) for name in _modules(instance.flow, earlier, root))
+    return Used(uses=tuple(uses), modules=tuple(modules))
+
+
+def _modules(flow: str, record: Record, root: str) -> set[str]:
+    """The modules that a flow imported and those that it imports now, as records show them."""
+    known = {os.path.join(root, name) for name in record.code if name != record.flow}
+    known = {path for path in known if os.path.isfile(path)}
+    folders = (os.path.dirname(flow), root, *sorted({_import_folder(path) for path in known}))
+    return {store.shown(path, root) for path in known | modules_named_in_code(flow, folders)}
+
+
+def _import_folder(module: str) -> str:
+    """The folder from which a module is imported: that around its packages."""
+    folder = os.path.dirname(module)
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _present(record: Record, root: str) -> Record:
+    """A record, and those of its flows, with the versions, outputs and inputs that there are now."""
+    python, versions = versions_now(record)
+    environment = {**record.environment, "python": python or record.environment.get("python", "")}
+    if "kernel_path" not in environment:
+        environment["executable"] = sys.executable
+    names = sorted({*record.inputs, *_modules(os.path.join(root, record.flow), record, root)})
+    sources = {name: code_digest(os.path.join(root, name)) for name in names if _is_code(name, record)}
+    return record.with_(
+        environment=environment,
+        packages={name: versions[name] for name in record.packages if name in versions},
+        outputs=store.digests(Path(root, record.run_dir), record.outputs),
+        inputs={name: input_digest(os.path.join(root, name)) for name in names},
+        code={name: digest for name, digest in sources.items() if digest is not None},
+        stats={},
+        flows=tuple(_present(flow, root) for flow in record.flows),
+    )
+
+
+def _is_code(name: str, record: Record) -> bool:
+    return name == record.flow or name.endswith(".py")
+
+
+def _accept_flows(flows: Iterable[Record], root: str) -> None:
+    """Let the flows of a build keep their outputs as well when it runs again."""
+    for flow in flows:
+        files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
+        there, _ = store.read_record(files.record)
+        if there is not None and there.started == flow.started:
+            store.write_record(files, flow.with_(unchanged=False))
+        _accept_flows(flow.flows, root)

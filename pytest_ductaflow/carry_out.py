@@ -1,0 +1,163 @@
+"""Carrying one instance out, from its config on disk to what its record says of it.
+
+Layer above `execute`: attempts, the flows of a build, the light, inputs and outputs, the HTML page.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import IO
+
+from . import store
+from .errors import DuctaflowError
+from .execute import Execution, execute
+from .fingerprint import config_digest
+from .inputs import InputSearch
+from .model import FLOW_FAILED, RUNS, Failure, Instance, Record, Status
+from .packages import versions_of
+from .settings import Settings
+from .store import RunFiles, publish
+from .uses import Used
+
+
+def carry_out(
+    instance: Instance,
+    files: RunFiles,
+    running: Record,
+    settings: Settings,
+    echo: IO[str] | None,
+    search: InputSearch,
+) -> tuple[Record, bool]:
+    """From config to record.
+
+    Args:
+        instance: What to run.
+        files: Where it leaves its files.
+        running: Its record as long as it runs.
+        settings: HTML mode, default kernel and default time-out.
+        echo: A stream that gets the flow's output as it comes.
+        search: What will find its inputs.
+
+    Returns:
+        The record, and whether the keyboard stopped it.
+
+    Raises:
+        OSError: If the run directory cannot be used.
+    """
+    began = time.time_ns()
+    store.write_config(files, instance.full_config)
+    for stale in (files.notebook, files.html, files.log):
+        stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
+    publish(files, running)
+    before = store.stat_outputs(files)
+    try:
+        execution, attempts, flows = _attempts(instance, files, settings, echo)
+    finally:
+        files.journal.unlink(missing_ok=True)
+    record = _last_words(running, execution, attempts, flows)
+    changed = [name for name, stat in store.stat_outputs(files).items() if before.get(name) != stat]
+    outputs = store.digests(files.directory, changed)
+    inputs = search.finish(execution.used, outputs, began)
+    outputs |= store.digests(files.directory, inputs.written_elsewhere)
+    record = record.with_(
+        kernel=instance.kernel_name or settings.kernel,
+        config_digest=config_digest(instance.config),
+        inputs=inputs.digests,
+        code=inputs.code,
+        stats=inputs.stats,
+        outputs=outputs,
+        environment=_environment_of(execution.used),
+        packages=versions_of(execution.used.packages, execution.used.path, is_build=bool(flows)),
+        python_warnings=record.python_warnings + _write_html(instance, files, settings, record),
+    )
+    return record, execution.interrupted
+
+
+def _attempts(
+    instance: Instance, files: RunFiles, settings: Settings, echo: IO[str] | None
+) -> tuple[Execution, int, tuple[Record, ...]]:
+    """Run until it ends well or there are no retries left."""
+    attempts = 0
+    while attempts <= instance.retries:
+        attempts += 1
+        files.journal.unlink(missing_ok=True)
+        try:
+            execution = execute(
+                instance,
+                files,
+                default_kernel=settings.kernel,
+                timeout=instance.timeout or settings.timeout,
+                environment=store.build_environment(files, settings.dumps()),
+                echo=echo,
+            )
+        except DuctaflowError as error:
+            execution = Execution(Failure(type(error).__name__, str(error)))
+        flows = store.read_journal(files.journal)
+        if execution.interrupted or not _failed(execution, flows):
+            break
+    return execution, attempts, flows
+
+
+def _failed(execution: Execution, flows: tuple[Record, ...]) -> bool:
+    return execution.failure is not None or any(not flow.status.good for flow in flows)
+
+
+def _last_words(running: Record, execution: Execution, attempts: int, flows: tuple[Record, ...]) -> Record:
+    failed = [flow for flow in flows if not flow.status.good]
+    failure = execution.failure
+    if failure is None and failed:
+        first = failed[0]
+        failure = Failure(FLOW_FAILED, f"flow {Path(first.flow).stem} failed: {first.message}")
+    orange = execution.warning_count or any(flow.status is Status.WARNING for flow in flows)
+    status = Status.ERROR if failure else Status.WARNING if orange else Status.SUCCESS
+    return running.with_(
+        status=status,
+        duration=round(execution.seconds, 3),
+        attempts=attempts,
+        warnings=tuple(execution.warnings),
+        warning_count=execution.warning_count,
+        python_warnings=tuple(execution.python_warnings),
+        error=failure,
+        flows=flows,
+        peak_memory=execution.peak_memory,
+    )
+
+
+def _write_html(instance: Instance, files: RunFiles, settings: Settings, record: Record) -> tuple[str, ...]:
+    """Write the page, if it is wanted; what kept it from being written, as a warning."""
+    wanted = settings.html == "all" or (settings.html == "failed" and record.status is Status.ERROR)
+    if not (wanted and instance.html and files.notebook.exists()):
+        return ()
+    from .notebook_html import write_html
+
+    try:
+        write_html(files.notebook, files.html, Path(instance.project_root) / RUNS)
+    except Exception as error:  # a display that nbconvert cannot render must not fail the run
+        return (f"NotebookWarning: {files.notebook.name} has no page: {type(error).__name__}: {error}",)
+    return ()
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Mapping[str, str]:
+    versions = {name: metadata.version(name) for name in ("pytest-ductaflow", "papermill", "ipykernel")}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        **versions,
+    }
+
+
+def _environment_of(used: Used) -> Mapping[str, str]:
+    """The environment of a run whose kernel may have been another interpreter's."""
+    if used.executable in ("", sys.executable):
+        return _environment()
+    other = {"python": used.python, "executable": used.executable, "kernel_path": os.pathsep.join(used.path)}
+    return {**_environment(), **other}

@@ -1,0 +1,81 @@
+"""Sessions in which nothing runs: `--ductaflow-explain` and `--ductaflow-graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from . import store
+from .collection import plan_of
+from .graph_text import dot, mermaid
+from .items import PLAN, SETTINGS, InstanceItem, only_instances
+from .runner import records_of
+from .settings import Settings
+from .store import RunFiles
+from .unchanged import check
+
+_WIDEST = 60  # columns of the node ids
+
+
+def print_graph(config: pytest.Config) -> int:
+    """Print which instance waits for which, and nothing else, so that it can be piped.
+
+    Raises:
+        pytest.UsageError: If `--ductaflow` is off, or what is to be run is not right.
+    """
+    config._do_configure()  # noqa: SLF001 - as pytest's own --markers and --fixtures do
+    try:
+        settings = config.stash.get(SETTINGS, None)
+        if settings is None:
+            raise pytest.UsageError("--ductaflow-graph shows instances: it needs --ductaflow")
+        plan = plan_of(config)
+        draw = {"mermaid": mermaid, "dot": dot}[settings.graph or "mermaid"]
+        print(draw(plan.graph, list(plan.instances.values())))
+    finally:
+        config._ensure_unconfigure()  # noqa: SLF001
+    return 0
+
+
+class ExplainHooks:
+    """Tells what would run, in place of running it."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+        settings, plan = session.config.stash[SETTINGS], session.config.stash[PLAN]
+        items = {item.number: item for item in only_instances(session.items)}
+        fates: dict[int, str] = {}
+        for number, item in items.items():
+            waits_for = [u for u in plan.graph.upstreams[number] if fates.get(u, _UNCHANGED) != _UNCHANGED]
+            fates[number] = _fate(item, settings, [plan.graph.labels[number] for number in waits_for])
+        _print(terminal, {items[number].nodeid: fate for number, fate in fates.items()})
+        return True
+
+
+_UNCHANGED = ""
+_MAY_RUN = "runs if "
+
+
+def _fate(item: InstanceItem, settings: Settings, waits_for: list[str]) -> str:
+    """Why an instance would run; `_UNCHANGED` if it would not."""
+    record, problem = store.read_record(RunFiles.of(item.instance).record)
+    if record is not None and (settings.force or item.instance.always_run):
+        return "forced" if settings.force else "named by its run directory"
+    kernel = item.instance.kernel_name or settings.kernel
+    reasons = check(item.instance, record, records_of(item.neighbours), kernel).reasons
+    if reasons:
+        return "; ".join((*reasons, *((problem,) if problem else ())))
+    return f"{_MAY_RUN}{' or '.join(waits_for)} writes something else" if waits_for else _UNCHANGED
+
+
+def _print(terminal: Any, fates: Mapping[str, str]) -> None:
+    running = {node_id: fate for node_id, fate in fates.items() if fate != _UNCHANGED}
+    certain = sum(not fate.startswith(_MAY_RUN) for fate in running.values())
+    width = min(max(map(len, running), default=0), _WIDEST)
+    terminal.section("ductaflow: what would run, and why", "-")
+    for node_id, fate in running.items():
+        terminal.line(f"{node_id:<{width}}  {fate}")
+    rest, left = len(running) - certain, len(fates) - len(running)
+    terminal.line(f"{certain} would run, {rest} may run, {left} unchanged")

@@ -1,0 +1,215 @@
+"""Content as short texts: of files, folders, code and configs. Equal texts mean equal content.
+
+Hashing is saved where size, times and inode of a file are what they were when it was last hashed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .errors import DuctaflowError
+from .flows import looks_like_flow, read_flow
+from .model import JSON, Record
+from .store import REPORT, STYLESHEET, digest, is_record, read_record
+
+ABSENT = "absent"
+UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
+MANY = 1_000  # files in a folder; beyond that, names, sizes and times stand for their content
+_UNSEEN = (".", "__pycache__", REPORT, STYLESHEET)  # names that come and go by themselves
+_GRANULARITY = 20_000_000  # ns: a file written twice within one tick of its clock keeps its time
+_COARSE = 2_000_000_000  # ns: the same on file systems that keep whole seconds
+
+
+def stat_of(path: str | Path) -> str | None:
+    """Size, times and inode of a file or folder as text; None if there is none."""
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
+def settled(stat: str) -> bool:
+    """Whether a later change of the file is bound to show in its times."""
+    changed, now = _last_change(stat), time.time_ns()
+    tick = _COARSE if changed % 1_000_000_000 == 0 else _GRANULARITY
+    return now - changed > tick
+
+
+def changed_since(stat: str, moment_ns: int) -> bool:
+    """Whether a file was written or replaced after a moment."""
+    return _last_change(stat) > moment_ns
+
+
+def _last_change(stat: str) -> int:
+    """When a file was last written or replaced; one that claims to be of the future has been told so."""
+    written, replaced = (int(part) for part in stat.split()[1:3])
+    return replaced if written > time.time_ns() else max(written, replaced)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of_file(path: str, _stat: str) -> str:
+    if is_record(path) and (record := read_record(Path(path))[0]) is not None:
+        return _essence(record)
+    return digest(Path(path))
+
+
+def _essence(record: Record) -> str:
+    """A record as an input: how it ended and what it wrote, not when."""
+    return text_digest(json.dumps([record.status, dict(record.outputs), record.config_digest]))
+
+
+def text_digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def file_digest(path: str | Path, stat: str | None = None) -> str:
+    """The content of a file as it is now; `ABSENT` if it is not there or cannot be read.
+
+    Args:
+        path: The file.
+        stat: Its `stat_of`, if that is known already.
+    """
+    stat = stat or stat_of(path)
+    if stat is None:
+        return ABSENT
+    read = _digest_of_file if settled(stat) else _digest_of_file.__wrapped__
+    try:
+        return read(str(path), stat)
+    except OSError:
+        return ABSENT
+
+
+def listing_digest(folder: str | Path) -> str:
+    """The names in a folder, less hidden ones; `ABSENT` if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(_UNSEEN))
+    except OSError:
+        return ABSENT
+    return text_digest("\n".join(names))
+
+
+def tree_digest(folder: str | Path) -> str:
+    """A folder of very many files: their names, sizes and times."""
+    lines = [
+        f"{os.path.relpath(path, folder)} {' '.join((stat_of(path) or '').split()[:2])}"
+        for path in files_below(folder)
+    ]
+    return text_digest("\n".join(lines)) if os.path.isdir(folder) else ABSENT
+
+
+def files_below(folder: str | Path) -> Iterator[str]:
+    """The files in a folder and below it, without hidden ones, in the order of their names.
+
+    Links are followed, each folder to which they lead once.
+    """
+    linked = {os.path.realpath(folder)}
+    for current, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(_UNSEEN) and _is_new(os.path.join(current, name), linked)
+        )
+        yield from (os.path.join(current, name) for name in sorted(names) if not name.startswith(_UNSEEN))
+
+
+def _is_new(folder: str, linked: set[str]) -> bool:
+    """Whether a folder is no link, or leads where no other has led, and not around in a circle."""
+    if not os.path.islink(folder):
+        return True
+    target = os.path.realpath(folder)
+    around = os.path.join(os.path.realpath(os.path.dirname(folder)), "")
+    if target in linked or around.startswith(os.path.join(target, "")):
+        return False
+    linked.add(target)
+    return True
+
+
+def input_digest(path: str) -> str:
+    """What stands behind an input: a file, the names in a folder (`…/`), or all that is in it (`…/**`)."""
+    if path.endswith("/**"):
+        return tree_digest(path[:-3])
+    if path.endswith("/"):
+        return listing_digest(path)
+    return file_digest(path)
+
+
+def config_digest(config: Mapping[str, JSON]) -> str:
+    """A config's content, whatever the order of its keys."""
+    return text_digest(json.dumps(config, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def code_digest(path: str | Path) -> str | None:
+    """The code of a flow or module without comments, layout and markdown cells; None if it has none."""
+    stat = stat_of(path)
+    if stat is None:
+        return None
+    read = _code_digest if settled(stat) else _code_digest.__wrapped__
+    return read(str(path), stat)
+
+
+@lru_cache(maxsize=10_000)
+def _code_digest(path: str, _stat: str) -> str | None:
+    try:
+        code = [(normalised(code), tags) for code, tags in code_cells(Path(path))]
+    except (DuctaflowError, OSError, UnicodeDecodeError):
+        return None
+    return text_digest(json.dumps([cell for cell in code if any(cell)]))
+
+
+def code_cells(path: Path) -> list[tuple[str, list[str]]]:
+    """The code cells of a flow with their tags, and the kernel that it names; a module is one cell.
+
+    Those in another language than Python begin with its name, as a cell's magic: much of R and of shells
+    reads like Python and means something else.
+
+    Raises:
+        DuctaflowError, OSError, UnicodeDecodeError: If the file cannot be read.
+    """
+    if path.suffix == ".py" and not looks_like_flow(path):
+        return [(path.read_text(encoding="utf-8-sig"), [])]
+    notebook = read_flow(path).notebook
+    head = "" if (language := _language(notebook.metadata)) == "python" else f"%%{language}\n"
+    cells = [
+        (head + cell.source, sorted(cell.metadata.get("tags", ())))
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+    kernel = notebook.metadata.get("kernelspec", {}).get("name")
+    return cells if kernel is None else [*cells, (f"%kernel {kernel}", [])]
+
+
+def _language(metadata: Mapping[str, Any]) -> str:
+    named = metadata.get("kernelspec", {}).get("language")
+    language = named or metadata.get("jupytext", {}).get("main_language", "python")
+    return str(language).lower()
+
+
+def normalised(code: str) -> str:
+    """Python code without comments and layout; other code as it stands."""
+    tree = parsed(code)
+    if tree is None:
+        return code.strip()
+    try:
+        return ast.dump(tree) if tree.body else ""
+    except (RecursionError, ValueError):  # a sum of a thousand terms, a number of thousands of digits
+        return code.strip()
+
+
+def parsed(code: str) -> ast.Module | None:
+    """The syntax tree of Python code; None for other code, cells with magics among it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of the flow's own syntax: its run will tell
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

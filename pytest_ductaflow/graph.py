@@ -1,0 +1,246 @@
+"""Which instance has to wait for which others: made from what the configs refer to, before anything runs.
+
+Instances are numbers: their places in the plan, all sources one after the other. Numbers from there on are
+*barriers*, nodes without work. By a barrier, 1,000 instances wait for 1,000 others with 2,000 edges in
+place of 1,000,000.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Self
+
+from .causes import MANY, Cause, Reasons, Shared, all_upstreams, causes_of
+from .clashes import path_key, place
+from .errors import Problem
+from .model import JSON, Instance
+from .precedence import Frontier, add_unless_circular, circle_through, first_to_need, tangles
+from .references import References, references
+
+LEARNED = "found to read it earlier"
+_CIRCLE_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Order among the instances of a plan.
+
+    Attributes:
+        labels: `step/name` of each instance.
+        upstreams: For each instance those that must have ended well before it, sorted.
+        before: For each node, instances and then barriers, what must have ended before it, well or not.
+            An upstream stands here itself, or before a barrier that does. There is no circle.
+        reasons: What makes an instance (second) depend on an upstream (first).
+        externals: For instances that have any, the run directories outside of the plan that they need.
+        orphans: For instances that have any, config key and path, as written, of what should lie in `runs/`
+            but in no instance's run directory.
+        learned: The edges (upstream, instance) that only an earlier run has shown.
+    """
+
+    labels: tuple[str, ...] = ()
+    upstreams: tuple[tuple[int, ...], ...] = ()
+    before: tuple[tuple[int, ...], ...] = ()
+    reasons: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    externals: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    orphans: Mapping[int, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    learned: frozenset[tuple[int, int]] = frozenset()
+
+    def order(self, sequence: Sequence[int]) -> list[int]:
+        """The numbers of a sequence, none before what it waits for.
+
+        What stands too late is moved forward, to where it is first needed. A sequence in a right order
+        stays as it is. Order holds through instances that are not in the sequence.
+        """
+        rank = {number: place for place, number in enumerate(sequence)}
+        needed = first_to_need(self.before, ([number] for number in sequence))
+        frontier = Frontier(self.before, rank)
+        ready = [(needed[number], rank[number], number) for number in frontier.ready]
+        heapq.heapify(ready)
+        ordered = []
+        while ready:
+            ordered.append(heapq.heappop(ready)[2])
+            for number in frontier.end(ordered[-1]):
+                heapq.heappush(ready, (needed[number], rank[number], number))
+        return ordered
+
+    def to_json(self) -> dict[str, JSON]:
+        """Plain JSON, in which tuples of many numbers that are shared stand once."""
+        shared = Shared()
+        return {
+            "labels": self.labels,
+            "upstreams": [shared.packed(numbers) for numbers in self.upstreams],
+            "before": self.before,
+            "causes": [
+                [(reason, shared.packed(numbers)) for reason, numbers in causes]
+                for causes in causes_of(self.reasons, len(self.labels))
+            ],
+            "externals": list(self.externals.items()),
+            "orphans": list(self.orphans.items()),
+            "learned": sorted(self.learned),
+            "shared": shared.all,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JSON]) -> Self:
+        shared = [tuple(numbers) for numbers in data["shared"]]
+
+        def unpacked(numbers: list[int] | int) -> tuple[int, ...]:
+            return shared[numbers] if isinstance(numbers, int) else tuple(numbers)
+
+        return cls(
+            labels=tuple(data["labels"]),
+            upstreams=tuple(map(unpacked, data["upstreams"])),
+            before=tuple(map(tuple, data["before"])),
+            reasons=Reasons([[(why, unpacked(who)) for why, who in causes] for causes in data["causes"]]),
+            externals={number: tuple(paths) for number, paths in data["externals"]},
+            orphans={number: tuple(map(tuple, found)) for number, found in data["orphans"]},
+            learned=frozenset(map(tuple, data["learned"])),
+        )
+
+
+def make_graph(
+    groups: Sequence[Sequence[Instance]], learned: Mapping[int, Sequence[str]] | None = None
+) -> tuple[Graph, list[Problem]]:
+    """Find out who depends on whom.
+
+    Args:
+        groups: The instances of each source, in the order of declaration.
+        learned: By number of an instance, labels of those whose files an earlier run of it has read.
+
+    Returns:
+        The graph, and what is wrong: names that nothing has, circles. The nodes of such a circle do not
+        wait for each other in the graph.
+    """
+    instances = [instance for group in groups for instance in group]
+    found = references(instances)
+    problems = [problem for mine in found for problem in mine.problems]
+    causes = [list(mine.upstreams) for mine in found]
+    before = _edges(causes)
+    for tangle in tangles(before):
+        problems.append(_circle_problem(tangle, before, instances, Reasons(causes)))
+        for node in tangle:
+            before[node] -= tangle
+    add_unless_circular(before, _mentioned_again(instances))
+    seen = add_unless_circular(before, _undeclared(learned or {}, instances, causes))
+    for upstream, number in seen:
+        causes[number].append((LEARNED, (upstream,)))
+    _keep_order_of_flows(before, groups, found)
+    graph = Graph(
+        labels=tuple(_label(instance) for instance in instances),
+        upstreams=tuple(map(all_upstreams, causes)),
+        before=tuple(tuple(sorted(earlier)) for earlier in before),
+        reasons=Reasons(causes),
+        externals={n: tuple(dict.fromkeys(m.externals)) for n, m in enumerate(found) if m.externals},
+        orphans={n: tuple(dict.fromkeys(m.orphans)) for n, m in enumerate(found) if m.orphans},
+        learned=frozenset(seen),
+    )
+    return graph, problems
+
+
+def _label(instance: Instance) -> str:
+    return f"{instance.step}/{instance.name}"
+
+
+def _edges(causes: Sequence[Sequence[Cause]]) -> list[set[int]]:
+    """What each node waits for; barriers stand for many upstreams."""
+    before: list[set[int]] = [set() for _ in causes]
+    barriers: dict[int, int] = {}
+    for number, mine in enumerate(causes):
+        for _, upstreams in mine:
+            if len(upstreams) < MANY:
+                before[number].update(upstreams)
+                continue
+            if id(upstreams) not in barriers:
+                barriers[id(upstreams)] = len(before)
+                before.append(set(upstreams))
+            before[number].add(barriers[id(upstreams)])
+    return before
+
+
+def _circle_problem(
+    tangle: set[int], before: Sequence[set[int]], instances: Sequence[Instance], reasons: Reasons
+) -> Problem:
+    first = instances[min(tangle)]
+    circle = [node for node in circle_through(before, min(tangle), tangle) if node < len(instances)]
+    labels = [_label(instances[node]) for node in circle]
+    closed = [*circle, circle[0]]
+    why = [
+        f"{label}: {reasons[edge]}"
+        for label, edge in zip(labels[1:] + labels[:1], pairwise(closed), strict=True)
+    ]
+    way = _shortened([*labels, labels[0]], " -> ")
+    what = f"{way} wait for each other ({_shortened(why, ', ')})"
+    return Problem(place(first, first.project_root), what, "let one of them go first")
+
+
+def _shortened(parts: Sequence[str], separator: str) -> str:
+    more = len(parts) - _CIRCLE_SHOWN
+    end = [f"… {more} more"] if more > 0 else []
+    return separator.join([*parts[:_CIRCLE_SHOWN], *end])
+
+
+def _mentioned_again(instances: Sequence[Instance]) -> Iterator[tuple[int, int]]:
+    """Two mentions (first, again) of one instance, as by its past run directory beside its conductor."""
+    last: dict[tuple[str, str], int] = {}
+    for number, instance in enumerate(instances):
+        key = path_key(instance.run_dir), instance.stem
+        if key in last:
+            yield last[key], number
+        last[key] = number
+
+
+def _undeclared(
+    learned: Mapping[int, Sequence[str]], instances: Sequence[Instance], causes: Sequence[Sequence[Cause]]
+) -> Iterator[tuple[int, int]]:
+    """What was learned, as edges (upstream, instance), less what the instance says itself."""
+    if not any(learned.values()):
+        return
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for number, instance in enumerate(instances):
+        numbers.setdefault((instance.project_root, _label(instance)), []).append(number)
+    for number, labels in sorted(learned.items()):
+        instance = instances[number]
+        for label in labels:
+            for upstream in numbers.get((instance.project_root, label), ()):
+                declared = any(upstream in upstreams for _, upstreams in causes[number])
+                if not declared and instances[upstream].key != instance.key:
+                    yield upstream, number
+
+
+def _keep_order_of_flows(
+    before: list[set[int]], groups: Sequence[Sequence[Instance]], found: Sequence[References]
+) -> None:
+    """Let what refers to nothing wait for the flows that its source introduced earlier.
+
+    It waits for no flow of which an instance comes after it, nor for those introduced after such a flow:
+    of two nodes that waited for each other, each would need a flow introduced before the other's. Sources
+    are taken one by one, so that this holds among several, too.
+    """
+    first = 0
+    for group in groups:
+        flows: dict[str, list[int]] = {}
+        for number, instance in enumerate(group, first):
+            flows.setdefault(instance.flow, []).append(number)
+        if len(flows) > 1:
+            members = list(flows.values())
+            free = [
+                number
+                for number, instance in enumerate(group, first)
+                if instance.after is None and not (found[number].upstreams or found[number].externals)
+            ]
+            needed = first_to_need(before, members)
+            _add_barriers(before, members, {number: needed[number] for number in free if needed[number]})
+        first += len(group)
+
+
+def _add_barriers(before: list[set[int]], members: Sequence[list[int]], waiting: Mapping[int, int]) -> None:
+    """Let nodes wait for all members of as many groups as is said for each."""
+    barriers: list[int] = []
+    for group in members[: max(waiting.values(), default=0)]:
+        before.append({*group, *barriers[-1:]})
+        barriers.append(len(before) - 1)
+    for node, count in waiting.items():
+        before[node].add(barriers[count - 1])

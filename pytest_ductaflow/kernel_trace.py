@@ -1,0 +1,189 @@
+"""What a Python kernel is asked to remember: the files and packages that the flow uses.
+
+Sent to the kernel as text, as `kernel_setup` is: standalone, and nothing of it in the flow's namespace.
+Files are seen by an audit hook (PEP 578) when Python opens them; readers written in C or Rust open
+theirs without asking Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import sys
+import sysconfig
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+OPENED = "opened"  # for reading
+WRITTEN = "written"
+DATABASE = "database"  # SQLite, or opened for both: read, and perhaps written
+LISTED = "listed"  # the names in a folder
+MODULE = "module"
+NAMED = "named"  # in the command of another program
+
+_SYSTEM = ("/proc/", "/sys/", "/dev/")
+_INSTALLED = tuple(
+    {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_BETWEEN_WORDS = re.compile(r"[\s'\"=;<>|&()]+")
+_IMPORT_SYSTEM = "<frozen importlib"
+# What lists every folder on the path, in search of modules and of their metadata, and not of data.
+_SEARCHES = re.compile(r"(?:^|[/\\])(?:importlib|importlib_metadata|pkg_resources)[/\\]|[/\\]pkgutil\.py$")
+_RUNNER = "pytest_ductaflow.runner"  # runs the flows of a build: what it opens is not the build's doing
+_at_first: frozenset[str] = frozenset()
+
+
+def begin(trace: str) -> None:
+    """From now on, note in the file `trace` what is used, a JSON line for each file and use, and since when.
+
+    A file and not a list in memory, because forked processes of the flow tell of their files, too, and
+    because a kernel that dies shall have told of its own.
+    """
+    global _at_first  # noqa: PLW0603 - a module of its own in each kernel
+    _at_first = frozenset(sys.modules)
+    seen: set[tuple[str, str]] = {(WRITTEN, os.path.abspath(trace))}
+
+    def note(use: str, path: Any, caller: FrameType | None) -> None:
+        found = _use_and_name(use, path, caller.f_code.co_filename if caller is not None else "")
+        if found is None or found in seen or _is_by_runner(caller):
+            return
+        # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
+        with open(trace, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(json.dumps([*found, time.time_ns()]) + "\n")
+        seen.add(found)
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event not in _EVENTS and event not in _COMMANDS:
+            return
+        # The code that opens, as warnings and logging find theirs; a thread of a C library has none.
+        caller = sys._getframe().f_back  # noqa: SLF001
+        with contextlib.suppress(Exception):  # raised in a hook it would be the flow's own failure
+            if event in _EVENTS:
+                note(_EVENTS[event](args), args[0], caller)
+            else:
+                for path in _files_in_command(*_COMMANDS[event](args)):
+                    note(NAMED, path, caller)
+
+    sys.addaudithook(hook)
+
+
+def _use_and_name(use: str, path: Any, opener: str) -> tuple[str, str] | None:
+    """What is told of a use: of which file it is, and whether that of a module; None if nothing.
+
+    Args:
+        use: As far as the event tells.
+        path: As the event has it.
+        opener: The source of the code that opens it.
+    """
+    if isinstance(path, int):
+        return None
+    name = "." if path is None else os.fsdecode(path)
+    if use == DATABASE:
+        name = _path_of_database(name)
+    if name in ("", ":memory:"):
+        return None
+    name = os.path.abspath(name)
+    if os.path.join(name, "").startswith((*_INSTALLED, *_SYSTEM)):
+        return None
+    if opener.startswith(_IMPORT_SYSTEM):
+        return (MODULE, _source_of(name)) if use == OPENED else None
+    if use == LISTED and _SEARCHES.search(opener):
+        return None
+    return use, name
+
+
+def _use_of_open(args: tuple[Any, ...]) -> str:
+    _, mode, flags = args
+    if isinstance(mode, str):
+        return WRITTEN if set(mode) & set("wax") else DATABASE if "+" in mode else OPENED
+    if not isinstance(flags, int):
+        return OPENED
+    return WRITTEN if flags & _WRITING else DATABASE if flags & os.O_RDWR else OPENED
+
+
+_EVENTS: dict[str, Callable[[tuple[Any, ...]], str]] = {
+    "open": _use_of_open,
+    "os.listdir": lambda _: LISTED,
+    "os.scandir": lambda _: LISTED,
+    "sqlite3.connect": lambda _: DATABASE,
+}
+# For each event, the words of the command and the folder in which it runs.
+_COMMANDS: dict[str, Callable[[tuple[Any, ...]], tuple[Any, Any]]] = {
+    "subprocess.Popen": lambda args: ([args[0], *_words(args[1])], args[2]),
+    "os.exec": lambda args: ([args[0], *args[1]], None),
+    "os.posix_spawn": lambda args: ([args[0], *args[1]], None),
+    "os.system": lambda args: ([args[0]], None),
+}
+
+
+def _words(command: Any) -> list[Any]:
+    return [command] if isinstance(command, str | bytes | os.PathLike) else list(command)
+
+
+def _files_in_command(words: list[Any], folder: Any) -> Iterator[str]:
+    """The files that a command names: a program, its script, its control file."""
+    for text in (os.fsdecode(word) for word in words if word is not None):
+        for part in {text, *_BETWEEN_WORDS.split(text)}:
+            path = os.path.join(os.fsdecode(folder or ""), part)
+            if os.path.isfile(path):
+                yield path
+
+
+def _path_of_database(name: str) -> str:
+    """The file of a database that is named by an URI, as those that are only to be read are."""
+    if not name.startswith("file:"):
+        return name
+    return urllib.parse.unquote(urllib.parse.urlsplit(name).path)
+
+
+def _source_of(name: str) -> str:
+    """The source of a module that was read from its cache."""
+    folder, file = os.path.split(name)
+    if os.path.basename(folder) != "__pycache__":
+        return name
+    return os.path.join(os.path.dirname(folder), file.partition(".")[0] + ".py")
+
+
+def _is_by_runner(frame: FrameType | None) -> bool:
+    if _RUNNER not in sys.modules:
+        return False
+    while frame is not None:
+        if frame.f_globals.get("__name__") == _RUNNER:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def used() -> dict[str, Any]:
+    """What the flow has imported so far, and the interpreter that runs it.
+
+    Returns:
+        `modules`: source files outside the interpreter's own folders; `packages`: top-level names of
+        what is installed; `python`, `executable`, `prefixes` and `path` of the interpreter.
+    """
+    modules, packages = set(), set()
+    machinery = {name.partition(".")[0] for name in _at_first}
+    for name, module in list(sys.modules.items()):
+        if name in _at_first or name == "__main__":
+            continue
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            continue
+        packages.add(name.partition(".")[0])
+        if not file.startswith(_INSTALLED) and os.path.isabs(file):
+            modules.add(file)
+    return {
+        "modules": sorted(modules),
+        "packages": sorted(packages - machinery),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "prefixes": sorted({sys.prefix, sys.base_prefix}),
+        "path": [folder for folder in sys.path if folder],
+    }

@@ -1,0 +1,131 @@
+"""The files that a config names: what compiled readers open is not seen in any other way."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from . import store
+from .fingerprint import MANY, files_below
+from .flows import FLOW_FOLDERS
+from .model import RUNS, Instance, Record
+
+# Keys that name where something goes, so that what lies there is no input: `output_dir`, `save_as`. Not
+# `destinations`, `logsums` or `input_output_table`.
+_OUTPUT_KEY = re.compile(
+    r"^(?!.*input)(?:.*_)?"
+    r"(?:out(?:put)?s?|save|dest|exports?|writes?|logs?$|(?:logs?|temp)_(?:dir|file|folder|path)|tmp|cache)"
+    r"(?:_|$)",
+    re.IGNORECASE,
+)
+_PATH_LIKE = re.compile(r"[/\\]|\.\w{1,8}$")
+_LONGEST = 1_000  # characters of a text that may be a path
+
+
+def places_of(text: str, instance: Instance) -> tuple[str, str]:
+    """The absolute paths that a text may mean: relative to the run directory, and to the project root."""
+    text = os.path.expanduser(text)
+    places = (os.path.join(instance.run_dir, text), os.path.join(instance.project_root, text))
+    return os.path.normpath(places[0]), os.path.normpath(places[1])
+
+
+def named_files(instance: Instance) -> Iterator[str]:
+    """The files and folders that a config names, absolute, and what is in these folders.
+
+    Not those under keys for outputs (`output_dir`). A path without a file counts too: one may come.
+    """
+    texts = (value for value in input_values(instance.config) if isinstance(value, str))
+    for text in filter(_may_be_path, texts):
+        places = places_of(text, instance)
+        found = [path for path in places if os.path.exists(path)]
+        for path in found:
+            yield from _what_is_at(path, instance)
+        if not found and glob.has_magic(text) and _PATH_LIKE.search(text):
+            for pattern in places_of(text, _escaped(instance)):
+                yield from _matching(pattern, instance)
+        elif not found and _PATH_LIKE.search(text) and " " not in text:
+            yield places[1]
+
+
+def _escaped(instance: Instance) -> Instance:
+    """An instance in whose own paths no sign means a pattern."""
+    run_dir, root = glob.escape(instance.run_dir), glob.escape(instance.project_root)
+    return instance.with_(run_dir=run_dir, project_root=root)
+
+
+def input_values(value: Any) -> Iterator[str | int | float]:
+    """The texts and numbers in a config, less those under a key for outputs."""
+    if isinstance(value, str | int | float):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not _OUTPUT_KEY.search(str(key)):
+                yield from input_values(item)
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from input_values(item)
+
+
+def _may_be_path(text: str) -> bool:
+    return 0 < len(text.strip()) <= _LONGEST and not any(sign in text for sign in ("\n", "\0", "://"))
+
+
+def _what_is_at(path: str, instance: Instance) -> Iterator[str]:
+    """A file; a folder with what instances wrote there if it is theirs, else with all that is in it."""
+    if os.path.isfile(path):
+        yield path
+        return
+    root = instance.project_root
+    holds_us = os.path.join(instance.run_dir, "").startswith(os.path.join(path, ""))
+    if holds_us or path in {os.path.join(root, folder) for folder in (RUNS, *FLOW_FOLDERS)}:
+        return  # the name of a folder of the project, rather than data
+    records = list(store.records(Path(path))) if RUNS in Path(path).parts else []
+    if records:
+        below = [str(run_dir) for run_dir, _ in records if str(run_dir) != path]
+        yield from _folders_down_to(below, path) if below else ()
+        yield from (file for _, record in records for file in output_files(record, root))
+        return
+    files = list(islice(files_below(path), MANY + 1))
+    if len(files) > MANY:
+        yield f"{path}/**"
+        return
+    yield from _folders_down_to(files, path)
+    yield from files
+
+
+def _folders_down_to(paths: Iterable[str], top: str) -> set[str]:
+    """The folders on the way from one to paths in it: what comes into them belongs to it."""
+    folders = {top}
+    for path in paths:
+        folder = os.path.dirname(path)
+        while folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return folders
+
+
+def _matching(pattern: str, instance: Instance) -> Iterator[str]:
+    """What matches a pattern, and the folders in which more may come to match."""
+    parts = pattern.split(os.sep)
+    begin = next(depth for depth, part in enumerate(parts) if glob.has_magic(part))
+    found = list(islice(glob.iglob(pattern, recursive=True), MANY + 1))
+    if len(found) > MANY:
+        yield f"{os.sep.join(parts[:begin])}/**"
+        return
+    for depth in range(begin, len(parts)):
+        yield from filter(os.path.isdir, glob.iglob(os.sep.join(parts[:depth]), recursive=True))
+    for path in found:
+        yield from _what_is_at(os.path.normpath(path), instance)
+
+
+def output_files(record: Record, root: str) -> Iterator[str]:
+    """What an instance wrote, the flows of a build included; absolute."""
+    for name in record.outputs:
+        yield os.path.normpath(os.path.join(root, record.run_dir, name))
+    for flow in record.flows:
+        yield from output_files(flow, root)

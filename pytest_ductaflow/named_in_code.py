@@ -1,0 +1,179 @@
+"""The files and modules that code names: what compiled readers open is not seen in any other way."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from glob import has_magic
+from pathlib import Path
+
+from .errors import DuctaflowError
+from .fingerprint import MANY, code_cells, parsed, stat_of
+from .model import Instance
+from .named import input_values, places_of
+
+_SUFFIX = re.compile(r"\.\w{1,8}$")
+_BETWEEN_PATHS = re.compile(r"[\s'\"(),;]+")  # in longer texts, such as SQL
+_FIELD = re.compile(r"\{[^{}]*\}|%[sd]")  # of a text that is formatted
+_ANY = "\0"  # stands for what is filled in: no path has it
+_LONGEST = 1_000  # characters of a text that may be a path
+_MOST_VALUES = 200  # of a config, to be filled in; the shortest
+
+
+def files_named_in_code(sources: Iterable[str], listed: Iterable[str], instance: Instance) -> set[str]:
+    """Files that are there and that constants in source files may mean.
+
+    Constants are taken as whole paths; as parts of paths in the project, among which values of the config
+    may stand (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`)
+    in the folders that were listed.
+
+    Args:
+        sources: The flow and its modules.
+        listed: The folders whose names it has asked for.
+        instance: The instance.
+    """
+    texts = {text for source in sources for text in _texts_in_code(source, stat_of(source) or "")}
+    parts = {part for text in texts for part in text.split("/")}
+    values = {part for value in input_values(instance.config) for part in str(value).split("/")}
+    return {
+        *(p for text in texts if _ANY not in text for p in places_of(text, instance) if os.path.isfile(p)),
+        *_files_of_parts(instance.project_root, parts, values),
+        *(path for folder in listed for path in _files_like(parts, folder)),
+    }
+
+
+def _files_of_parts(root: str, parts: Collection[str], values: Collection[str]) -> Iterator[str]:
+    """Files below a folder whose names, and those of all folders on the way, are made of parts and values."""
+    whole = {*parts, *values}
+    filled = _templates(parts, values)
+    folders = [root]
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name not in whole and not filled.fullmatch(entry.name):
+                    continue
+                if not entry.is_dir():
+                    yield from [entry.path] if _SUFFIX.search(entry.name) else []
+                elif len(folders) < MANY:  # else links lead around in a circle
+                    folders.append(entry.path)
+
+
+def _templates(parts: Iterable[str], values: Iterable[str]) -> re.Pattern[str]:
+    """What names may become of parts in which values are filled in; a suffix alone comes after a value."""
+    fillings = sorted(filter(None, values), key=len)[:_MOST_VALUES]
+    any_value = f"(?:{'|'.join(map(re.escape, fillings))})"
+    templates = (_ANY + part if _SUFFIX.match(part) else part for part in parts)
+    return re.compile(
+        "|".join(
+            any_value.join(map(re.escape, template.split(_ANY)))
+            for template in templates
+            if _ANY in template and template.strip(_ANY)
+        )
+        or r"(?!)"
+    )
+
+
+def _files_like(parts: Iterable[str], folder: str) -> Iterator[str]:
+    """Files in a folder whose names match a pattern (`*.csv`) or end in a suffix (`.csv`) among the parts."""
+    patterns = {f"*{part}" if _SUFFIX.match(part) else part for part in parts}
+    patterns = {p.replace(_ANY, "*") for p in patterns if _SUFFIX.search(p) and has_magic(p)}
+    with suppress(OSError):
+        for name in os.listdir(folder) if patterns else ():
+            path = os.path.join(folder, name)
+            if any(fnmatchcase(name, pattern) for pattern in patterns) and os.path.isfile(path):
+                yield path
+
+
+@lru_cache(maxsize=1_000)
+def _texts_in_code(source: str, _stat: str) -> frozenset[str]:
+    """What may be paths, or parts of such, among the constants of a source file."""
+    return frozenset(
+        part
+        for text in _constants(source)
+        for token in (*_BETWEEN_PATHS.split(text), text)
+        if len(token) <= _LONGEST
+        # `sqlite:///data/zones.db`, `--zones=data/zones.csv`
+        for part in (token, token.rpartition("://")[2].lstrip("/"), token.partition("=")[2])
+        if part not in ("", ".", "..", _ANY)
+    )
+
+
+def _constants(source: str) -> Iterator[str]:
+    """The texts in a source file, docstrings excepted; code in other languages as a whole."""
+    for code, tree in _trees(source):
+        if tree is None:
+            yield code
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(_text(value) or _ANY for value in node.values)
+            elif not isinstance(node, ast.Expr):
+                yield from (_FIELD.sub(_ANY, text) for text in map(_text, ast.iter_child_nodes(node)) if text)
+
+
+def _text(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _trees(source: str) -> list[tuple[str, ast.Module | None]]:
+    """The code of a source file in pieces, with their syntax where they are Python."""
+    try:
+        return [(code, parsed(code)) for code, _ in code_cells(Path(source))]
+    except (DuctaflowError, OSError, UnicodeDecodeError):
+        return []
+
+
+def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
+    """The source files behind the imports of a source file, and behind theirs.
+
+    Args:
+        source: The flow or module.
+        folders: Where modules of the project are looked for, best first.
+    """
+    found: set[str] = set()
+    waiting = [source]
+    while waiting:
+        importer = waiting.pop()
+        new = {
+            path
+            for name, level in _imports_of(importer)
+            for path in _files_of_module(name, [_package(importer, level)] if level else folders)
+            if path not in found
+        }
+        found |= new
+        waiting += sorted(new)
+    return found
+
+
+def _imports_of(source: str) -> set[tuple[str, int]]:
+    """The modules that a file imports, and how many dots are before; `from a import b` may mean `a.b`."""
+    names: set[tuple[str, int]] = set()
+    for node in (node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            names |= {(alias.name, 0) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = f"{node.module}." if node.module else ""
+            names |= {(inside + alias.name, node.level) for alias in node.names}
+            names |= {(node.module, node.level)} if node.module else set()
+    return names
+
+
+def _package(source: str, level: int) -> str:
+    """The folder that a relative import means."""
+    for _ in range(level):
+        source = os.path.dirname(source)
+    return source
+
+
+def _files_of_module(name: str, folders: Sequence[str]) -> Iterator[str]:
+    """The file of a module and those of the packages around it, where a folder has them."""
+    parts = name.split(".")
+    for folder in folders:
+        for depth in range(1, len(parts) + 1):
+            stem = os.path.join(folder, *parts[:depth])
+            yield from filter(os.path.isfile, (f"{stem}.py", os.path.join(stem, "__init__.py")))

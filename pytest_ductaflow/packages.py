@@ -1,0 +1,121 @@
+"""Versions of what is installed: the names of metadata folders tell them, so that asking is cheap."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+# `numpy-2.1.0.dist-info`, `old_style-1.0.egg-info`, `old_style-1.0-py3.11.egg-info`, and the same with the
+# platform behind: `old_style-1.0-py3.11-linux-x86_64.egg-info`
+_METADATA_FOLDER = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)(?:-py[\d.]+(?:-.+)?)?\.(?:dist|egg)-info$")
+_OURS = "pytest-ductaflow"
+_ALSO_FOR_FLOWS = ("pandas",)  # of what we need ourselves, what flows compute with
+
+
+def normalised_name(name: str) -> str:
+    """A distribution's name as the packaging standards compare it: `Scikit_Learn` → `scikit-learn`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@lru_cache(maxsize=64)
+def installed(path: tuple[str, ...]) -> Mapping[str, str]:
+    """Version of each distribution by normalised name; the first on the path counts.
+
+    Args:
+        path: The folders of an interpreter's `sys.path`.
+    """
+    versions: dict[str, str] = {}
+    for folder in path:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in sorted(names):
+            if name.endswith("-info") and (found := _METADATA_FOLDER.match(name)):
+                versions.setdefault(normalised_name(found["name"]), found["version"])
+    return versions
+
+
+@lru_cache(maxsize=8)
+def _providers(path: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """The distributions that provide each top-level name."""
+    providers: dict[str, set[str]] = {}
+    for distribution in metadata.distributions(path=list(path)):
+        name = distribution.metadata["Name"]
+        if name is None:  # what is left of a broken uninstall
+            continue
+        for top in _top_levels(distribution):
+            providers.setdefault(top, set()).add(normalised_name(name))
+    return {top: tuple(sorted(names)) for top, names in providers.items()}
+
+
+def _top_levels(distribution: metadata.Distribution) -> set[str]:
+    declared = distribution.read_text("top_level.txt")
+    if declared:
+        return set(declared.split())
+    files = distribution.files or ()
+    return {file.parts[0].partition(".")[0] for file in files if file.suffix in (".py", ".so", ".pyd")}
+
+
+@lru_cache(maxsize=4)
+def machinery(path: tuple[str, ...]) -> frozenset[str]:
+    """What runs flows and is no part of their results: this package and what it needs."""
+    found: set[str] = set()
+    waiting = [_OURS]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in _ALSO_FOR_FLOWS:
+            continue
+        found.add(name)
+        try:
+            requirements = next(iter(metadata.distributions(name=name, path=list(path)))).requires or ()
+        except StopIteration:
+            continue
+        waiting += [
+            normalised_name(match[0])
+            for requirement in requirements
+            if "extra ==" not in requirement and (match := re.match(r"[\w.-]+", requirement))
+        ]
+    return frozenset(found)
+
+
+def versions_of(top_levels: Iterable[str], path: Sequence[str], *, is_build: bool) -> dict[str, str]:
+    """The distributions behind imported packages.
+
+    Args:
+        top_levels: Names of imported packages and modules.
+        path: The interpreter's `sys.path`.
+        is_build: Whether the importing code ran flows, and so imported our own needs as well.
+
+    Returns:
+        Version by normalised name, without this package's own.
+    """
+    place = tuple(path)
+    names = {name for top in top_levels for name in _providers(place).get(top, ())}
+    names -= machinery(place) if is_build else {_OURS}
+    versions = installed(place)
+    return {name: versions[name] for name in sorted(names) if name in versions}
+
+
+@lru_cache(maxsize=8)
+def python_version(executable: str) -> str | None:
+    """The version of an interpreter as it is now; None if it cannot be started."""
+    if executable == sys.executable:
+        return platform.python_version()
+    command = [executable, "-c", "import platform; print(platform.python_version())"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def own_path() -> tuple[str, ...]:
+    """The folders from which a kernel of this interpreter imports."""
+    return tuple(str(Path(folder).absolute()) for folder in sys.path if folder)

@@ -1,0 +1,141 @@
+"""Which run directory a path in a config leads into.
+
+Most texts of a config are no such path, and 10,000 configs have many: what cannot be one is told apart
+before anything is normalised.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile, zip_longest
+
+from .clashes import path_key
+from .model import RUNS, Instance
+
+_WILD = re.compile(r"[*?\[]")
+_LONGEST_PATH = 4096  # a longer text is something else
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """Where the paths lie that a text may mean.
+
+    Attributes:
+        others: Run directories of other instances.
+        own: Whether one lies in the instance's own run directory.
+        in_runs: Whether one lies in the project's `runs/`.
+    """
+
+    others: tuple[str, ...] = ()
+    own: bool = False
+    in_runs: bool = False
+
+
+_NOWHERE = Pointed()
+
+
+class RunPaths:
+    """The run directories of a plan, to be found by any path in them."""
+
+    def __init__(self, instances: Sequence[Instance]) -> None:
+        self._roots = [_normal(instance.project_root) for instance in instances]
+        self._own = [_normal(instance.run_dir) for instance in instances]
+        members: dict[str, list[int]] = defaultdict(list)
+        for number, run_dir in enumerate(self._own):
+            members[run_dir].append(number)
+        self._members = {run_dir: tuple(numbers) for run_dir, numbers in members.items()}
+        self._matched: dict[str, list[str]] = {}
+        roots = set(self._roots)
+        self._common = _common_start({*self._members, *roots}) if roots else ""
+        self._heads = _heads({*roots, *self._members}, self._members)
+        for root in roots:
+            self._heads.setdefault(root, set()).add(path_key(RUNS))
+
+    def instances_in(self, run_dir: str) -> tuple[int, ...]:
+        return self._members[run_dir]
+
+    def pointed_to(self, number: int, text: str) -> Pointed:
+        """Where a text in the config of an instance leads, taken as a path.
+
+        It may be absolute, or relative to the project root or to the instance's run directory.
+        """
+        paths = self._meanings(number, text)
+        if not paths:
+            return _NOWHERE
+        own, runs = self._own[number], os.path.join(self._roots[number], path_key(RUNS), "")
+        holders: list[str | None] = [self._holder(path) for path in paths]
+        if _WILD.search(text):
+            holders += [run_dir for path in paths for run_dir in self._matching(path)]
+        others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
+        in_runs = any(os.path.join(path, "").startswith(runs) for path in paths)
+        return Pointed(tuple(others), own in holders, in_runs)
+
+    def _meanings(self, number: int, text: str) -> list[str]:
+        """The absolute paths that a text may mean, less those that cannot lie in a run directory."""
+        if not 0 < len(text) <= _LONGEST_PATH or "\0" in text:
+            return []
+        if os.altsep:
+            text = text.replace(os.altsep, os.sep)
+        roundabout = text[0] == "." or f"{os.sep}." in text or f"{os.sep}{os.sep}" in text
+        if os.path.isabs(text):
+            possible = roundabout or path_key(text).startswith(self._common)
+            return [_normal(text)] if possible else []
+        head = path_key(text.partition(os.sep)[0])
+        return [
+            _normal(os.path.join(base, text))
+            for base in (self._roots[number], self._own[number])
+            if roundabout or head in self._heads.get(base, ())
+        ]
+
+    def _matching(self, pattern: str) -> list[str]:
+        """The run directories in which files can match a pattern such as `runs/etl/*/zones.csv`."""
+        if pattern not in self._matched:
+            parts = pattern.split(os.sep)
+            self._matched[pattern] = [run_dir for run_dir in self._members if _matches(run_dir, parts)]
+        return self._matched[pattern]
+
+    def _holder(self, path: str) -> str | None:
+        """The innermost run directory in which a path lies."""
+        while path not in self._members:
+            above = os.path.dirname(path)
+            if above == path:
+                return None
+            path = above
+        return path
+
+
+def _matches(run_dir: str, pattern: list[str]) -> bool:
+    """Whether a pattern, in parts, can match files in a run directory."""
+    for part, wanted in zip_longest(run_dir.split(os.sep), pattern):
+        if wanted == "**" or part is None:
+            return True
+        if wanted is None or not fnmatch.fnmatchcase(part, wanted):
+            return False
+    return True
+
+
+def _common_start(paths: Collection[str]) -> str:
+    """The characters with which all of them begin."""
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(paths), max(paths), strict=False))
+    return "".join(letter for letter, _ in alike)
+
+
+def _heads(bases: set[str], run_dirs: Iterable[str]) -> dict[str, set[str]]:
+    """For directories to which paths may be relative, the first parts of all ways to run directories."""
+    heads: dict[str, set[str]] = {}
+    for run_dir in run_dirs:
+        base, part = os.path.split(run_dir)
+        while part:
+            if base in bases:
+                heads.setdefault(base, set()).add(part)
+            base, part = os.path.split(base)
+    return heads
+
+
+def _normal(path: str) -> str:
+    return path_key(os.path.normpath(path))

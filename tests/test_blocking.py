@@ -1,0 +1,160 @@
+"""What keeps an instance from being run, told from verdicts and records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_ductaflow.blocking import Gate, Hindrance
+from pytest_ductaflow.graph import Graph
+from pytest_ductaflow.model import Instance, Record, Status
+from pytest_ductaflow.statuses import Statuses
+from pytest_ductaflow.store import RunFiles, write_record
+
+
+def gate(
+    root: Path,
+    upstreams: Sequence[Sequence[int]],
+    *,
+    selected: Sequence[int] | None = None,
+    externals: dict[int, tuple[str, ...]] | None = None,
+    orphans: dict[int, tuple[tuple[str, str], ...]] | None = None,
+) -> Gate:
+    """A gate before instances `etl/n0`, `etl/n1`, … of a project, all of them selected unless said."""
+    instances = [
+        Instance(str(root / "flows/etl.py"), "etl", f"n{n}", {}, str(root / f"runs/etl/n{n}"), str(root))
+        for n in range(len(upstreams))
+    ]
+    edges = tuple(map(tuple, upstreams))
+    labels = tuple(f"{i.step}/{i.name}" for i in instances)
+    graph = Graph(labels, edges, edges, externals=externals or {}, orphans=orphans or {})
+    made = Gate(graph, instances, Statuses(), lambda what: f"pytest {' '.join(map(str, what))}")
+    made.selected = range(len(upstreams)) if selected is None else selected
+    return made
+
+
+def leave_record(run_dir: Path, status: Status) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_record(RunFiles(run_dir, "etl"), Record(status, "flows/etl.py", "etl", run_dir.name, str(run_dir)))
+
+
+def test_instance_without_upstreams_is_let_through(tmp_path):
+    """There is nothing that could keep it."""
+    assert gate(tmp_path, [[]]).hindrance(0) is None
+
+
+def test_upstreams_that_ended_well_let_it_through(tmp_path):
+    """All of them have to."""
+    made = gate(tmp_path, [[], [], [0, 1]])
+    made.statuses.write(0, "ok")
+    assert made.hindrance(2) == Hindrance("blocked", "upstream etl/n1 has not ended")
+    made.statuses.write(1, "ok")
+    assert made.hindrance(2) is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "reason", "of_failure"),
+    [
+        (["failed", "blocked", "skipped"], "upstream etl/n0 failed", True),
+        (["failed", "failed", "ok"], "upstream etl/n0 failed (and 1 more)", True),
+        (["ok", "ok", "skipped"], "upstream etl/n2 was skipped", False),
+        (["skipped", "failed", "ok"], "upstream etl/n1 failed", True),
+    ],
+)
+def test_worst_upstream_is_named(tmp_path, verdicts, reason, of_failure):
+    """Failures before others; how many more there are of the kind is told."""
+    made = gate(tmp_path, [[], [], [], [0, 1, 2]])
+    for number, verdict in enumerate(verdicts):
+        made.statuses.write(number, verdict)
+    assert made.hindrance(3) == Hindrance("blocked", reason, of_failure=of_failure)
+
+
+@pytest.mark.parametrize(("verdict", "verb"), [("failed", "failed"), ("skipped", "was skipped")])
+def test_blame_is_found_at_the_far_end_of_a_long_chain(tmp_path, verdict, verb):
+    """A chain as long as a plan may be."""
+    length = 10_000
+    made = gate(tmp_path, [[], *([number] for number in range(length - 1))])
+    made.statuses.write(0, verdict)
+    for number in range(1, length - 1):
+        made.statuses.write(number, "blocked")
+    expected = f"upstream etl/n{length - 2} is blocked: upstream etl/n0 {verb}"
+    assert made.hindrance(length - 1) == Hindrance("blocked", expected, of_failure=verdict == "failed")
+
+
+def test_skipped_upstream_with_a_good_record_lets_it_through(tmp_path):
+    """What an earlier run wrote is still there."""
+    made = gate(tmp_path, [[], [0]])
+    made.statuses.write(0, "skipped")
+    assert made.hindrance(1) is not None
+    leave_record(tmp_path / "runs/etl/n0", Status.WARNING)
+    assert made.hindrance(1) is None
+
+
+@pytest.mark.parametrize("status", [None, Status.ERROR, Status.RUNNING, Status.BLOCKED])
+def test_upstream_that_is_not_selected_needs_a_good_record(tmp_path, status):
+    """Otherwise somebody has to run it, and is told how."""
+    made = gate(tmp_path, [[], [0]], selected=[1])
+    if status is not None:
+        leave_record(tmp_path / "runs/etl/n0", status)
+    reason = "upstream etl/n0 was not selected and has no good record; run it first: pytest 0"
+    assert made.hindrance(1) == Hindrance("failed", reason)
+    leave_record(tmp_path / "runs/etl/n0", Status.SUCCESS)
+    assert made.hindrance(1) is None
+
+
+def test_only_some_of_many_upstreams_are_named(tmp_path):
+    """A line stays readable, its command can be typed."""
+    made = gate(tmp_path, [*[[]] * 7, range(7)], selected=[7])
+    assert made.hindrance(7) == Hindrance(
+        "failed",
+        "upstreams etl/n0, etl/n1, etl/n2, etl/n3, etl/n4 and 2 more were not selected and have no good "
+        "record; run them first: pytest 0 1 2 3 4",
+    )
+
+
+def test_failure_in_this_session_is_told_before_what_was_not_selected(tmp_path):
+    """The instance is blocked then, whatever else is missing."""
+    made = gate(tmp_path, [[], [], [0, 1]], selected=[1, 2])
+    made.statuses.write(1, "failed")
+    assert made.hindrance(2) == Hindrance("blocked", "upstream etl/n1 failed", of_failure=True)
+
+
+def test_run_directory_outside_of_the_plan_must_hold_no_bad_record(tmp_path):
+    """One without any record, made by other means, is as good as can be known."""
+    outside = tmp_path / "runs/old/A"
+    outside.mkdir(parents=True)
+    assert gate(tmp_path, [[]], externals={0: (str(outside),)}).hindrance(0) is None
+    leave_record(outside, Status.ERROR)
+    reason = f"upstream runs/old/A has no good record; run it first: pytest {outside}"
+    assert gate(tmp_path, [[]], externals={0: (str(outside),)}).hindrance(0) == Hindrance("failed", reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "there", "near"),
+    [
+        ("runs/etl/Z/out.csv", "runs/etl/Z/out.csv", "; step etl has n0, n1"),
+        ("../Z/out.csv", "runs/etl/Z/out.csv", "; step etl has n0, n1"),
+        ("runs/fit/Z/out.csv", "runs/fit/Z/out.csv", ""),
+        ("runs/etl/n0/../Z", "runs/etl/Z", "; step etl has n0, n1"),
+        ("{root}/runs/etl/Z", "runs/etl/Z", "; step etl has n0, n1"),
+    ],
+)
+def test_path_into_runs_that_nothing_writes_must_be_there(tmp_path, path, there, near):
+    """Relative to the project, to the run directory, or absolute."""
+    text = path.format(root=tmp_path)
+    made = gate(tmp_path, [[], []], orphans={1: (("table", text),)})
+    reason = f"config key 'table': {text} is not there, and no instance writes it{near}"
+    assert made.hindrance(1) == Hindrance("failed", reason)
+    (tmp_path / there).mkdir(parents=True)
+    assert made.hindrance(1) is None
+
+
+@pytest.mark.parametrize("text", ["runs/" + "long" * 100, "runs/\0"])
+def test_text_that_no_file_system_holds_is_not_there(tmp_path, text):
+    """It is told as any other path that leads nowhere."""
+    made = gate(tmp_path, [[]], orphans={0: (("table", text),)})
+    found = made.hindrance(0)
+    assert found is not None
+    assert "is not there" in found.reason
