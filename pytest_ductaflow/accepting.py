@@ -49,11 +49,13 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
     label = f"{instance.step}/{instance.name}"
     if earlier is None or not earlier.status.good:
         raise NothingToAccept(f"{label} has no good record to accept: it has to run")
-    if gone := next(missing(instance, earlier), None):
-        raise NothingToAccept(f"{label}: {gone} is not there any more: it has to run")
     upstreams = records_of(neighbours)
     kernel = instance.kernel_name or settings.kernel
     reasons = check(instance, earlier, upstreams, kernel).reasons
+    run_dir = store.shown(instance.run_dir, instance.project_root)
+    earlier = earlier.with_(step=instance.step, instance=instance.name, run_dir=run_dir)
+    if gone := next(missing(instance, earlier), None):
+        raise NothingToAccept(f"{label}: {gone} is not there any more: it has to run")
     if not reasons:
         return earlier.with_(unchanged=True)
     search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)

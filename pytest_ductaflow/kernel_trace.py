@@ -28,13 +28,15 @@ MODULE = "module"
 NAMED = "named"  # in the command of another program
 
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
-_INSTALLED = tuple(
-    {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_STANDARD, _LIBRARIES = (
+    tuple({os.path.join(sysconfig.get_path(name), "") for name in names})
+    for names in (("stdlib", "platstdlib"), ("purelib", "platlib"))
 )
+_INSTALLED = (*_STANDARD, *_LIBRARIES)
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _BETWEEN_WORDS = re.compile(r"[\s'\"=;<>|&()]+")
 _IMPORT_SYSTEM = "<frozen importlib"
-# What lists every folder on the path, in search of modules and of their metadata, and not of data.
+# What lists every folder on the path, also where it is the flow that asks for a version or a resource.
 _SEARCHES = re.compile(r"(?:^|[/\\])(?:importlib|importlib_metadata|pkg_resources)[/\\]|[/\\]pkgutil\.py$")
 _RUNNER = "pytest_ductaflow.runner"  # runs the flows of a build: what it opens is not the build's doing
 _at_first: frozenset[str] = frozenset()
@@ -51,7 +53,7 @@ def begin(trace: str) -> None:
     seen: set[tuple[str, str]] = {(WRITTEN, os.path.abspath(trace))}
 
     def note(use: str, path: Any, caller: FrameType | None) -> None:
-        found = _use_and_name(use, path, caller.f_code.co_filename if caller is not None else "")
+        found = _use_and_name(use, path, caller)
         if found is None or found in seen or _is_by_runner(caller):
             return
         # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
@@ -74,13 +76,13 @@ def begin(trace: str) -> None:
     sys.addaudithook(hook)
 
 
-def _use_and_name(use: str, path: Any, opener: str) -> tuple[str, str] | None:
+def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, str] | None:
     """What is told of a use: of which file it is, and whether that of a module; None if nothing.
 
     Args:
         use: As far as the event tells.
         path: As the event has it.
-        opener: The source of the code that opens it.
+        caller: The code that opens it.
     """
     if isinstance(path, int):
         return None
@@ -92,11 +94,25 @@ def _use_and_name(use: str, path: Any, opener: str) -> tuple[str, str] | None:
     name = os.path.abspath(name)
     if os.path.join(name, "").startswith((*_INSTALLED, *_SYSTEM)):
         return None
-    if opener.startswith(_IMPORT_SYSTEM):
+    if caller is not None and caller.f_code.co_filename.startswith(_IMPORT_SYSTEM):
         return (MODULE, _source_of(name)) if use == OPENED else None
-    if use == LISTED and _SEARCHES.search(opener):
-        return None
-    return use, name
+    return None if use == LISTED and _is_search(name, caller) else (use, name)
+
+
+def _is_search(folder: str, caller: FrameType | None) -> bool:
+    """Whether a folder is listed in search of modules and of their metadata, and not of data.
+
+    That is what libraries do with the folders of the path, each in its own way.
+    """
+    if caller is not None and _SEARCHES.search(caller.f_code.co_filename):
+        return True
+    if folder not in map(os.path.abspath, sys.path):
+        return False
+    while caller is not None and caller.f_code.co_filename.startswith(_STANDARD):
+        if caller.f_code.co_filename.startswith(_LIBRARIES):
+            return True
+        caller = caller.f_back
+    return caller is not None and caller.f_code.co_filename.startswith(_LIBRARIES)
 
 
 def _use_of_open(args: tuple[Any, ...]) -> str:

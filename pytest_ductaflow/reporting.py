@@ -16,20 +16,12 @@ from _pytest._code.code import ReprFileLocation
 from .collection import node_ids
 from .failure_text import Line
 from .items import PLAN, only_instances, repeat_command
-from .model import Instance, Record, Status, stem_of
+from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, failure_repr, record_of
 from .report.live import LiveReport
 from .store import close_record
-
-_SHOWN = 20  # warned instances listed in the summary
-_LIGHTS = {
-    Status.SUCCESS: {"green": True},
-    Status.WARNING: {"yellow": True},
-    Status.ERROR: {"red": True},
-    Status.BLOCKED: {},
-    Status.RUNNING: {},
-}
+from .summary import Summary, show_flows
 
 
 class ReportingHooks:
@@ -39,9 +31,7 @@ class ReportingHooks:
         self._config = config
         self._instances: dict[str, Instance] = {}
         self._reports: dict[Path, LiveReport] = {}
-        self._warned: list[tuple[str, str]] = []
-        self._undeclared: list[tuple[str, Record]] = []
-        self._unchanged = 0
+        self._summary = Summary()
         self._problems: list[str] = []
 
     def pytest_report_header(self) -> list[str]:
@@ -124,43 +114,21 @@ class ReportingHooks:
     def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
         if record is not None:
             live.ended(report.nodeid, record)
-            self._unchanged += record.unchanged
-            if record.status is Status.WARNING:
-                self._warned.append((report.nodeid, record.message or ""))
-            if record.undeclared and not record.unchanged:
-                self._undeclared.append((report.nodeid, record))
+            self._summary.ended(report.nodeid, record)
             self._show_flows(record)
         elif report.failed:
             live.failed(report.nodeid, str(report.longrepr).strip().splitlines()[0])
         elif report.skipped and report.when in ("setup", "call"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             live.blocked(report.nodeid, reason)
-
-    def _show_undeclared(self, terminal: Any) -> None:
-        """Instances that read files of others without being said to depend on them."""
-        for node_id, record in self._undeclared[:_SHOWN]:
-            terminal.write("undeclared input", yellow=True)
-            terminal.line(f" {node_id} read files of {', '.join(record.undeclared)}")
-        if len(self._undeclared) > _SHOWN:
-            terminal.line(f"… and {len(self._undeclared) - _SHOWN} more with an undeclared input")
-        if self._undeclared:
-            terminal.line("From now on they wait for these; name the files in their configs, or say after=.")
+            if hasattr(report, BLOCKED):
+                self._summary.blocked(report.nodeid, reason.removeprefix("Skipped: "))
 
     def _show_flows(self, record: Record) -> None:
         """A build's flows with their lights, below its line, in `-v`."""
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if terminal is None or terminal.verbosity < 1 or not record.flows:
-            return
-        self._show_flow_lines(terminal, record.flows, "    ")
-
-    def _show_flow_lines(self, terminal: Any, flows: tuple[Record, ...], indent: str) -> None:
-        for flow in flows:
-            took = f"{flow.duration:.1f} s" if flow.duration is not None else ""
-            terminal.line("")  # pytest ends a line when it begins the next
-            terminal.write(f"{indent}* ", bold=True, **_LIGHTS[flow.status])
-            terminal.write(f"{stem_of(flow.flow)} {took}")
-            terminal.write(f"  {flow.message}" if flow.message else "", **_LIGHTS[flow.status])
-            self._show_flow_lines(terminal, flow.flows, indent + "    ")
+        if terminal is not None and terminal.verbosity >= 1:
+            show_flows(terminal, record.flows)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
@@ -181,14 +149,7 @@ class ReportingHooks:
         if not self._reports:
             return
         terminalreporter.section("ductaflow", "-")
-        for node_id, message in self._warned[:_SHOWN]:
-            terminalreporter.write("WARNED", yellow=True)
-            terminalreporter.line(f" {node_id} - {message}")
-        if len(self._warned) > _SHOWN:
-            terminalreporter.line(f"… and {len(self._warned) - _SHOWN} more with a warning")
-        self._show_undeclared(terminalreporter)
-        if self._unchanged:
-            terminalreporter.line(f"{self._unchanged} unchanged, so not run again")
+        self._summary.show(terminalreporter)
         for problem in self._problems:
             terminalreporter.line(problem, yellow=True)
         if self._problems:

@@ -41,6 +41,7 @@ class InstanceScheduling:
         is_stopping: Whether the session has had enough, by `-x` or `--maxfail`.
         difference: Of two collections and the names of their workers: what a user is told, None if equal.
         on_difference: Is told, with the name of the worker.
+        has_ended: Whether an instance has a verdict, and all of its reports have been sent.
         on_crash: Is told the instance with which a worker died, before anything else is given out.
     """
 
@@ -53,6 +54,7 @@ class InstanceScheduling:
         is_stopping: Callable[[], bool],
         difference: Callable[[Sequence[str], Sequence[str], str, str], str | None],
         on_difference: Callable[[str, str], None],
+        has_ended: Callable[[int], bool],
         on_crash: Callable[[int], None],
     ) -> None:
         self.config = config
@@ -61,6 +63,7 @@ class InstanceScheduling:
         self._is_stopping = is_stopping
         self._difference = difference
         self._on_difference = on_difference
+        self._has_ended = has_ended
         self._on_crash = on_crash
         self._collections: dict[Node, list[str] | None] = {}  # of the workers that are there
         self._collection: list[str] | None = None  # that of all of them, once all have told theirs
@@ -143,7 +146,11 @@ class InstanceScheduling:
         del self._collections[node]
         self._strangers.discard(node)
         work = self._busy.pop(node, None)
-        if work is None or self._collection is None:
+        if work is None or self._collection is None or self._workload is None:
+            return None
+        if work.number in self._workload.singles and self._has_ended(work.number):
+            self._workload.ended(work, work.items[0])  # it died a moment before it could say so
+            self._give_out()
             return None
         name = self._collection[work.items[0]]
         self._crashed[name] = work
@@ -216,6 +223,7 @@ class ControllerHooks:
             is_stopping=self._is_stopping,
             difference=report_collection_diff,
             on_difference=lambda message, worker: _report_difference(config, message, worker),
+            has_ended=lambda number: number in statuses.read(),
             on_crash=lambda number: statuses.write(number, "failed"),
         )
         return self._scheduler

@@ -34,6 +34,9 @@ class Workload:
         numbers: For each position in the collection, the number of the instance, None for an ordinary test.
         queue: Which of these instances can run.
         chunks: The positions of ordinary tests that go to the same worker one after the other.
+
+    Attributes:
+        singles: The instances that are not collected twice.
     """
 
     def __init__(self, numbers: Sequence[int | None], queue: ReadyQueue, chunks: Iterable[list[int]]) -> None:
@@ -43,6 +46,7 @@ class Workload:
         for position, number in enumerate(numbers):
             if number is not None:
                 self._positions[number].append(position)
+        self.singles = {number for number, positions in self._positions.items() if len(positions) == 1}
 
     def take(self) -> Work | None:
         """What a worker shall run now; None if all that is left waits for others."""

@@ -30,7 +30,7 @@ LAYERS = (
         "uses",
     },
     {"settings", "flows", "store", "table_files"},
-    {"clashes", "fingerprint", "recording", "notebook_html", "output", "failures", "report.rows"},
+    {"clashes", "fingerprint", "recording", "notebook_html", "output", "failures", "report.rows", "summary"},
     {"named", "tables", "run_paths"},
     {"declare", "execute", "named_in_code", "references", "report.live", "unchanged"},
     {"graph", "inputs"},

@@ -300,7 +300,7 @@ def test_learning_one_upstream_does_not_free_from_the_order_of_flows():
 
 
 def test_what_would_close_a_circle_is_not_learned():
-    """What is said (c comes after b) stands; so does what was seen first, and the order of flows gives way."""
+    """What is said (c comes after b) stands, and what was seen first; the order of flows gives way."""
     instances = [an_instance("a/X"), an_instance("b/X"), an_instance("c/X", after=("b/X",))]
     graph = graph_of(instances, learned={0: ["c/X", "b/X"], 1: ["c/X"], 2: ["a/X"]})
     assert graph.learned == {(1, 0), (2, 0)}

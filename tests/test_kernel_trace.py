@@ -152,6 +152,27 @@ def test_a_folder_whose_names_the_flow_asks_for_is_told(folder, code, expected):
     assert {path for use, path in told(folder, imports + code) if use == LISTED} == expected
 
 
+LIBRARY = """\
+import glob, os, sys, sysconfig
+path = os.path.join(sysconfig.get_path("purelib"), "library.py")
+library = {}
+exec(compile("def search(folder):\\n    glob.glob(f'{folder}/*.info')", path, "exec"), globals(), library)
+sys.path += [os.path.abspath("inner")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("library['search'](os.path.abspath('inner'))", set()),
+        ("library['search'](os.path.abspath('data'))", {"data"}),
+        ("glob.glob('inner/*')", {"inner"}),
+    ],
+)
+def test_a_library_that_searches_the_path_for_what_is_installed_lists_no_data(folder, code, expected):
+    assert {path for use, path in told(folder, LIBRARY + code) if use == LISTED} == expected
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

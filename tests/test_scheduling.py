@@ -53,6 +53,7 @@ class Session:
         self.collection = [f"item{position}" for position in range(len(self.numbers))]
         self.chunk = chunk
         self.told = Told()
+        self.verdicts: set[int] = set()  # of instances whose workers have not said yet that they ended
         self.is_stopping = False
         self.scheduler = InstanceScheduling(
             workers=workers,
@@ -60,6 +61,7 @@ class Session:
             is_stopping=lambda: self.is_stopping,
             difference=lambda one, two, *_: None if list(one) == list(two) else "they differ",
             on_difference=lambda message, worker: self.told.differences.append(f"{worker}: {message}"),
+            has_ended=lambda number: number in self.verdicts,
             on_crash=self.told.crashes.append,
         )
         self.workers: list[Worker] = []
@@ -315,6 +317,21 @@ def test_item_that_is_collected_twice_runs_twice_before_what_waits_for_it():
     assert worker.sent == [[1, 3]]
     session.run_one(worker)
     assert worker.sent == [[1, 3], [2, 3]]
+
+
+def test_worker_that_dies_between_two_items_has_failed_none():
+    """Its instance had its verdict, and all was told of it: no second time as a crash."""
+    session = Session(DIAMOND, 0, workers=1)
+    worker = session.begin()
+    session.verdicts.add(0)
+    session.workers.remove(worker)
+    assert session.scheduler.remove_node(worker) is None
+    session.ended[0] += 1
+    replacement = session.begin()
+    while replacement.queue != [session.pause]:
+        session.run_one(replacement)
+    assert sorted(session.ended.elements()) == [0, 1, 2, 3]
+    assert session.told.crashes == []
 
 
 IDS = ["a.py::T::one", "a.py::T::two", "a.py::three", "b.py::four", "b.py::five[x@y]", "c.py::six@g"]
