@@ -55,7 +55,8 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
     run_dir = store.shown(instance.run_dir, instance.project_root)
     earlier = earlier.with_(step=instance.step, instance=instance.name, run_dir=run_dir)
     if gone := next(missing(instance, earlier), None):
-        raise NothingToAccept(f"{label}: {gone} is not there any more: it has to run")
+        what = gone.removeprefix("output ")
+        raise NothingToAccept(f"{label}: {what} is not there any more: it has to run")
     if not reasons:
         return earlier.with_(unchanged=True)
     search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)

@@ -21,7 +21,8 @@ from .execute import Execution, execute
 from .fingerprint import config_digest
 from .inputs import InputSearch
 from .model import FLOW_FAILED, RUNS, Failure, Instance, Record, Status
-from .packages import versions_of
+from .named import output_files
+from .packages import own_path, versions_of
 from .settings import Settings
 from .store import RunFiles, publish
 from .uses import Used
@@ -64,7 +65,8 @@ def carry_out(
     record = _last_words(running, execution, attempts, flows)
     changed = [name for name, stat in store.stat_outputs(files).items() if before.get(name) != stat]
     outputs = store.digests(files.directory, changed)
-    inputs = search.finish(execution.used, outputs, began)
+    by_flows = (path for flow in flows for path in output_files(flow, instance.project_root))
+    inputs = search.finish(execution.used, outputs, began, of_flows=by_flows)
     outputs |= store.digests(files.directory, inputs.written_elsewhere)
     record = record.with_(
         kernel=instance.kernel_name or settings.kernel,
@@ -74,7 +76,7 @@ def carry_out(
         stats=inputs.stats,
         outputs=outputs,
         environment=_environment_of(execution.used),
-        packages=versions_of(execution.used.packages, execution.used.path, is_build=bool(flows)),
+        packages=versions_of(execution.used.packages, _path_of(execution.used), is_build=bool(flows)),
         python_warnings=record.python_warnings + _write_html(instance, files, settings, record),
     )
     return record, execution.interrupted
@@ -155,9 +157,20 @@ def _environment() -> Mapping[str, str]:
     }
 
 
+def _path_of(used: Used) -> tuple[str, ...]:
+    """Where the packages of a run's interpreter lie, apart from folders that the flow has added."""
+    if used.executable in ("", sys.executable):
+        return own_path()
+    return tuple(folder for folder in used.path if os.path.isabs(folder))
+
+
 def _environment_of(used: Used) -> Mapping[str, str]:
     """The environment of a run whose kernel may have been another interpreter's."""
     if used.executable in ("", sys.executable):
         return _environment()
-    other = {"python": used.python, "executable": used.executable, "kernel_path": os.pathsep.join(used.path)}
+    other = {
+        "python": used.python,
+        "executable": used.executable,
+        "kernel_path": os.pathsep.join(_path_of(used)),
+    }
     return {**_environment(), **other}

@@ -63,13 +63,16 @@ class InputSearch:
         self._named = set(named_files(instance))
         self._before = {path: stat_of(path) for path in self._named}
 
-    def finish(self, used: Used, outputs: Iterable[str], began_ns: int) -> Inputs:
+    def finish(
+        self, used: Used, outputs: Iterable[str], began_ns: int, *, of_flows: Iterable[str] = ()
+    ) -> Inputs:
         """What the run used.
 
         Args:
             used: What its kernel told.
             outputs: Paths relative to the run directory of what it wrote there.
             began_ns: When it began, in nanoseconds since the epoch.
+            of_flows: What the flows of a build have written, absolute.
         """
         self._used = used.renamed(self._real_names)
         self._began = began_ns
@@ -81,9 +84,11 @@ class InputSearch:
         guessed = files_named_in_code(sources, folders, self._instance) | self._used.of(NAMED)
         read |= {path for path in guessed if self._is_read(path)}
         written = self._used.of(WRITTEN) | {path for path in read if self._is_written(path)}
+        by_flows = set(of_flows)
         # What an upstream has written always counts: if it is changed here, as it was left.
-        files = {path for path in read - written if self._counts(path)} | self._upstream_files | sources
-        elsewhere = written | {path for path in read if self._is_remade(path)}
+        read_only = read - written - by_flows
+        files = {path for path in read_only if self._counts(path)} | self._upstream_files | sources
+        elsewhere = (written | {path for path in read if self._is_remade(path)}) - by_flows
         elsewhere = {path for path in elsewhere if not self._is_own(path) and self._counts(path)}
         return replace(
             self._inputs(files, folders, written),
@@ -155,13 +160,15 @@ class InputSearch:
         if path.startswith(os.path.join(self._root, "")):
             inside = os.path.relpath(path, self._root)
             in_runs = inside in (os.path.join(RUNS, REPORT), os.path.join(RUNS, STYLESHEET))
-            return not in_runs and not _is_hidden(os.path.dirname(inside)) and not self._is_installed(path)
+            is_hidden = _is_hidden(inside if os.path.isdir(path) else os.path.dirname(inside))
+            return not in_runs and not self._is_installed(path) and (not is_hidden or path in self._named)
         # A root above the project, whose names change for reasons of their own, is no input as a folder.
         if f"{self._root}{os.sep}".startswith(os.path.join(path, "")):
             return path == self._root
         if _SYSTEM.match(path) or path.startswith(_temporary()):
             return False
-        return not (_is_hidden(_apart(path, self._root)) or self._is_installed(path))
+        is_hidden = _is_hidden(_apart(path, self._root))
+        return not self._is_installed(path) and (not is_hidden or path in self._named)
 
     def _is_installed(self, path: str) -> bool:
         prefixes = (os.path.join(prefix, "") for prefix in self._used.prefixes)

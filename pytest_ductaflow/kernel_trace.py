@@ -26,6 +26,7 @@ DATABASE = "database"  # SQLite, or opened for both: read, and perhaps written
 LISTED = "listed"  # the names in a folder
 MODULE = "module"
 NAMED = "named"  # in the command of another program
+NOTHING = ""
 
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 _STANDARD, _LIBRARIES = (
@@ -84,7 +85,7 @@ def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, s
         path: As the event has it.
         caller: The code that opens it.
     """
-    if isinstance(path, int):
+    if isinstance(path, int) or use == NOTHING:
         return None
     name = "." if path is None else os.fsdecode(path)
     if use == DATABASE:
@@ -116,7 +117,9 @@ def _is_search(folder: str, caller: FrameType | None) -> bool:
 
 
 def _use_of_open(args: tuple[Any, ...]) -> str:
-    _, mode, flags = args
+    path, mode, flags = args
+    if os.path.isdir(path):
+        return NOTHING if isinstance(mode, str) else LISTED  # `open` fails, `os.open` does not
     if isinstance(mode, str):
         return WRITTEN if set(mode) & set("wax") else DATABASE if "+" in mode else OPENED
     if not isinstance(flags, int):

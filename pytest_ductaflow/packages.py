@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
 
 # `numpy-2.1.0.dist-info`, `old_style-1.0.egg-info`, `old_style-1.0-py3.11.egg-info`, and the same with the
 # platform behind: `old_style-1.0-py3.11-linux-x86_64.egg-info`
@@ -118,4 +117,4 @@ def python_version(executable: str) -> str | None:
 
 def own_path() -> tuple[str, ...]:
     """The folders from which a kernel of this interpreter imports."""
-    return tuple(str(Path(folder).absolute()) for folder in sys.path if folder)
+    return tuple(os.path.abspath(folder) for folder in sys.path if folder)

@@ -203,18 +203,22 @@ class ControllerHooks:
     def __init__(self) -> None:
         self._session: pytest.Session | None = None
         self._scheduler: InstanceScheduling | None = None
+        self._workers = 0
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
+        self._workers = len(specs)
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> InstanceScheduling | None:
         if not config.stash[PLAN].all:
             return None
         from xdist.report import report_collection_diff  # type: ignore[import-untyped]
-        from xdist.workermanage import parse_tx_spec_config  # type: ignore[import-untyped]
 
-        workers = len(parse_tx_spec_config(config))
+        workers = self._workers
         statuses = config.stash[GATE].statuses
         self._scheduler = InstanceScheduling(
             config,

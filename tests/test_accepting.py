@@ -169,7 +169,7 @@ def test_an_unchanged_instance_is_left_as_it_is(root):
         (None, "has no good record"),
         ({"status": Status.ERROR}, "has no good record"),
         ({"status": Status.RUNNING}, "has no good record"),
-        ({"outputs": {"out.csv": "1", "gone.csv": "2"}}, "output gone.csv is not there any more"),
+        ({"outputs": {"out.csv": "1", "gone.csv": "2"}}, "gone.csv is not there any more"),
     ],
 )
 def test_without_a_good_record_or_an_output_there_is_nothing_to_accept(root, record, what):

@@ -159,6 +159,7 @@ def test_what_is_read_is_an_input(root, use, path, expected):
         (LISTED, RUN),
         (LISTED, f"{RUN}/runs"),
         (LISTED, f"{RUN}/deep"),
+        (LISTED, ".git"),
         (LISTED, ".."),
         (LISTED, "/"),
         (OPENED, "runs/conductor_status_report.html"),
@@ -402,6 +403,17 @@ def test_what_a_user_edited_while_the_flow_ran_is_an_input_again_when_it_is_left
 def test_what_a_config_names_is_an_input(root):
     config = {"a": "data/zones.csv", "b": ["data/years", "new.csv"], "output_dir": "data/trips.csv"}
     assert found(root, config=config) == {"data/zones.csv", "data/years/2030.csv", "data/years/", "new.csv"}
+
+
+def test_what_a_config_names_is_an_input_though_it_is_hidden(root):
+    lay(root / ".data" / "a.csv")
+    lay(root / "../.shared" / "b.csv")
+    config = {"a": ".data", "b": "../.shared/b.csv", "c": f"{root}/.data/a.csv"}
+    assert found(root, config=config) == {
+        ".data/",
+        ".data/a.csv",
+        os.path.normpath(root / "../.shared/b.csv"),
+    }
 
 
 def test_a_folder_of_very_many_files_is_an_input_as_a_whole(root, monkeypatch):
