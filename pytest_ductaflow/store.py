@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,8 +239,10 @@ def stat_outputs(files: RunFiles) -> dict[str, tuple[int, int]]:
                 continue
             path = Path(folder, name)
             with contextlib.suppress(OSError):  # a dangling link, or gone in the meantime
-                stat = path.stat()
-                found[path.relative_to(files.directory).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer
+                    inside = path.relative_to(files.directory).as_posix()
+                    found[inside] = (status.st_size, status.st_mtime_ns)
     return found
 
 
