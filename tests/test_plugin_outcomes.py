@@ -60,7 +60,13 @@ FLOWS = {
         # %%
         print("never")
         """,
-    "dies": 'print("last words", flush=True)\nimport os\nos._exit(7)\n',
+    "dies": """
+        import os
+        print("last words", flush=True)
+        while "last words" not in open("dies_execution_output.txt").read():
+            pass
+        os._exit(7)
+        """,
     "meant": """\
         # %% tags=["raises-exception"]
         raise ValueError("meant")
