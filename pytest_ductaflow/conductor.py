@@ -214,7 +214,7 @@ def run_notebook(
             config,
             root=root,
             origin=origin,
-            run_dir=Path(execution_dir).resolve() if execution_dir else None,
+            run_dir=_run_directory(execution_dir, root) if execution_dir else None,
             runs=_runs_of_this_build(),
         )
         return instance.with_(
@@ -389,6 +389,15 @@ def _root_of(origin: Origin) -> Path:
         return told
     path = Path(origin.file)
     return project_root_of(path.resolve() if path.is_file() else Path.cwd())
+
+
+def _run_directory(given: str | Path, root: Path) -> Path:
+    """A run directory as the project calls it: `runs/` may be a link to a larger disk."""
+    path = os.path.abspath(given)
+    real_root = os.path.realpath(root)
+    inside = os.path.relpath(path, real_root)
+    is_inside = not inside.startswith(os.pardir) and not os.path.isabs(inside)
+    return root / inside if is_inside else Path(path)
 
 
 def _runs_of_this_build() -> Path | None:

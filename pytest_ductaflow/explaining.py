@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from . import store
 from .collection import plan_of
 from .graph_text import dot, mermaid
 from .items import PLAN, SETTINGS, InstanceItem, only_instances
+from .named import output_files
 from .runner import records_of
 from .settings import Settings
 from .store import RunFiles
@@ -47,9 +49,12 @@ class ExplainHooks:
         settings, plan = session.config.stash[SETTINGS], session.config.stash[PLAN]
         items = {item.number: item for item in only_instances(session.items)}
         fates: dict[int, str] = {}
+        written: dict[str, str] = {}  # by file, the instance that may write something else into it
         for number, item in items.items():
-            waits_for = [u for u in plan.graph.upstreams[number] if fates.get(u, _UNCHANGED) != _UNCHANGED]
-            fates[number] = _fate(item, settings, [plan.graph.labels[number] for number in waits_for])
+            ups = [plan.graph.labels[u] for u in plan.graph.upstreams[number] if fates.get(u, _UNCHANGED)]
+            fates[number] = _fate(item, settings, ups, written)
+            if fates[number] != _UNCHANGED:
+                written |= dict.fromkeys(_outputs_of(item), plan.graph.labels[number])
         _print(terminal, {items[number].nodeid: fate for number, fate in fates.items()})
         return True
 
@@ -58,8 +63,21 @@ _UNCHANGED = ""
 _MAY_RUN = "runs if "
 
 
-def _fate(item: InstanceItem, settings: Settings, waits_for: list[str]) -> str:
-    """Why an instance would run; `_UNCHANGED` if it would not."""
+def _outputs_of(item: InstanceItem) -> set[str]:
+    """The files that an instance has written before; absolute."""
+    record, _ = store.read_record(RunFiles.of(item.instance).record)
+    return set(output_files(record, item.instance.project_root)) if record is not None else set()
+
+
+def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written: Mapping[str, str]) -> str:
+    """Why an instance would run; `_UNCHANGED` if it would not.
+
+    Args:
+        item: The instance.
+        settings: For the default kernel, and whether to run all the same.
+        upstreams: Labels of its upstreams that run, or may run.
+        written: Files into which instances that run before it may write something else.
+    """
     record, problem = store.read_record(RunFiles.of(item.instance).record)
     if record is not None and (settings.force or item.instance.always_run):
         return "forced" if settings.force else "named by its run directory"
@@ -67,7 +85,10 @@ def _fate(item: InstanceItem, settings: Settings, waits_for: list[str]) -> str:
     reasons = check(item.instance, record, records_of(item.neighbours), kernel).reasons
     if reasons:
         return "; ".join((*reasons, *((problem,) if problem else ())))
-    return f"{_MAY_RUN}{' or '.join(waits_for)} writes something else" if waits_for else _UNCHANGED
+    root, inputs = item.instance.project_root, record.inputs if record is not None else {}
+    read_from = (written.get(os.path.join(root, name)) for name in inputs)
+    others = dict.fromkeys([*upstreams, *(label for label in read_from if label is not None)])
+    return f"{_MAY_RUN}{' or '.join(others)} writes something else" if others else _UNCHANGED
 
 
 def _print(terminal: Any, fates: Mapping[str, str]) -> None:

@@ -41,11 +41,11 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
             inner = chain[depth + 1]
             verb = "warned" if record.status is Status.WARNING else "failed"
             lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} {verb}", ("red", "bold")))
-    run_dir = root / record.run_dir
+    run_dir, flow = root / chain[-1].run_dir, stem_of(chain[-1].flow)
     lines += [
         Line(""),
         Line(f"run directory: {_typed(run_dir, here)}"),
-        Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}"),
+        Line(f"output:        {_typed(RunFiles(run_dir, flow).log, here)}"),
         Line(f"repeat:        {command}"),
     ]
     return lines

@@ -221,9 +221,9 @@ def _keep_order_of_flows(
     """
     first = 0
     for group in groups:
-        flows: dict[str, list[int]] = {}
+        flows: dict[tuple[str, str], list[int]] = {}  # in two steps, a flow is introduced twice
         for number, instance in enumerate(group, first):
-            flows.setdefault(instance.flow, []).append(number)
+            flows.setdefault((instance.flow, instance.step), []).append(number)
         if len(flows) > 1:
             members = list(flows.values())
             free = [

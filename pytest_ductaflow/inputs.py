@@ -23,8 +23,8 @@ from .fingerprint import (
 )
 from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import RUNS, Instance, Record
-from .named import named_files
-from .named_in_code import files_named_in_code
+from .named import named_files, what_is_at
+from .named_in_code import files_named_in_code, folders_named_in_code, missing_files_named_in_code
 from .store import REPORT, STYLESHEET, RunFiles, shown
 from .uses import Used
 
@@ -82,6 +82,8 @@ class InputSearch:
         folders = {path for path in self._used.of(LISTED) if self._counts(path) and not self._is_own(path)}
         read = self._used.of(OPENED, DATABASE) | self._named | self._upstream_files
         guessed = files_named_in_code(sources, folders, self._instance) | self._used.of(NAMED)
+        guessed |= self._in_folders_of_unseen_readers(sources, guessed)
+        guessed |= missing_files_named_in_code(sources, self._instance)
         read |= {path for path in guessed if self._is_read(path)}
         written = self._used.of(WRITTEN) | {path for path in read if self._is_written(path)}
         by_flows = set(of_flows)
@@ -118,6 +120,16 @@ class InputSearch:
                     code[name] = found
         digests |= {f"{shown(path, self._root)}/": input_digest(f"{path}/") for path in sorted(folders)}
         return Inputs(digests, code, stats)
+
+    def _in_folders_of_unseen_readers(self, sources: set[str], guessed: set[str]) -> set[str]:
+        """What is in folders that code names, where nothing else tells of files in them."""
+        seen = self._used.of(OPENED, WRITTEN, DATABASE, MODULE) | set(self._used.modules) | guessed
+        return {
+            path
+            for folder in folders_named_in_code(sources, self._instance)
+            if not any(file.startswith(os.path.join(folder, "")) for file in seen)
+            for path in what_is_at(folder, self._instance)
+        }
 
     def _is_read(self, path: str) -> bool:
         """Whether a file that code names is rather read than written by it, when nothing else tells."""
@@ -165,8 +177,10 @@ class InputSearch:
         # A root above the project, whose names change for reasons of their own, is no input as a folder.
         if f"{self._root}{os.sep}".startswith(os.path.join(path, "")):
             return path == self._root
-        if _SYSTEM.match(path) or path.startswith(_temporary()):
+        if _SYSTEM.match(path):
             return False
+        if os.path.join(path, "").startswith(_temporary()):  # a scratch disk has data, too
+            return os.path.isfile(path) and not self._is_changed(path)
         is_hidden = _is_hidden(_apart(path, self._root))
         return not self._is_installed(path) and (not is_hidden or path in self._named)
 

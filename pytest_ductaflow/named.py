@@ -44,7 +44,7 @@ def named_files(instance: Instance) -> Iterator[str]:
         places = places_of(text, instance)
         found = [path for path in places if os.path.exists(path)]
         for path in found:
-            yield from _what_is_at(path, instance)
+            yield from what_is_at(path, instance)
         if not found and glob.has_magic(text) and _PATH_LIKE.search(text):
             for pattern in places_of(text, _escaped(instance)):
                 yield from _matching(pattern, instance)
@@ -75,7 +75,7 @@ def _may_be_path(text: str) -> bool:
     return 0 < len(text.strip()) <= _LONGEST and not any(sign in text for sign in ("\n", "\0", "://"))
 
 
-def _what_is_at(path: str, instance: Instance) -> Iterator[str]:
+def what_is_at(path: str, instance: Instance) -> Iterator[str]:
     """A file; a folder with what instances wrote there if it is theirs, else with all that is in it."""
     if os.path.isfile(path):
         yield path
@@ -120,7 +120,7 @@ def _matching(pattern: str, instance: Instance) -> Iterator[str]:
     for depth in range(begin, len(parts)):
         yield from filter(os.path.isdir, glob.iglob(os.sep.join(parts[:depth]), recursive=True))
     for path in found:
-        yield from _what_is_at(os.path.normpath(path), instance)
+        yield from what_is_at(os.path.normpath(path), instance)
 
 
 def output_files(record: Record, root: str) -> Iterator[str]:

@@ -47,6 +47,49 @@ def files_named_in_code(sources: Iterable[str], listed: Iterable[str], instance:
     }
 
 
+def folders_named_in_code(sources: Iterable[str], instance: Instance) -> set[str]:
+    """Folders of the project that constants name by a path of several parts, or below another path."""
+    paths = _paths_in_project(sources, instance)
+    return {path for path in paths if os.path.isdir(path)}
+
+
+def missing_files_named_in_code(sources: Iterable[str], instance: Instance) -> set[str]:
+    """Files of the project that code names and that are not there, in folders that are: they may come."""
+    paths = _paths_in_project(sources, instance)
+    return {
+        p for p in paths if _SUFFIX.search(p) and not os.path.exists(p) and os.path.isdir(os.path.dirname(p))
+    }
+
+
+def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
+    root = os.path.join(instance.project_root, "")
+    texts = {text for source in sources for text in _paths_in_code(source, stat_of(source) or "")}
+    paths = {os.path.normpath(os.path.join(root, text.strip("/"))) for text in texts}
+    return {path for path in paths if path.startswith(root)}
+
+
+@lru_cache(maxsize=1_000)
+def _paths_in_code(source: str, _stat: str) -> frozenset[str]:
+    """Constants of several parts (`root + "/data/parts"`), and chains of them (`root / "data" / "parts"`)."""
+    nodes = [node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)]
+    inner = {id(node.left) for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)}
+    chains = {_chain(node) for node in nodes if id(node) not in inner}
+    texts = {_text(node) for node in nodes if "/" in _text(node).strip("/")}
+    texts |= {_text(node.values[-1]) for node in nodes if isinstance(node, ast.JoinedStr) and node.values}
+    return frozenset(
+        text for text in texts | chains if "/" in text and len(text) <= _LONGEST and "\n" not in text
+    )
+
+
+def _chain(node: ast.AST) -> str:
+    """The constants at the end of a chain of `/`: `/data/parts` of `root / "data" / "parts"`."""
+    parts: list[str] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and (text := _text(node.right)):
+        parts.insert(0, text)
+        node = node.left
+    return "".join(f"/{part}" for part in parts)
+
+
 def _files_of_parts(root: str, parts: Collection[str], values: Collection[str]) -> Iterator[str]:
     """Files below a folder whose names, and those of all folders on the way, are made of parts and values."""
     whole = {*parts, *values}

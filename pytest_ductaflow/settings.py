@@ -92,7 +92,7 @@ OPTIONS = (
     ),
     Option(
         "warnings",
-        "What a warning line makes of an instance that ran: WARNED (xfail), passed or failed.",
+        "What a warning line makes of an instance: WARNED (xfail), passed (pass) or failed (fail).",
         default="xfail",
         choices=("xfail", "pass", "fail"),
     ),

@@ -133,11 +133,12 @@ def test_flows_are_introduced_by_their_first_instance():
     assert waits(graph) == {"a/1": set(), "b/1": {"a/1", "a/2"}, "a/2": set(), "b/2": {"a/1", "a/2"}}
 
 
-def test_it_is_flows_and_not_steps_that_are_introduced():
+def test_a_flow_that_a_conductor_comes_back_to_for_another_step_is_introduced_anew():
+    """As when a flow that draws is used after one step, and after the next."""
     graph = graph_of(
         [an_instance("s/A", flow="x"), an_instance("s/B", flow="y"), an_instance("t/C", flow="x")]
     )
-    assert waits(graph) == {"s/A": set(), "s/B": {"s/A", "t/C"}, "t/C": set()}
+    assert waits(graph) == {"s/A": set(), "s/B": {"s/A"}, "t/C": {"s/A", "s/B"}}
 
 
 @pytest.mark.parametrize(

