@@ -182,10 +182,3 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(project: Path, kind: s
     edit(project)
     assert session(project)[0] == expected
     assert session(project)[0] == NONE
-
-
-@pytest.mark.parametrize("kind", EDITS)
-def test_an_edit_does_the_same_with_workers(project: Path, kind: str):
-    edit, expected = EDITS[kind]
-    edit(project)
-    assert session(project, "-n", "2")[0] == expected
