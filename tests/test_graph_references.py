@@ -142,8 +142,8 @@ def test_a_path_may_lead_from_a_run_directory_into_one_inside_of_it():
 
 
 def test_run_directories_may_lie_outside_of_runs():
-    work = an_instance("w/W", run_dir="/p/work/W")
-    assert upstream_labels(work, an_instance("model/M", {"a": "work/W/t"})) == ["w/W"]
+    work = an_instance("w/W", run_dir="/p/outside/W")
+    assert upstream_labels(work, an_instance("model/M", {"a": "outside/W/t"})) == ["w/W"]
     far = an_instance("w/W", run_dir="/elsewhere/W")
     assert upstream_labels(far, an_instance("model/M", {"a": "/elsewhere/W/t"})) == ["w/W"]
 

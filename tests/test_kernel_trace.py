@@ -340,7 +340,8 @@ def test_a_name_that_is_no_utf_8_is_told(folder):
 )
 @posix
 def test_the_flow_never_hears_of_it(folder, code):
-    run(folder, f"import os, sys\nTRACE = {str(folder.parent / 'trace' / 'trace')!r}\n{code}\nprint('end')")
+    begin = f"import os, sys\nTRACE = {str(folder.parent / 'trace' / 'trace')!r}\n"
+    assert run(folder, f"{begin}{code}\nprint('end')") == "end\n"
 
 
 def test_a_trace_that_was_removed_is_begun_anew(folder):
