@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,13 @@ def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> st
     arguments = []
     for name in [names] if isinstance(names, str) else names:
         file, colons, rest = name.partition("::")
-        relative = Path(os.path.relpath(rootpath / file, here)).as_posix()
-        arguments.append(quoted(f"{relative}{colons}{rest}"))
+        arguments.append(quoted(f"{_seen_from(here, rootpath, file)}{colons}{rest}"))
     return f"pytest --ductaflow {' '.join(arguments)}"
+
+
+@lru_cache(maxsize=100)
+def _seen_from(here: Path, rootpath: Path, file: str) -> str:
+    return Path(os.path.relpath(rootpath / file, here)).as_posix()
 
 
 def quoted(text: str) -> str:

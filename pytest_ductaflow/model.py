@@ -282,8 +282,7 @@ class Record:
         """
         if data["schema"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {data['schema']}, expected {SCHEMA_VERSION}")
-        known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
+        values = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         values["status"] = Status(values["status"])
         values["error"] = Failure(**values["error"]) if values.get("error") else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))

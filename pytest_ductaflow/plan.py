@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_f
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Status
 from .settings import Settings
-from .store import RunFiles, is_past_config, past_configs, read_record
+from .store import RunFiles, is_past_config, past_configs, read_record, records
 
 Kind = Literal["conductor", "table", "flow", "past"]
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
@@ -233,6 +233,19 @@ def earlier_runs(instances: Sequence[Instance]) -> tuple[dict[int, tuple[str, ..
     return undeclared, durations
 
 
+def _look_ahead(group: Sequence[Source], is_time: Callable[[], bool]) -> None:
+    """What the session needs as soon as there is a plan, until it is there: imports, and earlier records."""
+    from . import runner  # noqa: F401
+    from .packages import installed, own_path
+    from .report import live  # noqa: F401
+
+    installed(own_path())
+    for root in {source.root for source in group}:
+        for _ in records(root / RUNS):
+            if is_time():
+                return
+
+
 def _names_in(folder: str) -> frozenset[str]:
     """What a folder holds; one look at it is cheaper than one for each run directory that may be there."""
     try:
@@ -258,15 +271,20 @@ def _ask(
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         with open(output, "wb") as stream:
             sink = None if echo else stream
-            exit_code = subprocess.run(
+            with subprocess.Popen(
                 command,
                 cwd=group[0].root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                check=False,
-            ).returncode
+            ) as process:
+                try:
+                    _look_ahead(group, lambda: process.poll() is not None)
+                    exit_code = process.wait()
+                except BaseException:
+                    process.kill()
+                    raise
         printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
         if not result.exists():
             what = f"{group[0].path.name}: its process ended with exit code {exit_code} before it was done"

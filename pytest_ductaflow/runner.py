@@ -9,12 +9,10 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from . import store
-from .fingerprint import stat_of
 from .inputs import InputSearch
 from .model import Failure, Instance, Neighbours, Record, Status
 from .named import output_files
@@ -80,15 +78,8 @@ def run(
 
 def records_of(neighbours: Neighbours) -> list[tuple[str, Record]]:
     """The declared upstreams that have a record, by label."""
-    paths = ((label, str(RunFiles.of(upstream).record)) for label, upstream in neighbours.declared)
-    found = ((label, _record(path, stat)) for label, path in paths if (stat := stat_of(path)))
-    return [(label, record) for label, record in found if record is not None]
-
-
-@lru_cache(maxsize=10_000)
-def _record(path: str, _stat: str) -> Record | None:
-    """A record that many instances ask for, read once as long as its file stays as it is."""
-    return store.read_record(Path(path))[0]
+    read = ((label, store.read_record(RunFiles.of(up).record)[0]) for label, up in neighbours.declared)
+    return [(label, record) for label, record in read if record is not None]
 
 
 def upstream_files(upstreams: Iterable[tuple[str, Record]], root: str) -> Iterator[str]:

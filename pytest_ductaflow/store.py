@@ -16,8 +16,10 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
+_TIMES_TELL = 2_000_000_000  # ns after which a change of a file is bound to show in its times
 _BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
 
 
@@ -103,11 +106,22 @@ def write_record(files: RunFiles, record: Record) -> None:
 def read_record(path: Path) -> tuple[Record | None, str | None]:
     """A record, or None and the reason; a file that is not there needs no reason."""
     try:
-        return Record.from_json(json.loads(path.read_text(encoding="utf-8"))), None
+        status = os.stat(path)
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        # A file that was just written may be written again without a change of its times.
+        read = _parse if time.time_ns() - changed > _TIMES_TELL else _parse.__wrapped__
+        return read(str(path), changed, status.st_size, status.st_ino), None
     except FileNotFoundError:
         return None, None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
+
+
+@lru_cache(maxsize=4_096)
+def _parse(path: str, *_file_identity: int) -> Record:
+    """The record in a file, read once as long as the file stays as it is."""
+    with open(path, encoding="utf-8") as file:
+        return Record.from_json(json.load(file))
 
 
 def is_record(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,17 @@ def _links(files: RunFiles, runs: Path) -> dict[str, str | None]:
         "config": files.config,
         "executed": files.notebook,
     }
-    return {name: _relative(path, runs) if path.exists() else None for name, path in found.items()}
+    folder = _relative(files.directory, runs)
+    present = _names_in(files.directory) if folder else ()
+    return {name: f"{folder}/{path.name}" if path.name in present else None for name, path in found.items()}
+
+
+def _names_in(folder: Path) -> Collection[str]:
+    """What a folder holds; one look at it is cheaper than one for each file."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return ()
 
 
 def _relative(path: Path, runs: Path) -> str | None:
