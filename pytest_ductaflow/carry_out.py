@@ -58,8 +58,9 @@ def carry_out(
         stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
     publish(files, running)
     before = store.stat_outputs(files)
+    page = _Page(instance, files, settings)
     try:
-        execution, attempts, flows = _attempts(instance, files, settings, echo)
+        execution, attempts, flows = _attempts(instance, files, settings, echo, page)
     finally:
         files.journal.unlink(missing_ok=True)
     record = _last_words(running, execution, attempts, flows)
@@ -68,6 +69,8 @@ def carry_out(
     by_flows = (path for flow in flows for path in output_files(flow, instance.project_root))
     inputs = search.finish(execution.used, outputs, began, of_flows=by_flows)
     outputs |= store.digests(files.directory, inputs.written_elsewhere)
+    if not page.is_written:
+        page.write(failed=record.status is Status.ERROR)
     record = record.with_(
         kernel=instance.kernel_name or settings.kernel,
         config_digest=config_digest(instance.config),
@@ -77,27 +80,28 @@ def carry_out(
         outputs=outputs,
         environment=_environment_of(execution.used),
         packages=versions_of(execution.used.packages, _path_of(execution.used), is_build=bool(flows)),
-        python_warnings=record.python_warnings + _write_html(instance, files, settings, record),
+        python_warnings=record.python_warnings + page.problems,
     )
     return record, execution.interrupted
 
 
 def _attempts(
-    instance: Instance, files: RunFiles, settings: Settings, echo: IO[str] | None
+    instance: Instance, files: RunFiles, settings: Settings, echo: IO[str] | None, page: _Page
 ) -> tuple[Execution, int, tuple[Record, ...]]:
     """Run until it ends well or there are no retries left."""
     attempts = 0
     while attempts <= instance.retries:
         attempts += 1
         files.journal.unlink(missing_ok=True)
+        page.is_written = False
         try:
             execution = execute(
                 instance,
                 files,
-                default_kernel=settings.kernel,
-                timeout=instance.timeout or settings.timeout,
+                settings,
                 environment=store.build_environment(files, settings.dumps()),
                 echo=echo,
+                at_end=page.write,
             )
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
@@ -132,18 +136,33 @@ def _last_words(running: Record, execution: Execution, attempts: int, flows: tup
     )
 
 
-def _write_html(instance: Instance, files: RunFiles, settings: Settings, record: Record) -> tuple[str, ...]:
-    """Write the page, if it is wanted; what kept it from being written, as a warning."""
-    wanted = settings.html == "all" or (settings.html == "failed" and record.status is Status.ERROR)
-    if not (wanted and instance.html and files.notebook.exists()):
-        return ()
-    from .notebook_html import write_html
+class _Page:
+    """The notebook as a page, if it is wanted.
 
-    try:
-        write_html(files.notebook, files.html, Path(instance.project_root) / RUNS)
-    except Exception as error:  # a display that nbconvert cannot render must not fail the run
-        return (f"NotebookWarning: {files.notebook.name} has no page: {type(error).__name__}: {error}",)
-    return ()
+    Attributes:
+        is_written: Whether it shows the notebook of the last attempt.
+        problems: What kept it from being written, as a warning.
+    """
+
+    def __init__(self, instance: Instance, files: RunFiles, settings: Settings) -> None:
+        self.is_written = False
+        self.problems: tuple[str, ...] = ()
+        self._files, self._mode = files, settings.html if instance.html else "none"
+        self._runs = Path(instance.project_root) / RUNS
+
+    def write(self, *, failed: bool = False) -> None:
+        files = self._files
+        wanted = self._mode == "all" or (self._mode == "failed" and failed)
+        if not wanted or not files.notebook.exists():
+            return
+        from .notebook_html import write_html
+
+        self.is_written = True
+        try:
+            write_html(files.notebook, files.html, self._runs)
+        except Exception as error:  # a display that nbconvert cannot render must not fail the run
+            problem = f"{files.notebook.name} has no page: {type(error).__name__}: {error}"
+            self.problems = (f"NotebookWarning: {problem}",)
 
 
 @lru_cache(maxsize=1)

@@ -155,9 +155,9 @@ def _run_as_instance(script: Path, config: dict[str, Any], directory: str | None
 
 
 def _print_log_records() -> None:
-    from .kernel_setup import prepare
+    from .kernel_setup import print_log_records
 
-    prepare([])
+    print_log_records()
 
 
 class _Tee:

@@ -6,10 +6,15 @@ interpreter may not have, and nothing that stays in the flow's namespace.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import logging
+import os
 import sys
 import sysconfig
 import warnings
+from typing import Any
 
 _PRINTED = "_ductaflow_printed"
 _KEPT = 100  # records that are remembered
@@ -38,7 +43,7 @@ class PrintWithLevel(logging.Handler):
             print(f"{record.levelname}: {sign}{text}", file=sys.stderr, flush=True)
 
 
-def remember_loud_records() -> None:
+def _remember_loud_records() -> None:
     """Keep the project's records of WARNING and above that its own handlers print, or put away.
 
     Those of libraries with handlers of their own stay where these libraries put them.
@@ -54,28 +59,67 @@ def remember_loud_records() -> None:
     logging.Logger.callHandlers = remembering  # type: ignore[assignment,method-assign]
 
 
-def logged() -> list[str]:
-    """The loud records that were not printed with their level first."""
-    return list(_logged)
+def last_words() -> tuple[int, list[str]]:
+    """Peak memory in bytes, and the loud records that were not printed with their level first."""
+    # ipykernel warns when it is to shut down; a flow that made errors of warnings would never end.
+    warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
+    return _peak_memory(), _logged
 
 
-def stop_at_exit() -> None:
+def _stop_at_exit() -> None:
     """Let `exit()` end the flow, as it ends a script; a notebook's own only asks the front end to close."""
     shell = sys.modules["IPython"].get_ipython()
     shell.user_ns.update(exit=sys.exit, quit=sys.exit)
+    shell.user_ns_hidden.update(exit=sys.exit, quit=sys.exit)
 
 
-def prepare(folders: list[str]) -> None:
-    """Print log records; let the flow import modules of its folder and of the project's root."""
-    remember_loud_records()
-    logging.lastResort = PrintWithLevel(logging.INFO)
-    logging.getLogger().setLevel(logging.INFO)
+def prepare(folders: list[str], spill: str) -> None:
+    """Print log records; let the flow import modules of its folder and of the project's root.
+
+    Args:
+        folders: These two.
+        spill: A file for what is printed.
+    """
+    _stop_at_exit()
+    _spill_output(spill)
+    print_log_records()
     # IPython's advice for people at a prompt, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
     sys.path += [folder for folder in folders if folder not in sys.path]
 
 
-def peak_memory() -> int:
+def print_log_records() -> None:
+    """Print what a script would not show, and remember what its own handlers put away."""
+    _remember_loud_records()
+    logging.lastResort = PrintWithLevel(logging.INFO)
+    logging.getLogger().setLevel(logging.INFO)
+
+
+def _spill_output(path: str) -> None:
+    """Keep what the running cell prints in a file, too: a kernel that dies cannot send it any more.
+
+    A JSON line for each piece, `[stream, text]`; who reads it empties it when a cell begins.
+    """
+    stream = type(sys.stdout)
+    send = stream.write
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def write(self: Any, text: str) -> Any:
+        result = send(self, text)
+        with contextlib.suppress(OSError):  # the flow may close what it likes
+            os.write(descriptor, json.dumps([self.name, text]).encode() + b"\n")
+        return result
+
+    def uncover() -> None:
+        for each in (sys.stdout, sys.stderr):
+            vars(each).pop("write", None)
+
+    stream.write = write  # type: ignore[method-assign]
+    # IPython covers `write` while a cell runs, and then puts back what it has found before: not ours.
+    asyncio.get_running_loop().call_soon(uncover)
+
+
+def _peak_memory() -> int:
     """The most memory that this process has used so far, in bytes."""
     try:  # not getrusage(): on Linux it begins with what the parent had when it started us
         with open("/proc/self/status", encoding="ascii") as status:

@@ -43,14 +43,20 @@ _RUNNER = "pytest_ductaflow.runner"  # runs the flows of a build: what it opens 
 _at_first: frozenset[str] = frozenset()
 
 
+def before_preload() -> None:
+    """Remember which modules the machinery has imported; the flow's begin now."""
+    global _at_first  # noqa: PLW0603 - a module of its own in each kernel
+    _at_first = frozenset(sys.modules)
+
+
 def begin(trace: str) -> None:
     """From now on, note in the file `trace` what is used, a JSON line for each file and use, and since when.
 
     A file and not a list in memory, because forked processes of the flow tell of their files, too, and
     because a kernel that dies shall have told of its own.
     """
-    global _at_first  # noqa: PLW0603 - a module of its own in each kernel
-    _at_first = frozenset(sys.modules)
+    if not _at_first:
+        before_preload()
     seen: set[tuple[str, str]] = {(WRITTEN, os.path.abspath(trace))}
 
     def note(use: str, path: Any, caller: FrameType | None) -> None:

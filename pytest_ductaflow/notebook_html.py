@@ -8,12 +8,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import nbformat
+from jinja2 import DictLoader
+from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters import Highlight2HTML
+from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
+from traitlets.config import Config
 
 from .store import STYLESHEET, write_atomic
 
@@ -21,7 +28,7 @@ from .store import STYLESHEET, write_atomic
 # notebook has no use for them: a page must open without a network.
 _LINKED = """\
 {%- extends 'lab/index.html.j2' -%}
-{% block notebook_css %}<link rel="stylesheet" href="{{ resources.ductaflow.stylesheet }}">{% endblock %}
+{% block notebook_css %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">{% endblock %}
 {% block html_head_js_requirejs %}{% if resources.ductaflow.require %}{{ super() }}{% endif %}{% endblock %}
 {% block html_head_js_mathjax %}{% if resources.ductaflow.mathjax %}{{ super() }}{% endif %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% if resources.ductaflow.mermaid %}{{ super() }}{% endif %}{% endblock %}
@@ -29,13 +36,49 @@ _LINKED = """\
 _MATHS = re.compile(r"\$|\\\\\(|\\\\\[|text/latex")
 
 
+# What nbconvert's own exporter adds for people who cannot see or have no mouse, by parsing the whole page.
+_FOCUSABLE = re.compile(r'<div class="([^"]*\b(?:jp-Cell-inputWrapper|jp-OutputArea-output)\b[^"]*)"')
+_NO_ALTERNATIVE = re.compile(r"<img (?![^>]*\balt=)")
+_REMEMBERED = 500  # texts; the instances of a flow have nearly all of theirs in common
+
+
+class _Exporter(HTMLExporter):  # type: ignore[misc]
+    """nbconvert's, quick with what it has seen before."""
+
+    def default_filters(self) -> Iterator[tuple[str, Any]]:
+        for name, filter_ in super().default_filters():
+            yield name, lru_cache(_REMEMBERED)(filter_) if name == "clean_html" else filter_
+
+    def from_notebook_node(self, nb: Any, resources: Any = None, **options: Any) -> tuple[str, Any]:
+        language = nb.metadata.get("language_info", {})
+        self.register_filter(
+            "highlight_code", _highlighter(language.get("pygments_lexer", language.get("name")))
+        )
+        widgets = WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self, resources=resources)
+        self.register_filter("filter_data_type", widgets)
+        page, resources = TemplateExporter.from_notebook_node(
+            self, nb, self._init_resources(resources), **options
+        )
+        page = _FOCUSABLE.sub(r'<div class="\1" tabindex="0"', page)
+        return _NO_ALTERNATIVE.sub(
+            '<img alt="No description has been provided for this image" ', page
+        ), resources
+
+
+@lru_cache(maxsize=8)
+def _highlighter(lexer: str | None) -> Callable[..., str]:
+    highlight = Highlight2HTML(pygments_lexer=lexer)
+
+    @lru_cache(_REMEMBERED)
+    def remembered(source: str, language: str | None) -> str:
+        return str(highlight(source, metadata={"magics_language": language} if language else None))
+
+    return lambda source, metadata=None: remembered(source, (metadata or {}).get("magics_language"))
+
+
 @lru_cache(maxsize=1)
 def _exporter() -> Any:
-    from jinja2 import DictLoader
-    from nbconvert.exporters import HTMLExporter
-    from traitlets.config import Config
-
-    exporter = HTMLExporter(
+    exporter = _Exporter(
         config=Config(CSSHTMLHeaderPreprocessor={"enabled": False}),
         template_name="lab",
         template_file="ductaflow.html.j2",
@@ -50,8 +93,6 @@ def _exporter() -> Any:
 @lru_cache(maxsize=1)
 def stylesheet() -> str:
     """The lab template's styles, taken from the page of an empty notebook."""
-    from nbconvert.exporters import HTMLExporter
-
     page, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.v4.new_notebook())
     return "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", page, flags=re.DOTALL))
 
@@ -89,7 +130,5 @@ def write_full_html(notebook: Path, page: Path, template: str) -> None:
     Raises:
         ValueError: If nbconvert has no such template.
     """
-    from nbconvert.exporters import HTMLExporter
-
     body, _ = HTMLExporter(template_name=template).from_filename(str(notebook))
     write_atomic(page, body)

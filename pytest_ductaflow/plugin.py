@@ -14,9 +14,10 @@ from .settings import OPTIONS, Option, Settings
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ductaflow", "notebook-style flows as test items")
     for option in OPTIONS:
-        if option.is_switch:
-            group.addoption(option.flag, dest=option.ini, action="store_true", default=None, help=option.help)
-        else:
+        if option.on_command_line and option.is_switch:
+            action = "store_false" if option.default else "store_true"
+            group.addoption(option.flag, dest=option.ini, action=action, default=None, help=option.help)
+        elif option.on_command_line:
             group.addoption(
                 option.flag,
                 dest=option.ini,
@@ -26,9 +27,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                 help=option.help,
             )
         if option.in_ini:
-            text = f"{option.help} (as {option.flag})"
+            same = f" (as {option.flag}{', if false' if option.default is True else ''})"
+            text = option.help + (same if option.on_command_line else "")
             if option.is_switch:
-                parser.addini(option.ini, text, type="bool", default=False)
+                parser.addini(option.ini, text, type="bool", default=option.default)
             else:
                 parser.addini(option.ini, text, default="")
 
@@ -41,7 +43,7 @@ def settings_of(config: pytest.Config) -> Settings:
     """
 
     def given(option: Option) -> object:
-        return config.getoption(option.ini)
+        return config.getoption(option.ini) if option.on_command_line else None
 
     def ini(option: Option) -> str:
         return str(config.getini(option.ini)) if option.in_ini else ""

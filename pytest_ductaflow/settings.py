@@ -16,7 +16,8 @@ class Option:
     """One option with its command-line and ini spelling.
 
     Attributes:
-        name: Field of Settings; `--ductaflow-{name}` and ini `ductaflow_{name}` are made of it.
+        name: Field of Settings; `--ductaflow-{name}` and ini `ductaflow_{name}` are made of it. A switch
+            that is on by default has `--no-ductaflow-{name}`, which turns it off.
         help: One sentence.
         default: Value when neither is given.
         convert: From the text of the ini file or the command line.
@@ -24,6 +25,7 @@ class Option:
         metavar: What stands for the value in the help.
         is_switch: Whether it is on or off, without a value on the command line.
         in_ini: Whether an ini file may have it; not what one asks of a single session.
+        on_command_line: Whether the command line may have it; not what belongs to a project.
     """
 
     name: str
@@ -34,9 +36,12 @@ class Option:
     metavar: str | None = None
     is_switch: bool = False
     in_ini: bool = True
+    on_command_line: bool = True
 
     @property
     def flag(self) -> str:
+        if self.is_switch and self.default:
+            return f"--no-ductaflow-{self.name}"
         return f"--ductaflow-{self.name}" if self.name != "on" else "--ductaflow"
 
     @property
@@ -73,6 +78,14 @@ def _seconds(text: str) -> float:
     if not seconds > 0:
         raise ValueError("expected more than 0 seconds")
     return seconds
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = tuple(text.replace(",", " ").split())
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"expected names of modules, not {name!r}")
+    return names
 
 
 OPTIONS = (
@@ -136,6 +149,27 @@ OPTIONS = (
         is_switch=True,
     ),
     Option(
+        "fork",
+        "Start each kernel anew, not (as on Linux) from a process that has imported what its flow imports.",
+        default=True,
+        convert=_truth,
+        is_switch=True,
+    ),
+    Option(
+        "preload",
+        "Modules that kernels find imported, besides those that their flow names.",
+        default=(),
+        convert=_modules,
+        on_command_line=False,
+    ),
+    Option(
+        "no_preload",
+        "Modules that each kernel imports by itself, submodules included.",
+        default=(),
+        convert=_modules,
+        on_command_line=False,
+    ),
+    Option(
         "explain",
         "Run nothing; say which instances would run, and why.",
         default=False,
@@ -177,6 +211,9 @@ class Settings:
     root: str | None = _DEFAULT["root"]
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
+    fork: bool = _DEFAULT["fork"]
+    preload: tuple[str, ...] = _DEFAULT["preload"]
+    no_preload: tuple[str, ...] = _DEFAULT["no_preload"]
     explain: bool = _DEFAULT["explain"]
     accept: bool = _DEFAULT["accept"]
     graph: Literal["mermaid", "dot"] | None = _DEFAULT["graph"]
@@ -210,7 +247,9 @@ class Settings:
         """What `dumps` wrote."""
         data: Mapping[str, Any] = json.loads(text)
         known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in data.items() if name in known}
-        if "files" in values:
-            values["files"] = tuple(values["files"])  # JSON has lists only
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value  # JSON has lists only
+            for name, value in data.items()
+            if name in known
+        }
         return cls(**values)

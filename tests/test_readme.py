@@ -12,7 +12,7 @@ import pytest
 from readme import README, blocks
 
 import pytest_ductaflow
-from pytest_ductaflow.settings import OPTIONS
+from pytest_ductaflow.settings import OPTIONS, Option
 
 # Run by .ci/run on a fresh machine, and by hand; neither is for a test run.
 ELSEWHERE = {"setup-run", "setup-test", "benchmark"}
@@ -53,17 +53,23 @@ def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: 
     assert {path.name for path in folder.iterdir()} == files
 
 
+def _on_or_off(option: Option) -> str:
+    return "on" if option.default else "off"
+
+
 def test_table_of_options_says_what_the_code_says() -> None:
     rows = [
-        line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `--ductaflow")
+        line
+        for line in README.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("| `--ductaflow", "| `--no-ductaflow", "| `ductaflow_"))
     ]
     assert len(rows) == len(OPTIONS)
     for row, option in zip(rows, OPTIONS, strict=True):
         flag, default, text = (cell.strip() for cell in row.strip("|").split("|"))
-        assert flag.strip("`").split()[0] == option.flag
+        assert flag.strip("`").split()[0] == (option.flag if option.on_command_line else option.ini)
         assert text == option.help
         words = option.default if isinstance(option.default, tuple) else (option.default or "",)
-        assert default.strip("`") == ("off" if option.is_switch else " ".join(map(str, words)))
+        assert default.strip("`") == (_on_or_off(option) if option.is_switch else " ".join(map(str, words)))
 
 
 def test_every_call_in_the_table_is_part_of_the_api() -> None:

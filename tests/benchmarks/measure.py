@@ -1,7 +1,8 @@
-"""Shared by the benchmark commands: time whole processes in turn, print medians and ratios."""
+"""Shared by the benchmark commands: time whole processes in turn, print medians; what processes hold."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -10,6 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil  # ipykernel depends on it
+
+_MARK = "DUCTAFLOW_BENCHMARK"  # in the environment of a session and of all that it starts
+_NOT_OF_USERS = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,17 @@ class Sample:
     megabytes: float
 
 
+def environment(mark: str = "") -> dict[str, str]:
+    """Of a process as a user starts it, found by `family` if it has a mark."""
+    ours = {name: value for name, value in os.environ.items() if name not in _NOT_OF_USERS}
+    return ours | ({_MARK: mark} if mark else {})
+
+
 def run(command: Sequence[str], folder: Path, *, expect: int = 0) -> Sample:
     """Run a command to its end and measure it; its output is shown if its exit code is not expected."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     output = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
@@ -38,6 +50,31 @@ def run(command: Sequence[str], folder: Path, *, expect: int = 0) -> Sample:
     if process.returncode != expect:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
     return Sample(seconds, usage.ru_maxrss / (1 if sys.platform == "darwin" else 1024))
+
+
+def family(mark: str, pid: int) -> list[psutil.Process]:
+    """The processes that a marked session has started, orphans and zombies included."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark:
+                found.add(process)
+        except psutil.Error:  # another user's, or gone
+            continue
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found.update(psutil.Process(pid).children(recursive=True))
+    return [process for process in found if process.pid != pid]
+
+
+def proportional_megabytes(processes: Sequence[psutil.Process]) -> float:
+    """Memory of processes, where what several of them share counts once. Linux only."""
+    total = 0
+    for process in processes:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.Error:  # has just ended
+            continue
+    return total / 1024**2
 
 
 def in_turn(runs: int, contenders: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:

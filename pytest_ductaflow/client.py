@@ -1,0 +1,453 @@
+"""papermill's client with a transport of its own: it waits for events, and never asks whether there are any.
+
+What messages mean for a notebook is nbclient's business, what is written about cells papermill's.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import itertools
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import zmq
+from nbclient.client import timestamp
+from nbclient.exceptions import (
+    CellExecutionComplete,
+    CellExecutionError,
+    CellTimeoutError,
+    DeadKernelError,
+)
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+
+from .failures import readable_traceback
+from .flows import Source
+from .kernel import SETUP_MODULES, Kernel
+from .lights import strip_ansi
+from .output import Output
+from .store import write_atomic
+
+__all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NotebookFile"]
+INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
+_KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
+_START = 60.0  # seconds that a kernel may take
+_EXIT = 10.0  # seconds for what a flow has left for its exit
+_LOST = 10.0  # seconds after which a word that must come will not come any more
+_SILENCE = 0.2  # seconds without a word about a request that is answered: the subscription came too late
+_SAVE_AFTER = 0.05  # seconds after a change
+_SAVE_SHARE = 0.05  # of the time may go into saving while cells run
+
+# Nothing of this stays in the flow's namespace.
+_LOAD = """\
+for _name, _source in {sources!r}.items():
+    _module = __import__("types").ModuleType(_name)
+    exec(compile(_source, "ductaflow", "exec"), vars(_module))
+    __import__("sys").modules[_name] = _module
+del _name, _source, _module
+"""
+_SETUP = """\
+__import__("_ductaflow_kernel").prepare({folders!r}, {spill!r})
+__import__("_ductaflow_trace").begin({trace!r})
+"""
+_LAST_WORDS = (
+    "__import__('json').dumps([*__import__('_ductaflow_kernel').last_words(),"
+    " __import__('_ductaflow_trace').used()])"
+)
+
+_logger = logging.getLogger("pytest_ductaflow.kernel")
+_logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
+_contexts: dict[int, zmq.Context[Any]] = {}  # by process: a context does not survive a fork
+
+
+def _context() -> zmq.Context[Any]:
+    context = _contexts.get(os.getpid())
+    if context is None:
+        _contexts.clear()
+        context = _contexts[os.getpid()] = zmq.Context()
+        context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between looks whether a kernel is there already
+        context.setsockopt(zmq.LINGER, 0)
+    return context
+
+
+class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
+    """papermill's bookkeeping; the notebook is saved soon after a change, and never half-written."""
+
+    def __init__(self, notebook: Any, path: Path) -> None:
+        super().__init__(notebook, output_path=str(path), progress_bar=False)
+        self._path = path
+        self._due: float | None = None
+        self._not_before = 0.0
+
+    def save(self, **_: Any) -> None:
+        """Note that there is something new."""
+        if self._due is None:
+            self._due = time.monotonic() + _SAVE_AFTER
+
+    def autosave_cell(self) -> None:
+        """Outputs of a running cell are news like any other."""
+        self.save()
+
+    @property
+    def due_at(self) -> float | None:
+        """When to write, on the clock of `time.monotonic`; None if there is nothing to write."""
+        return None if self._due is None else max(self._due, self._not_before)
+
+    def write(self) -> None:
+        """Write the notebook now."""
+        began = time.monotonic()
+        # As nbformat writes it, without asking again whether it is valid.
+        write_atomic(self._path, nbformat.v4.writes(self.nb) + "\n")
+        ended = time.monotonic()
+        self._due, self._not_before = None, ended + (ended - began) / _SAVE_SHARE
+
+
+class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
+    """Runs the cells of one notebook in one kernel.
+
+    Args:
+        file: The notebook and where it is saved.
+        kernel: The kernel, started and not connected.
+        output: Gets what cells print.
+        source: The flow.
+        root: The project root.
+        folder: A private folder for what kernel and client have to tell each other.
+        seconds: For the whole run.
+        at_end: Called when all cells have ended and the kernel has not: what is to be done meanwhile.
+
+    Attributes:
+        timed_out: Whether the time was up.
+        interrupted: Whether Ctrl-C was pressed.
+        exit_code: Of a kernel that died.
+        peak_memory: Bytes, as far as the kernel could tell.
+        used: What `kernel_trace.used` told.
+        error_reply: Of the cell that failed.
+        last_print: What the kernel's process printed when it was no kernel yet, or no more.
+    """
+
+    def __init__(
+        self,
+        file: NotebookFile,
+        kernel: Kernel,
+        output: Output,
+        source: Source,
+        root: Path,
+        folder: Path,
+        *,
+        seconds: float | None,
+        at_end: Callable[[], None],
+    ) -> None:
+        super().__init__(file, log=_logger)
+        self.file = file
+        self.kernel = kernel
+        self.printed = output
+        self.source = source
+        self.root = root
+        self.trace, self.spill = folder / "trace", folder / "spill"
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.at_end = at_end
+        self.timed_out = self.interrupted = False
+        self.exit_code: int | None = None
+        self.peak_memory: int | None = None
+        self.used: dict[str, Any] = {}
+        self.error_reply: dict[str, Any] = {}
+        self.last_print = ""
+        self._replies: dict[str | None, dict[str, Any]] = {}
+        self._told = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
+
+    def execute(self) -> Any:
+        """Run all cells, up to the first that fails.
+
+        Raises:
+            DeadKernelError: If the kernel dies.
+            CellTimeoutError: If it does not react to the interrupt of a time-out.
+            KeyboardInterrupt: After Ctrl-C; the notebook has the traceback of the cell that ran.
+        """
+        self.reset_execution_trackers()
+        try:
+            with self._connected():
+                self._prepare_kernel()
+                self.papermill_execute_cells()
+                if self.kernel.speaks_python:
+                    self._ask_for_last_words()
+                self.set_widgets_metadata()
+                self._shut_down()
+        finally:
+            self.last_print = self.kernel.printed()
+            self.kernel.close()
+        return self.nb
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        self.kc = kc = self.kernel.client
+        kc.context = _context()
+        kc.allow_stdin = False
+        self._iopub, self._shell = kc.iopub_channel.socket, kc.shell_channel.socket
+        self._iopub.rcvhwm = 0  # a flow that prints faster than we read loses nothing
+        self._poller = zmq.Poller()
+        for thing in (self._iopub, self._shell, self.kernel.fileno()):
+            self._poller.register(thing, zmq.POLLIN)
+        try:
+            yield
+        finally:
+            for channel in (kc.iopub_channel, kc.shell_channel, kc.control_channel):
+                channel.close()
+
+    def _prepare_kernel(self) -> None:
+        """Introduce ourselves; with the first answer it is also known that all channels are connected."""
+        info = self.kc.kernel_info()
+        if self.kernel.speaks_python:
+            self.spill.touch()
+            folders = [str(self.source.path.parent), str(self.root)]
+            load = "" if self.kernel.has_setup else _LOAD.format(sources=_setup_sources())
+            code = _SETUP.format(folders=folders, spill=str(self.spill), trace=str(self.trace))
+            setup = self.kc.execute(load + code, silent=True)
+        until = time.monotonic() + _START
+        reply = self._wait_for(info, until=until, again=self.kc.kernel_info)
+        self.nb.metadata["language_info"] = reply["content"]["language_info"]
+        if self.kernel.speaks_python:
+            self._wait_for(setup, until=until)
+
+    def _ask_for_last_words(self) -> None:
+        for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
+            question = self.kc.execute("", silent=True, user_expressions={"last": _LAST_WORDS})
+            try:
+                reply = self._wait_for(question, until=time.monotonic() + _LOST)["content"]
+            except NoAnswer:
+                return
+            if reply["status"] == "ok":
+                answer = reply["user_expressions"]["last"]
+                if answer["status"] == "ok":
+                    words = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+                    self.peak_memory, logged, self.used = words
+                    self.printed.add_logged(logged)
+                return
+
+    def _shut_down(self) -> None:
+        """Let the kernel end as a program does, and do something useful meanwhile."""
+        self.kc.shutdown()
+        self.at_end()
+        if not self.kernel.wait(_EXIT):
+            self.kernel.kill()
+
+    def execute_cell(self, cell: Any, cell_index: int, **_: Any) -> Any:
+        """Run a cell and fill in its outputs.
+
+        Raises:
+            CellExecutionError: If it fails, and is not said to.
+        """
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type != "code" or not cell.source.strip() or self.skip_cells_with_tag in tags:
+            return cell
+        may_fail = "raises-exception" in tags
+        cell.metadata["execution"], cell.outputs = {}, []
+        self.clear_before_next_output = False
+        self._begin_to_count()
+        request = self.kc.execute(cell.source, stop_on_error=not may_fail)
+        self.code_cells_executed += 1
+        try:
+            reply = self._wait_for(request, cell, cell_index)
+        except DeadKernelError:
+            self._recover(request, cell, cell_index)
+            raise
+        if self.interrupted:
+            self.error_reply = reply["content"]
+            raise KeyboardInterrupt
+        content = reply["content"]
+        if content["status"] == "error" and not may_fail:
+            self.error_reply = content
+            raise CellExecutionError.from_cell_and_msg(cell, content)
+        return cell
+
+    def _wait_for(
+        self,
+        request: str,
+        cell: Any = None,
+        cell_index: int = 0,
+        *,
+        until: float | None = None,
+        again: Callable[[], str] | None = None,
+    ) -> dict[str, Any]:
+        """The reply to a request, after all that the kernel publishes about it if anybody wants to know.
+
+        Args:
+            request: Its id.
+            cell: Gets outputs.
+            cell_index: Its place in the notebook.
+            until: When to give up, in place of the deadline of the run.
+            again: Repeats the request; for the first one, of which the kernel may have published before
+                we could hear it.
+        """
+        wait = _Wait(request, until or self.deadline, is_idle=cell is None and again is None)
+        while wait.reply is None or not wait.is_idle:
+            if wait.reply is None and wait.request in self._replies:
+                wait.reply, wait.heard_at = self._replies.pop(wait.request), time.monotonic()
+                if cell is not None:
+                    cell.metadata.execution["shell.execute_reply"] = timestamp(wait.reply)
+                continue
+            try:
+                self._hear(wait, cell, cell_index)
+            except KeyboardInterrupt:
+                if self.interrupted or cell is None:
+                    raise
+                self.interrupted = True
+                self._interrupt(wait, _KEYBOARD_GRACE)
+            if again is not None and wait.reply is not None and wait.silence > _SILENCE:
+                wait.request, wait.heard_at = again(), time.monotonic()
+            elif wait.reply is not None and wait.silence > _LOST:
+                break
+        return wait.reply
+
+    def _hear(self, wait: _Wait, cell: Any, cell_index: int) -> None:
+        """Wait for the next event, and deal with it."""
+        ready = dict(self._poller.poll(math.ceil(1000 * self._patience(wait))))
+        if self._iopub in ready:
+            self._take_published(wait, cell, cell_index)
+        if self._shell in ready:
+            self._take_replies()
+        if self.kernel.fileno() in ready:
+            self.kernel.look()
+            if self.kernel.has_ended:
+                self._poller.unregister(self.kernel.fileno())
+        now = time.monotonic()
+        if self.kernel.has_ended and not {self._iopub, self._shell} & ready.keys():
+            self.exit_code = self.kernel.exit_code
+            raise DeadKernelError("Kernel died")
+        if (due := self.file.due_at) is not None and now >= due:
+            self.file.write()
+        late = wait.until is not None and now >= wait.until
+        if late and wait.reply is None and wait.request not in self._replies:
+            self._be_out_of_time(wait, cell)
+
+    def _patience(self, wait: _Wait) -> float:
+        """Seconds until there is something to do without an event."""
+        times = [time for time in (self.file.due_at, wait.until) if time is not None]
+        if wait.reply is not None:
+            times = [time.monotonic() + _SILENCE]
+        if self.kernel.has_ended:
+            return 0.02  # for what is still under way
+        return max(0.0, min(times, default=time.monotonic() + 3600.0) - time.monotonic())
+
+    def _be_out_of_time(self, wait: _Wait, cell: Any) -> None:
+        """Interrupt, so that the notebook shows where the time went; give up if nothing comes of it."""
+        if cell is None:
+            raise NoAnswer(f"it does not answer within {_START:g} s")
+        if self.timed_out or self.interrupted:
+            self.kernel.kill()
+            if self.interrupted:
+                raise KeyboardInterrupt
+            raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", 0, cell)
+        self.timed_out = True
+        self._interrupt(wait, INTERRUPT_GRACE)
+
+    def _interrupt(self, wait: _Wait, grace: float) -> None:
+        self.kernel.interrupt()
+        wait.until = time.monotonic() + grace
+
+    def _take_replies(self) -> None:
+        """Keep all that has come: requests may be sent before the one before them is answered."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                message = self._received(self._shell)
+                self._replies[message["parent_header"].get("msg_id")] = message
+
+    def _take_published(self, wait: _Wait, cell: Any, cell_index: int) -> None:
+        with contextlib.suppress(zmq.Again):
+            while True:
+                message = self._received(self._iopub)
+                if message["parent_header"].get("msg_id") != wait.request:
+                    continue
+                wait.heard_at = time.monotonic()
+                try:
+                    if cell is not None:
+                        self.process_message(message, cell, cell_index)
+                    elif message["content"].get("execution_state") == "idle":
+                        raise CellExecutionComplete
+                except CellExecutionComplete:
+                    wait.is_idle = True
+                    return
+
+    def _received(self, channel: Any) -> dict[str, Any]:
+        session = self.kc.session
+        _, frames = session.feed_identities(channel.recv_multipart(zmq.NOBLOCK))
+        return dict(session.deserialize(frames))
+
+    def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        content = msg["content"]
+        if msg["msg_type"] == "stream":
+            self._told[content["name"]] += len(content["text"])
+            self.printed.write(content["name"], content["text"])
+        elif msg["msg_type"] == "error":
+            self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
+        return super().process_message(msg, cell, cell_index)
+
+    def _begin_to_count(self) -> None:
+        self._told = {"stdout": 0, "stderr": 0}
+        with contextlib.suppress(OSError):
+            os.truncate(self.spill, 0)
+
+    def _recover(self, request: str, cell: Any, cell_index: int) -> None:
+        """What a kernel printed in its last cell and could not send any more."""
+        for name, text in _untold(self.spill, self._told):
+            message = {
+                "msg_type": "stream",
+                "header": {"msg_type": "stream"},
+                "parent_header": {"msg_id": request},
+                "content": {"name": name, "text": text},
+            }
+            self.process_message(message, cell, cell_index)
+
+
+class NoAnswer(RuntimeError):
+    """A kernel lives, and does not do what it always does at once."""
+
+
+class _Wait:
+    """For the answer to a request: the reply itself, and word that all about it was published."""
+
+    def __init__(self, request: str, until: float | None, *, is_idle: bool) -> None:
+        self.request = request
+        self.until = until
+        self.reply: dict[str, Any] | None = None
+        self.is_idle = is_idle
+        self.heard_at = time.monotonic()
+
+    @property
+    def silence(self) -> float:
+        return time.monotonic() - self.heard_at
+
+
+def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """What `kernel_setup.spill_output` has kept and nobody has heard, in runs of one stream.
+
+    Args:
+        path: A JSON line for each piece; the last one may be cut off.
+        told: By stream, how many characters are known.
+    """
+    left = dict(told)
+
+    def pieces() -> Iterator[tuple[str, str]]:
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError):
+                name, text = json.loads(line)
+                known = min(left[name], len(text))
+                left[name] -= known
+                if text[known:]:
+                    yield name, text[known:]
+
+    with contextlib.suppress(OSError):
+        for name, run in itertools.groupby(pieces(), key=itemgetter(0)):
+            yield name, "".join(text for _, text in run)
+
+
+def _setup_sources() -> dict[str, str]:
+    return {name: Path(str(path)).read_text(encoding="utf-8") for name, path in SETUP_MODULES.items()}

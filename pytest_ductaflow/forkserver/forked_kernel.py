@@ -1,0 +1,297 @@
+"""An ipykernel in two halves: what is made once, before the fork, and what each process makes itself."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import ctypes
+import gc
+import io
+import linecache
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NoReturn
+
+import comm  # noqa: F401 - imported here and below, so that kernels find it imported
+import ipykernel.debugger
+import ipykernel.displayhook
+import ipykernel.heartbeat
+import ipykernel.iostream
+from ipykernel import ipkernel, kernelapp
+from IPython.core.application import BaseIPythonApplication
+from IPython.core.interactiveshell import InteractiveShell
+from tornado.ioloop import IOLoop
+from zmq.eventloop.zmqstream import ZMQStream
+
+_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_PATIENCE = 1.0  # seconds between asking and forcing what the flow has started and not ended
+
+
+class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
+    """Leaves the end to its process, which first runs what the flow has left for the exit.
+
+    ipykernel's own order is the other way round: it ends child processes, and then the handlers that
+    would have ended them in their way have to wait for them until they time out.
+    """
+
+    async def _progressively_terminate_all_children(self) -> None:
+        pass
+
+    async def do_shutdown(self, restart: bool) -> dict[str, Any]:
+        return {"status": "ok", "restart": restart}
+
+
+class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
+    """ipykernel's application, cut in two."""
+
+    kernel_class = IPythonKernel
+    listeners: ClassVar[list[Callable[[], None]]] = []
+
+    def before_preload(self) -> None:
+        """Tell those who want to know that what is imported from now on is a flow's."""
+        for listener in self.listeners:
+            listener()
+
+    def prepare(self) -> None:
+        """The half before the fork: no sockets, no threads, nothing that depends on the flow."""
+        # Libraries look for what -f sets when they want to know whether they are in a notebook.
+        BaseIPythonApplication.initialize(self, ["-f", "", "--HistoryManager.hist_file=:memory:"])
+        self.log.setLevel(logging.WARNING)
+        self.init_pdb()
+        self.kernel = self.kernel_class.instance(
+            parent=self, session=self.session, log=self.log, profile_dir=self.profile_dir, user_ns=None
+        )
+        self.init_shell()
+        self.parent_handle = os.getpid()  # else it tells on the terminal how to connect to it
+
+    def connect(self, folder: str) -> dict[str, Any]:
+        """The first part of the other half: sockets in a folder, threads, streams.
+
+        Returns:
+            What a client needs to connect, as in a connection file.
+        """
+        connection: dict[str, Any] = {
+            "transport": "ipc",
+            "ip": os.path.join(folder, f"k{os.getpid()}"),
+            "key": os.urandom(16).hex(),
+            "signature_scheme": "hmac-sha256",
+            **{f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)},
+        }
+        self.transport, self.ip = "ipc", connection["ip"]
+        self.session.key = connection["key"].encode()
+        self.session.pid = os.getpid()
+        self.session.session = os.urandom(16).hex()
+        for channel in _CHANNELS:
+            setattr(self, f"{channel}_port", connection[f"{channel}_port"])
+        self.init_sockets()
+        self.init_heartbeat()
+        self.log_connection_info()
+        self.init_io()
+        self.init_signal()
+        self._attach_kernel()
+        # What these would end ends with the process; waiting for it would cost the most of a short flow.
+        atexit.unregister(self.close)
+        atexit.unregister(self.iopub_thread.stop)
+        return connection
+
+    def _attach_kernel(self) -> None:
+        """Give the kernel, which was made without, its streams and threads; as in `init_kernel`."""
+        kernel, shell, thread = self.kernel, self.shell, self.shell_channel_thread
+        shell_stream = ZMQStream(self.shell_socket, thread.io_loop)
+        thread.shell_stream = shell_stream
+        control_stream = ZMQStream(self.control_socket, self.control_thread.io_loop)
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        kernel.ident = os.urandom(16).hex()
+        kernel._main_asyncio_lock = asyncio.Lock()
+        with kernel.hold_trait_notifications():
+            kernel.shell_stream, kernel.control_stream = shell_stream, control_stream
+        kernel.control_thread, kernel.shell_channel_thread = self.control_thread, thread
+        kernel.iopub_thread, kernel.iopub_socket = self.iopub_thread, self.iopub_socket
+        kernel.stdin_socket, kernel.debug_shell_socket = self.stdin_socket, self.debug_shell_socket
+        kernel.record_ports({f"{name}_port": port for name, port in self._ports.items()})
+        shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
+        shell.displayhook.topic = kernel._topic("execute_result")
+        self.displayhook.get_execution_count = lambda: kernel.execution_count
+        # Before its threads, and not after as in ipykernel: sockets are not for two threads at a time.
+        kernel.start()
+        self.control_thread.start()
+        thread.start()
+
+    def begin(self) -> None:
+        """The second part: what depends on working directory, environment and arguments."""
+        self.init_path()
+        self.shell.init_environment()
+        if self.shell.history_manager is not None:
+            self.shell.history_manager.dir_hist[:] = [os.getcwd()]
+        self.init_gui_pylab()
+        self.init_extensions()
+        self.init_code()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def make_app(modules: Mapping[str, str]) -> ForkableApp:
+    """An application that is ready to be forked.
+
+    Args:
+        modules: Source files by the name of the module that they become, for the client's own requests.
+            A function `before_preload` of theirs is called before what flows import is imported.
+    """
+    ipykernel.debugger._is_debugpy_available = False  # nobody steps through hundreds of instances
+    app: ForkableApp = ForkableApp.instance()
+    app.prepare()
+    _warm_up(app.shell)
+    for name, path in modules.items():
+        module = type(sys)(name)
+        with open(path, encoding="utf-8") as source:
+            exec(compile(source.read(), "ductaflow", "exec"), vars(module))  # noqa: S102
+        sys.modules[name] = module
+        if hasattr(module, "before_preload"):
+            app.listeners.append(module.before_preload)
+    return app
+
+
+def _warm_up(shell: InteractiveShell) -> None:
+    """Touch what is made at first use, so that it is made once and not in every kernel."""
+    shell.run_cell("pass", store_history=False, silent=True)
+    shell.display_formatter.format(1)
+    code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
+    name = shell.compile.cache(code, 0, raw_code=code)
+    try:
+        exec(compile(code, name, "exec"), {"__name__": "__main__"})  # noqa: S102
+    except ZeroDivisionError as error:
+        lines = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+        shell.InteractiveTB.stb2text(lines)
+    linecache.cache.pop(name, None)
+    shell.compile._filename_map.pop(name, None)
+
+
+def become_kernel(app: ForkableApp, folder: str) -> dict[str, Any]:
+    """Make a forked process a kernel that is ready for a flow.
+
+    Returns:
+        How to connect to it.
+    """
+    os.setsid()
+    # A file and not the server's streams: what the process says when it dies belongs to its flow.
+    raw = os.open(os.path.join(folder, f"k{os.getpid()}.raw"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(raw, 1)
+    os.dup2(raw, 2)
+    os.close(raw)
+    return app.connect(folder)
+
+
+def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
+    """Be a kernel until the client shuts it down.
+
+    Args:
+        app: The application, connected.
+        request: Working directory, environment, arguments and umask of the kernel.
+    """
+    os.chdir(request["cwd"])
+    if (processes := sys.modules.get("multiprocessing.process")) is not None:
+        vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import
+    os.umask(request["umask"])
+    _take_environment(request["env"])
+    sys.argv[:] = request["argv"]
+    _become_random()
+    app.begin()
+    loop = app.io_loop = IOLoop.current()
+    with contextlib.suppress(KeyboardInterrupt):
+        loop.start()
+
+
+def _take_environment(environment: Mapping[str, str]) -> None:
+    """The client's environment, and what preloaded modules have set, as their import would have done."""
+    for name in os.environ.keys() - environment.keys() - IMPORTED_ENVIRONMENT.keys():
+        del os.environ[name]
+    for name, value in {**environment, **IMPORTED_ENVIRONMENT}.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    if "TZ" in environment:
+        time.tzset()
+
+
+IMPORTED_ENVIRONMENT: dict[str, str] = {}
+
+
+def _become_random() -> None:
+    """Python's own generators notice a fork; NumPy's legacy one does not."""
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed()
+
+
+def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
+    """End the process as the interpreter would, as far as a flow can notice; what remains is thrown away.
+
+    Threads are joined, `atexit` handlers run, objects of the flow are deleted and files written to their
+    end. The modules are not taken down one by one.
+
+    Args:
+        code: Exit code.
+        last_word: Called when nothing of the flow is left to run.
+    """
+    steps = (_join_threads, atexit._run_exitfuncs, _delete_what_flow_made, _flush_files, _end_children)
+    for step in (*steps, last_word):
+        try:
+            step()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                traceback.print_exc(file=sys.__stderr__)
+    os._exit(code)
+
+
+def _join_threads() -> None:
+    threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _delete_what_flow_made() -> None:
+    """Let destructors run: of a file that compresses, or of an object with `__del__`."""
+    shell = InteractiveShell.instance()
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        vars(sys).pop(name, None)
+    shell.displayhook.exec_result = None
+    if shell.history_manager is not None:
+        shell.history_manager.output_hist.clear()
+    shell.user_ns.clear()
+    gc.collect()
+
+
+def _flush_files() -> None:
+    """Files that something else still holds; those from before the fork are frozen and not looked at."""
+    for thing in gc.get_objects():
+        if isinstance(thing, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom) and not thing.closed:
+            with contextlib.suppress(Exception):
+                thing.flush()
+    ctypes.CDLL(None).fflush(None)  # what C libraries have not written yet
+
+
+def _end_children() -> None:
+    """Processes that the flow has started and left behind, in whatever session they are."""
+    if not _has_children():
+        return
+    import psutil
+
+    found = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, stubborn = psutil.wait_procs(found, timeout=_PATIENCE)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _has_children() -> bool:
+    tasks = "/proc/self/task"
+    for task in os.listdir(tasks):
+        with contextlib.suppress(OSError), open(f"{tasks}/{task}/children", encoding="ascii") as children:
+            if children.read().strip():
+                return True
+    return False

@@ -1,0 +1,114 @@
+"""Importing what flows import, with an eye on modules that do more than being imported."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+# What is imported at first use, and nearly always used where the module is.
+_PARTNERS = {
+    "pandas": (
+        "pandas.io.formats.csvs",
+        "pandas.io.formats.format",
+        "pandas.io.formats.html",
+        "pandas.io.formats.info",
+        "pandas.io.parsers",
+    ),
+    "matplotlib.pyplot": (
+        "IPython.core.pylabtools",
+        "PIL.PngImagePlugin",
+        "matplotlib.backends.backend_agg",
+        "matplotlib_inline.backend_inline",
+    ),
+}
+
+
+class Misbehaved(Exception):
+    """A module that did something at its import that a flow would notice.
+
+    Attributes:
+        module: Its name.
+        deed: What it did, in words.
+    """
+
+    def __init__(self, module: str, deed: str) -> None:
+        super().__init__(f"{module} {deed}")
+        self.module = module
+        self.deed = deed
+
+
+def preload(modules: Sequence[str]) -> dict[str, str]:
+    """Import modules, and freeze what there is now, so that garbage collection leaves its pages alone.
+
+    A module that cannot be imported is left to the flow, which will hear of it in its own cell.
+
+    Returns:
+        The environment variables that imports have set.
+
+    Raises:
+        Misbehaved: At the first module that prints, warns or starts a thread; this process is spoilt.
+    """
+    before = dict(os.environ)
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel has it
+    for module in modules:
+        _import(module)
+    for module, partners in _PARTNERS.items():
+        if module in sys.modules:
+            for partner in partners:
+                _import(partner)
+    gc.collect()
+    gc.freeze()
+    return {name: value for name, value in os.environ.items() if before.get(name) != value}
+
+
+def _import(module: str) -> None:
+    threads = threading.active_count()
+    with _listening() as heard, contextlib.suppress(Exception):
+        importlib.import_module(module)
+    if threading.active_count() > threads:
+        raise Misbehaved(module, "starts a thread")
+    if heard:
+        raise Misbehaved(module, f"says at its import: {heard[0].strip()}")
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[list[str]]:
+    """All that is printed or warned of, on any way."""
+    heard: list[str] = []
+    show = warnings.showwarning
+
+    def hear(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+        heard.append(f"{category.__name__}: {message}")
+
+    # Only how a warning is shown is replaced: the filters belong to modules, which may change them.
+    warnings.showwarning = hear
+    with tempfile.TemporaryFile("w+") as file, _output_into(file.fileno()):
+        try:
+            yield heard
+        finally:
+            warnings.showwarning = show
+            sys.stdout.flush()
+            sys.stderr.flush()
+            file.seek(0)
+            heard += [text for text in (file.read(),) if text.strip()]
+
+
+@contextlib.contextmanager
+def _output_into(target: int) -> Iterator[None]:
+    saved = {number: os.dup(number) for number in (1, 2)}
+    for number in saved:
+        os.dup2(target, number)
+    try:
+        yield
+    finally:
+        for number, copy in saved.items():
+            os.dup2(copy, number)
+            os.close(copy)

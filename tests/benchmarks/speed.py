@@ -1,0 +1,363 @@
+"""What an instance costs, next to papermill, nbmake, plain Python and a bare fork.
+
+    python tests/benchmarks/speed.py [--instances 8] [--rounds 3] [--flows a,b]
+
+All contenders run the same cells, in turn. What a session costs once is told apart from what each instance
+costs by the difference of two sessions of unequal size. `python flow.py` starts anew for every instance. The
+bare fork is the floor: a process that has imported the libraries executes the cells in a child and keeps
+nothing of what they print. `pip install nbmake scikit-learn` for the comparison and for flow b.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import psutil
+from measure import environment, family, proportional_megabytes, run
+
+LINUX = sys.platform == "linux"
+PARAMETERS = "config = {}"
+BEGIN = f"""\
+# %% tags=["parameters"]
+{PARAMETERS}
+
+"""
+TABLE = """\
+# %%
+import pandas as pd
+
+# %%
+trips = pd.read_csv(config["table"])
+trips["trips"] *= config["factor"]
+
+# %%
+result = trips.groupby(["zone", "mode"], as_index=False)["trips"].agg(["sum", "mean"])
+print(f"{len(result)} groups")
+result.to_csv("result.csv", index=False)
+"""
+LEARNING = """\
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
+
+# %%
+trips = pd.read_csv(config["table"])
+known = pd.get_dummies(trips[["zone", "mode"]])
+
+# %%
+forest = RandomForestRegressor(n_estimators=30, random_state=config["factor"]).fit(known, trips["trips"])
+trips["forecast"] = forest.predict(known)
+print(f"{forest.score(known, trips['trips']):.3f}")
+
+# %%
+plt.scatter(trips["trips"], trips["forecast"])
+plt.show()
+
+# %%
+trips.to_csv("result.csv", index=False)
+"""
+OWN_MEMORY = """
+# %%
+with open("/proc/self/smaps_rollup") as file:
+    lines = [line.split() for line in file if line.startswith("Private_")]
+with open("own_kilobytes.txt", "w") as file:
+    file.write(str(sum(int(line[1]) for line in lines)))
+"""
+PAPERMILL = """\
+import json
+
+import papermill
+
+with open("configs.json") as file:
+    configs = json.load(file)
+for config in configs:
+    folder = f"out/{config['instance_name']}"
+    papermill.execute_notebook(
+        "flow.ipynb", f"{folder}/result.ipynb", {"config": config}, cwd=folder, progress_bar=False
+    )
+"""
+FORKS = """\
+import ast
+import json
+import os
+import sys
+import time
+import traceback
+
+with open("flow.py") as file:
+    flow = ast.parse(file.read())
+with open("configs.json") as file:
+    configs = json.load(file)
+imports = [node for node in flow.body if isinstance(node, ast.Import | ast.ImportFrom)]
+exec(compile(ast.Module(imports, []), "flow.py", "exec"), {})
+began = time.perf_counter()
+for config in configs:
+    if not (child := os.fork()):
+        failed = 1
+        try:
+            os.chdir(f"out/{config['instance_name']}")
+            sys.argv = ["flow.py", json.dumps(config)]
+            exec(compile(flow, "flow.py", "exec"), {"__name__": "__main__"})
+            failed = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(failed)
+    if os.waitpid(child, 0)[1]:
+        sys.exit("a child failed")
+with open("forks_seconds.txt", "w") as file:
+    file.write(str(time.perf_counter() - began))
+"""
+FLOWS = {
+    "a": ("pandas", TABLE),
+    "b": ("pandas, matplotlib and scikit-learn", LEARNING),
+}
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest"]
+DUCTAFLOW = [*PYTEST, "-p", "no:nbmake", "--ductaflow", "conductor.py"]
+NBMAKE = [*PYTEST, "-p", "no:ductaflow", "--nbmake", "out"]
+OURS, OURS_2 = "pytest --ductaflow conductor.py", "pytest --ductaflow conductor.py -n 2"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of wall time.
+
+    Attributes:
+        instance: What each further instance takes.
+        session: What is paid once, None if there is nothing that is.
+    """
+
+    instance: float
+    session: float | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Megabytes.
+
+    Attributes:
+        session: Largest resident size of the process that was started.
+        own: What the process of an instance shares with no other, at its end.
+        together: The most that all processes held at once, what they share counted once.
+    """
+
+    session: float
+    own: float
+    together: float
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to run all instances of a project.
+
+    Attributes:
+        command: Run in the project; with a config as its last argument in the folder of each instance.
+        first: Instances of the smaller of the two sessions; None if no session is measured.
+        per_instance: Whether the command runs but one instance.
+    """
+
+    command: Sequence[str]
+    first: int | None = 2
+    per_instance: bool = False
+
+    def cost(self, flow: str, instances: int) -> Cost:
+        if self.per_instance:
+            return Cost(self.seconds(flow, instances) / instances)
+        if self.first is None:
+            with project(flow, instances) as folder:
+                whole = run(self.command, folder).seconds
+                forks = float((folder / "forks_seconds.txt").read_text())
+            return Cost(forks / instances, whole - forks)
+        small = self.seconds(flow, self.first)
+        slope = (self.seconds(flow, self.first + instances) - small) / instances
+        return Cost(slope, small - self.first * slope)
+
+    def seconds(self, flow: str, instances: int) -> float:
+        """Wall time from start to end of whichever processes it takes."""
+        with project(flow, instances) as folder:
+            return sum(run(command, where).seconds for command, where in self._commands(folder))
+
+    def _commands(self, folder: Path) -> Iterator[tuple[Sequence[str], Path]]:
+        if not self.per_instance:
+            yield self.command, folder
+            return
+        for config in json.loads((folder / "configs.json").read_text()):
+            yield [*self.command, json.dumps(config)], folder / "out" / config["instance_name"]
+
+    def memory(self, flow: str, instances: int = 2) -> Memory:
+        with project(flow + OWN_MEMORY, instances) as folder:
+            peaks = [peak_memory(command, where) for command, where in self._commands(folder)]
+            own = [int(path.read_text()) / 1024 for path in folder.rglob("own_kilobytes.txt")]
+        session, together = (max(peak) for peak in zip(*peaks, strict=True))
+        return Memory(session, statistics.median(own), together)
+
+
+@contextlib.contextmanager
+def project(flow: str, instances: int) -> Iterator[Path]:
+    """A new project for any contender; in the end each instance must have written its result."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_project(folder, flow, instances)
+        yield folder
+        if (found := len(list(folder.rglob("result.csv")))) != instances:
+            sys.exit(f"{found} of {instances} instances have written a result")
+
+
+def write_project(folder: Path, flow: str, instances: int) -> None:
+    for name in ("flows", "data"):
+        (folder / name).mkdir()
+    table = folder / "data/trips.csv"
+    lines = [f"{n % 50},{('rail', 'bus', 'car')[n % 3]},{n * 7919 % 1_000}" for n in range(1_000)]
+    table.write_text("\n".join(["zone,mode,trips", *lines]) + "\n")
+    configs: list[dict[str, Any]] = [
+        {"instance_name": f"n{number:03}", "factor": number + 1, "table": str(table)}
+        for number in range(instances)
+    ]
+    (folder / "configs.json").write_text(json.dumps(configs))
+    (folder / "flows/step.py").write_text(BEGIN + flow)
+    conductor = f'from pytest_ductaflow import conduct\n\nconduct("flows/step.py", {configs!r})\n'
+    (folder / "conductor.py").write_text(conductor)
+    (folder / "loop.py").write_text(PAPERMILL)
+    (folder / "forks.py").write_text(FORKS)
+    script = BEGIN.replace(PARAMETERS, "import json\nimport sys\nconfig = json.loads(sys.argv[1])") + flow
+    (folder / "flow.py").write_text(script.replace("plt.show()", 'plt.savefig("figure.png")'))
+    write_notebook(folder / "flow.ipynb", BEGIN + flow)
+    for config in configs:
+        run_dir = folder / "out" / config["instance_name"]
+        run_dir.mkdir(parents=True)
+        write_notebook(run_dir / "flow.ipynb", BEGIN.replace(PARAMETERS, f"config = {config!r}") + flow)
+
+
+def write_notebook(path: Path, text: str) -> None:
+    notebook = jupytext.reads(text, "py:percent")
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    jupytext.write(notebook, path)
+
+
+def peak_memory(command: Sequence[str], folder: Path) -> tuple[float, float]:
+    """Largest resident size of the process, and of it and all that it started together."""
+    mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(mark), stdout=output, stderr=subprocess.STDOUT
+        )
+        watched = psutil.Process(process.pid)
+        session = together = 0.0
+        while process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends meanwhile
+                session = max(session, watched.memory_info().rss / 1024**2)
+            together = max(together, proportional_megabytes([watched, *family(mark, process.pid)]))
+            time.sleep(0.02)
+        if process.returncode:
+            output.seek(0)
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output.read()}")
+    return session, together
+
+
+def contenders() -> dict[str, Contender]:
+    """Those that can run here; the others are named."""
+    found = {OURS: Contender(DUCTAFLOW), OURS_2: Contender([*DUCTAFLOW, "-n", "2"], first=4)}
+    if LINUX:  # elsewhere no kernel is forked anyway
+        found[f"{OURS} --no-ductaflow-fork"] = Contender([*DUCTAFLOW, "--no-ductaflow-fork"])
+    found["papermill in a loop"] = Contender([sys.executable, "loop.py"])
+    if importlib.util.find_spec("nbmake"):
+        found["pytest --nbmake"] = Contender(NBMAKE)
+    else:
+        print("nbmake is missing: pip install nbmake")
+    found["python flow.py"] = Contender([sys.executable, "../../flow.py"], per_instance=True)
+    if LINUX:
+        found["bare fork (floor)"] = Contender([sys.executable, "forks.py"], first=None)
+    else:
+        print("the floor, a bare fork, is measured on Linux only")
+    return found
+
+
+def in_rounds(flow: str, rounds: int, instances: int, found: dict[str, Contender]) -> dict[str, list[Cost]]:
+    """Costs of each contender, measured A B C A B C …, after one instance each that does not count."""
+    costs: dict[str, list[Cost]] = {name: [] for name in found}
+    for contender in found.values():
+        contender.seconds(flow, 1)
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        for name, contender in found.items():
+            costs[name].append(contender.cost(flow, instances))
+    return costs
+
+
+def ratios(some: list[Cost], others: list[Cost]) -> list[float]:
+    """Round by round."""
+    return [one.instance / other.instance for one, other in zip(some, others, strict=True)]
+
+
+def row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def print_costs(title: str, costs: dict[str, list[Cost]], memory: Callable[[str], Memory | None]) -> None:
+    """A table as a README has it, and in sentences who is faster."""
+    megabytes = ("its process MB", "an instance's own MB", "all processes MB")
+    noisy = [name for name, found in costs.items() if min(cost.instance for cost in found) <= 0]
+    head = (title, "s per instance", "min to max", "ratio", "once per session s", *megabytes)
+    print("\n" + row(head) + "\n" + row(["---"] * len(head)))
+    for name, found in costs.items():
+        seconds = [cost.instance for cost in found]
+        session = [cost.session for cost in found if cost.session is not None]
+        cells = [
+            f"`{name}`" if name.startswith("py") else name,
+            f"{statistics.median(seconds):.3f}",
+            f"{min(seconds):.3f} to {max(seconds):.3f}",
+            "-" if noisy else f"{statistics.median(ratios(found, costs[OURS])):.2f}",
+            f"{statistics.median(session):.2f}" if session else "-",
+        ]
+        held = memory(name)
+        cells += [f"{held.session:.0f}", f"{held.own:.0f}", f"{held.together:.0f}"] if held else ["-"] * 3
+        print(row(cells))
+    if noisy:
+        print(f"\nNo ratios: noise exceeds the cost of --instances more in {', '.join(noisy)}.")
+        return
+    print(f"\n-n 2 has {spread(ratios(costs[OURS], costs[OURS_2]))} times the throughput of one process.")
+    for name, found in costs.items():
+        if name not in (OURS, OURS_2):
+            print(f"ours is {spread(ratios(found, costs[OURS]))} times as fast as {name}")
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--instances", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--flows", default="a,b")
+    options = parser.parse_args()
+    chosen = options.flows.split(",")
+    if unknown := set(chosen) - set(FLOWS):
+        parser.error(f"no such flow: {', '.join(sorted(unknown))}")
+    if "b" in chosen and not importlib.util.find_spec("sklearn"):
+        parser.error("flow b needs scikit-learn: pip install scikit-learn, or --flows a")
+    found = contenders()
+    for letter in chosen:
+        title, flow = FLOWS[letter]
+        costs = in_rounds(flow, options.rounds, options.instances, found)
+        memory = {name: contender.memory(flow) for name, contender in found.items()} if LINUX else {}
+        print_costs(f"Flow {letter}: {title}", costs, memory.get)
+
+
+if __name__ == "__main__":
+    main()

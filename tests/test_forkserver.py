@@ -1,0 +1,489 @@
+"""Forked kernels: what must not be noticed of the fork, and how a kernel's end is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from conftest import write_project
+from jupyter_client.kernelspec import KernelSpec
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only"),
+]
+
+from pytest_ductaflow import kernel  # noqa: E402
+from pytest_ductaflow.model import Instance, Record, Status  # noqa: E402
+from pytest_ductaflow.runner import run  # noqa: E402
+from pytest_ductaflow.settings import Settings  # noqa: E402
+
+PATIENCE = 60.0  # seconds; only a bug waits that long
+
+
+class Project:
+    """Flows, each run by a word."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, code: str, name: str = "a", settings: Settings | None = None, **more: Any) -> Record:
+        """Run a flow in this process; the numbers that it prints can be had with `printed`."""
+        write_project(self.root, {"flows/x.py": dedent(code)})
+        return run(self.instance(name, **more), settings or Settings(force=True))
+
+    def instance(self, name: str, **more: Any) -> Instance:
+        root = str(self.root)
+        return Instance(
+            flow=f"{root}/flows/x.py",
+            step="x",
+            name=name,
+            run_dir=f"{root}/runs/x/{name}",
+            project_root=root,
+            config={},
+            **more,
+        )
+
+    def printed(self, name: str = "a") -> list[str]:
+        return (self.root / f"runs/x/{name}/x_execution_output.txt").read_text().splitlines()
+
+    def outputs(self, name: str = "a") -> list[dict[str, Any]]:
+        notebook = json.loads((self.root / f"runs/x/{name}/x_executed.ipynb").read_text())
+        return [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "flows").mkdir()
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[kernel.ForkServer]:
+    server = kernel.ForkServer(os.environ)
+    yield server
+    server.close()
+
+
+def parent_of_kernel(project: Project, code: str = "", **more: Any) -> int:
+    record = project.run(f"{code}\nimport os\nprint(os.getppid())", **more)
+    assert record.status is Status.SUCCESS, record.error
+    return int(project.printed()[-1])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > end:
+            pytest.fail(f"waited {PATIENCE:g} s for {what}")
+        time.sleep(0.01)
+
+
+def test_a_kernel_is_a_child_of_the_server_and_two_of_a_flow_have_the_same_parent(project: Project) -> None:
+    parents = {parent_of_kernel(project, "import csv"), parent_of_kernel(project, "import csv")}
+    assert len(parents) == 1
+    assert os.getpid() not in parents
+
+
+def test_flows_that_import_other_things_have_other_parents(project: Project) -> None:
+    assert parent_of_kernel(project, "import csv") != parent_of_kernel(project, "import pandas")
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        ("", Settings(force=True, fork=False)),
+        ("import os\nos.environ['MPLBACKEND'] = 'agg'\nimport pandas", Settings(force=True)),
+    ],
+    ids=["switched off", "environment set before an import"],
+)
+def test_an_ordinary_kernel_is_a_child_of_this_process(
+    project: Project, code: str, settings: Settings
+) -> None:
+    assert parent_of_kernel(project, code, settings=settings) == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        KernelSpec(argv=["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]),
+        KernelSpec(argv=[sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]),
+        KernelSpec(argv=[sys.executable, "-O", "-m", "ipykernel_launcher", "-f", "{connection_file}"]),
+        KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], env={"A": "1"}
+        ),
+    ],
+    ids=["other interpreter", "other kernel", "other options", "own environment"],
+)
+def test_other_kernels_are_not_forked(spec: KernelSpec) -> None:
+    assert not kernel.can_fork(spec)
+
+
+def test_the_kernel_of_this_interpreter_is_forked() -> None:
+    command = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    assert kernel.can_fork(KernelSpec(argv=[sys.executable, *command]))
+    assert kernel.can_fork(KernelSpec(argv=["python", "-Xfrozen_modules=off", *command]))
+
+
+def test_on_other_systems_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    assert not kernel.can_fork(KernelSpec(argv=command))
+
+
+def test_a_module_of_the_project_is_imported_anew_by_each_kernel(project: Project) -> None:
+    for number in (1, 2):
+        (project.root / "flows/helper.py").write_text(f"VALUE = {number}  # {'x' * number}\n")
+        project.run("import pandas, helper\nprint(helper.VALUE)")
+        assert project.printed()[-1] == str(number)
+
+
+MISBEHAVING = {
+    "prints": "print('hello from the import')",
+    "prints_by_descriptor": "import os\nos.write(1, b'hello')",
+    "warns": "import warnings\nwarnings.warn('mind the gap')",
+    "starts_a_thread": "import threading, time\n"
+    "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+}
+
+
+@pytest.mark.parametrize("module", MISBEHAVING)
+def test_a_module_that_does_more_than_being_imported_is_left_to_the_flow(
+    project: Project, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    write_project(site, {f"{module}.py": MISBEHAVING[module], "quiet.py": ""})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    settings = Settings(force=True, preload=(module, "quiet"))
+    record = project.run(
+        f"import sys\nprint('there', sorted({{'quiet', '{module}'}} & set(sys.modules)))\nimport {module}",
+        settings=settings,
+    )
+    assert record.status is Status.SUCCESS, record.error
+    printed = project.printed()
+    assert "there ['quiet']" in printed
+    if module.startswith("prints"):
+        assert any("hello" in line for line in printed)
+    if module == "warns":
+        assert record.python_warnings == ("UserWarning: mind the gap",)
+
+
+def test_a_module_that_cannot_be_imported_is_the_flows_own_error(project: Project) -> None:
+    record = project.run(
+        "import no_such_module_here", settings=Settings(force=True, preload=("no_such_module_here",))
+    )
+    assert record.error is not None
+    assert record.error.summary == "ModuleNotFoundError: No module named 'no_such_module_here'"
+
+
+def test_what_an_import_sets_in_the_environment_is_there(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path / "site", {"sets.py": "import os\nos.environ['SET_BY_IMPORT'] = 'yes'"})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("SEEN", "1")
+    project.run(
+        "import sets, os\nprint(os.environ.get('SET_BY_IMPORT'), os.environ.get('SEEN'))",
+        settings=Settings(force=True, preload=("sets",)),
+    )
+    assert project.printed()[-1] == "yes 1"
+    monkeypatch.setenv("SEEN", "2")
+    monkeypatch.delenv("PYTHONPATH")
+    project.run("import os\nprint(os.environ.get('SET_BY_IMPORT'), os.environ.get('SEEN'))")
+    assert project.printed()[-1] == "None 2"
+
+
+def test_random_numbers_and_unique_ids_differ_between_instances(project: Project) -> None:
+    code = """
+        import random, secrets, tempfile, uuid
+        import numpy
+        print(random.random(), numpy.random.rand(), numpy.random.default_rng().random())
+        print(uuid.uuid4(), uuid.uuid1(), secrets.token_hex(), tempfile.mktemp())
+        """
+    seen: list[set[str]] = []
+    for name in "abc":
+        project.run(code, name)
+        seen.append(set(" ".join(project.printed(name)).split()))
+        assert len(seen[-1]) == 7
+    assert len(seen[0] | seen[1] | seen[2]) == 21
+
+
+def test_working_directory_arguments_umask_and_environment_are_the_instances_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+        import os, sys
+        mask = os.umask(0)
+        launcher = sys.argv[0].endswith("ipykernel_launcher.py")
+        print(os.getcwd(), oct(mask), os.environ.get("ONLY_NOW"), len(sys.argv), launcher)
+        """
+    monkeypatch.setenv("ONLY_NOW", "first")
+    before = os.umask(0o027)
+    try:
+        project.run(code)
+        assert project.printed() == [f"{project.root}/runs/x/a 0o27 first 4 True"]
+    finally:
+        os.umask(before)
+    monkeypatch.delenv("ONLY_NOW")
+    project.run(code)
+    assert project.printed() == [f"{project.root}/runs/x/a {oct(before)} None 4 True"]
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "the kernel was killed by SIGKILL"),
+        ("os._exit(7)", "the kernel ended with exit code 7"),
+        ("import ctypes\nctypes.string_at(0)", "the kernel was killed by SIGSEGV"),
+        ("os.abort()", "the kernel was killed by SIGABRT"),
+    ],
+    ids=["SIGKILL", "exit code", "segmentation fault", "abort"],
+)
+def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
+    project: Project, code: str, told: str, *, fork: bool
+) -> None:
+    """Printed in the moment before: neither flushed nor sent."""
+    code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
+    record = project.run(code, settings=Settings(force=True, fork=fork))
+    assert record.error is not None
+    assert (record.error.type, record.error.message) == ("KernelDied", told)
+    assert record.error.cell is not None
+    assert {"last words", "of woe"} <= set(project.printed())
+    texts = {output["name"]: "".join(output["text"]) for output in project.outputs()}
+    assert texts == {"stdout": "last words\n", "stderr": "of woe\n"}
+
+
+def test_what_was_sent_before_a_kernel_died_is_not_told_twice(project: Project) -> None:
+    project.run(
+        "import os, sys\nfor n in range(500):\n    print(n)\nsys.stdout.flush()\nprint('end')\nos._exit(1)"
+    )
+    assert [line for line in project.printed() if line.isdigit()] == [str(n) for n in range(500)]
+    assert project.printed().count("end") == 1
+
+
+STUBBORN = """
+    import signal, subprocess, sys, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", child])
+    print("child", process.pid, flush=True)
+    while True:
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("not now", flush=True)
+    """
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_a_time_out_interrupts_and_then_kills_all_that_the_flow_has_started(
+    project: Project, monkeypatch: pytest.MonkeyPatch, *, fork: bool
+) -> None:
+    monkeypatch.setattr("pytest_ductaflow.client.INTERRUPT_GRACE", 0.3)
+    record = project.run(STUBBORN, timeout=2.0 if fork else 4.0, settings=Settings(force=True, fork=fork))
+    assert record.error is not None
+    assert record.error.type == "Timeout"
+    assert "did not react to the interrupt" in record.error.message
+    assert "not now" in project.printed()
+    child = int(next(line for line in project.printed() if line.startswith("child")).split()[1])
+    wait_until(lambda: not is_alive(child), "the end of what the flow has started")
+
+
+def test_a_process_that_the_flow_leaves_behind_ends_with_it(project: Project) -> None:
+    project.run(
+        "import subprocess, sys\n"
+        "command = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "p = subprocess.Popen(command, start_new_session=True)\n"
+        "print(p.pid)"
+    )
+    wait_until(lambda: not is_alive(int(project.printed()[-1])), "the end of a process of the flow")
+
+
+def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(project: Project) -> None:
+    record = project.run(
+        """
+        import atexit, gzip, pathlib, threading, time, weakref
+        atexit.register(lambda: pathlib.Path("atexit").write_text("done"))
+        plain = open("plain", "w"); plain.write("plain")
+        packed = gzip.open("packed.gz", "wt"); packed.write("packed")
+        class Thing:
+            def __del__(self):
+                open("deleted", "w").write("deleted")
+        thing = Thing()
+        weakref.finalize(Thing, lambda: open("finalized", "w").close())
+        holder = []; holder.append((holder, open("in_a_circle", "w"))); holder[0][1].write("circle")
+        threading.Thread(target=lambda: (time.sleep(0.2), open("thread", "w").write("late"))).start()
+        """
+    )
+    assert record.status is Status.SUCCESS, record.error
+    folder = project.root / "runs/x/a"
+    assert gzip.decompress((folder / "packed.gz").read_bytes()) == b"packed"
+    texts = {n: (folder / n).read_text() for n in ("atexit", "plain", "deleted", "in_a_circle", "thread")}
+    assert texts == {
+        "atexit": "done",
+        "plain": "plain",
+        "deleted": "deleted",
+        "in_a_circle": "circle",
+        "thread": "late",
+    }
+    assert {"atexit", "plain", "packed.gz", "thread"} <= record.outputs.keys()
+
+
+def kernel_with_child(server: kernel.ForkServer, folder: Path) -> tuple[kernel.ForkedKernel, list[int]]:
+    """A kernel that has started a process, and the numbers of both."""
+    forked = kernel.ForkedKernel(server.socket, preload=[], cwd=str(folder), env=dict(os.environ), spare=True)
+    client = forked.client
+    client.start_channels(hb=False)
+    client.wait_for_ready(timeout=PATIENCE)
+    client.execute(
+        "import os, subprocess, sys, multiprocessing, time\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "q = multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,)); q.start()\n"
+        "open('pids.tmp', 'w').write(f'{os.getpid()} {p.pid} {q.pid} {os.getppid()}')\n"
+        "os.replace('pids.tmp', 'pids')\ntime.sleep(600)"
+    )
+    wait_until((folder / "pids").exists, "the processes of the flow")
+    return forked, [int(pid) for pid in (folder / "pids").read_text().split()]
+
+
+@pytest.mark.parametrize("victim", ["server", "template"])
+def test_when_the_server_dies_no_kernel_and_no_child_of_one_stays(
+    server: kernel.ForkServer, tmp_path: Path, victim: str
+) -> None:
+    forked, pids = kernel_with_child(server, tmp_path)
+    template = pids[-1]
+    os.kill(template if victim == "template" else server._process.pid, signal.SIGKILL)
+    wait_until(lambda: forked.wait(0.01), "word that the kernel is gone")
+    for pid in pids:
+        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    forked.client.stop_channels()
+    forked.close()
+
+
+def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
+    server: kernel.ForkServer, tmp_path: Path
+) -> None:
+    forked, (own, child, forked_child, template) = kernel_with_child(server, tmp_path)
+    forked.client.stop_channels()
+    forked.close()
+    for pid in (own, child, forked_child):
+        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    assert is_alive(template)
+
+
+def test_a_server_that_was_killed_is_replaced(project: Project) -> None:
+    first = parent_of_kernel(project, "import csv")
+    for server in kernel.servers._servers.values():
+        os.kill(server._process.pid, signal.SIGKILL)
+    wait_until(lambda: not any(s.is_alive for s in kernel.servers._servers.values()), "the end of the server")
+    assert parent_of_kernel(project, "import csv") not in (first, os.getpid())
+
+
+def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "servers", kernel.ForkServers())
+    monkeypatch.setattr("pytest_ductaflow.execute.servers", kernel.servers)
+    monkeypatch.setattr(kernel.ForkServer, "MODULE", "pytest_ductaflow.no_such_server", raising=True)
+    monkeypatch.setattr("pytest_ductaflow.execute._complaints", set())
+    records = [project.run("import os\nprint(os.getppid())", name) for name in "ab"]
+    assert [record.status for record in records] == [Status.SUCCESS, Status.SUCCESS]
+    assert {project.printed(name)[-1] for name in "ab"} == {str(os.getpid())}
+    (told,) = records[0].python_warnings
+    assert told.startswith("KernelWarning: the server of kernels did not start")
+    assert told.endswith("ordinary kernels are used")
+    assert records[1].python_warnings == ()
+
+
+CLIENT = """
+    import os, sys
+    from pytest_ductaflow import kernel
+    forked = kernel.ForkedKernel(
+        kernel.servers.socket(os.environ), preload=[], cwd=os.getcwd(), env=dict(os.environ), spare=True
+    )
+    client = forked.client
+    client.start_channels(hb=False)
+    client.wait_for_ready(timeout=60)
+    client.execute(
+        "import os, subprocess, sys\\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\\n"
+        "open('pids.tmp', 'w').write(f'{os.getpid()} {p.pid} {os.getppid()}'); os.replace('pids.tmp', 'pids')"
+    )
+    sys.stdin.read()
+    """
+
+
+def test_when_the_process_around_is_killed_nothing_stays(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(CLIENT)], cwd=tmp_path, stdin=subprocess.PIPE
+    ) as process:
+        wait_until((tmp_path / "pids").exists, "the kernel")
+        process.kill()
+    for pid in map(int, (tmp_path / "pids").read_text().split()):
+        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+
+
+def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) -> None:
+    write_project(
+        project.root,
+        {"flows/inner.py": "import csv, os\nprint('parent', os.getppid())"},
+    )
+    code = """
+        import os
+        from pytest_ductaflow import run_notebook
+        root = config["_project_root"]
+        for name in "ab":
+            run_notebook("flows/inner.py", config={"instance_name": name}, project_root=root)
+        """
+    record = project.run(code)
+    assert record.status is Status.SUCCESS, record.error
+    logs = list(project.root.rglob("inner_execution_output.txt"))
+    assert len(logs) == 2
+    parents = {int(log.read_text().split("parent ")[1].split()[0]) for log in logs}
+    assert len(parents) == 1
+    (parent,) = parents
+    servers = {server._process.pid for server in kernel.servers._servers.values()}
+    assert int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]) in servers
+
+
+def test_any_jupyter_client_can_have_forked_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_client.manager import start_new_kernel
+
+    monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", "ductaflow-fork")
+    from jupyter_client.provisioning import KernelProvisionerFactory
+
+    KernelProvisionerFactory.clear_instance()
+    try:
+        manager, client = start_new_kernel(kernel_name="python3")
+        told: list[str] = []
+        client.execute_interactive(
+            "import os; print(os.getppid())",
+            timeout=PATIENCE,
+            output_hook=lambda m: told.append(m["content"].get("text", "")),
+        )
+        assert int("".join(told)) != os.getpid()
+        assert manager.is_alive()
+        client.stop_channels()
+        manager.shutdown_kernel()
+        assert not manager.is_alive()
+    finally:
+        KernelProvisionerFactory.clear_instance()
