@@ -44,7 +44,7 @@ _START = 60.0  # seconds that a kernel may take
 _EXIT = 10.0  # seconds for what a flow has left for its exit
 _LOST = 10.0  # seconds after which a word that must come will not come any more
 _SILENCE = 0.2  # seconds without a word about a request that is answered: the subscription came too late
-_SAVE_AFTER = 0.05  # seconds after a change
+_SAVE_AFTER = 0.2  # seconds after a change
 _SAVE_SHARE = 0.05  # of the time may go into saving while cells run
 
 # Nothing of this stays in the flow's namespace.
@@ -204,18 +204,20 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _prepare_kernel(self) -> None:
         """Introduce ourselves; with the first answer it is also known that all channels are connected."""
-        info = self.kc.kernel_info()
+        requests = []
+        if (language := self.kernel.language_info) is None:
+            requests.append(self.kc.kernel_info())
         if self.kernel.speaks_python:
             self.spill.touch()
             folders = [str(self.source.path.parent), str(self.root)]
             load = "" if self.kernel.has_setup else _LOAD.format(sources=_setup_sources())
             code = _SETUP.format(folders=folders, spill=str(self.spill), trace=str(self.trace))
-            setup = self.kc.execute(load + code, silent=True)
-        until = time.monotonic() + _START
-        reply = self._wait_for(info, until=until, again=self.kc.kernel_info)
-        self.nb.metadata["language_info"] = reply["content"]["language_info"]
-        if self.kernel.speaks_python:
-            self._wait_for(setup, until=until)
+            requests.append(self.kc.execute(load + code, silent=True))
+        until, again = time.monotonic() + _START, self.kc.kernel_info
+        first = self._wait_for(requests[0], until=until, again=again)
+        for request in requests[1:]:
+            self._wait_for(request, until=until)
+        self.nb.metadata["language_info"] = language or first["content"]["language_info"]
 
     def _ask_for_last_words(self) -> None:
         for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"

@@ -32,7 +32,9 @@ from .kernel import (
     Kernel,
     KernelStartError,
     OrdinaryKernel,
+    Spec,
     can_fork,
+    kernel_environment,
     kernel_spec,
     kernel_specs,
     server_environment,
@@ -82,6 +84,11 @@ def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, s
     Raises:
         DuctaflowError: If there is no such kernel, naming those that there are.
     """
+    name, spec = _installed_for(source, wanted, default)
+    return name, str(spec.language)
+
+
+def _installed_for(source: Source, wanted: str | None, default: str) -> tuple[str, Spec]:
     metadata = source.notebook.metadata
     language = metadata.get("jupytext", {}).get("main_language", "python").lower()
     name = wanted or metadata.get("kernelspec", {}).get("name")
@@ -92,7 +99,7 @@ def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, s
         )
     name = name or (default if language == "python" else f"a kernel for {language}")
     if (spec := kernel_spec(name)) is not None:
-        return name, str(spec.language)
+        return name, spec
     known = ", ".join(kernel_specs()) or "none"
     raise DuctaflowError(f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}")
 
@@ -171,8 +178,8 @@ def execute(
         DuctaflowError: If the flow cannot be started at all.
     """
     source = read_flow(Path(instance.flow))
-    kernel_name, language = kernel_for(source, instance.kernel_name, settings.kernel)
-    notebook = prepare_notebook(source, instance.full_config, kernel_name, language)
+    kernel_name, spec = _installed_for(source, instance.kernel_name, settings.kernel)
+    notebook = prepare_notebook(source, instance.full_config, kernel_name, str(spec.language))
     timeout = instance.timeout or settings.timeout
     execution = Execution()
     file = NotebookFile(notebook, files.notebook)
@@ -187,10 +194,9 @@ def execute(
 
     with Output(files.log, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as folder:
         file.notebook_start()
-        file.write()
         try:
             kernel = _start_kernel(
-                kernel_name, source, instance, settings, environment or {}, folder, execution
+                kernel_name, spec, source, instance, settings, environment or {}, folder, execution
             )
         except (RuntimeError, OSError) as error:
             execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
@@ -257,6 +263,7 @@ _complaints: set[str] = set()  # of this process: what is said once
 
 def _start_kernel(
     name: str,
+    spec: Spec,
     source: Source,
     instance: Instance,
     settings: Settings,
@@ -265,9 +272,8 @@ def _start_kernel(
     execution: Execution,
 ) -> Kernel:
     """A forked kernel where that is possible and makes no difference, an ordinary one otherwise."""
-    cwd, whole = instance.run_dir, _kernel_environment(environment)
-    spec = kernel_spec(name)
-    if settings.fork and spec is not None and can_fork(spec):
+    cwd, whole = instance.run_dir, kernel_environment(environment)
+    if settings.fork and can_fork(spec):
         root = Path(instance.project_root)
         preload = preload_of(source, root, extra=settings.preload, without=settings.no_preload)
         if preload.forkable:
@@ -290,12 +296,6 @@ def _has_idle_core() -> bool:
     """Whether there are more cores than instances that run at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) < cores
-
-
-def _kernel_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **extra}
-    environment.pop("PYTEST_CURRENT_TEST", None)
-    return environment
 
 
 def _death(exit_code: int | None) -> str:

@@ -23,7 +23,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
@@ -50,6 +50,9 @@ _START = 60.0  # seconds that a server, or a kernel, may take
 _GROUP_KILL = 5.0  # seconds until a killed process must be gone
 
 
+Spec: TypeAlias = KernelSpec  # what is installed under the name of a kernel
+
+
 class KernelStartError(DuctaflowError):
     """A kernel could not be started."""
 
@@ -61,11 +64,13 @@ class Kernel(ABC):
         client: Not connected yet.
         speaks_python: Whether it takes our setup.
         has_setup: Whether the modules of the setup are there already.
+        language_info: What the kernel would say of its language, if it is known without asking.
     """
 
     client: BlockingKernelClient
     speaks_python = True
     has_setup = False
+    language_info: dict[str, Any] | None = None
 
     @abstractmethod
     def fileno(self) -> int:
@@ -263,6 +268,7 @@ class ForkedKernel(Kernel):
             self.pid, self.left_out = words["pid"], words["left_out"]
             self._raw = Path(words["raw"])
             self.connection: dict[str, Any] = words["connection"]
+            self.language_info = self.connection.pop("language_info")
             self.client.load_connection_info(self.connection)
         self._done = self._done or "done" in words
         self._status = words.get("exit", self._status)
@@ -388,10 +394,20 @@ class ForkServers:
             return inherited
         if self._pid != os.getpid():
             raise KernelStartError("a forked process does not start servers")
+        return self._server(key, environment).socket
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Let a server start that will be wanted soon; whether it does is seen then."""
+        key = _start_of(environment)
+        if sys.platform == "linux" and self._pid == os.getpid() and _inherited(key) is None:
+            with contextlib.suppress(OSError):
+                self._server(key, environment)
+
+    def _server(self, key: tuple[object, ...], environment: Mapping[str, str]) -> ForkServer:
         server = self._servers.get(key)
         if server is None or not server.is_alive:
             server = self._servers[key] = ForkServer(environment)
-        return server.socket
+        return server
 
     def close(self) -> None:
         if self._pid == os.getpid():
@@ -421,7 +437,7 @@ def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
     return variables, tuple((folder, os.stat(folder).st_mtime_ns) for folder in sorted(folders))
 
 
-def can_fork(spec: KernelSpec) -> bool:
+def can_fork(spec: Spec) -> bool:
     """Whether the kernels of a kernelspec are what the server forks: ipykernel, of this interpreter."""
     command = [part for part in spec.argv if part != "-Xfrozen_modules=off"]
     own = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -435,12 +451,19 @@ def _is_this_interpreter(executable: str) -> bool:
     return executable in ("python", f"python{major}", f"python{major}.{minor}", sys.executable)
 
 
+def kernel_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a kernel: that of this process, less what pytest has put there."""
+    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **extra}
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    return environment
+
+
 def kernel_specs() -> list[str]:
     """The names of the kernels that are installed."""
     return sorted(KernelSpecManager().find_kernel_specs())
 
 
-def kernel_spec(name: str) -> KernelSpec | None:
+def kernel_spec(name: str) -> Spec | None:
     """What is installed under a name; None if nothing is."""
     try:
         return KernelSpecManager().get_kernel_spec(name)

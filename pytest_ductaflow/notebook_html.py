@@ -80,6 +80,7 @@ def _highlighter(lexer: str | None) -> Callable[..., str]:
 def _exporter() -> Any:
     exporter = _Exporter(
         config=Config(CSSHTMLHeaderPreprocessor={"enabled": False}),
+        optimistic_validation=True,
         template_name="lab",
         template_file="ductaflow.html.j2",
         extra_loaders=[DictLoader({"ductaflow.html.j2": _LINKED})],

@@ -55,6 +55,8 @@ def run(
             return _kept(found.record, files, is_news=found.refreshed)
         reason = "; ".join(found.reasons)
     running = _first_words(instance, reason)
+    if settings.fork:
+        _start_server()
     search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)
     try:
         from .carry_out import carry_out
@@ -74,6 +76,13 @@ def run(
     if interrupted:
         raise KeyboardInterrupt
     return record
+
+
+def _start_server() -> None:
+    """Let the server of kernels start while the rest is imported here."""
+    from .kernel import kernel_environment, servers
+
+    servers.start(kernel_environment({}))
 
 
 def records_of(neighbours: Neighbours) -> list[tuple[str, Record]]:

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import ctypes
+import faulthandler  # noqa: F401
 import gc
 import io
 import linecache
@@ -16,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import comm  # noqa: F401 - imported here and below, so that kernels find it imported
@@ -23,8 +25,10 @@ import ipykernel.debugger
 import ipykernel.displayhook
 import ipykernel.heartbeat
 import ipykernel.iostream
+import tornado.platform.asyncio  # noqa: F401
+import zmq.utils.garbage  # noqa: F401
 from ipykernel import ipkernel, kernelapp
-from IPython.core.application import BaseIPythonApplication
+from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS, BaseIPythonApplication
 from IPython.core.interactiveshell import InteractiveShell
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
@@ -40,11 +44,23 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
     would have ended them in their way have to wait for them until they time out.
     """
 
+    _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
+
     async def _progressively_terminate_all_children(self) -> None:
         pass
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
         return {"status": "ok", "restart": restart}
+
+
+def _quick(flush: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wake the thread of a stream only if there is something to send: a cell is flushed four times."""
+
+    def flush_if_need_be(stream: Any) -> None:
+        if getattr(stream, "_buffers", True):
+            flush(stream)
+
+    return flush_if_need_be
 
 
 class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
@@ -68,6 +84,10 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             parent=self, session=self.session, log=self.log, profile_dir=self.profile_dir, user_ns=None
         )
         self.init_shell()
+        self.init_extensions()
+        self._has_startup_code = self._finds_startup_code()
+        if not self._has_startup_code:
+            self.init_code()  # still hides names from %who
         self.parent_handle = os.getpid()  # else it tells on the terminal how to connect to it
 
     def connect(self, folder: str) -> dict[str, Any]:
@@ -81,6 +101,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             "ip": os.path.join(folder, f"k{os.getpid()}"),
             "key": os.urandom(16).hex(),
             "signature_scheme": "hmac-sha256",
+            "language_info": self.kernel.language_info,
             **{f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)},
         }
         self.transport, self.ip = "ipc", connection["ip"]
@@ -130,10 +151,17 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         if self.shell.history_manager is not None:
             self.shell.history_manager.dir_hist[:] = [os.getcwd()]
         self.init_gui_pylab()
-        self.init_extensions()
-        self.init_code()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if self._has_startup_code:
+            self.init_code()
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    def _finds_startup_code(self) -> bool:
+        """Whether the user's profile runs something in each kernel."""
+        folders = [Path(folder, "startup") for folder in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS)]
+        folders.append(Path(self.profile_dir.startup_dir))
+        files = any(path.suffix in (".py", ".ipy") for folder in folders for path in folder.glob("*"))
+        return bool(files or self.exec_lines or self.exec_files or os.environ.get("PYTHONSTARTUP"))
 
 
 def make_app(modules: Mapping[str, str]) -> ForkableApp:
@@ -144,6 +172,7 @@ def make_app(modules: Mapping[str, str]) -> ForkableApp:
             A function `before_preload` of theirs is called before what flows import is imported.
     """
     ipykernel.debugger._is_debugpy_available = False  # nobody steps through hundreds of instances
+    ipykernel.iostream.OutStream.flush = _quick(ipykernel.iostream.OutStream.flush)
     app: ForkableApp = ForkableApp.instance()
     app.prepare()
     _warm_up(app.shell)

@@ -16,15 +16,17 @@ from typing import Any
 # What is imported at first use, and nearly always used where the module is.
 _PARTNERS = {
     "pandas": (
+        "pyarrow.pandas_compat",
         "pandas.io.formats.csvs",
         "pandas.io.formats.format",
         "pandas.io.formats.html",
         "pandas.io.formats.info",
+        "pandas.io.formats.string",
         "pandas.io.parsers",
     ),
     "matplotlib.pyplot": (
         "IPython.core.pylabtools",
-        "PIL.PngImagePlugin",
+        *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Ppm", "Png")),
         "matplotlib.backends.backend_agg",
         "matplotlib_inline.backend_inline",
     ),
