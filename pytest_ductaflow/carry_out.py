@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from . import store
+from .cores import has_idle_core
 from .errors import DuctaflowError
 from .execute import Execution, execute
 from .fingerprint import config_digest
@@ -23,6 +24,7 @@ from .inputs import InputSearch
 from .model import FLOW_FAILED, RUNS, Failure, Instance, Record, Status
 from .named import output_files
 from .packages import own_path, versions_of
+from .pages import PageWriter, write_page
 from .settings import Settings
 from .store import RunFiles, publish
 from .uses import Used
@@ -140,7 +142,7 @@ class _Page:
     """The notebook as a page, if it is wanted.
 
     Attributes:
-        is_written: Whether it shows the notebook of the last attempt.
+        is_written: Whether it shows the notebook of the last attempt, or is going to.
         problems: What kept it from being written, as a warning.
     """
 
@@ -151,18 +153,22 @@ class _Page:
         self._runs = Path(instance.project_root) / RUNS
 
     def write(self, *, failed: bool = False) -> None:
-        files = self._files
         wanted = self._mode == "all" or (self._mode == "failed" and failed)
-        if not wanted or not files.notebook.exists():
+        if not wanted or not self._files.notebook.exists():
             return
-        from .notebook_html import write_html
-
         self.is_written = True
-        try:
-            write_html(files.notebook, files.html, self._runs)
-        except Exception as error:  # a display that nbconvert cannot render must not fail the run
-            problem = f"{files.notebook.name} has no page: {type(error).__name__}: {error}"
-            self.problems = (f"NotebookWarning: {problem}",)
+        if has_idle_core() and store.surrounding_build() is None:
+            _pages.ask(self._files, self._runs)
+        elif (problem := write_page(self._files, self._runs)) is not None:
+            self.problems = (problem,)
+
+
+_pages = PageWriter()
+
+
+def finish() -> list[str]:
+    """Wait for what goes on in the background; warnings of what went wrong there, as in the records."""
+    return _pages.finish()
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import keyword
-import os
 import signal
 import tempfile
 import time
@@ -18,12 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from nbformat import ValidationError
 from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
 from papermill.translators import papermill_translators
 
 from .client import CellTimeoutError, DeadKernelError, FlowClient, NotebookFile
 from .config_table import generate_config_markdown
+from .cores import has_idle_core
 from .errors import DuctaflowError, InstanceFailed
 from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
 from .flows import Source, read_flow
@@ -239,6 +240,9 @@ def _run_cells(client: FlowClient, timeout: float | None, execution: Execution) 
         execution.failure = failure_without_traceback(
             notebook, source, "KernelDied", _death(client.exit_code)
         )
+    except ValidationError as error:
+        message = f"this cell shows something that a notebook cannot hold: {error.message}"
+        execution.failure = failure_without_traceback(notebook, source, "InvalidOutput", message)
     except (RuntimeError, OSError) as error:
         execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
     except KeyboardInterrupt:
@@ -281,7 +285,7 @@ def _start_kernel(
                 server = servers.socket(whole)
                 own = {**whole, **server_environment(server, whole)}
                 kernel = ForkedKernel(
-                    server, preload=preload.modules, cwd=cwd, env=own, spare=_has_idle_core()
+                    server, preload=preload.modules, cwd=cwd, env=own, spare=has_idle_core()
                 )
             except KernelStartError as error:
                 if str(error) not in _complaints:
@@ -290,12 +294,6 @@ def _start_kernel(
             else:
                 return kernel
     return OrdinaryKernel(name, cwd=cwd, env=whole, folder=folder)
-
-
-def _has_idle_core() -> bool:
-    """Whether there are more cores than instances that run at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) < cores
 
 
 def _death(exit_code: int | None) -> str:

@@ -117,9 +117,7 @@ class InstanceItem(pytest.Item):
     def _pass_warnings_on(self, record: Record) -> None:
         """Python's own warnings into pytest's warnings summary."""
         for text in record.python_warnings:
-            message = warnings.WarningMessage(FlowWarning(text), FlowWarning, self.instance.flow, 0)
-            told = {"warning_message": message, "when": "runtest", "nodeid": self.nodeid, "location": None}
-            self.ihook.pytest_warning_recorded.call_historic(kwargs=told)
+            _tell_warning(self.config, text, self.instance.flow, self.nodeid)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
@@ -136,8 +134,21 @@ class InstanceItem(pytest.Item):
         return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
 
 
+def _tell_warning(config: pytest.Config, text: str, file: str, node_id: str = "") -> None:
+    message = warnings.WarningMessage(FlowWarning(text), FlowWarning, file, 0)
+    told = {"warning_message": message, "when": "runtest", "nodeid": node_id, "location": None}
+    config.hook.pytest_warning_recorded.call_historic(kwargs=told)
+
+
 class OutcomeHooks:
     """Reports that know what the flow said."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Nothing of an instance is left to be written when the session ends."""
+        if (runner := sys.modules.get(f"{__package__}.runner")) is not None:
+            for problem in runner.finish():
+                _tell_warning(session.config, problem, "ductaflow")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -383,6 +383,11 @@ class ForkServers:
         self._pid = os.getpid()
         atexit.register(self.close)
 
+    @property
+    def are_wanted(self) -> bool:
+        """Whether this is Linux, and nobody has said `DUCTAFLOW_FORK=0`."""
+        return sys.platform == "linux" and os.environ.get("DUCTAFLOW_FORK") != "0"
+
     def socket(self, environment: Mapping[str, str]) -> str:
         """The socket of the server for kernels with this environment.
 
@@ -399,7 +404,7 @@ class ForkServers:
     def start(self, environment: Mapping[str, str]) -> None:
         """Let a server start that will be wanted soon; whether it does is seen then."""
         key = _start_of(environment)
-        if sys.platform == "linux" and self._pid == os.getpid() and _inherited(key) is None:
+        if self.are_wanted and self._pid == os.getpid() and _inherited(key) is None:
             with contextlib.suppress(OSError):
                 self._server(key, environment)
 
@@ -442,7 +447,7 @@ def can_fork(spec: Spec) -> bool:
     command = [part for part in spec.argv if part != "-Xfrozen_modules=off"]
     own = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
     is_own = command[1:] == own and _is_this_interpreter(command[0])
-    return sys.platform == "linux" and is_own and not spec.env and not spec.metadata.get("kernel_provisioner")
+    return servers.are_wanted and is_own and not spec.env and not spec.metadata.get("kernel_provisioner")
 
 
 def _is_this_interpreter(executable: str) -> bool:

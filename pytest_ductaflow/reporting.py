@@ -15,7 +15,7 @@ from _pytest._code.code import ReprFileLocation
 
 from .collection import node_ids
 from .failure_text import Line
-from .items import PLAN, only_instances, repeat_command
+from .items import PLAN, SETTINGS, only_instances, repeat_command
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, failure_repr, record_of
@@ -73,7 +73,7 @@ class ReportingHooks:
         for node_id, instance in self._instances.items():
             root = Path(instance.project_root)
             if root not in self._reports:
-                self._reports[root] = LiveReport(root, command, workers)
+                self._reports[root] = LiveReport(root, command, workers, config.stash[SETTINGS].html)
             repeat = repeat_command(node_id, config.rootpath, here)
             self._reports[root].add(node_id, instance, repeat, earlier=node_id not in selected)
         for live in self._reports.values():

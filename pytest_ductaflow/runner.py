@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -76,6 +77,16 @@ def run(
     if interrupted:
         raise KeyboardInterrupt
     return record
+
+
+def finish() -> list[str]:
+    """End what goes on in the background after the last instance.
+
+    Returns:
+        Warnings of what went wrong there; they are in the records, too.
+    """
+    carry_out = sys.modules.get(f"{__package__}.carry_out")
+    return carry_out.finish() if carry_out is not None else []
 
 
 def _start_server() -> None:

@@ -17,6 +17,7 @@ LAYERS = (
     {
         "causes",
         "config_table",
+        "cores",
         "errors",
         "forkserver",
         "forkserver.forked_kernel",
@@ -45,7 +46,7 @@ LAYERS = (
         "report.rows",
         "summary",
     },
-    {"client", "import_order", "named", "tables", "run_paths"},
+    {"client", "import_order", "named", "pages", "tables", "run_paths"},
     {"declare", "named_in_code", "preload", "references", "report.live", "unchanged"},
     {"execute", "graph", "inputs"},
     {"blocking", "carry_out", "graph_text", "ready"},

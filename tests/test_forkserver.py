@@ -62,6 +62,12 @@ class Project:
         return [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
 
 
+@pytest.fixture(autouse=True)
+def _wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the whole suite runs without."""
+    monkeypatch.delenv("DUCTAFLOW_FORK", raising=False)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "flows").mkdir()
@@ -141,6 +147,11 @@ def test_the_kernel_of_this_interpreter_is_forked() -> None:
     command = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
     assert kernel.can_fork(KernelSpec(argv=[sys.executable, *command]))
     assert kernel.can_fork(KernelSpec(argv=["python", "-Xfrozen_modules=off", *command]))
+
+
+def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUCTAFLOW_FORK", "0")
+    assert parent_of_kernel(project) == os.getpid()
 
 
 def test_on_other_systems_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ FLOWS = {
     "group": "raise ExceptionGroup('several', [ValueError('one'), TypeError('two')])",
     "surrogate": "open(b'Z\\xfcrich.csv', 'w').close()\nimport os\nprint(os.listdir('.'))",
     "huge": "raise ValueError('x' * 3_000_000)",
+    "shows_nonsense": "from IPython.display import display\ndisplay({'image/svg+xml': 5}, raw=True)",
     "removes_itself": "import os, shutil\nshutil.rmtree(os.getcwd())",
 }
 CONDUCTOR = "\n".join(
@@ -122,3 +123,10 @@ def test_no_failure_shows_a_frame_of_ours(session):
     assert not re.search(
         r"pytest_ductaflow[/\\]\w+\.py", session[1].partition("= FAILURES")[2].partition("- ductaflow -")[0]
     )
+
+
+def test_a_display_that_no_notebook_can_hold_is_told_with_its_cell(session):
+    error = record_of(session[0], "shows_nonsense")["error"]
+    assert error["type"] == "InvalidOutput"
+    assert error["message"].startswith("this cell shows something that a notebook cannot hold: 5 is not")
+    assert error["cell"] is not None

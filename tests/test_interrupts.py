@@ -116,6 +116,23 @@ def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel
     assert '"outcome":"interrupted"' in report
 
 
+@pytest.mark.parametrize("options", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
+def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, options: list[str]) -> None:
+    write_project(tmp_path, PROJECT)
+    with started(tmp_path, *options) as process:
+        wait_for(lambda: kernel_pids(tmp_path) or None, "the kernel")
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+    directory = tmp_path / "runs/wait/a"
+    error = json.loads((directory / "wait_record.json").read_text())["error"]
+    assert (error["type"], error["message"]) == ("Interrupted", "stopped by the keyboard")
+    assert "time.sleep(600)" in error["traceback"]
+    cells = json.loads((directory / "wait_executed.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [output["output_type"] for output in outputs] == ["stream", "error"]
+    assert outputs[1]["ename"] == "KeyboardInterrupt"
+
+
 def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(
     session: subprocess.Popen[str], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model import RUNS, Instance, Record, Status
+from ..settings import HtmlMode
 from ..store import REPORT, RunFiles, read_journal, read_record, write_atomic
 from .page import assemble, encode
 from .rows import Row, ended_row, flow_row, waiting_row
@@ -35,9 +36,10 @@ class LiveReport:
         root: The project root; the report goes into its `runs/`.
         command: What started the session.
         workers: How many instances run at a time.
+        html: Which notebooks get a page.
     """
 
-    def __init__(self, root: Path, command: str, workers: int = 1) -> None:
+    def __init__(self, root: Path, command: str, workers: int = 1, html: HtmlMode = "none") -> None:
         self.runs = root / RUNS
         self.path = self.runs / REPORT
         self._data: dict[str, Any] = {
@@ -49,6 +51,8 @@ class LiveReport:
             "outcome": None,
             "workers": workers,
         }
+        self._html = html
+        self._without_page: set[str] = set()
         self._rows: dict[str, Row] = {}
         self._encoded: dict[str, str] = {}
         self._files: dict[str, RunFiles] = {}
@@ -63,6 +67,8 @@ class LiveReport:
         """A row for an instance; `earlier` if it is not run now, so that its last record counts."""
         files = RunFiles.of(instance)
         row = waiting_row(node_id, instance, command, self.runs)
+        if not instance.html:
+            self._without_page.add(node_id)
         if earlier:
             record, _ = read_record(files.record)
             if record is not None and record.status is not Status.RUNNING:
@@ -80,7 +86,10 @@ class LiveReport:
         """An instance has ended."""
         row = self._rows.get(node_id)
         if row is not None:
-            self._put(node_id, ended_row(row, record, self._files[node_id], self.runs))
+            ran_now = not record.unchanged and node_id not in self._without_page
+            wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
+            row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
+            self._put(node_id, row)
 
     def blocked(self, node_id: str, message: str) -> None:
         """An instance was not run at all."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,16 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
     }
 
 
-def ended_row(row: Row, record: Record, files: RunFiles, runs: Path) -> Row:
-    """A row with what its record tells."""
+def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page: bool = False) -> Row:
+    """A row with what its record tells.
+
+    Args:
+        row: As it was.
+        record: What happened.
+        files: Where it left its files.
+        runs: The folder of the report.
+        has_page: Whether the notebook is sure to have a page, though it may not be there yet.
+    """
     root = runs.parent
     return {
         **row,
@@ -57,7 +64,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path) -> Row:
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
         "traceback": record.error.traceback or record.error.message if record.error else None,
-        "links": _links(files, runs),
+        "links": _links(files, runs, has_page=has_page),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
     }
 
@@ -78,7 +85,7 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
     }
 
 
-def _links(files: RunFiles, runs: Path) -> dict[str, str | None]:
+def _links(files: RunFiles, runs: Path, *, has_page: bool = False) -> dict[str, str | None]:
     found = {
         "notebook": files.html,
         "log": files.log,
@@ -86,16 +93,18 @@ def _links(files: RunFiles, runs: Path) -> dict[str, str | None]:
         "executed": files.notebook,
     }
     folder = _relative(files.directory, runs)
-    present = _names_in(files.directory) if folder else ()
+    present = _names_in(files.directory) if folder else frozenset()
+    if has_page and files.notebook.name in present:
+        present |= {files.html.name}
     return {name: f"{folder}/{path.name}" if path.name in present else None for name, path in found.items()}
 
 
-def _names_in(folder: Path) -> Collection[str]:
+def _names_in(folder: Path) -> frozenset[str]:
     """What a folder holds; one look at it is cheaper than one for each file."""
     try:
         return frozenset(os.listdir(folder))
     except OSError:
-        return ()
+        return frozenset()
 
 
 def _relative(path: Path, runs: Path) -> str | None:

@@ -1,0 +1,116 @@
+"""Notebooks as pages: written at once, or by a process of its own where a core has nothing to do.
+
+The process is told of a notebook by a line on its standard input, and tells of those that it could not
+render. It ends when its input does, and so with the process that has started it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+
+from . import store
+from .store import RunFiles
+
+_INSTEAD = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
+<body><p>{name} could not be made a page: {why}</p></body></html>
+"""
+
+
+def write_page(files: RunFiles, runs: Path) -> str | None:
+    """Write the page of a notebook, or one that says why there is none.
+
+    Args:
+        files: Where both are.
+        runs: The folder of the stylesheet that all pages share.
+
+    Returns:
+        What went wrong, as a warning; None if nothing did.
+    """
+    from .notebook_html import write_html
+
+    try:
+        write_html(files.notebook, files.html, runs)
+    except Exception as error:  # a display that nbconvert cannot render must not fail the run
+        why = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):
+            store.write_atomic(files.html, _INSTEAD.format(name=escape(files.notebook.name), why=escape(why)))
+        return f"NotebookWarning: {files.notebook.name} has no page: {why}"
+    return None
+
+
+class PageWriter:
+    """Has the pages of this process written, sooner or later."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._asked: list[tuple[RunFiles, Path]] = []
+
+    def ask(self, files: RunFiles, runs: Path) -> None:
+        """Have a page written before `finish` returns."""
+        if self._process is None:
+            self._process = self._start()
+            atexit.register(self.finish)
+        number = len(self._asked)
+        self._asked.append((files, runs))
+        files.html.unlink(missing_ok=True)
+        job = [number, str(files.directory), files.stem, files.output_suffix, str(runs)]
+        with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
+            print(json.dumps(job), file=self._process.stdin, flush=True)
+
+    @staticmethod
+    def _start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.pages"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for the session; the pages of what has ended are written
+        )
+
+    def finish(self) -> list[str]:
+        """Wait for the pages; records of notebooks that have none get a warning.
+
+        Returns:
+            These warnings.
+        """
+        process, asked = self._process, self._asked
+        if process is None:
+            return []
+        self._process, self._asked = None, []
+        atexit.unregister(self.finish)
+        said, _ = process.communicate()
+        problems: dict[int, str | None] = dict(map(json.loads, said.splitlines()))
+        for number, (files, runs) in enumerate(asked):
+            if not files.html.exists() and files.notebook.exists():
+                problems[number] = write_page(files, runs)
+        told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
+        for files, problem in told:
+            record, _ = store.read_record(files.record)
+            if record is not None:
+                store.write_record(files, record.with_(python_warnings=(*record.python_warnings, problem)))
+        return [problem for _, problem in told]
+
+
+def main() -> None:
+    sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    os.set_inheritable(0, False)
+    for line in sys.stdin:
+        number, directory, stem, suffix, runs = json.loads(line)
+        files = RunFiles(Path(directory), stem, suffix)
+        if files.notebook.exists() and (problem := write_page(files, Path(runs))) is not None:
+            print(json.dumps([number, problem]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Pages of notebooks that a process of its own writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import write_project
+
+from pytest_ductaflow import pages
+from pytest_ductaflow.model import Record, Status
+from pytest_ductaflow.pages import PageWriter, write_page
+from pytest_ductaflow.store import RunFiles, read_record, write_record
+
+
+def files_of(root: Path, name: str) -> RunFiles:
+    """A run directory with a notebook and a record."""
+    files = RunFiles(root / "runs/x" / name, "x")
+    files.directory.mkdir(parents=True)
+    cell = nbformat.v4.new_markdown_cell(f"notebook {name}")
+    files.notebook.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
+    write_record(files, Record(Status.SUCCESS, "flows/x.py", "x", name, f"runs/x/{name}"))
+    return files
+
+
+def test_all_pages_are_there_when_the_writer_is_finished(tmp_path: Path) -> None:
+    writer = PageWriter()
+    asked = {name: files_of(tmp_path, name) for name in "abc"}
+    for files in asked.values():
+        writer.ask(files, tmp_path / "runs")
+    assert writer.finish() == []
+    assert all(f"notebook {name}" in files.html.read_text() for name, files in asked.items())
+    assert (tmp_path / "runs/notebook.css").exists()
+    assert writer.finish() == []
+
+
+def test_a_notebook_without_a_page_is_told_in_its_record_and_on_the_page(tmp_path: Path) -> None:
+    writer = PageWriter()
+    broken, good = files_of(tmp_path, "broken"), files_of(tmp_path, "good")
+    broken.notebook.write_text("{")
+    for files in (broken, good):
+        writer.ask(files, tmp_path / "runs")
+    (problem,) = writer.finish()
+    assert problem.startswith("NotebookWarning: x_executed.ipynb has no page: ")
+    record, _ = read_record(broken.record)
+    assert record is not None
+    assert record.python_warnings == (problem,)
+    assert "could not be made a page" in broken.html.read_text()
+    assert "notebook good" in good.html.read_text()
+
+
+def test_what_a_writer_that_died_has_left_is_written_at_the_end(tmp_path: Path) -> None:
+    writer = PageWriter()
+    first, second = files_of(tmp_path, "a"), files_of(tmp_path, "b")
+    writer.ask(first, tmp_path / "runs")
+    process = writer._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    writer.ask(second, tmp_path / "runs")
+    assert writer.finish() == []
+    assert "notebook a" in first.html.read_text()
+    assert "notebook b" in second.html.read_text()
+
+
+def test_a_writer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from pytest_ductaflow.pages import PageWriter
+from pytest_ductaflow.store import RunFiles
+writer = PageWriter()
+writer.ask(RunFiles(Path({str(tmp_path)!r}, "runs/x/a"), "x"), Path({str(tmp_path)!r}, "runs"))
+writer._process.stdout = None
+os._exit(0)
+"""
+    files = files_of(tmp_path, "a")
+    read, write = os.pipe()  # ends when nobody has it any more
+    with subprocess.Popen([sys.executable, "-c", code], stdout=write, pass_fds=[write]):
+        os.close(write)
+    with os.fdopen(read) as stream:
+        assert stream.read() == ""
+    assert not files.html.exists() or "notebook a" in files.html.read_text()
+
+
+def test_a_page_that_cannot_be_written_at_all_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = files_of(tmp_path, "a")
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pages.store, "write_atomic", fail)
+    monkeypatch.setattr("pytest_ductaflow.notebook_html.write_atomic", fail)
+    problem = write_page(files, tmp_path / "runs")
+    assert problem == "NotebookWarning: x_executed.ipynb has no page: OSError: no space left"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", [None, "{{ 1 / 0 }}"], ids=["good", "broken"])
+def test_a_session_with_an_idle_core_has_its_pages_and_warnings_at_the_end(
+    tmp_path: Path, template: str | None
+) -> None:
+    write_project(
+        tmp_path,
+        {
+            "flows/x.py": "print('seen on the page')",
+            "conductor.py": """
+                from pytest_ductaflow import conduct
+                conduct("flows/x.py", [{"instance_name": "a"}])
+                """,
+        },
+    )
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    if template is not None:
+        name = "jupyter/nbconvert/templates/lab"
+        write_project(
+            tmp_path, {f"{name}/index.html.j2": template, f"{name}/conf.json": {"base_template": "base"}}
+        )
+        environment["JUPYTER_PATH"] = str(tmp_path / "jupyter")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    page = (tmp_path / "runs/x/a/x_executed.html").read_text()
+    assert ("seen on the page" in page) == (template is None)
+    problem = "NotebookWarning: x_executed.ipynb has no page: ZeroDivisionError"
+    assert (problem in done.stdout) == (template is not None)
+    assert "x/a/x_executed.html" in (tmp_path / "runs/conductor_status_report.html").read_text()
