@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -59,8 +60,9 @@ for number in range({count}):
         result.parent.mkdir(exist_ok=True)
         (pd.read_csv(table) * factor).to_csv(result, index=False)
 """
-# Hypothesis' plugin, which our own tests need, costs a fifth of a second in every session.
-PYTEST = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "--ductaflow", "conductor.py"]
+# Only this package and xdist: what the plugins of a development environment cost is not the question.
+PYTEST = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "pytest_ductaflow.plugin"]
+PYTEST += ["--ductaflow", "conductor.py"]
 
 
 def write_project(folder: Path, count: int) -> None:
@@ -103,6 +105,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_project(folder, options.instances)
