@@ -37,13 +37,15 @@ from .lights import strip_ansi
 from .output import Output
 from .store import write_atomic
 
-__all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NotebookFile"]
+__all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer", "NotebookFile"]
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
 _KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
 _START = 60.0  # seconds that a kernel may take
 _EXIT = 10.0  # seconds for what a flow has left for its exit
 _LOST = 10.0  # seconds after which a word that must come will not come any more
+_LAST_WORD = 1.0  # seconds for the system's word on how a process ended
 _SILENCE = 0.2  # seconds without a word about a request that is answered: the subscription came too late
+_AT_A_TIME = 100  # messages; then it is time to look at the clock, and whether the kernel lives
 _SAVE_AFTER = 0.2  # seconds after a change
 _SAVE_SHARE = 0.05  # of the time may go into saving while cells run
 
@@ -131,6 +133,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         peak_memory: Bytes, as far as the kernel could tell.
         used: What `kernel_trace.used` told.
         error_reply: Of the cell that failed.
+        complaints: What did not go as it should and is no failure of the flow.
         last_print: What the kernel's process printed when it was no kernel yet, or no more.
     """
 
@@ -160,6 +163,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.peak_memory: int | None = None
         self.used: dict[str, Any] = {}
         self.error_reply: dict[str, Any] = {}
+        self.complaints: list[str] = []
         self.last_print = ""
         self._replies: dict[str | None, dict[str, Any]] = {}
         self._told = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
@@ -215,8 +219,9 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             requests.append(self.kc.execute(load + code, silent=True))
         until, again = time.monotonic() + _START, self.kc.kernel_info
         first = self._wait_for(requests[0], until=until, again=again)
-        for request in requests[1:]:
-            self._wait_for(request, until=until)
+        last = [self._wait_for(request, until=until) for request in requests[1:]] or [first]
+        if last[-1]["content"]["status"] == "error":
+            self.complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
         self.nb.metadata["language_info"] = language or first["content"]["language_info"]
 
     def _ask_for_last_words(self) -> None:
@@ -239,6 +244,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.kc.shutdown()
         self.at_end()
         if not self.kernel.wait(_EXIT):
+            self.complaints.append(f"threads or exit handlers took longer than {_EXIT:g} s and were ended")
             self.kernel.kill()
 
     def execute_cell(self, cell: Any, cell_index: int, **_: Any) -> Any:
@@ -316,18 +322,18 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self._take_published(wait, cell, cell_index)
         if self._shell in ready:
             self._take_replies()
+        now, had_ended = time.monotonic(), self.kernel.has_ended
         if self.kernel.fileno() in ready:
             self.kernel.look()
             if self.kernel.has_ended:
                 self._poller.unregister(self.kernel.fileno())
-        now = time.monotonic()
-        if self.kernel.has_ended and not {self._iopub, self._shell} & ready.keys():
-            self.exit_code = self.kernel.exit_code
+        if had_ended and not {self._iopub, self._shell} & ready.keys():
+            self.exit_code = self.kernel.wait_for_exit_code(_LAST_WORD)
             raise DeadKernelError("Kernel died")
         if (due := self.file.due_at) is not None and now >= due:
             self.file.write()
         late = wait.until is not None and now >= wait.until
-        if late and wait.reply is None and wait.request not in self._replies:
+        if late and (wait.reply is None or cell is None) and wait.request not in self._replies:
             self._be_out_of_time(wait, cell)
 
     def _patience(self, wait: _Wait) -> float:
@@ -356,15 +362,15 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         wait.until = time.monotonic() + grace
 
     def _take_replies(self) -> None:
-        """Keep all that has come: requests may be sent before the one before them is answered."""
+        """Keep what has come: requests may be sent before the one before them is answered."""
         with contextlib.suppress(zmq.Again):
-            while True:
+            for _ in range(_AT_A_TIME):
                 message = self._received(self._shell)
                 self._replies[message["parent_header"].get("msg_id")] = message
 
     def _take_published(self, wait: _Wait, cell: Any, cell_index: int) -> None:
         with contextlib.suppress(zmq.Again):
-            while True:
+            for _ in range(_AT_A_TIME):
                 message = self._received(self._iopub)
                 if message["parent_header"].get("msg_id") != wait.request:
                     continue
@@ -386,7 +392,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         content = msg["content"]
         if msg["msg_type"] == "stream":
-            self._told[content["name"]] += len(content["text"])
+            self._told[content["name"]] = self._told.get(content["name"], 0) + len(content["text"])
             self.printed.write(content["name"], content["text"])
         elif msg["msg_type"] == "error":
             self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
@@ -441,8 +447,8 @@ def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValueError):
                 name, text = json.loads(line)
-                known = min(left[name], len(text))
-                left[name] -= known
+                known = min(left.get(name, 0), len(text))
+                left[name] = left.get(name, 0) - known
                 if text[known:]:
                     yield name, text[known:]
 

@@ -1,6 +1,6 @@
 """One papermill run of one instance: parameters in, notebook, log and lights out.
 
-The home of papermill. The pytest process never changes its working directory; the kernel is started in
+The pytest process never changes its working directory; the kernel is started in
 the run directory.
 """
 
@@ -22,28 +22,15 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
 from papermill.translators import papermill_translators
 
-from .client import CellTimeoutError, DeadKernelError, FlowClient, NotebookFile
+from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer, NotebookFile
 from .config_table import generate_config_markdown
-from .cores import has_idle_core
 from .errors import DuctaflowError, InstanceFailed
 from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
 from .flows import Source, read_flow
-from .kernel import (
-    ForkedKernel,
-    Kernel,
-    KernelStartError,
-    OrdinaryKernel,
-    Spec,
-    can_fork,
-    kernel_environment,
-    kernel_spec,
-    kernel_specs,
-    server_environment,
-    servers,
-)
+from .kernel import Spec, kernel_spec, kernel_specs
+from .kernel_start import start_kernel
 from .model import FLOW_FAILED, JSON, Failure, Instance, Record
 from .output import Output
-from .preload import preload_of
 from .settings import Settings
 from .store import RunFiles
 from .uses import Used
@@ -193,12 +180,16 @@ def execute(
             file.write()
             at_end()
 
-    with Output(files.log, echo) as output, tempfile.TemporaryDirectory(prefix="dk") as folder:
+    with (
+        Output(files.log, echo) as output,
+        tempfile.TemporaryDirectory(prefix="dk", ignore_cleanup_errors=True) as folder,
+    ):
         file.notebook_start()
         try:
-            kernel = _start_kernel(
-                kernel_name, spec, source, instance, settings, environment or {}, folder, execution
+            kernel, complaint = start_kernel(
+                kernel_name, spec, source, instance, settings, environment or {}, folder
             )
+            execution.python_warnings += [f"KernelWarning: {complaint}"] if complaint else []
         except (RuntimeError, OSError) as error:
             execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
         else:
@@ -243,11 +234,15 @@ def _run_cells(client: FlowClient, timeout: float | None, execution: Execution) 
     except ValidationError as error:
         message = f"this cell shows something that a notebook cannot hold: {error.message}"
         execution.failure = failure_without_traceback(notebook, source, "InvalidOutput", message)
-    except (RuntimeError, OSError) as error:
+    except NoAnswer as error:
         execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
+    except (RuntimeError, OSError) as error:
+        message = f"the run cannot go on: {error}"
+        execution.failure = failure_without_traceback(notebook, source, type(error).__name__, message)
     except KeyboardInterrupt:
         execution.failure = _interruption(client)
         execution.interrupted = True
+    execution.python_warnings += [f"KernelWarning: {complaint}" for complaint in client.complaints]
     execution.peak_memory = client.peak_memory
     execution.used = Used.told(client.trace, client.used)
 
@@ -262,46 +257,19 @@ def _interruption(client: FlowClient) -> Failure:
     )
 
 
-_complaints: set[str] = set()  # of this process: what is said once
-
-
-def _start_kernel(
-    name: str,
-    spec: Spec,
-    source: Source,
-    instance: Instance,
-    settings: Settings,
-    environment: Mapping[str, str],
-    folder: str,
-    execution: Execution,
-) -> Kernel:
-    """A forked kernel where that is possible and makes no difference, an ordinary one otherwise."""
-    cwd, whole = instance.run_dir, kernel_environment(environment)
-    if settings.fork and can_fork(spec):
-        root = Path(instance.project_root)
-        preload = preload_of(source, root, extra=settings.preload, without=settings.no_preload)
-        if preload.forkable:
-            try:
-                server = servers.socket(whole)
-                own = {**whole, **server_environment(server, whole)}
-                kernel = ForkedKernel(
-                    server, preload=preload.modules, cwd=cwd, env=own, spare=has_idle_core()
-                )
-            except KernelStartError as error:
-                if str(error) not in _complaints:
-                    _complaints.add(str(error))
-                    execution.python_warnings.append(f"KernelWarning: {error}; ordinary kernels are used")
-            else:
-                return kernel
-    return OrdinaryKernel(name, cwd=cwd, env=whole, folder=folder)
-
-
 def _death(exit_code: int | None) -> str:
     if exit_code is None:
         return "the kernel died"
     if exit_code < 0:
-        return f"the kernel was killed by {signal.Signals(-exit_code).name}"
+        return f"the kernel was killed by {_signal_name(-exit_code)}"
     return f"the kernel ended with exit code {exit_code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 def _too_long(timeout: float | None, more: str = "") -> str:

@@ -6,11 +6,11 @@ kernels through the provisioner of this module.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -22,9 +22,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+import psutil
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import KernelManager
@@ -38,7 +40,9 @@ SETUP_MODULES = {"_ductaflow_kernel": kernel_setup.__file__, "_ductaflow_trace":
 _SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
 _ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
-_AT_START = ("PYTHON", "LD_", "MALLOC_", "MPL", *_NUMERIC)  # variables that are read once
+_PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
+_AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that are read once
+_SERVER_END = 5.0  # seconds that a server may take to end
 # What a kernel, or scikit-learn, sets itself: not what its user wants for the flows that it runs.
 _SET_BY_KERNELS = {
     ("MPLBACKEND", "module://matplotlib_inline.backend_inline"),
@@ -71,6 +75,7 @@ class Kernel(ABC):
     speaks_python = True
     has_setup = False
     language_info: dict[str, Any] | None = None
+    is_cut_off = False  # whether nobody is there any more who could tell
 
     @abstractmethod
     def fileno(self) -> int:
@@ -116,8 +121,15 @@ class Kernel(ABC):
             self._wait_for_news(left)
         return True
 
+    def wait_for_exit_code(self, seconds: float) -> int | None:
+        """The exit code, as soon as it is known; None if it is not in time."""
+        end = time.monotonic() + seconds
+        while self.exit_code is None and time.monotonic() < end and not self.is_cut_off:
+            self._wait_for_news(end - time.monotonic())
+        return self.exit_code
+
     def _wait_for_news(self, seconds: float) -> None:
-        if select.select([self.fileno()], [], [], seconds)[0]:
+        if wait([self.fileno()], max(seconds, 0.0)):
             self.look()
 
 
@@ -146,7 +158,11 @@ class OrdinaryKernel(Kernel):
                 cwd=cwd, env=dict(env), stdout=stream, stderr=stream, extra_arguments=arguments
             )
         self.client = manager.client()
-        self._process: subprocess.Popen[bytes] = manager.provisioner.process
+        process = getattr(manager.provisioner, "process", None)
+        if process is None:
+            manager.shutdown_kernel(now=True)
+            raise KernelStartError(f"kernel {name} runs elsewhere: its provisioner has no process here")
+        self._process: subprocess.Popen[bytes] = process
         # A thread that waits is what all systems have; the socket ends when the process does.
         self._bell, self._ringing = socket.socketpair()
         threading.Thread(target=self._ring_at_end, args=(self._process,), daemon=True).start()
@@ -173,12 +189,19 @@ class OrdinaryKernel(Kernel):
         self.manager.interrupt_kernel()
 
     def kill(self) -> None:
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            below = psutil.Process(self._process.pid).children(recursive=True)
         if os.name == "posix":
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # also when it is gone and others are left
         elif self._process.poll() is None:
             self._process.kill()
-        self._process.wait(_GROUP_KILL)
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GROUP_KILL)
 
     def close(self) -> None:
         self.kill()
@@ -227,14 +250,14 @@ class ForkedKernel(Kernel):
         self.pid: int | None = None
         self.left_out: dict[str, str] = {}
         self._status: int | None = None
-        self.is_cut_off = self._done = False
+        self._done = False
         self._unread = b""
         self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(server)
             self._connection.sendall(json.dumps(request).encode() + b"\n")
             self._wait_until_connected()
-        except OSError as error:
+        except (OSError, ValueError, KeyError) as error:
             self._connection.close()
             raise KernelStartError(f"the server of kernels does not answer: {error}") from error
 
@@ -291,9 +314,7 @@ class ForkedKernel(Kernel):
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        end = time.monotonic() + _GROUP_KILL
-        while self._status is None and not self.is_cut_off and time.monotonic() < end:
-            self._wait_for_news(end - time.monotonic())
+        self.wait_for_exit_code(_GROUP_KILL)
 
     def close(self) -> None:
         self._connection.close()
@@ -309,7 +330,7 @@ class ForkedKernel(Kernel):
 def _umask() -> int:
     """Without setting it, as `os.umask` does: other threads may be making files."""
     with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1], 8) for line in status if line.startswith("Umask"))
+        return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), 0o022)
 
 
 class ForkServer:
@@ -323,8 +344,18 @@ class ForkServer:
     """
 
     MODULE = f"{__package__}.forkserver"
+    folder = ""
+    _life: int | None = None
+    _process: subprocess.Popen[bytes] | None = None
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        try:
+            self._start(environment)
+        except OSError as error:
+            self.close()
+            raise KernelStartError(f"the server of kernels did not start: {error}") from error
+
+    def _start(self, environment: Mapping[str, str]) -> None:
         self.folder = tempfile.mkdtemp(prefix="dk")
         lifeline, self._life = os.pipe()
         config = json.dumps({"lifeline": lifeline, "modules": SETUP_MODULES})
@@ -354,7 +385,7 @@ class ForkServer:
             KernelStartError: If it never will.
         """
         if not self._told.closed:
-            ready = select.select([self._told], [], [], _START)[0] and self._told.readline()
+            ready = wait([self._told.fileno()], _START) and self._told.readline()
             self._told.close()
             if not ready:
                 said = self._errors.read_text(encoding="utf-8", errors="replace").strip()
@@ -364,14 +395,20 @@ class ForkServer:
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """End it, and with it all kernels that still run."""
-        with contextlib.suppress(OSError):
-            os.close(self._life)
-        self._process.wait()
-        self._told.close()
+        life, self._life = self._life, None
+        if life is not None:
+            os.close(life)
+        if self._process is not None:
+            try:
+                self._process.wait(_SERVER_END)
+            except subprocess.TimeoutExpired:  # a template imports something that does not end
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            self._told.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -403,14 +440,18 @@ class ForkServers:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Let a server start that will be wanted soon; whether it does is seen then."""
-        key = _start_of(environment)
-        if self.are_wanted and self._pid == os.getpid() and _inherited(key) is None:
-            with contextlib.suppress(OSError):
-                self._server(key, environment)
+        if self.are_wanted and self._pid == os.getpid():
+            key = _start_of(environment)
+            if _inherited(key) is None:
+                with contextlib.suppress(KernelStartError):
+                    self._server(key, environment)
 
     def _server(self, key: tuple[object, ...], environment: Mapping[str, str]) -> ForkServer:
         server = self._servers.get(key)
-        if server is None or not server.is_alive:
+        if server is not None and not server.is_alive:
+            server.close()
+            server = None
+        if server is None:
             server = self._servers[key] = ForkServer(environment)
         return server
 
@@ -438,8 +479,8 @@ def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
     """What a warm process cannot take on later: variables that count at the start, and what is installed."""
     given = environment.items() - _SET_BY_KERNELS
     variables = tuple(sorted((name, value) for name, value in given if name.startswith(_AT_START)))
-    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    return variables, tuple((folder, os.stat(folder).st_mtime_ns) for folder in sorted(folders))
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    return variables, tuple((name, os.stat(name).st_mtime_ns) for name in folders if os.path.isdir(name))
 
 
 def can_fork(spec: Spec) -> bool:
@@ -495,12 +536,14 @@ class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]
         try:
             if not can_fork(spec):
                 raise KernelStartError("not a kernel of this interpreter")
-            kernel = ForkedKernel(
-                servers.socket(environment),
-                preload=self.preload,
-                cwd=kwargs.get("cwd") or os.getcwd(),
-                env=environment,
-                argv=cmd[2:],
+            kernel = await asyncio.to_thread(
+                lambda: ForkedKernel(
+                    servers.socket(environment),
+                    preload=self.preload,
+                    cwd=kwargs.get("cwd") or os.getcwd(),
+                    env=environment,
+                    argv=cmd[2:],
+                )
             )
         except KernelStartError:
             return dict(await super().launch_kernel(cmd, **kwargs))
@@ -519,13 +562,14 @@ class _AsPopen:
         self.pid = kernel.pid
 
     def poll(self) -> int | None:
-        while select.select([self.kernel], [], [], 0)[0] and not self.kernel.is_cut_off:
+        while not self.kernel.is_cut_off and wait([self.kernel.fileno()], 0):
             self.kernel.look()
         return -signal.SIGKILL if self.kernel.is_cut_off else self.kernel.exit_code
 
-    def wait(self) -> int | None:
+    def wait(self, timeout: float | None = None) -> int | None:
         while (code := self.poll()) is None:
-            select.select([self.kernel], [], [])
+            if not wait([self.kernel.fileno()], timeout):
+                raise subprocess.TimeoutExpired("kernel", timeout or 0.0)
         self.kernel.close()
         return code
 

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from html import escape
 from pathlib import Path
 
@@ -66,12 +67,13 @@ class PageWriter:
         with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
             print(json.dumps(job), file=self._process.stdin, flush=True)
 
-    @staticmethod
-    def _start() -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[str]:
+        self._told = tempfile.NamedTemporaryFile("r", prefix="dk", encoding="utf-8")  # noqa: SIM115 - finish
+        # -P: the folder in which the session runs may hold modules of any name.
         return subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.pages"],
+            [sys.executable, "-P", "-m", f"{__package__}.pages", self._told.name],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
@@ -89,8 +91,9 @@ class PageWriter:
             return []
         self._process, self._asked = None, []
         atexit.unregister(self.finish)
-        said, _ = process.communicate()
-        problems: dict[int, str | None] = dict(map(json.loads, said.splitlines()))
+        process.communicate()
+        with self._told as told_by_it:
+            problems: dict[int, str | None] = dict(map(json.loads, told_by_it))
         for number, (files, runs) in enumerate(asked):
             if not files.html.exists() and files.notebook.exists():
                 problems[number] = write_page(files, runs)
@@ -103,13 +106,16 @@ class PageWriter:
 
 
 def main() -> None:
+    """Write the pages that the standard input names, as long as whoever asks for them is there."""
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    os.set_inheritable(0, False)
+    asker = os.getppid()
     for line in sys.stdin:
+        if os.getppid() != asker:
+            return
         number, directory, stem, suffix, runs = json.loads(line)
         files = RunFiles(Path(directory), stem, suffix)
         if files.notebook.exists() and (problem := write_page(files, Path(runs))) is not None:
-            print(json.dumps([number, problem]), flush=True)
+            store.add_line(Path(sys.argv[1]), [number, problem])
 
 
 if __name__ == "__main__":

@@ -184,8 +184,13 @@ def is_past_config(path: Path) -> bool:
 
 def add_to_journal(journal: Path, record: Record) -> None:
     """Tell the build that one of its flows has begun or ended; one line, in one write."""
-    with open(journal, "a", encoding="utf-8") as file:
-        file.write(json.dumps(record.to_json(), default=str) + "\n")
+    add_line(journal, record.to_json())
+
+
+def add_line(path: Path, data: Any) -> None:
+    """Append a line of JSON to a file, in one write."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(data, default=str) + "\n")
 
 
 def read_journal(journal: Path) -> tuple[Record, ...]:

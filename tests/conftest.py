@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -9,6 +10,10 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    # It registers types with pyarrow, once in a process, and pytester makes Python forget imports.
+    import pandas.core.arrays.arrow.extension_types  # noqa: F401
 
 pytest_plugins = ["pytester"]
 

@@ -48,9 +48,10 @@ LAYERS = (
     },
     {"client", "import_order", "named", "pages", "tables", "run_paths"},
     {"declare", "named_in_code", "preload", "references", "report.live", "unchanged"},
-    {"execute", "graph", "inputs"},
-    {"blocking", "carry_out", "graph_text", "ready"},
-    {"runner", "workload"},
+    {"graph", "inputs", "kernel_start"},
+    {"blocking", "execute", "graph_text", "ready"},
+    {"carry_out", "workload"},
+    {"runner"},
     {"accepting", "conductor", "looking_back"},
     {"flow_side", "plan", "planner", "failure_text"},
     {"outcomes"},
@@ -59,7 +60,7 @@ LAYERS = (
     {"explaining", "reporting"},
     {"plugin"},
 )
-PYTEST_FROM = 9  # the layer from which on pytest may be seen
+PYTEST_FROM = 10  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},

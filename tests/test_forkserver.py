@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -197,6 +198,48 @@ def test_a_module_that_does_more_than_being_imported_is_left_to_the_flow(
         assert record.python_warnings == ("UserWarning: mind the gap",)
 
 
+def test_a_module_that_crashes_when_it_is_preloaded_is_left_to_the_flow(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadly = "import os\nif not os.path.exists('harmless_here'):\n    os.abort()\n"
+    write_project(tmp_path / "site", {"deadly.py": deadly})
+    (tmp_path / "runs/x/a").mkdir(parents=True)
+    (tmp_path / "runs/x/a/harmless_here").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    settings = Settings(force=True, preload=("deadly", "csv"))
+    parents = [parent_of_kernel(project, "import deadly", settings=settings) for _ in range(2)]
+    assert parents[0] == parents[1]
+    assert parents[0] != os.getpid()
+
+
+LOUD_PARTNER = """
+import importlib.abc, sys
+
+class Loud(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pandas.io.formats.string":
+            print("hello from a partner")
+        return None
+
+sys.meta_path.insert(0, Loud())
+"""
+
+
+def test_a_partner_that_misbehaves_is_left_out_and_the_module_is_not(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path / "site", {"sitecustomize.py": LOUD_PARTNER})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    code = """
+        import sys
+        print("pandas" in sys.modules, "pandas.io.formats.string" in sys.modules)
+        import pandas
+        """
+    record = project.run(code)
+    assert record.status is Status.SUCCESS, record.error
+    assert "True False" in project.printed()
+
+
 def test_a_module_that_cannot_be_imported_is_the_flows_own_error(project: Project) -> None:
     record = project.run(
         "import no_such_module_here", settings=Settings(force=True, preload=("no_such_module_here",))
@@ -306,6 +349,25 @@ STUBBORN = """
 
 
 @pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_a_flow_that_never_stops_to_talk_is_out_of_time_too(project: Project, *, fork: bool) -> None:
+    code = "from IPython.display import display\nwhile True:\n    display('x')"
+    record = project.run(code, timeout=2.0 if fork else 4.0, settings=Settings(force=True, fork=fork))
+    assert record.error is not None
+    assert record.error.type == "Timeout"
+
+
+def test_a_kernel_that_ends_in_good_order_by_itself_is_told_with_its_exit_code(project: Project) -> None:
+    code = """
+        import asyncio, sys
+        asyncio.get_running_loop().call_later(0.1, sys.exit, 3)
+        await asyncio.sleep(60)
+        """
+    record = project.run(code)
+    assert record.error is not None
+    assert record.error.message == "the kernel ended with exit code 3"
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
 def test_a_time_out_interrupts_and_then_kills_all_that_the_flow_has_started(
     project: Project, monkeypatch: pytest.MonkeyPatch, *, fork: bool
 ) -> None:
@@ -330,6 +392,9 @@ def test_a_process_that_the_flow_leaves_behind_ends_with_it(project: Project) ->
 
 
 def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(project: Project) -> None:
+    (project.root / "flows/holder_of_archive.py").write_text(
+        "import zipfile\narchive = zipfile.ZipFile('archive.zip', 'w')\narchive.writestr('a', 'b')\n"
+    )
     record = project.run(
         """
         import atexit, gzip, pathlib, threading, time, weakref
@@ -342,12 +407,15 @@ def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(proje
         thing = Thing()
         weakref.finalize(Thing, lambda: open("finalized", "w").close())
         holder = []; holder.append((holder, open("in_a_circle", "w"))); holder[0][1].write("circle")
+        import holder_of_archive
         threading.Thread(target=lambda: (time.sleep(0.2), open("thread", "w").write("late"))).start()
         """
     )
     assert record.status is Status.SUCCESS, record.error
     folder = project.root / "runs/x/a"
     assert gzip.decompress((folder / "packed.gz").read_bytes()) == b"packed"
+    with zipfile.ZipFile(folder / "archive.zip") as archive:
+        assert archive.read("a") == b"b"
     texts = {n: (folder / n).read_text() for n in ("atexit", "plain", "deleted", "in_a_circle", "thread")}
     assert texts == {
         "atexit": "done",
@@ -369,7 +437,9 @@ def kernel_with_child(server: kernel.ForkServer, folder: Path) -> tuple[kernel.F
         "import os, subprocess, sys, multiprocessing, time\n"
         "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         "q = multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,)); q.start()\n"
-        "open('pids.tmp', 'w').write(f'{os.getpid()} {p.pid} {q.pid} {os.getppid()}')\n"
+        "os.system('sleep 600 & echo $! > third')\n"
+        "r = int(open('third').read())\n"
+        "open('pids.tmp', 'w').write(f'{os.getpid()} {p.pid} {q.pid} {r} {os.getppid()}')\n"
         "os.replace('pids.tmp', 'pids')\ntime.sleep(600)"
     )
     wait_until((folder / "pids").exists, "the processes of the flow")
@@ -393,10 +463,10 @@ def test_when_the_server_dies_no_kernel_and_no_child_of_one_stays(
 def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
     server: kernel.ForkServer, tmp_path: Path
 ) -> None:
-    forked, (own, child, forked_child, template) = kernel_with_child(server, tmp_path)
+    forked, (*own, template) = kernel_with_child(server, tmp_path)
     forked.client.stop_channels()
     forked.close()
-    for pid in (own, child, forked_child):
+    for pid in own:
         wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
     assert is_alive(template)
 
@@ -413,9 +483,9 @@ def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel, "servers", kernel.ForkServers())
-    monkeypatch.setattr("pytest_ductaflow.execute.servers", kernel.servers)
+    monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", kernel.servers)
     monkeypatch.setattr(kernel.ForkServer, "MODULE", "pytest_ductaflow.no_such_server", raising=True)
-    monkeypatch.setattr("pytest_ductaflow.execute._complaints", set())
+    monkeypatch.setattr("pytest_ductaflow.kernel_start._complaints", set())
     records = [project.run("import os\nprint(os.getppid())", name) for name in "ab"]
     assert [record.status for record in records] == [Status.SUCCESS, Status.SUCCESS]
     assert {project.printed(name)[-1] for name in "ab"} == {str(os.getpid())}

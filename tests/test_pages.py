@@ -67,6 +67,30 @@ def test_what_a_writer_that_died_has_left_is_written_at_the_end(tmp_path: Path) 
     assert "notebook b" in second.html.read_text()
 
 
+def test_many_pages_that_fail_hold_nobody_up(tmp_path: Path) -> None:
+    writer = PageWriter()
+    files = files_of(tmp_path, "a")
+    files.notebook.write_text("{")
+    for _ in range(2_000):  # more than pipes hold
+        writer.ask(files, tmp_path / "runs")
+    assert len(writer.finish()) == 2_000
+
+
+def test_modules_of_the_project_are_not_those_of_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("html", "jinja2", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    writer = PageWriter()
+    files = files_of(tmp_path, "a")
+    writer.ask(files, tmp_path / "runs")
+    process = writer._process
+    assert writer.finish() == []
+    assert process is not None
+    assert process.returncode == 0
+
+
 def test_a_writer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = f"""
 import os

@@ -469,7 +469,7 @@ def test_help_shows_each_option_and_its_ini_twin(pytester):
     assert result.ret == 0
     text = result.stdout.str()
     assert set(re.findall(r"^ +(--\S*ductaflow[\w-]*)", text, re.MULTILINE)) == {
-        option.flag for option in OPTIONS
+        option.flag for option in OPTIONS if option.on_command_line
     }
     twins = {option.ini for option in OPTIONS if option.in_ini}
     assert set(re.findall(r"^ +(ductaflow\w*) ", text, re.MULTILINE)) == twins

@@ -656,7 +656,8 @@ def test_flows_find_what_their_upstreams_wrote(tmp_path, workers):
 @pytest.mark.slow
 def test_worker_that_a_flow_kills_blocks_what_waits_for_it(tmp_path):
     """The record of the dead worker's instance is closed, and the session goes on."""
-    kill = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)\n"
+    worker = "int(os.environ['JPY_PARENT_PID'])"
+    kill = f"import os, signal, time\nos.kill({worker}, signal.SIGKILL)\ntime.sleep(60)\n"
     made = Project(tmp_path, [], {**REAL, "flows/kill.py": kill})
     text = """\
         from pytest_ductaflow import conduct

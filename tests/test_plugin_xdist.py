@@ -24,7 +24,7 @@ FILES = {
         """,
     "flows/killer.py": """\
         import os, signal
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(int(os.environ["JPY_PARENT_PID"]), signal.SIGKILL)
         import time
         while True:
             time.sleep(1)

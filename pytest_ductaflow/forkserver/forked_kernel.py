@@ -13,6 +13,8 @@ import linecache
 import logging
 import os
 import sys
+import sysconfig
+import tempfile
 import threading
 import time
 import traceback
@@ -25,6 +27,7 @@ import ipykernel.debugger
 import ipykernel.displayhook
 import ipykernel.heartbeat
 import ipykernel.iostream
+import psutil
 import tornado.platform.asyncio  # noqa: F401
 import zmq.utils.garbage  # noqa: F401
 from ipykernel import ipkernel, kernelapp
@@ -34,6 +37,8 @@ from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_modules_at_first: dict[str, object] = {}  # in a kernel, when its flow begins
 _PATIENCE = 1.0  # seconds between asking and forcing what the flow has started and not ended
 
 
@@ -78,7 +83,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         """The half before the fork: no sockets, no threads, nothing that depends on the flow."""
         # Libraries look for what -f sets when they want to know whether they are in a notebook.
         BaseIPythonApplication.initialize(self, ["-f", "", "--HistoryManager.hist_file=:memory:"])
-        self.log.setLevel(logging.WARNING)
+        self.log.setLevel(logging.ERROR)  # its warnings are about what is done here on purpose
         self.init_pdb()
         self.kernel = self.kernel_class.instance(
             parent=self, session=self.session, log=self.log, profile_dir=self.profile_dir, user_ns=None
@@ -223,6 +228,7 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
         app: The application, connected.
         request: Working directory, environment, arguments and umask of the kernel.
     """
+    _modules_at_first.update(sys.modules)
     os.chdir(request["cwd"])
     if (processes := sys.modules.get("multiprocessing.process")) is not None:
         vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import
@@ -238,16 +244,22 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
 
 def _take_environment(environment: Mapping[str, str]) -> None:
     """The client's environment, and what preloaded modules have set, as their import would have done."""
-    for name in os.environ.keys() - environment.keys() - IMPORTED_ENVIRONMENT.keys():
+    by_imports = {
+        name: value
+        for name, (before, value) in IMPORTED_ENVIRONMENT.items()
+        if name not in environment or before is not None  # else it may be only a default
+    }
+    wanted = {**environment, **by_imports}
+    for name in os.environ.keys() - wanted.keys():
         del os.environ[name]
-    for name, value in {**environment, **IMPORTED_ENVIRONMENT}.items():
+    for name, value in wanted.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
-    if "TZ" in environment:
-        time.tzset()
+    time.tzset()
+    tempfile.tempdir = None  # is found anew, in this environment
 
 
-IMPORTED_ENVIRONMENT: dict[str, str] = {}
+IMPORTED_ENVIRONMENT: dict[str, tuple[str | None, str]] = {}
 
 
 def _become_random() -> None:
@@ -285,10 +297,15 @@ def _delete_what_flow_made() -> None:
     shell = InteractiveShell.instance()
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         vars(sys).pop(name, None)
-    shell.displayhook.exec_result = None
+    shell.displayhook.exec_result = shell.last_execution_result = None
+    shell.InteractiveTB.tb = None
     if shell.history_manager is not None:
         shell.history_manager.output_hist.clear()
     shell.user_ns.clear()
+    for name in [name for name in reversed(sys.modules) if name not in _modules_at_first]:
+        module = sys.modules[name]
+        if not str(getattr(module, "__file__", None) or _INSTALLED[0]).startswith(_INSTALLED):
+            vars(module).clear()  # one of the project
     gc.collect()
 
 
@@ -305,8 +322,6 @@ def _end_children() -> None:
     """Processes that the flow has started and left behind, in whatever session they are."""
     if not _has_children():
         return
-    import psutil
-
     found = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
     for process in found:
         with contextlib.suppress(psutil.Error):
@@ -319,6 +334,8 @@ def _end_children() -> None:
 
 def _has_children() -> bool:
     tasks = "/proc/self/task"
+    if not os.path.exists(f"{tasks}/{os.getpid()}/children"):  # not every system has it
+        return True
     for task in os.listdir(tasks):
         with contextlib.suppress(OSError), open(f"{tasks}/{task}/children", encoding="ascii") as children:
             if children.read().strip():

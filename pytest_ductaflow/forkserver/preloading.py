@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 # What is imported at first use, and nearly always used where the module is.
@@ -47,13 +47,17 @@ class Misbehaved(Exception):
         self.deed = deed
 
 
-def preload(modules: Sequence[str]) -> dict[str, str]:
+def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, tuple[str | None, str]]:
     """Import modules, and freeze what there is now, so that garbage collection leaves its pages alone.
 
     A module that cannot be imported is left to the flow, which will hear of it in its own cell.
 
+    Args:
+        modules: In the order of their import.
+        without: What is not to be imported for being a module's partner.
+
     Returns:
-        The environment variables that imports have set.
+        The environment variables that imports have set: what they were before, and are now.
 
     Raises:
         Misbehaved: At the first module that prints, warns or starts a thread; this process is spoilt.
@@ -65,10 +69,13 @@ def preload(modules: Sequence[str]) -> dict[str, str]:
     for module, partners in _PARTNERS.items():
         if module in sys.modules:
             for partner in partners:
-                _import(partner)
+                if partner not in without:
+                    _import(partner)
     gc.collect()
     gc.freeze()
-    return {name: value for name, value in os.environ.items() if before.get(name) != value}
+    return {
+        name: (before.get(name), value) for name, value in os.environ.items() if before.get(name) != value
+    }
 
 
 def _import(module: str) -> None:

@@ -28,7 +28,10 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
+
+import psutil
 
 from . import forked_kernel
 from .preloading import Misbehaved, preload
@@ -36,6 +39,8 @@ from .preloading import Misbehaved, preload
 SOCKET = "server"
 _LENGTH = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
+_PATIENCE = 20.0  # seconds for what takes milliseconds
+_IMPORTS = 40.0  # seconds that the imports of a template may take
 _SENTENCE = 65_536  # bytes that are read at a time
 
 
@@ -78,6 +83,17 @@ def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
         os.killpg(pid, number)
 
 
+def _kill_all(pid: int) -> None:
+    """End a process, its group, and what has left the group."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        below = psutil.Process(pid).children(recursive=True)
+    _kill_group(pid)
+    for process in below:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
 @dataclass
 class _Template:
     """As the server sees it: a process, and the socket on which it takes requests."""
@@ -112,9 +128,14 @@ class _Server:
 
     def _take(self, client: socket.socket) -> None:
         with client:
-            line = _read_line(client)
+            client.settimeout(_PATIENCE)
+            try:
+                line = _read_line(client)
+            except OSError:
+                return
             if not line:
                 return
+            client.settimeout(None)
             wanted = tuple(json.loads(line)["preload"])
             for _ in range(2):  # a template may have been killed
                 try:
@@ -122,7 +143,7 @@ class _Server:
                     socket.send_fds(template.control, [_LENGTH.pack(len(line))], [client.fileno()])
                     template.control.sendall(line)
                     return
-                except (OSError, EOFError):
+                except (OSError, EOFError, ValueError):
                     self._forget(wanted)
 
     def _forget(self, wanted: tuple[str, ...]) -> None:
@@ -133,22 +154,43 @@ class _Server:
         """The process that has imported what a client wants, less what cannot be imported unnoticed."""
         while wanted not in self.templates:
             modules = [name for name in wanted if name not in self.left_out]
-            control = self._fork_template(modules, client)
-            answer = json.loads(_receive(control, _LENGTH.unpack(_receive(control, _LENGTH.size))[0]))
+            control, pid = self._fork_template(modules, client)
+            answer = self._answer_of(control, pid)
+            if answer is None:  # it hangs, or has crashed: let flows import that themselves
+                control.close()
+                if not modules:
+                    raise EOFError
+                self.left_out |= dict.fromkeys(modules, "cannot be imported beforehand")
+                continue
             if "misbehaved" in answer:
                 control.close()
-                self.left_out[_culprit(answer["misbehaved"], modules)] = answer["deed"]
+                self.left_out[answer["misbehaved"]] = answer["deed"]
                 continue
             told = {name: deed for name, deed in self.left_out.items() if name in wanted}
             self.templates[wanted] = _Template(control, told)
         return self.templates[wanted]
 
-    def _fork_template(self, modules: list[str], client: socket.socket) -> socket.socket:
+    def _answer_of(self, control: socket.socket, pid: int) -> dict[str, Any] | None:
+        """What a template says when it has imported its modules; None if it does not come to that."""
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        poll.register(self.lifeline, select.POLLIN)
+        for number, _ in poll.poll(1000 * _IMPORTS):
+            if number == self.lifeline:
+                os.kill(pid, signal.SIGKILL)
+                os._exit(0)
+            with contextlib.suppress(EOFError, OSError):
+                return dict(json.loads(_receive(control, _LENGTH.unpack(_receive(control, _LENGTH.size))[0])))
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+        return None
+
+    def _fork_template(self, modules: list[str], client: socket.socket) -> tuple[socket.socket, int]:
         here, there = socket.socketpair()
         pid = os.fork()
         if pid:
             there.close()
-            return here
+            return here, pid
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for other in (here, client, self.listener, *(t.control for t in self.templates.values())):
@@ -159,11 +201,6 @@ class _Server:
             traceback.print_exc()
         finally:
             os._exit(1)
-
-
-def _culprit(module: str, modules: list[str]) -> str:
-    """The module to leave out: one that was asked for, where it is another's partner that misbehaves."""
-    return module if module in modules else next(m for m in modules if module.startswith(m.partition(".")[0]))
 
 
 def _answer_as_template(
@@ -180,7 +217,7 @@ def _answer_as_template(
     app.before_preload()
     try:
         with app.shell.builtin_trap:  # as in a cell: modules ask `get_ipython` where they are
-            forked_kernel.IMPORTED_ENVIRONMENT.update(preload(modules))
+            forked_kernel.IMPORTED_ENVIRONMENT.update(preload(modules, left_out))
     except Misbehaved as error:
         answer(misbehaved=error.module, deed=error.deed)
         os._exit(0)
@@ -228,15 +265,16 @@ class _TemplateProcess:
     def _take_request(self) -> None:
         try:
             data, descriptors, _, _ = socket.recv_fds(self.control, _LENGTH.size, 1)
-            if not data:
+            if not data or not descriptors:
                 raise EOFError
             line = _receive(self.control, _LENGTH.unpack(data)[0])
         except (OSError, EOFError):  # the server has gone
             for each in self.children.values():
-                _kill_group(each.pid)
+                _kill_all(each.pid)
             os._exit(0)
         request = json.loads(line)
         client = socket.socket(fileno=descriptors[0])
+        client.set_inheritable(False)
         child = self.spare or self._fork(descriptors)
         if child is None or child.assign is None:
             client.close()
@@ -258,27 +296,32 @@ class _TemplateProcess:
         Args:
             descriptors: Not for the kernel, which must not hold open what ends when it ends.
         """
-        here, there = socket.socketpair()
-        pid = os.fork()
+        try:
+            here, there = socket.socketpair()
+            pid = os.fork()
+        except OSError:  # too many processes, or descriptors: those that run shall go on
+            return None
         if not pid:
             here.close()
             for descriptor in descriptors:
                 os.close(descriptor)
             self._be_kernel(there)
         there.close()
+        here.settimeout(_PATIENCE)
         try:
             length = _LENGTH.unpack(_receive(here, _LENGTH.size))[0]
             child = _Child(pid, os.pidfd_open(pid), json.loads(_receive(here, length)), assign=here)
         except (OSError, EOFError):
             here.close()
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return None
+        here.settimeout(None)
         self.children[child.pidfd] = child
         self.poll.register(child.pidfd, select.POLLIN)
         return child
 
     def _be_kernel(self, assigned: socket.socket) -> NoReturn:
-        code, last_word = 1, _nothing
         try:
             _share_fate_of(self.template_pid)
             self._close_all()  # what belongs to the template and to other kernels
@@ -290,16 +333,21 @@ class _TemplateProcess:
             request = json.loads(_receive(assigned, _LENGTH.unpack(data)[0]))
             assigned.close()
             client = socket.socket(fileno=descriptors[0])
+            client.set_inheritable(False)
             os.register_at_fork(after_in_child=client.close)  # else the flow's processes hold it open
-            last_word = lambda: say(client, done=True)  # noqa: E731
+        except BaseException:  # no flow has begun, so there is nothing to be ended in good order
+            traceback.print_exc(file=sys.__stderr__)
+            os._exit(1)
+        code = 1
+        try:
             forked_kernel.run_flow(self.app, request)
             code = 0
         except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 1
+            code = 0 if exit_.code is None else exit_.code if isinstance(exit_.code, int) else 1
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
         finally:
-            forked_kernel.leave(code, last_word)
+            forked_kernel.leave(code, partial(say, client, done=True))
 
     def __post_init__(self) -> None:
         self.template_pid = os.getpid()
@@ -323,11 +371,14 @@ class _TemplateProcess:
             heard = b""
         if not heard:
             self._drop_client(child)
-            _kill_group(child.pid)
+            _kill_all(child.pid)
             return
         *lines, child.unread = (child.unread + heard).split(b"\n")
-        for line in lines:
-            _kill_group(child.pid, json.loads(line)["signal"])
+        for wanted in (json.loads(line)["signal"] for line in lines):
+            if wanted == signal.SIGKILL:
+                _kill_all(child.pid)
+            else:
+                _kill_group(child.pid, wanted)
 
     def _drop_client(self, child: _Child) -> None:
         if child.client is not None:
@@ -345,13 +396,11 @@ class _TemplateProcess:
         os.close(child.pidfd)
         if child is self.spare:
             self.spare = None
+        if child.assign is not None:
+            child.assign.close()
         if child.client is not None:
             say(child.client, exit=status)
         self._drop_client(child)
-
-
-def _nothing() -> None:
-    pass
 
 
 def serve(app: forked_kernel.ForkableApp, folder: str, lifeline: int) -> NoReturn:

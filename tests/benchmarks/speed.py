@@ -30,6 +30,7 @@ import psutil
 from measure import environment, family, proportional_megabytes, run
 
 LINUX = sys.platform == "linux"
+_QUICK = 5
 PARAMETERS = "config = {}"
 BEGIN = f"""\
 # %% tags=["parameters"]
@@ -169,13 +170,16 @@ class Contender:
         command: Run in the project; with a config as its last argument in the folder of each instance.
         first: Instances of the smaller of the two sessions; None if no session is measured.
         per_instance: Whether the command runs but one instance.
+        times: How many times more instances it takes to be measured: what is quick drowns in the noise.
     """
 
     command: Sequence[str]
     first: int | None = 2
     per_instance: bool = False
+    times: int = 1
 
     def cost(self, flow: str, instances: int) -> Cost:
+        instances *= self.times
         if self.per_instance:
             return Cost(self.seconds(flow, instances) / instances)
         if self.first is None:
@@ -271,7 +275,11 @@ def peak_memory(command: Sequence[str], folder: Path) -> tuple[float, float]:
 
 def contenders() -> dict[str, Contender]:
     """Those that can run here; the others are named."""
-    found = {OURS: Contender(DUCTAFLOW), OURS_2: Contender([*DUCTAFLOW, "-n", "2"], first=4)}
+    quick = _QUICK if LINUX else 1
+    found = {
+        OURS: Contender(DUCTAFLOW, times=quick),
+        OURS_2: Contender([*DUCTAFLOW, "-n", "2"], first=4, times=quick),
+    }
     if LINUX:  # elsewhere no kernel is forked anyway
         found[f"{OURS} --no-ductaflow-fork"] = Contender([*DUCTAFLOW, "--no-ductaflow-fork"])
     found["papermill in a loop"] = Contender([sys.executable, "loop.py"])
@@ -281,7 +289,7 @@ def contenders() -> dict[str, Contender]:
         print("nbmake is missing: pip install nbmake")
     found["python flow.py"] = Contender([sys.executable, "../../flow.py"], per_instance=True)
     if LINUX:
-        found["bare fork (floor)"] = Contender([sys.executable, "forks.py"], first=None)
+        found["bare fork (floor)"] = Contender([sys.executable, "forks.py"], first=None, times=quick)
     else:
         print("the floor, a bare fork, is measured on Linux only")
     return found

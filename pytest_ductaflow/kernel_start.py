@@ -1,0 +1,76 @@
+"""Which kernel an instance gets: a forked one where that makes no difference, an ordinary one otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .cores import has_idle_core
+from .flows import Source
+from .kernel import (
+    ForkedKernel,
+    Kernel,
+    KernelStartError,
+    OrdinaryKernel,
+    Spec,
+    can_fork,
+    kernel_environment,
+    server_environment,
+    servers,
+)
+from .model import Instance
+from .preload import preload_of
+from .settings import Settings
+
+_complaints: set[str] = set()  # of this process: what is said once
+
+
+def start_kernel(
+    name: str,
+    spec: Spec,
+    source: Source,
+    instance: Instance,
+    settings: Settings,
+    environment: Mapping[str, str],
+    folder: str,
+) -> tuple[Kernel, str | None]:
+    """Start the kernel of an instance in its run directory.
+
+    Args:
+        name: Of the kernel.
+        spec: What is installed under that name.
+        source: The flow.
+        instance: The instance.
+        settings: Whether kernels are forked, and what they find imported.
+        environment: Variables on top of this process's.
+        folder: A private folder for the kernel's files.
+
+    Returns:
+        The kernel, and what kept it from being forked if nobody has been told yet.
+
+    Raises:
+        RuntimeError, OSError: If it cannot be started.
+    """
+    whole, complaint = kernel_environment(environment), None
+    if settings.fork and can_fork(spec):
+        root = Path(instance.project_root)
+        preload = preload_of(source, root, extra=settings.preload, without=settings.no_preload)
+        if preload.forkable:
+            try:
+                return _forked(preload.modules, instance.run_dir, whole), None
+            except KernelStartError as error:
+                complaint = _said_once(f"{error}; ordinary kernels are used")
+    return OrdinaryKernel(name, cwd=instance.run_dir, env=whole, folder=folder), complaint
+
+
+def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str]) -> ForkedKernel:
+    server = servers.socket(environment)
+    own = {**environment, **server_environment(server, environment)}
+    return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core())
+
+
+def _said_once(complaint: str) -> str | None:
+    if complaint in _complaints:
+        return None
+    _complaints.add(complaint)
+    return complaint
