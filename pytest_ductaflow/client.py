@@ -128,6 +128,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     Attributes:
         timed_out: Whether the time was up.
+        was_deaf: Whether the flow then did not react to the interrupt.
         interrupted: Whether Ctrl-C was pressed.
         exit_code: Of a kernel that died.
         peak_memory: Bytes, as far as the kernel could tell.
@@ -158,7 +159,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.trace, self.spill = folder / "trace", folder / "spill"
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.at_end = at_end
-        self.timed_out = self.interrupted = False
+        self.timed_out = self.was_deaf = self.interrupted = False
         self.exit_code: int | None = None
         self.peak_memory: int | None = None
         self.used: dict[str, Any] = {}
@@ -195,7 +196,10 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.kc = kc = self.kernel.client
         kc.context = _context()
         kc.allow_stdin = False
-        self._iopub, self._shell = kc.iopub_channel.socket, kc.shell_channel.socket
+        try:
+            self._iopub, self._shell = kc.iopub_channel.socket, kc.shell_channel.socket
+        except zmq.ZMQError as error:
+            raise NoAnswer(f"its sockets cannot be used: {error}") from error
         self._iopub.rcvhwm = 0  # a flow that prints faster than we read loses nothing
         self._poller = zmq.Poller()
         for thing in (self._iopub, self._shell, self.kernel.fileno()):
@@ -256,6 +260,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         tags = cell.metadata.get("tags", [])
         if cell.cell_type != "code" or not cell.source.strip() or self.skip_cells_with_tag in tags:
             return cell
+        if self.timed_out:  # the cell before came to its end all the same
+            raise CellTimeoutError("no time is left for this cell")
         may_fail = "raises-exception" in tags
         cell.metadata["execution"], cell.outputs = {}, []
         self.clear_before_next_output = False
@@ -353,7 +359,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self.kernel.kill()
             if self.interrupted:
                 raise KeyboardInterrupt
-            raise CellTimeoutError.error_from_timeout_and_cell("Cell execution timed out", 0, cell)
+            self.was_deaf = True
+            raise CellTimeoutError("the flow did not react to the interrupt")
         self.timed_out = True
         self._interrupt(wait, INTERRUPT_GRACE)
 

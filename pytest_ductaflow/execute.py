@@ -27,7 +27,7 @@ from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
 from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
 from .flows import Source, read_flow
-from .kernel import Spec, kernel_spec, kernel_specs
+from .kernel import Spec, folder_for_sockets, kernel_spec, kernel_specs
 from .kernel_start import start_kernel
 from .model import FLOW_FAILED, JSON, Failure, Instance, Record
 from .output import Output
@@ -182,7 +182,9 @@ def execute(
 
     with (
         Output(files.log, echo) as output,
-        tempfile.TemporaryDirectory(prefix="dk", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(
+            prefix="dk", dir=folder_for_sockets(), ignore_cleanup_errors=True
+        ) as folder,
     ):
         file.notebook_start()
         try:
@@ -224,7 +226,7 @@ def _run_cells(client: FlowClient, timeout: float | None, execution: Execution) 
         client.execute()
         execution.failure = _cell_failure(client, timeout)
     except CellTimeoutError:
-        message = _too_long(timeout, "did not react to the interrupt")
+        message = _too_long(timeout, "did not react to the interrupt" if client.was_deaf else "")
         execution.failure = failure_without_traceback(notebook, source, "Timeout", message)
     except DeadKernelError:
         client.printed.note(client.last_print.rstrip())
@@ -280,7 +282,7 @@ def _cell_failure(client: FlowClient, timeout: float | None) -> Failure | None:
     """The failure that the kernel's reply tells of; None if the flow came to its end."""
     notebook, error = client.nb, client.error_reply
     if not notebook.metadata.papermill.get("exception"):
-        return None
+        return Failure("Timeout", _too_long(timeout)) if client.timed_out else None
     if error.get("ename") == "NoneType":  # the cell ended well, but its result could not be shown
         error = _last_error(notebook) or error
     type_, message = error.get("ename", "Error"), error.get("evalue", "the cell failed without saying why")

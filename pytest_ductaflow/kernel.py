@@ -42,6 +42,7 @@ _ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
 _PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
 _AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that are read once
+_LONG_PATH = 70  # bytes
 _SERVER_END = 5.0  # seconds that a server may take to end
 # What a kernel, or scikit-learn, sets itself: not what its user wants for the flows that it runs.
 _SET_BY_KERNELS = {
@@ -356,7 +357,7 @@ class ForkServer:
             raise KernelStartError(f"the server of kernels did not start: {error}") from error
 
     def _start(self, environment: Mapping[str, str]) -> None:
-        self.folder = tempfile.mkdtemp(prefix="dk")
+        self.folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
         lifeline, self._life = os.pipe()
         config = json.dumps({"lifeline": lifeline, "modules": SETUP_MODULES})
         errors = Path(self.folder, "errors")
@@ -495,6 +496,12 @@ def _is_this_interpreter(executable: str) -> bool:
     # As jupyter_client reads it: a bare name means the interpreter that asks.
     major, minor = sys.version_info[:2]
     return executable in ("python", f"python{major}", f"python{major}.{minor}", sys.executable)
+
+
+def folder_for_sockets() -> str:
+    """Where temporary folders with sockets lie; the system allows about a hundred characters for a path."""
+    folder = tempfile.gettempdir()
+    return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
 
 
 def kernel_environment(extra: Mapping[str, str]) -> dict[str, str]:

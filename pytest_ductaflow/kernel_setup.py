@@ -63,6 +63,8 @@ def last_words() -> tuple[int, list[str]]:
     """Peak memory in bytes, and the loud records that were not printed with their level first."""
     # ipykernel warns when it is to shut down; a flow that made errors of warnings would never end.
     warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
+    # When ipykernel ends, one of its threads may wait in vain for another one to flush: not for ten seconds.
+    vars(sys.stdout)["flush_timeout"] = vars(sys.stderr)["flush_timeout"] = 1.0
     return _peak_memory(), _logged
 
 

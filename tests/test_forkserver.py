@@ -356,6 +356,24 @@ def test_a_flow_that_never_stops_to_talk_is_out_of_time_too(project: Project, *,
     assert record.error.type == "Timeout"
 
 
+def test_a_cell_that_ends_after_the_time_is_up_is_the_last_one(project: Project) -> None:
+    record = project.run("print('done')\n# %%\nprint('never')", timeout=0.001)
+    assert record.error is not None
+    assert (record.error.type, record.error.message) == ("Timeout", "took longer than 0.001 s")
+    assert "never" not in project.printed()
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_a_long_path_of_temporary_files_is_no_hindrance(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fork: bool
+) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", kernel.ForkServers())
+    assert (parent_of_kernel(project, settings=Settings(force=True, fork=fork)) == os.getpid()) != fork
+
+
 def test_a_kernel_that_ends_in_good_order_by_itself_is_told_with_its_exit_code(project: Project) -> None:
     code = """
         import asyncio, sys
