@@ -32,7 +32,8 @@ from papermill.engines import NotebookExecutionManager
 
 from .failures import readable_traceback
 from .flows import Source
-from .kernel import SETUP_MODULES, Kernel
+from .fork_servers import SETUP_MODULES
+from .kernel import Kernel
 from .lights import strip_ansi
 from .output import Output
 from .store import write_atomic

@@ -56,3 +56,7 @@ class Problem:
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
+
+
+class KernelStartError(DuctaflowError):
+    """A kernel could not be started."""

@@ -27,7 +27,8 @@ from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
 from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
 from .flows import Source, read_flow
-from .kernel import Spec, folder_for_sockets, kernel_spec, kernel_specs
+from .fork_servers import folder_for_sockets
+from .kernel import Spec, kernel_spec, kernel_specs
 from .kernel_start import start_kernel
 from .model import FLOW_FAILED, JSON, Failure, Instance, Record
 from .output import Output

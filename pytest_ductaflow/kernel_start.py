@@ -6,18 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .cores import has_idle_core
+from .errors import KernelStartError
 from .flows import Source
-from .kernel import (
-    ForkedKernel,
-    Kernel,
-    KernelStartError,
-    OrdinaryKernel,
-    Spec,
-    can_fork,
-    kernel_environment,
-    server_environment,
-    servers,
-)
+from .fork_servers import kernel_environment, server_environment, servers
+from .kernel import ForkedKernel, Kernel, OrdinaryKernel, Spec, can_fork
 from .model import Instance
 from .preload import preload_of
 from .settings import Settings

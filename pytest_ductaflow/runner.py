@@ -91,7 +91,7 @@ def finish() -> list[str]:
 
 def _start_server() -> None:
     """Let the server of kernels start while the rest is imported here."""
-    from .kernel import kernel_environment, servers
+    from .fork_servers import kernel_environment, servers
 
     servers.start(kernel_environment({}))
 

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only"),
 ]
 
-from pytest_ductaflow import kernel  # noqa: E402
+from pytest_ductaflow import fork_servers, kernel  # noqa: E402
 from pytest_ductaflow.model import Instance, Record, Status  # noqa: E402
 from pytest_ductaflow.runner import run  # noqa: E402
 from pytest_ductaflow.settings import Settings  # noqa: E402
@@ -76,8 +76,8 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def server() -> Iterator[kernel.ForkServer]:
-    server = kernel.ForkServer(os.environ)
+def server() -> Iterator[fork_servers.ForkServer]:
+    server = fork_servers.ForkServer(os.environ)
     yield server
     server.close()
 
@@ -370,7 +370,7 @@ def test_a_long_path_of_temporary_files_is_no_hindrance(
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", kernel.ForkServers())
+    monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", fork_servers.ForkServers())
     assert (parent_of_kernel(project, settings=Settings(force=True, fork=fork)) == os.getpid()) != fork
 
 
@@ -445,7 +445,7 @@ def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(proje
     assert {"atexit", "plain", "packed.gz", "thread"} <= record.outputs.keys()
 
 
-def kernel_with_child(server: kernel.ForkServer, folder: Path) -> tuple[kernel.ForkedKernel, list[int]]:
+def kernel_with_child(server: fork_servers.ForkServer, folder: Path) -> tuple[kernel.ForkedKernel, list[int]]:
     """A kernel that has started a process, and the numbers of both."""
     forked = kernel.ForkedKernel(server.socket, preload=[], cwd=str(folder), env=dict(os.environ), spare=True)
     client = forked.client
@@ -466,7 +466,7 @@ def kernel_with_child(server: kernel.ForkServer, folder: Path) -> tuple[kernel.F
 
 @pytest.mark.parametrize("victim", ["server", "template"])
 def test_when_the_server_dies_no_kernel_and_no_child_of_one_stays(
-    server: kernel.ForkServer, tmp_path: Path, victim: str
+    server: fork_servers.ForkServer, tmp_path: Path, victim: str
 ) -> None:
     forked, pids = kernel_with_child(server, tmp_path)
     template = pids[-1]
@@ -479,7 +479,7 @@ def test_when_the_server_dies_no_kernel_and_no_child_of_one_stays(
 
 
 def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
-    server: kernel.ForkServer, tmp_path: Path
+    server: fork_servers.ForkServer, tmp_path: Path
 ) -> None:
     forked, (*own, template) = kernel_with_child(server, tmp_path)
     forked.client.stop_channels()
@@ -491,18 +491,19 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
 
 def test_a_server_that_was_killed_is_replaced(project: Project) -> None:
     first = parent_of_kernel(project, "import csv")
-    for server in kernel.servers._servers.values():
+    for server in fork_servers.servers._servers.values():
         os.kill(server._process.pid, signal.SIGKILL)
-    wait_until(lambda: not any(s.is_alive for s in kernel.servers._servers.values()), "the end of the server")
+    wait_until(
+        lambda: not any(s.is_alive for s in fork_servers.servers._servers.values()), "the end of the server"
+    )
     assert parent_of_kernel(project, "import csv") not in (first, os.getpid())
 
 
 def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel, "servers", kernel.ForkServers())
-    monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", kernel.servers)
-    monkeypatch.setattr(kernel.ForkServer, "MODULE", "pytest_ductaflow.no_such_server", raising=True)
+    monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", fork_servers.ForkServers())
+    monkeypatch.setattr(fork_servers.ForkServer, "MODULE", "pytest_ductaflow.no_such_server", raising=True)
     monkeypatch.setattr("pytest_ductaflow.kernel_start._complaints", set())
     records = [project.run("import os\nprint(os.getppid())", name) for name in "ab"]
     assert [record.status for record in records] == [Status.SUCCESS, Status.SUCCESS]
@@ -515,9 +516,9 @@ def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
 
 CLIENT = """
     import os, sys
-    from pytest_ductaflow import kernel
+    from pytest_ductaflow import fork_servers, kernel
     forked = kernel.ForkedKernel(
-        kernel.servers.socket(os.environ), preload=[], cwd=os.getcwd(), env=dict(os.environ), spare=True
+        fork_servers.servers.socket(os.environ), preload=[], cwd=os.getcwd(), env=dict(os.environ), spare=True
     )
     client = forked.client
     client.start_channels(hb=False)
@@ -560,7 +561,7 @@ def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) 
     parents = {int(log.read_text().split("parent ")[1].split()[0]) for log in logs}
     assert len(parents) == 1
     (parent,) = parents
-    servers = {server._process.pid for server in kernel.servers._servers.values()}
+    servers = {server._process.pid for server in fork_servers.servers._servers.values()}
     assert int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]) in servers
 
 

@@ -24,6 +24,12 @@ _PARTNERS = {
         "pandas.io.formats.string",
         "pandas.io.parsers",
     ),
+    "sklearn": (
+        "narwhals._interchange.dataframe",
+        "narwhals._pandas_like.dataframe",
+        "narwhals._pandas_like.namespace",
+        "narwhals.stable.v2._namespace",
+    ),
     "matplotlib.pyplot": (
         "IPython.core.pylabtools",
         *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Ppm", "Png")),
