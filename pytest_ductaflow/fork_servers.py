@@ -16,6 +16,8 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
@@ -35,6 +37,7 @@ _SET_BY_KERNELS = {
     ("KMP_INIT_AT_FORK", "FALSE"),
 }
 _START = 60.0  # seconds that a server may take to start
+_IPYKERNEL = 7  # the first release with the threads that the fork server knows
 _SERVER_END = 5.0  # seconds that a server may take to end
 _LONG_PATH = 70  # bytes
 
@@ -123,13 +126,15 @@ class ForkServers:
 
     def __init__(self) -> None:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
+        self._failed: dict[tuple[object, ...], str] = {}  # why; it would fail again
         self._pid = os.getpid()
         atexit.register(self.close)
 
     @property
     def are_wanted(self) -> bool:
         """Whether this is Linux, and nobody has said `DUCTAFLOW_FORK=0`."""
-        return sys.platform == "linux" and os.environ.get("DUCTAFLOW_FORK") != "0"
+        is_off = os.environ.get("DUCTAFLOW_FORK") == "0"
+        return sys.platform == "linux" and not is_off and _ipykernel_can_be_forked()
 
     def socket(self, environment: Mapping[str, str]) -> str:
         """The socket of the server for kernels with this environment.
@@ -142,13 +147,19 @@ class ForkServers:
             return inherited
         if self._pid != os.getpid():
             raise KernelStartError("a forked process does not start servers")
-        return self._server(key, environment).socket
+        if key in self._failed:
+            raise KernelStartError(self._failed[key])
+        try:
+            return self._server(key, environment).socket
+        except KernelStartError as error:
+            self._failed[key] = str(error)
+            raise
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Let a server start that will be wanted soon; whether it does is seen then."""
         if self.are_wanted and self._pid == os.getpid():
             key = _start_of(environment)
-            if _inherited(key) is None:
+            if key not in self._failed and _inherited(key) is None:
                 with contextlib.suppress(KernelStartError):
                     self._server(key, environment)
 
@@ -166,6 +177,15 @@ class ForkServers:
             for server in self._servers.values():
                 server.close()
         self._servers.clear()
+
+
+@lru_cache(maxsize=1)
+def _ipykernel_can_be_forked() -> bool:
+    """Whether its application can be taken apart as `forkserver.forked_kernel` does it."""
+    try:
+        return int(metadata.version("ipykernel").partition(".")[0]) >= _IPYKERNEL
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
 
 
 def server_environment(socket: str, environment: Mapping[str, str]) -> dict[str, str]:

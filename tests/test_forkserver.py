@@ -155,6 +155,18 @@ def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest
     assert parent_of_kernel(project) == os.getpid()
 
 
+@pytest.mark.parametrize(("version", "can"), [("6.29.5", False), ("7.0.0", True), ("10.1", True)])
+def test_releases_of_ipykernel_that_are_made_otherwise_are_not_forked(
+    monkeypatch: pytest.MonkeyPatch, version: str, *, can: bool
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: version)
+    fork_servers._ipykernel_can_be_forked.cache_clear()
+    try:
+        assert fork_servers.servers.are_wanted == can
+    finally:
+        fork_servers._ipykernel_can_be_forked.cache_clear()
+
+
 def test_on_other_systems_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
