@@ -778,7 +778,7 @@ PROCESSES = (
         "subprocess",
         f"""
         import subprocess, sys
-        code = "import sys; print('out'); print('err', file=sys.stderr)"
+        code = "import sys, time; print('out', flush=True); time.sleep(0.3); print('err', file=sys.stderr)"
         subprocess.run([sys.executable, "-c", code], check=True)
         {WAIT_FOR_DESCRIPTORS}
         # %%
