@@ -79,6 +79,8 @@ def _context() -> zmq.Context[Any]:
         context = _contexts[os.getpid()] = zmq.Context()
         context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between looks whether a kernel is there already
         context.setsockopt(zmq.LINGER, 0)
+        # A flow that prints faster than we read loses nothing here; a socket takes this before it connects.
+        context.setsockopt(zmq.RCVHWM, 0)
     return context
 
 
@@ -201,7 +203,6 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self._iopub, self._shell = kc.iopub_channel.socket, kc.shell_channel.socket
         except zmq.ZMQError as error:
             raise NoAnswer(f"its sockets cannot be used: {error}") from error
-        self._iopub.rcvhwm = 0  # a flow that prints faster than we read loses nothing
         self._poller = zmq.Poller()
         for thing in (self._iopub, self._shell, self.kernel.fileno()):
             self._poller.register(thing, zmq.POLLIN)

@@ -104,6 +104,12 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
+def ends(pid: int) -> bool:
+    """Whether a process comes to its end, now or soon."""
+    wait_until(lambda: not is_alive(pid), f"the end of process {pid}")
+    return not is_alive(pid)
+
+
 def test_a_kernel_is_a_child_of_the_server_and_two_of_a_flow_have_the_same_parent(project: Project) -> None:
     parents = {parent_of_kernel(project, "import csv"), parent_of_kernel(project, "import csv")}
     assert len(parents) == 1
@@ -408,7 +414,7 @@ def test_a_time_out_interrupts_and_then_kills_all_that_the_flow_has_started(
     assert "did not react to the interrupt" in record.error.message
     assert "not now" in project.printed()
     child = int(next(line for line in project.printed() if line.startswith("child")).split()[1])
-    wait_until(lambda: not is_alive(child), "the end of what the flow has started")
+    assert ends(child)
 
 
 def test_a_process_that_the_flow_leaves_behind_ends_with_it(project: Project) -> None:
@@ -418,7 +424,7 @@ def test_a_process_that_the_flow_leaves_behind_ends_with_it(project: Project) ->
         "p = subprocess.Popen(command, start_new_session=True)\n"
         "print(p.pid)"
     )
-    wait_until(lambda: not is_alive(int(project.printed()[-1])), "the end of a process of the flow")
+    assert ends(int(project.printed()[-1]))
 
 
 def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(project: Project) -> None:
@@ -485,7 +491,7 @@ def test_when_the_server_dies_no_kernel_and_no_child_of_one_stays(
     os.kill(template if victim == "template" else server._process.pid, signal.SIGKILL)
     wait_until(lambda: forked.wait(0.01), "word that the kernel is gone")
     for pid in pids:
-        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+        assert ends(pid)
     forked.client.stop_channels()
     forked.close()
 
@@ -497,7 +503,7 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
     forked.client.stop_channels()
     forked.close()
     for pid in own:
-        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+        assert ends(pid)
     assert is_alive(template)
 
 
@@ -551,7 +557,7 @@ def test_when_the_process_around_is_killed_nothing_stays(tmp_path: Path) -> None
         wait_until((tmp_path / "pids").exists, "the kernel")
         process.kill()
     for pid in map(int, (tmp_path / "pids").read_text().split()):
-        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+        assert ends(pid)
 
 
 def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) -> None:
