@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 from pytest_ductaflow import fork_servers, kernel  # noqa: E402
+from pytest_ductaflow.client import FlowClient  # noqa: E402
 from pytest_ductaflow.model import Instance, Record, Status  # noqa: E402
 from pytest_ductaflow.runner import run  # noqa: E402
 from pytest_ductaflow.settings import Settings  # noqa: E402
@@ -390,6 +391,21 @@ def test_a_long_path_of_temporary_files_is_no_hindrance(
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", fork_servers.ForkServers())
     assert (parent_of_kernel(project, settings=Settings(force=True, fork=fork)) == os.getpid()) != fork
+
+
+def test_a_reader_that_is_slower_than_the_flow_loses_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = FlowClient.process_message
+
+    def slowly(self: FlowClient, *arguments: Any) -> Any:
+        time.sleep(0.0005)
+        return take(self, *arguments)
+
+    monkeypatch.setattr(FlowClient, "process_message", slowly)
+    project.run("from IPython.display import display\nfor n in range(8000):\n    display(n)")
+    shown = [int("".join(output["data"]["text/plain"])) for output in project.outputs()]
+    assert shown == list(range(8000))
 
 
 def test_a_kernel_that_ends_in_good_order_by_itself_is_told_with_its_exit_code(project: Project) -> None:

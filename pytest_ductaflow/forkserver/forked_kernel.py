@@ -29,7 +29,8 @@ import ipykernel.heartbeat
 import ipykernel.iostream
 import psutil
 import tornado.platform.asyncio  # noqa: F401
-import zmq.utils.garbage  # noqa: F401
+import zmq
+import zmq.utils.garbage
 from ipykernel import ipkernel, kernelapp
 from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS, BaseIPythonApplication
 from IPython.core.interactiveshell import InteractiveShell
@@ -125,6 +126,11 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         atexit.unregister(self.close)
         atexit.unregister(self.iopub_thread.stop)
         return connection
+
+    def init_iopub(self, context: zmq.Context[Any]) -> None:
+        """Publish to a reader who is slower than the flow, too: by default what is too much is dropped."""
+        context.setsockopt(zmq.SNDHWM, 0)
+        super().init_iopub(context)
 
     def _attach_kernel(self) -> None:
         """Give the kernel, which was made without, its streams and threads; as in `init_kernel`."""
