@@ -36,6 +36,7 @@ _SET_BY_KERNELS = {
     ("KMP_DUPLICATE_LIB_OK", "True"),
     ("KMP_INIT_AT_FORK", "FALSE"),
 }
+_SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _START = 60.0  # seconds that a server may take to start
 _IPYKERNEL = 7  # the first release with the threads that the fork server knows
 _SERVER_END = 5.0  # seconds that a server may take to end
@@ -205,8 +206,7 @@ def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
     """What a warm process cannot take on later: variables that count at the start, and what is installed."""
     given = environment.items() - _SET_BY_KERNELS
     variables = tuple(sorted((name, value) for name, value in given if name.startswith(_AT_START)))
-    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    return variables, tuple((name, os.stat(name).st_mtime_ns) for name in folders if os.path.isdir(name))
+    return variables, tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
 
 
 def folder_for_sockets() -> str:

@@ -188,6 +188,7 @@ def _listed(folder: str) -> list[str]:
         return []
 
 
+@lru_cache(maxsize=1)
 def _site_folders() -> tuple[str, ...]:
     """Where distributions are installed; what `.pth` files add to it is development."""
     return tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
