@@ -34,13 +34,16 @@ _HOMES = {
         "print_pipeline_status",
         "results",
     ),
-    "model": ("Instance", "Record", "Status"),
+    "compare.tolerance": ("Tolerance",),
+    "model": ("Difference", "DifferingValue", "Instance", "Record", "Status"),
     "recording": ("is_collecting",),
     "tables": ("grid",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Difference",
+    "DifferingValue",
     "DuctaflowError",
     "FlowExecutionError",
     "FlowNotFound",
@@ -50,6 +53,7 @@ __all__ = [
     "Status",
     "SweepFailed",
     "TableError",
+    "Tolerance",
     "analyze_execution_logs",
     "conduct",
     "convert_notebook_to_html",
@@ -73,6 +77,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .compare.tolerance import Tolerance
     from .conductor import conduct, debug_flow, run_notebook, run_step_flow
     from .config_table import generate_config_markdown
     from .errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
@@ -94,7 +99,7 @@ if TYPE_CHECKING:
         print_pipeline_status,
         results,
     )
-    from .model import Instance, Record, Status
+    from .model import Difference, DifferingValue, Instance, Record, Status
     from .recording import is_collecting
     from .tables import grid
 

@@ -55,6 +55,8 @@ def carry_out(
         OSError: If the run directory cannot be used.
     """
     began = time.time_ns()
+    if instance.stored:
+        store.clear(files)  # else an output of an earlier run could pass for one of this
     store.write_config(files, instance.full_config)
     for stale in (files.notebook, files.html, files.log):
         stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run

@@ -26,7 +26,9 @@ from .items import (
 )
 from .model import Instance
 from .plan import Plan, PlanError, discover, make_plan
+from .settings import Settings
 from .statuses import Statuses
+from .stored.instance import FILE as STORED_FILE
 
 _WORKER_KEY = "ductaflow_folder"
 _PLAN_FILE = "plan.json"
@@ -87,6 +89,11 @@ class CollectionHooks:
             return [SourceFile.from_parent(parent, path=file_path, first_number=first_number)]
         return collectors
 
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """What a stored instance expects or reads holds no tests, whatever its files are called."""
+        beside = collection_path.parent / STORED_FILE
+        return True if beside in self._first_numbers and collection_path != beside else None
+
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """In the order of the declarations, without what `--ductaflow-where` leaves out."""
         if not any("::" in argument for argument in config.args):  # else in the order asked for
@@ -96,6 +103,22 @@ class CollectionHooks:
             dropped = set(left_out)
             items[:] = [item for item in items if item not in dropped]
             config.hook.pytest_deselected(items=left_out)
+
+
+def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
+    """Where no paths are given, the folders of ini `ductaflow_instances` are meant.
+
+    Raises:
+        pytest.UsageError: If one is not there.
+    """
+    if not settings.instances or config.args_source is pytest.Config.ArgsSource.ARGS:
+        return
+    folders = [config.rootpath / folder for folder in settings.instances]
+    for folder in folders:
+        if not folder.is_dir():
+            raise pytest.UsageError(f"ductaflow_instances: {folder} is not a folder")
+    paths = config.args if config.args_source is pytest.Config.ArgsSource.TESTPATHS else []
+    config.args = [*paths, *map(str, folders)]
 
 
 def _take_sigterm_as_ctrl_c() -> None:

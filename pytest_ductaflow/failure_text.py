@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .model import Failure, Record, Status, stem_of
+from .model import Difference, DifferingValue, Failure, Record, Status, stem_of
 from .store import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
@@ -31,6 +31,8 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
         here: The directory to which the paths shown are relative.
         command: What repeats just this instance.
     """
+    if record.differences:
+        return [*_differences(record, root, here), Line(""), *_places(record, root, here, command)]
     chain = _to_the_cause(record)
     lines: list[Line] = []
     for depth, failed in enumerate(chain):
@@ -41,14 +43,49 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
             inner = chain[depth + 1]
             verb = "warned" if record.status is Status.WARNING else "failed"
             lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} {verb}", ("red", "bold")))
-    run_dir, flow = root / chain[-1].run_dir, stem_of(chain[-1].flow)
-    lines += [
-        Line(""),
-        Line(f"run directory: {_typed(run_dir, here)}"),
-        Line(f"output:        {_typed(RunFiles(run_dir, flow).log, here)}"),
-        Line(f"repeat:        {command}"),
-    ]
-    return lines
+    return [*lines, Line(""), *_places(chain[-1], root, here, command)]
+
+
+def _places(record: Record, root: Path, here: Path, command: str) -> Iterator[Line]:
+    run_dir = root / record.run_dir
+    yield Line(f"run directory: {_typed(run_dir, here)}")
+    yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
+    yield Line(f"repeat:        {command}")
+    if record.differences:
+        yield Line(f"approve:       {command} --ductaflow-update")
+
+
+def _differences(record: Record, root: Path, here: Path) -> Iterator[Line]:
+    """What a stored instance did not write as expected."""
+    folder = _typed((root / record.source).parent, here)
+    yield Line(f"{stem_of(record.flow)} ran, but its outputs are not as stored in {folder}", ("red", "bold"))
+    for difference in record.differences:
+        yield Line("")
+        yield Line(f"E   {difference.file}: {difference.message}", ("red", "bold"))
+        yield from difference_lines(difference, root / record.run_dir, here)
+
+
+def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Iterator[Line]:
+    """The details of a difference: notes, the values that differ most, where its figures are."""
+    yield from (Line(f"    {note}") for note in difference.notes)
+    if difference.worst:
+        rows = [_TITLES, *map(_cells, difference.worst)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for cells in rows:
+            first, *others = zip(cells, widths, strict=True)
+            text = "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
+            yield Line(f"    {text}".rstrip())
+    for name, file in difference.figures.items():
+        yield Line(f"    {name + ':':<12}{_typed(run_dir / file, here)}")
+
+
+_TITLES = ("where", "expected", "found", "difference", "relative")
+
+
+def _cells(value: DifferingValue) -> tuple[str, ...]:
+    absolute = "" if value.absolute is None else f"{value.absolute:.4g}"
+    relative = "" if value.relative is None else f"{100 * value.relative:.3g} %"
+    return value.where, value.expected, value.found, absolute, relative
 
 
 def _to_the_cause(record: Record) -> list[Record]:

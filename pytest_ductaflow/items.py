@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from .blocking import Gate, Hindrance
+from .compare.tolerance import Tolerance
 from .errors import DuctaflowError, InstanceFailed
 from .model import Instance, Neighbours, Record, slug
 from .outcomes import FlowWarning, failure_repr, verdict_of
 from .plan import Plan
 from .settings import Settings
+from .stored.instance import FILE as STORED_FILE
 
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
@@ -100,7 +102,19 @@ class InstanceItem(pytest.Item):
         from .runner import run
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
-        return run(self.instance, settings, neighbours=self.neighbours, echo=echo)
+        judge = self._judge if self.instance.stored else None
+        return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge)
+
+    def _judge(self, record: Record) -> Record:
+        """Compare what a stored instance wrote with what is expected of it."""
+        from .stored.baseline import judged
+
+        def comparer(name: str, expected: Path, found: Path, tolerance: Tolerance) -> Any:
+            hook = self.config.hook.pytest_ductaflow_compare
+            return hook(name=name, expected=expected, found=found, tolerance=tolerance)
+
+        approves = self.config.stash[SETTINGS].update
+        return judged(record, self.instance, approves=approves, comparer=comparer)
 
     def _accept(self, settings: Settings) -> Record:
         from .accepting import NothingToAccept, accept
@@ -189,6 +203,8 @@ def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> st
     arguments = []
     for name in [names] if isinstance(names, str) else names:
         file, colons, rest = name.partition("::")
+        if os.path.basename(file) == STORED_FILE:
+            file, colons, rest = os.path.dirname(file), "", ""  # a stored instance is alone in its folder
         arguments.append(quoted(f"{_seen_from(here, rootpath, file)}{colons}{rest}"))
     return f"pytest --ductaflow {' '.join(arguments)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .model import RUNS, Instance, Record, Status, default_step
 from .report.page import render
 from .report.rows import ended_row, waiting_row
 from .store import RunFiles
+from .stored.instance import FILE as STORED_FILE
 from .tables import flattened
 
 _FIRST = ["step", "instance", "status", "duration"]  # columns of results()
@@ -31,6 +32,11 @@ def _runs_folder(runs: str | Path) -> Path:
     if path.is_dir() or not file.is_file():
         return path.resolve()
     return project_root_of(file.resolve()) / path
+
+
+def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
+    """What ran, less replays of stored instances, which would count twice."""
+    return (found for found in store.records(runs) if Path(found[1].source).name != STORED_FILE)
 
 
 def results(runs: str | Path = "runs") -> pd.DataFrame:
@@ -49,7 +55,7 @@ def results(runs: str | Path = "runs") -> pd.DataFrame:
     heads: list[dict[str, Any]] = []
     configs: list[dict[str, Any]] = []
     found: list[dict[tuple[str, str], Any]] = []
-    for directory, record in store.records(_runs_folder(runs)):
+    for directory, record in _records(_runs_folder(runs)):
         heads.append(
             {
                 "step": record.step,
@@ -226,7 +232,7 @@ def print_pipeline_status() -> None:
     """Print how many instances of each step there are, and how they ended."""
     runs = _runs_folder(RUNS)
     by_step: dict[str, Counter[str]] = {}
-    for _, record in store.records(runs):
+    for _, record in _records(runs):
         by_step.setdefault(record.step, Counter())[record.status.value] += 1
     if not by_step:
         print(f"Nothing has run yet in {runs}")

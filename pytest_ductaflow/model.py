@@ -92,6 +92,8 @@ class Instance:
         html: Whether an HTML page of the notebook is wanted.
         selected: False if `--ductaflow-where` leaves it out.
         always_run: Whether it runs though nothing has changed: a past run that is named runs again.
+        stored: Of a stored instance: the absolute path of its folder, which holds what is expected.
+        duration: Seconds that it took when it was stored.
     """
 
     flow: str
@@ -114,6 +116,8 @@ class Instance:
     html: bool = True
     selected: bool = True
     always_run: bool = False
+    stored: str = ""
+    duration: float | None = None
 
     @property
     def stem(self) -> str:
@@ -195,6 +199,49 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class DifferingValue:
+    """One value that is not as expected.
+
+    Attributes:
+        where: Its place, `zone=3, trips` in a table, `totals.cost[2]` in a JSON file.
+        expected: As text.
+        found: As text.
+        absolute: |found - expected|, None if they are not both numbers.
+        relative: The same, divided by |expected|; None if there is none or expected is 0.
+    """
+
+    where: str
+    expected: str
+    found: str
+    absolute: float | None = None
+    relative: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a file that an instance wrote is not what was expected.
+
+    Attributes:
+        file: Its name in the run directory, with `/` between the parts.
+        message: In one line: how many values differ, and where by the most.
+        notes: More of it, a line each: columns that are missing, rows that are too many.
+        worst: The values that differ by the most, the worst first.
+        figures: `expected`, `found` and `difference` as files in the run directory, with `/`.
+    """
+
+    file: str
+    message: str
+    notes: tuple[str, ...] = ()
+    worst: tuple[DifferingValue, ...] = ()
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JSON]) -> Self:
+        worst = tuple(DifferingValue(**value) for value in data["worst"])
+        return cls(data["file"], data["message"], tuple(data["notes"]), worst, data["figures"])
+
+
+@dataclass(frozen=True)
 class Record:
     """What happened to an instance; the small JSON file in its run directory.
 
@@ -213,6 +260,7 @@ class Record:
         undeclared: Instances whose files it read without being said to depend on them.
         outputs: By path relative to the run directory, the digest of every file that it wrote.
         stats: By path of an input, size and times when it had that digest: saves hashing it again.
+        differences: Of a stored instance: where its outputs are not what was expected.
         unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
     """
 
@@ -243,6 +291,7 @@ class Record:
     environment: Mapping[str, str] = field(default_factory=dict)
     peak_memory: int | None = None
     stats: Mapping[str, str] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
     unchanged: bool = False
     schema: int = SCHEMA_VERSION
 
@@ -271,6 +320,7 @@ class Record:
             "python_warnings": list(self.python_warnings),
             "upstreams": list(self.upstreams),
             "undeclared": list(self.undeclared),
+            "differences": [asdict(difference) for difference in self.differences],
         }
 
     @classmethod
@@ -286,6 +336,7 @@ class Record:
         values["status"] = Status(values["status"])
         values["error"] = Failure(**values["error"]) if values.get("error") else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
+        values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
         for name in ("warnings", "python_warnings", "upstreams", "undeclared"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

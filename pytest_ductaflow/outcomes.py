@@ -57,7 +57,8 @@ def failure_repr(record: Record, root: Path, here: Path, command: str) -> Failur
         command: What repeats just this instance.
     """
     line = record.error.file_line if record.error else None
-    location = ReprFileLocation(str(root / record.flow), line or 1, record.message or "")
+    message = record.error.message if record.error and record.differences else record.message
+    location = ReprFileLocation(str(root / record.flow), line or 1, message or "")
     return FailureRepr(failure_lines(record, root, here, command), location)
 
 

@@ -22,11 +22,13 @@ from .clashes import collisions, path_key
 from .errors import DuctaflowError
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
-from .model import JSON, RUNS, Instance, Neighbours, Status
+from .model import JSON, RUNS, Instance, Neighbours, Record, Status
 from .settings import Settings
 from .store import RunFiles, is_past_config, past_configs, read_record, records
+from .stored.instance import FILE as STORED_FILE
+from .stored.instance import is_stored
 
-Kind = Literal["conductor", "table", "flow", "past"]
+Kind = Literal["conductor", "table", "flow", "past", "stored"]
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
 
 
@@ -131,11 +133,17 @@ def discover(
         elif path.is_file() and (kind := _kind_of(path, test_files)):
             found[path] = kind
     return [
-        Source(path, kind, _root(path, settings, invocation_dir, rootdir)) for path, kind in found.items()
+        Source(path, kind, project_root(path, settings, invocation_dir, rootdir))
+        for path, kind in found.items()
     ]
 
 
-def _root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | None) -> Path:
+def project_root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | None) -> Path:
+    """The project to which a path belongs: what the settings say, else the nearest folder with flows.
+
+    Raises:
+        PlanError: If it is not there.
+    """
     if settings.root is None:
         return project_root_of(path)
     root = Path(os.path.abspath((rootdir or invocation_dir) / settings.root))
@@ -146,6 +154,8 @@ def _root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | 
 
 def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
     """What a file named on the command line is; None if it is not ours."""
+    if is_stored(path):
+        return "stored"
     if is_past_config(path):
         return "past"
     if path.suffix in TABLE_SUFFIXES:
@@ -164,6 +174,10 @@ def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> It
             yield config, "past"
         return
     for current, folders, files in os.walk(folder):
+        if STORED_FILE in files and is_stored(stored := Path(current, STORED_FILE)):
+            folders.clear()  # what an instance writes and reads declares nothing
+            yield stored, "stored"
+            continue
         folders[:] = sorted(sub for sub in folders if sub != RUNS and not _matches(sub, ignored))
         for file in sorted(files):
             if _matches(file, names):
@@ -224,13 +238,19 @@ def earlier_runs(instances: Sequence[Instance]) -> tuple[dict[int, tuple[str, ..
     for number, instance in enumerate(instances):
         folder, name = os.path.split(path_key(os.path.normpath(instance.run_dir)))
         record = read_record(RunFiles.of(instance).record)[0] if name in present(folder) else None
+        if instance.duration is not None:  # the same wherever it runs, so that shards agree
+            durations[number] = instance.duration
         if record is None:
             continue
         if record.undeclared:
             undeclared[number] = record.undeclared
-        if record.duration is not None and record.status not in (Status.RUNNING, Status.BLOCKED):
-            durations[number] = record.duration
+        if instance.duration is None and _has_ended(record):
+            durations[number] = record.duration or 0.0
     return undeclared, durations
+
+
+def _has_ended(record: Record) -> bool:
+    return record.duration is not None and record.status not in (Status.RUNNING, Status.BLOCKED)
 
 
 def _look_ahead(group: Sequence[Source], is_time: Callable[[], bool]) -> None:

@@ -30,6 +30,7 @@ from .declare import (
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, source_as_script
 from .model import Instance
+from .stored.instance import REPLAYS, StoredError, in_project, read_stored
 from .tables import FLOW_COLUMNS, NAME, select
 
 NOT_YET = (
@@ -152,6 +153,35 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
     return outcome
 
 
+def of_stored(file: Path, root: Path) -> Outcome:
+    """A stored instance, which runs in a directory of its own."""
+    try:
+        stored = read_stored(file.parent)
+        flow = find_flow(stored.flow, (root,))
+        if problem := flow_problem(flow, store.shown(flow, root), root):
+            return Outcome(problems=[problem])
+        instance = declare_call(
+            flow,
+            in_project(stored.config, root),
+            root=root,
+            origin=Origin(str(file), 1),
+            step=f"{REPLAYS}/{stored.step}",
+            name=stored.instance,
+        )
+    except StoredError as error:
+        return Outcome(error=str(error).replace(str(file), store.shown(file, root)))
+    except DuctaflowError as error:
+        return Outcome(problems=[Problem(store.shown(file, root), str(error))])
+    kept = instance.with_(
+        always_run=True,
+        stored=str(file.parent),
+        kernel_name=stored.kernel,
+        duration=stored.duration,
+        after=instance.after or (),
+    )
+    return Outcome([kept])
+
+
 def _from_config(
     flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None
 ) -> Outcome:
@@ -182,7 +212,7 @@ def filtered(instances: list[Instance], where: str | None) -> list[Instance]:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Instances, problems and error of each source of a request."""
-    kinds = {"table": of_table, "flow": of_flow, "past": of_past_run}
+    kinds = {"table": of_table, "flow": of_flow, "past": of_past_run, "stored": of_stored}
     outcomes: dict[str, Outcome] = {}
     for source in request["sources"]:
         path, root = Path(source["path"]), Path(source["root"])

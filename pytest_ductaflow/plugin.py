@@ -6,8 +6,12 @@ nothing itself.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from .errors import DuctaflowError
 from .settings import OPTIONS, Option, Settings
 
 
@@ -54,6 +58,28 @@ def settings_of(config: pytest.Config) -> Settings:
         raise pytest.UsageError(str(error)) from None
 
 
+def project_of(path: Path) -> tuple[Settings, Path]:
+    """The settings of the ini file that pytest would find for a path, and the path's project root.
+
+    Raises:
+        DuctaflowError: If a setting cannot be understood.
+    """
+    from .plan import project_root
+
+    config = pytest.Config.fromdictargs({}, ["--noconftest", str(path)])
+    try:
+        settings = settings_of(config)
+    except pytest.UsageError as error:
+        raise DuctaflowError(str(error)) from None
+    return settings, project_root(path, settings, config.invocation_params.dir, config.rootpath)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from . import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.getoption("ductaflow_graph"):
@@ -69,16 +95,21 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     if not settings.on:
         return
-    from .collection import CollectionHooks
+    from .collection import CollectionHooks, add_stored_instances
     from .items import SETTINGS, OutcomeHooks
     from .ordering import OrderHooks
 
     register = config.pluginmanager.register
     is_worker = hasattr(config, "workerinput")
     config.stash[SETTINGS] = settings
+    add_stored_instances(config, settings)
     register(CollectionHooks(config), "ductaflow-collection")
     register(OutcomeHooks(), "ductaflow-outcomes")
     register(OrderHooks(), "ductaflow-order")
+    if settings.shard is not None:
+        from .sharding import ShardHooks
+
+        register(ShardHooks(config, settings.shard, is_worker=is_worker), "ductaflow-shard")
     if settings.explain:
         from .explaining import ExplainHooks
 
@@ -93,3 +124,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from .reporting import ReportingHooks
 
         register(ReportingHooks(config), "ductaflow-reporting")
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from .github import GithubHooks
+
+            register(GithubHooks(config, os.environ), "ductaflow-github")
+        if settings.update:
+            from .approving import ApprovingHooks, refuse_in_ci
+
+            refuse_in_ci(settings, os.environ)
+            register(ApprovingHooks(), "ductaflow-approving")

@@ -20,6 +20,7 @@ from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, failure_repr, record_of
 from .report.live import LiveReport
+from .sharding import DIVISION
 from .store import close_record
 from .summary import Summary, show_flows
 
@@ -68,14 +69,18 @@ class ReportingHooks:
         if config.getoption("collectonly"):
             return
         self._instances = node_ids(config.stash[PLAN], config.rootpath)
+        settings, division = config.stash[SETTINGS], config.stash.get(DIVISION, {})
+        shards = {config.stash[PLAN].all[number].key: shard for number, shard in division.items()}
+        shard = f"{settings.shard[0]}/{settings.shard[1]}" if settings.shard else None
         here = config.invocation_params.dir
         command = " ".join(["pytest", *map(str, config.invocation_params.args)])
         for node_id, instance in self._instances.items():
             root = Path(instance.project_root)
             if root not in self._reports:
-                self._reports[root] = LiveReport(root, command, workers, config.stash[SETTINGS].html)
+                self._reports[root] = LiveReport(root, command, workers, settings.html, shard)
             repeat = repeat_command(node_id, config.rootpath, here)
-            self._reports[root].add(node_id, instance, repeat, earlier=node_id not in selected)
+            earlier, its_shard = node_id not in selected, shards.get(instance.key)
+            self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
         for live in self._reports.values():
             live.follow()
 
@@ -139,10 +144,11 @@ class ReportingHooks:
         if instance is not None and (record := close_record(instance, str(report.longrepr))) is not None:
             report.ductaflow = record.to_json()  # type: ignore[attr-defined]
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        outcome = "interrupted" if exitstatus == pytest.ExitCode.INTERRUPTED else "finished"
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        exit_code = int(session.exitstatus)
+        outcome = "interrupted" if exit_code == pytest.ExitCode.INTERRUPTED else "finished"
         for live in self._reports.values():
-            if problem := live.finish(outcome):
+            if problem := live.finish(outcome, exit_code):
                 self._problems.append(problem)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import datetime
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +30,7 @@ def run(
     *,
     neighbours: Neighbours = _ALONE,
     echo: IO[str] | None = None,
+    judge: Callable[[Record], Record] | None = None,
 ) -> Record:
     """Run an instance and leave its files, unless nothing that it depends on has changed.
 
@@ -38,6 +39,7 @@ def run(
         settings: HTML mode, default kernel, default time-out, and whether to run in any case.
         neighbours: The other instances, as far as it has to do with them.
         echo: A stream that gets the flow's output as it comes.
+        judge: Has the last word on the record of an instance that ran.
 
     Returns:
         The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
@@ -49,7 +51,7 @@ def run(
     files = RunFiles.of(instance)
     earlier, _ = store.read_record(files.record)
     upstreams = records_of(neighbours)
-    reason = "new" if earlier is None else "run again"
+    reason = "stored instance" if instance.stored else "new" if earlier is None else "run again"
     if not (settings.force or instance.always_run):
         found = check(instance, earlier, upstreams, instance.kernel_name or settings.kernel)
         if found.record is not None:
@@ -64,6 +66,8 @@ def run(
 
         record, interrupted = carry_out(instance, files, running, settings, echo, search)
         record = _with_upstreams(record, instance, neighbours)
+        if judge is not None and not interrupted:
+            record = judge(record)
         publish(files, record)
     except OSError as error:
         failure = Failure(type(error).__name__, f"the run directory cannot be used: {error}")

@@ -80,12 +80,32 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _shard(text: str) -> tuple[int, int]:
+    parts = text.split("/")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise ValueError("expected a part and their number, as in 2/5")
+    shard, shards = map(int, parts)
+    if not 1 <= shard <= shards:
+        raise ValueError(f"expected a part from 1 to {shards}" if shards else "expected at least one part")
+    return shard, shards
+
+
 def _modules(text: str) -> tuple[str, ...]:
     names = tuple(text.replace(",", " ").split())
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")):
             raise ValueError(f"expected names of modules, not {name!r}")
     return names
+
+
+def _megabytes(text: str) -> float:
+    try:
+        size = float(text.strip().lower().removesuffix("mb"))
+    except ValueError:
+        raise ValueError("expected a number of megabytes") from None
+    if not size > 0:
+        raise ValueError("expected more than 0 megabytes")
+    return size
 
 
 OPTIONS = (
@@ -102,6 +122,14 @@ OPTIONS = (
         "for instance \"year == 2040 and mode == 'rail'\".",
         default=None,
         metavar="EXPR",
+    ),
+    Option(
+        "shard",
+        "Run only this part of the instances, for instance 2/5: the second of five, for as many CI jobs.",
+        default=None,
+        convert=_shard,
+        metavar="N/TOTAL",
+        in_ini=False,
     ),
     Option(
         "warnings",
@@ -186,6 +214,30 @@ OPTIONS = (
         in_ini=False,
     ),
     Option(
+        "instances",
+        "Folders of stored instances: what runs where no paths are given, besides `testpaths`; "
+        "`ductaflow store` writes into the first.",
+        default=(),
+        convert=lambda text: tuple(text.split()),
+        on_command_line=False,
+    ),
+    Option(
+        "store_limit",
+        "Megabytes that an output may have which `ductaflow store` copies.",
+        default=5.0,
+        convert=_megabytes,
+        on_command_line=False,
+    ),
+    Option(
+        "update",
+        "Take what the selected stored instances write as what is expected of them from now on; "
+        "where CI is set, only with --ductaflow-force.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+        in_ini=False,
+    ),
+    Option(
         "graph",
         "Run nothing; print which instance waits for which, for Mermaid or for Graphviz.",
         default=None,
@@ -204,6 +256,7 @@ class Settings:
 
     on: bool = _DEFAULT["on"]
     where: str | None = _DEFAULT["where"]
+    shard: tuple[int, int] | None = _DEFAULT["shard"]
     warnings: WarningsMode = _DEFAULT["warnings"]
     html: HtmlMode = _DEFAULT["html"]
     timeout: float | None = _DEFAULT["timeout"]
@@ -216,6 +269,9 @@ class Settings:
     no_preload: tuple[str, ...] = _DEFAULT["no_preload"]
     explain: bool = _DEFAULT["explain"]
     accept: bool = _DEFAULT["accept"]
+    instances: tuple[str, ...] = _DEFAULT["instances"]
+    store_limit: float = _DEFAULT["store_limit"]
+    update: bool = _DEFAULT["update"]
     graph: Literal["mermaid", "dot"] | None = _DEFAULT["graph"]
 
     @classmethod

@@ -3,6 +3,7 @@
     runs/{step}/{instance}/
         {flow}_config.json  {flow}_executed.ipynb  {flow}_executed.html
         {flow}_execution_output.txt  {flow}_record.json  and what the flow writes
+        {flow}_differences/  of a stored instance whose figures are not as expected
         runs/…              the run directories of a build's flows, same shape
 
 Files are written to a temporary file beside the target and then renamed; what cannot be read is
@@ -15,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,8 +73,13 @@ class RunFiles:
         return self.directory / f".{self.stem}_flows.jsonl"
 
     @property
+    def differences(self) -> Path:
+        """The folder of figures that show how the outputs of a stored instance differ."""
+        return self.directory / f"{self.stem}_differences"
+
+    @property
     def names(self) -> set[str]:
-        files = (self.config, self.notebook, self.html, self.log, self.record, self.journal)
+        files = (self.config, self.notebook, self.html, self.log, self.record, self.journal, self.differences)
         return {file.name for file in files}
 
 
@@ -97,6 +104,14 @@ def write_config(files: RunFiles, config: Mapping[str, Any]) -> None:
     """Lay the exact config into the run directory, making the directory if need be."""
     files.directory.mkdir(parents=True, exist_ok=True)
     write_json(files.config, config)
+
+
+def clear(files: RunFiles) -> None:
+    """Empty a run directory."""
+    if files.directory.is_symlink():
+        files.directory.unlink()
+    elif files.directory.exists():
+        shutil.rmtree(files.directory)
 
 
 def write_record(files: RunFiles, record: Record) -> None:
@@ -252,7 +267,7 @@ def stat_outputs(files: RunFiles) -> dict[str, tuple[int, int]]:
     found = {}
     for folder, folders, names in os.walk(files.directory):
         top = Path(folder) == files.directory
-        folders[:] = [sub for sub in folders if not (top and sub == RUNS) and sub != "__pycache__"]
+        folders[:] = [sub for sub in folders if not (top and sub in {RUNS, *ours}) and sub != "__pycache__"]
         for name in names:
             if top and (name in ours or name.endswith(".tmp")):
                 continue

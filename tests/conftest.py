@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 with contextlib.suppress(ImportError):
     # It registers types with pyarrow, once in a process, and pytester makes Python forget imports.
     import pandas.core.arrays.arrow.extension_types  # noqa: F401
+
+os.environ.pop("GITHUB_ACTIONS", None)  # else the sessions of the tests speak to the service that runs us
 
 pytest_plugins = ["pytester"]
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from readme import README, blocks
 
 import pytest_ductaflow
@@ -30,7 +31,7 @@ def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: 
             continue
         if block.name is not None:
             path = tmp_path / block.name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
             continue
         assert block.language == "bash", f"a block that nothing tries: {block}"
@@ -51,6 +52,46 @@ def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: 
     listed = next(block.text for block in blocks() if block.language == "text")
     files = {line.split()[0] for line in listed.splitlines()[1:]}
     assert {path.name for path in folder.iterdir()} == files
+
+
+@pytest.mark.slow
+def test_what_the_readme_shows_of_a_gate_that_fails_is_what_is_seen(tmp_path: Path) -> None:
+    """The stored instance of the README, after a change of one digit."""
+    files = {block.name: block.text for block in blocks() if block.name and block.language == "python"}
+    text = next(block.text for block in blocks() if block.text.startswith("growth ran, but"))
+    (tmp_path / "flows").mkdir()
+    for name in ("flows/growth.py", "conductor.py"):
+        (tmp_path / name).write_text(files[name], encoding="utf-8")
+    hidden = ("PYTEST_", "CI", "GITHUB_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    run("pytest", "--ductaflow", "conductor.py::growth::rate=0.02,years=10")
+    run("pytest_ductaflow.cli", "store", "runs/growth/rate=0.02,years=10")
+    code = files["flows/growth.py"].replace("(1 + config", "(1.001 + config")
+    (tmp_path / "flows/growth.py").write_text(code, encoding="utf-8")
+    assert text in run("pytest", "--ductaflow", "tests/instances")
+
+
+def test_the_workflow_in_the_readme_is_one() -> None:
+    """It names actions and commands that exist; GitHub has the last word on it."""
+    block = next(block for block in blocks() if block.language == "yaml")
+    jobs = yaml.safe_load(block.text)["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert jobs["merge"]["needs"] == "shard"
+    flags = {option.flag for option in OPTIONS}
+    assert {flag for command in commands for flag in re.findall(r"--ductaflow[\w-]*", command)} <= flags
+    assert any(command.startswith("ductaflow merge ") for command in commands)
 
 
 def _on_or_off(option: Option) -> str:

@@ -180,8 +180,8 @@ class Page:
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+@pytest.fixture(name="browser", scope="module")
+def open_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     if not (CHROMIUM and CHROMEDRIVER):
         pytest.skip("needs chromium and chromedriver on the PATH")
     options = webdriver.ChromeOptions()
@@ -195,8 +195,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     driver.quit()
 
 
-@pytest.fixture
-def page(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Page]:
+@pytest.fixture(name="page")
+def open_page(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Page]:
     page = Page(browser, tmp_path)
     page.emulate(1400)
     browser.get_log("browser")

@@ -51,6 +51,8 @@ def test_a_default_is_one_of_the_choices(name):
         *[("on", text, True) for text in ("true", "True", " 1 ", "yes", "ON")],
         *[("on", text, False) for text in ("false", "0", "No", "off", " ")],
         ("where", "year == 2040", "year == 2040"),
+        ("shard", "2/5", (2, 5)),
+        ("shard", "1/1", (1, 1)),
         ("warnings", "pass", "pass"),
         ("html", "none", "none"),
         ("timeout", "1.5", 1.5),
@@ -77,6 +79,10 @@ def test_a_text_is_parsed_the_same_from_the_command_line_and_the_ini_file(name, 
         ("timeout", "0", "expected more than 0 seconds"),
         ("timeout", "-1", "expected more than 0 seconds"),
         ("timeout", "nan", "expected more than 0 seconds"),
+        *[("shard", text, "expected a part and their number") for text in ("2", "2/", "a/b", "-1/2")],
+        ("shard", "6/5", "expected a part from 1 to 5"),
+        ("shard", "0/5", "expected a part from 1 to 5"),
+        ("shard", "0/0", "expected at least one part"),
     ],
 )
 def test_a_wrong_text_is_an_error_that_names_the_option_and_what_was_expected(name, text, said):
@@ -102,6 +108,7 @@ def test_a_wrong_text_in_the_ini_file_does_not_matter_if_the_command_line_says_o
         Settings(
             on=True,
             where="a == 'ä'",
+            shard=(2, 5),
             warnings="fail",
             html="none",
             timeout=0.5,

@@ -37,9 +37,17 @@ class LiveReport:
         command: What started the session.
         workers: How many instances run at a time.
         html: Which notebooks get a page.
+        shard: Which part of the work this session does, as in `2/5`.
     """
 
-    def __init__(self, root: Path, command: str, workers: int = 1, html: HtmlMode = "none") -> None:
+    def __init__(
+        self,
+        root: Path,
+        command: str,
+        workers: int = 1,
+        html: HtmlMode = "none",
+        shard: str | None = None,
+    ) -> None:
         self.runs = root / RUNS
         self.path = self.runs / REPORT
         self._data: dict[str, Any] = {
@@ -49,7 +57,9 @@ class LiveReport:
             "started": _now(),
             "finished": None,
             "outcome": None,
+            "exit_code": None,
             "workers": workers,
+            "shard": shard,
         }
         self._html = html
         self._without_page: set[str] = set()
@@ -63,10 +73,21 @@ class LiveReport:
         self._problem: str | None = None
         self._thread: threading.Thread | None = None
 
-    def add(self, node_id: str, instance: Instance, command: str, *, earlier: bool = False) -> None:
-        """A row for an instance; `earlier` if it is not run now, so that its last record counts."""
+    def add(
+        self,
+        node_id: str,
+        instance: Instance,
+        command: str,
+        *,
+        earlier: bool = False,
+        shard: int | None = None,
+    ) -> None:
+        """A row for an instance; `earlier` if it is not run now, so that its last record counts.
+
+        Of sessions that share the work, `shard` is the one that runs it; None if none of them does.
+        """
         files = RunFiles.of(instance)
-        row = waiting_row(node_id, instance, command, self.runs)
+        row = {**waiting_row(node_id, instance, command, self.runs), "shard": shard}
         if not instance.html:
             self._without_page.add(node_id)
         if earlier:
@@ -103,11 +124,12 @@ class LiveReport:
         if row is not None:
             self._put(node_id, {**row, "status": Status.ERROR.value, "message": message})
 
-    def finish(self, outcome: str) -> str | None:
+    def finish(self, outcome: str, exit_code: int | None = None) -> str | None:
         """Write the last state and stop the thread.
 
         Args:
             outcome: `finished` or `interrupted`.
+            exit_code: pytest's.
 
         Returns:
             Why the report could not be written, None if it was.
@@ -119,7 +141,7 @@ class LiveReport:
             self._thread = None
         self._settle()
         if self._data["outcome"] is None and self._rows:
-            self._data.update(finished=_now(), outcome=outcome)
+            self._data.update(finished=_now(), outcome=outcome, exit_code=exit_code)
             self._write()
         return self._problem
 

@@ -78,6 +78,15 @@ function memory(bytes) {
   return bytes < 999.5e6 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
+// A difference between two values. What JSON has no number for, such as NaN, comes as text.
+function amount(number) {
+  if (typeof number !== "number") return number ?? "";
+  if (number && (number < 1e-3 || number >= 1e6)) return number.toExponential(2);
+  return number < 1000 ? String(Number(number.toPrecision(4))) : number.toFixed(0);
+}
+
+const percent = (share) => (typeof share === "number" ? `${amount(100 * share)} %` : amount(share));
+
 const since = (iso, end = Date.now()) => Math.max(0, (end - Date.parse(iso)) / 1000);
 
 // The Swedish locale writes local time as "2031-05-17 14:05:09".
@@ -145,6 +154,8 @@ function details(row) {
       el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     row.command ? el("div", { class: "repeat" }, el("code", {}, row.command),
       el("button", { type: "button", class: "copy", title: "Copy the command" }, "copy")) : null,
+    row.differences?.length
+      ? section("Differences", row.differences.map((difference) => differenceOf(row, difference))) : null,
     row.traceback ? section("Traceback", el("pre", { class: "error", tabindex: 0 }, row.traceback)) : null,
     row.warnings?.length ? section("Warnings", lines("warning", row.warnings)) : null,
     row.python_warnings?.length ? section("Python warnings", lines("plain", row.python_warnings)) : null,
@@ -163,6 +174,49 @@ function details(row) {
 const section = (heading, body) => el("section", {}, el("h2", {}, heading), body);
 
 const lines = (kind, texts) => el("pre", { class: kind, tabindex: 0 }, texts.join("\n"));
+
+function differenceOf(row, { file, is_there, message, notes, worst, figures }) {
+  const shown = FIGURES.filter((kind) => figures[kind]);
+  return el("div", { class: "difference" },
+    el("h3", {}, is_there ? link(`${row.directory}/${file}`, file) : file),
+    el("p", {}, message),
+    notes.length ? el("pre", { class: "plain", ...scrollable(`Notes on ${file}`) }, noteLines(notes)) : null,
+    worst.length ? el("div", { class: "worst", ...scrollable(`Worst values of ${file}`) }, worstValues(worst)) : null,
+    shown.length ? el("div", { class: "figures" }, shown.map((kind) => figure(row, file, kind, figures[kind]))) : null);
+}
+
+const FIGURES = ["expected", "found", "difference"];
+
+// What may be too wide or too high for its place is scrolled by keys as well.
+const scrollable = (label) => ({ tabindex: 0, role: "group", "aria-label": label });
+
+// In a unified diff, lines that begin with + or - after the first @@ are colourful.
+function noteLines(notes) {
+  const first = notes.findIndex((line) => line.startsWith("@@"));
+  const kindOf = (line, index) =>
+    first >= 0 && index > first ? { "+": "added", "-": "removed" }[line[0]] : null;
+  return notes.map((line, index) => el("span", { class: kindOf(line, index) }, line || el("br", {})));
+}
+
+function worstValues(worst) {
+  const heads = ["where", "expected", "found", "difference", "relative"];
+  const kindOf = (text) => (text.length > 32 ? "long" : null);
+  return el("table", {},
+    el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
+    el("tbody", {}, worst.map(({ where, expected, found, absolute, relative }) =>
+      el("tr", {},
+        el("th", { scope: "row", class: kindOf(where) }, where),
+        [expected, found, amount(absolute), percent(relative)].map((text) =>
+          el("td", { class: kindOf(text) }, text))))));
+}
+
+// Another run writes other figures of the same names: the time tells them apart in the browser's memory.
+function figure(row, file, kind, path) {
+  const target = `${row.directory}/${path}`;
+  const source = `${href(target)}?${encodeURIComponent(row.started ?? "")}`;
+  const image = el("img", { src: source, alt: `${kind}: ${file}`, loading: "lazy" });
+  return el("figure", {}, el("figcaption", {}, kind), link(target, image));
+}
 
 function flowList(flows) {
   return el("ul", { class: "flows" }, flows.map((flow) =>
@@ -193,7 +247,9 @@ function haystack(entry) {
   if (!entry.haystack) {
     const { row } = entry;
     const config = flatten(row.config);
-    const words = [row.instance, row.step, row.source, row.message ?? "", ...config.map(([, value]) => value)];
+    const files = row.differences?.map((difference) => difference.file) ?? [];
+    const values = config.map(([, value]) => value);
+    const words = [row.instance, row.step, row.source, row.message ?? "", ...files, ...values];
     entry.haystack = {
       words: words.join("\n").toLowerCase(),
       pairs: config.map((pair) => pair.join("=")).join("\n").toLowerCase(),
@@ -423,8 +479,9 @@ function show(next) {
   arrange();
   applyView();
   if (home && document.activeElement !== focused) {
-    const isTwin = (other) => other.className === focused.className && other.href === focused.href;
-    const twin = home.contains(focused) ? focused : [...home.querySelectorAll("a, button, pre")].find(isTwin);
+    const isTwin = (other) =>
+      ["className", "href", "ariaLabel"].every((name) => other[name] === focused[name]);
+    const twin = home.contains(focused) ? focused : [...home.querySelectorAll("a, button, [tabindex]")].find(isTwin);
     twin?.focus({ preventScroll: true });
   }
 }

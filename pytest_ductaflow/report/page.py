@@ -13,6 +13,7 @@ from typing import Any
 # What Python's json writes although JavaScript cannot read it, or not exactly: see _plain().
 _SUSPECT = re.compile(r"\bNaN\b|\bInfinity\b|(?<![.\d])\d{16}")
 _EXACT = 2**53
+_DATA = re.compile(r'<script[^>]* id="ductaflow-data">(.*?)</script>', re.DOTALL)
 
 
 def render(data: dict[str, Any]) -> str:
@@ -25,6 +26,20 @@ def assemble(header: dict[str, Any], encoded_rows: Iterable[str]) -> str:
     """The page from rows that are encoded already: most do not change between two writes."""
     head, tail = _template()
     return f'{head}{encode(header)[:-1]},"rows":[{",".join(encoded_rows)}]}}{tail}'
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The data in a page that `assemble` made.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no such page.
+    """
+    found = _DATA.search(path.read_text(encoding="utf-8"))
+    data = json.loads(found[1]) if found else None
+    if not isinstance(data, dict) or not isinstance(data.get("rows"), list):
+        raise ValueError("not a report with its data")
+    return data
 
 
 @cache

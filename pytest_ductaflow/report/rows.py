@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,8 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "message": record.message,
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
-        "traceback": record.error.traceback or record.error.message if record.error else None,
+        "traceback": _traceback(record),
+        "differences": _differences(record),
         "links": _links(files, runs, has_page=has_page),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
     }
@@ -83,6 +86,39 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
         "links": _links(files, runs),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
     }
+
+
+def _traceback(record: Record) -> str | None:
+    """What the details show of a failure; the message of one by differences only repeats these."""
+    if record.error is None:
+        return None
+    return record.error.traceback or (None if record.differences else record.error.message)
+
+
+def _differences(record: Record) -> list[Row]:
+    """How files are not as expected; `is_there` tells whether the run wrote the file."""
+    if not record.differences:
+        return []
+    written = set(_written(record))
+    return [
+        {
+            "file": difference.file,
+            "is_there": f"{record.run_dir}/{difference.file}" in written,
+            "message": difference.message,
+            "notes": list(difference.notes),
+            "worst": [asdict(value) for value in difference.worst],
+            "figures": dict(difference.figures),
+        }
+        for difference in record.differences
+    ]
+
+
+def _written(record: Record) -> Iterator[str]:
+    """The files of a run, those of a build's flows included, by run directory and name."""
+    for name in record.outputs:
+        yield f"{record.run_dir}/{name}"
+    for flow in record.flows:
+        yield from _written(flow)
 
 
 def _links(files: RunFiles, runs: Path, *, has_page: bool = False) -> dict[str, str | None]:

@@ -1,0 +1,126 @@
+"""The command `ductaflow`: what is done with `runs/` outside of a session."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from .errors import DuctaflowError
+from .merging import Merged
+from .merging import merge as merge_shards
+from .plugin import project_of
+from .stored.storing import DEFAULT_FOLDER, Stored, Wishes, store_run
+
+_REFUSED = 2  # exit code; 1 says that instances failed
+_SHOWN = 20  # lines of problems
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pytest-ductaflow")
+def main() -> None:
+    """Work with the run directories that `pytest --ductaflow` leaves."""
+
+
+@main.command()
+@click.argument("shard_runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "target",
+    default="runs",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the result.",
+)
+@click.option("--partial", is_flag=True, help="Merge though shards are missing.")
+def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
+    """Join the runs/ of all jobs that shared the work by --ductaflow-shard.
+
+    SHARD_RUNS are the runs/ of each job, or the folders that hold them. The exit code is 1 if an instance
+    failed, or did not run, and 2 if they cannot be joined.
+    """
+    command = shlex.join(["ductaflow", *sys.argv[1:]])
+    try:
+        merged = merge_shards(shard_runs, target, command=command, partial=partial)
+    except DuctaflowError as error:
+        raise _Refusal(str(error)) from None
+    _tell(merged)
+    sys.exit(1 if merged.problems else 0)
+
+
+@main.command()
+@click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), help="Folder of stored instances (tests/instances).")
+@click.option("--output", "outputs", multiple=True, metavar="GLOB", help="Which outputs are compared.")
+@click.option("--digest", "digests", multiple=True, metavar="GLOB", help="Outputs stored as a digest only.")
+@click.option("--inputs", is_flag=True, help="Store copies of what it read in runs/, and let it read these.")
+@click.option("--flow", help="Which flow, where several share the run directory.")
+@click.option("--limit", type=float, metavar="MB", help="How large an output may be (5).")
+@click.option("--replace", is_flag=True, help="Replace what is stored already, but keep its tolerances.")
+def store(
+    run_dirs: tuple[Path, ...],
+    to: Path | None,
+    outputs: tuple[str, ...],
+    digests: tuple[str, ...],
+    *,
+    inputs: bool,
+    flow: str | None,
+    limit: float | None,
+    replace: bool,
+) -> None:
+    """Store runs in the repo, so that `pytest --ductaflow` can replay them and compare what they write.
+
+    RUN_DIRS are run directories, such as runs/analysis/scenario_A. What is stored are the config and all
+    outputs but notebooks, HTML pages and logs; --output chooses others. Nothing is written of a run that
+    cannot be stored, and then the exit code is 2.
+    """
+    refused = False
+    for run_dir in map(Path.absolute, run_dirs):
+        try:
+            settings, root = project_of(run_dir)
+            wishes = Wishes(
+                to=to.absolute() if to else root / next(iter(settings.instances), DEFAULT_FOLDER),
+                flow=flow,
+                outputs=outputs,
+                digests=digests,
+                limit=settings.store_limit if limit is None else limit,
+                inputs=inputs,
+                replaces=replace,
+                default_kernel=settings.kernel,
+            )
+            _tell_stored(store_run(run_dir, root, wishes))
+        except DuctaflowError as error:
+            click.echo(f"Error: {error}", err=True)
+            refused = True
+    sys.exit(_REFUSED if refused else 0)
+
+
+def _tell_stored(stored: Stored) -> None:
+    folder = Path(os.path.relpath(stored.folder)).as_posix()
+    click.echo(f"{folder}: {len(stored.instance.names)} of its outputs")
+    for name in sorted(stored.instance.names):
+        click.echo(f"  {name}{'  (digest)' if name in stored.instance.digests else ''}")
+    for note in stored.notes:
+        click.secho(f"note: {note}", fg="yellow")
+    click.echo(f"replay it: pytest --ductaflow {shlex.quote(folder)}")
+
+
+class _Refusal(click.ClickException):
+    exit_code = _REFUSED
+
+
+def _tell(merged: Merged) -> None:
+    for problem in merged.problems[:_SHOWN]:
+        click.echo(problem)
+    if len(merged.problems) > _SHOWN:
+        click.echo(f"… and {len(merged.problems) - _SHOWN} more")
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(merged.counts.items()))
+    click.echo(f"{sum(merged.counts.values())} instances: {counts or 'none'}")
+    click.echo(f"report: {merged.report.as_posix()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""How exactly the outputs of a stored instance must be what was expected: the `tolerances` of its file."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+_NUMBERS = ("rtol", "atol", "colour", "pixels")
+_LISTS = ("keys", "ignore")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is allowed in one file.
+
+    A number is as expected if `|found - expected| <= max(atol, rtol * |expected|)`. NaN equals NaN.
+
+    Attributes:
+        rtol: Relative tolerance, a share.
+        atol: Absolute tolerance, in the unit of the values.
+        integers: Whether these also hold for integers, which else must be equal: they often are names.
+        columns: By name or pattern of a column (or key), a tolerance of its own.
+        keys: Columns that identify a row; with them the order of rows does not matter.
+        ignore: Names or patterns of columns (or keys, of whole paths of keys, of arrays) not compared.
+        colour: Of images: how different a pixel may look, from 0 to 1 (black and white).
+        pixels: Of images: the share of pixels that may look more different than that.
+        encoding: Of text files and tables in text.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-12
+    integers: bool = False
+    columns: Mapping[str, Tolerance] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    colour: float = 0.1
+    pixels: float = 0.00001
+    encoding: str = "utf-8"
+
+    def of_column(self, name: str) -> Tolerance:
+        """The tolerance of a column or key; the last pattern that fits counts."""
+        found = [own for pattern, own in self.columns.items() if fnmatch.fnmatchcase(name, pattern)]
+        return found[-1] if found else self
+
+    def ignores(self, name: str) -> bool:
+        """Whether a column, key or path of keys is not compared."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignore)
+
+    def with_(self, given: Mapping[str, Any], *, integers: bool) -> Self:
+        """This tolerance, changed by what a user wrote.
+
+        Args:
+            given: Values by the names above, less `integers`.
+            integers: Whether numbers given here hold for integers, too.
+
+        Raises:
+            ValueError: With a sentence that names the value that cannot be.
+        """
+        known = [f.name for f in fields(self) if f.name != "integers"]
+        changes: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in known:
+                raise ValueError(f"{name!r} is not one of {', '.join(known)}")
+            changes[name] = _checked(name, value)
+        if integers and {"rtol", "atol"} & changes.keys():
+            changes["integers"] = True
+        own = changes.pop("columns", None)
+        result = replace(self, **changes)
+        if own is not None:
+            columns = {}
+            for pattern, column in own.items():
+                if not isinstance(column, Mapping) or not column.keys() <= {"rtol", "atol"}:
+                    raise ValueError(f"columns: {pattern!r}: expected rtol and atol, found {column!r}")
+                columns[pattern] = result.with_(column, integers=True)
+            result = replace(result, columns={**result.columns, **columns})
+        return result
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _NUMBERS:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value < float("inf"):
+            raise ValueError(f"{name}: expected a number of 0 or more, found {value!r}")
+        return float(value)
+    if name in _LISTS:
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise ValueError(f"{name}: expected a list of names, found {value!r}")
+        return tuple(value)
+    if name == "columns" and not isinstance(value, Mapping):
+        raise ValueError(f"columns: expected tolerances by column, found {value!r}")
+    if name == "encoding":
+        try:
+            "".encode(value)
+        except (LookupError, TypeError):
+            raise ValueError(f"encoding: {value!r} is not known") from None
+    return value
+
+
+class Tolerances:
+    """The tolerance of each file.
+
+    Args:
+        given: By name or pattern of files, what differs from the default; later ones add to earlier ones.
+
+    Raises:
+        ValueError: With a sentence that names the pattern and the value that cannot be.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+        for pattern, values in given.items():
+            if not isinstance(values, Mapping):
+                raise ValueError(f"{pattern!r}: expected names and values, found {values!r}")
+            try:
+                Tolerance().with_(values, integers=False)
+            except ValueError as error:
+                raise ValueError(f"{pattern!r}: {error}") from None
+
+    def of(self, name: str) -> Tolerance:
+        """The tolerance of a file, by its name in the run directory."""
+        tolerance = Tolerance()
+        for pattern, values in self._given.items():
+            if fnmatch.fnmatchcase(name, pattern):
+                tolerance = tolerance.with_(values, integers=pattern != "*")
+        return tolerance

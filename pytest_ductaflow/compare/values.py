@@ -1,0 +1,142 @@
+"""Whether values are as expected: numbers within a tolerance, all else exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tolerance import Tolerance
+
+Array: TypeAlias = NDArray[Any]
+_Number: TypeAlias = int | float | Decimal
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Where two sequences differ by more than is allowed.
+
+    Attributes:
+        positions: Of the values that differ.
+        absolute: |found - expected| of each, NaN if they are not both finite numbers.
+        relative: The same, divided by |expected|; NaN if there is none or expected is 0.
+    """
+
+    positions: Array
+    absolute: Array
+    relative: Array
+
+    def of(self, positions: Array) -> Gaps:
+        """The same gaps of a longer sequence, of which `positions` were looked at."""
+        return Gaps(positions[self.positions], self.absolute, self.relative)
+
+
+def without_measure(positions: Array) -> Gaps:
+    """Gaps between values that are no numbers."""
+    nothing = np.full(len(positions), np.nan)
+    return Gaps(positions, nothing, nothing)
+
+
+def gaps_of_arrays(expected: Array, found: Array, tolerance: Tolerance) -> Gaps:
+    """Where two arrays of one dimension and of the same length differ.
+
+    Arrays of integers must be equal unless the tolerance is for integers, too. NaN equals NaN and NaT
+    NaT. Differences between integers are exact, whatever their size.
+    """
+    numbers = expected.dtype.kind in "iufc" and found.dtype.kind in "iufc"
+    integers = expected.dtype.kind in "iu" and found.dtype.kind in "iu"
+    if integers and expected.dtype.kind != found.dtype.kind:
+        expected, found = expected.astype(object), found.astype(object)
+    positions = np.flatnonzero(~_same(expected, found))
+    expected, found = expected[positions], found[positions]
+    if not numbers:
+        return without_measure(positions)
+    if integers:
+        absolute = np.abs(found.astype(object) - expected.astype(object)).astype(float)
+        size = np.abs(expected.astype(object)).astype(float)
+        return _beyond(absolute, size, np.full(len(size), True), tolerance).of(positions)
+    wide = np.result_type(*(a.dtype for a in (expected, found)), np.float64)
+    expected, found = expected.astype(wide), found.astype(wide)
+    with np.errstate(all="ignore"):
+        absolute, size = np.abs(found - expected), np.abs(expected)
+    return _beyond(absolute, size, np.full(len(size), False), tolerance).of(positions)
+
+
+def _same(expected: Array, found: Array) -> Array:
+    same = np.asarray(expected == found)
+    if expected.dtype.kind in "fcmM" and found.dtype.kind in "fcmM":
+        missing = np.isnat if expected.dtype.kind in "mM" else np.isnan
+        same = same | (missing(expected) & missing(found))
+    return same
+
+
+def gaps_of_cells(expected: Sequence[object], found: Sequence[object], tolerance: Tolerance) -> Gaps:
+    """Where two lists of Python's own values differ; bool is no number, NaN equals NaN."""
+    if set(map(type, expected)) | set(map(type, found)) == {float}:  # a column that has been rounded
+        return gaps_of_arrays(np.array(expected), np.array(found), tolerance)
+    pairs = enumerate(zip(expected, found, strict=True))
+    unequal = [(position, e, f) for position, (e, f) in pairs if not same_cell(e, f)]
+    measured = [_measured(e, f) for _, e, f in unequal]
+    positions = np.array([position for position, _, _ in unequal], dtype=int)
+    absolute = np.array([absolute for absolute, _, _ in measured], dtype=float)
+    size = np.array([size for _, size, _ in measured], dtype=float)
+    integers = np.array([integers for _, _, integers in measured], dtype=bool)
+    return _beyond(absolute, size, integers, tolerance).of(positions)
+
+
+def same_cell(expected: object, found: object) -> bool:
+    """Whether two values are the same: 3 is 3.0, but True is not 1, and NaN is NaN."""
+    if isinstance(expected, bool) != isinstance(found, bool):
+        return False
+    return bool(expected == found) or (_is_nan(expected) and _is_nan(found))
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _is_number(value: object) -> TypeGuard[_Number]:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _measured(expected: object, found: object) -> tuple[float, float, bool]:
+    """The absolute difference, the size of what is expected, and whether both are integers."""
+    if not _is_number(expected) or not _is_number(found):
+        return math.nan, math.nan, False
+    integers = isinstance(expected, int) and isinstance(found, int)
+    if _is_exact(expected) and _is_exact(found):
+        return _float(abs(Fraction(found) - Fraction(expected))), abs(_float(expected)), integers
+    return abs(_float(found) - _float(expected)), abs(_float(expected)), integers
+
+
+def _is_exact(value: _Number) -> bool:
+    return isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite())
+
+
+def _float(value: _Number | Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _beyond(absolute: Array, size: Array, integers: Array, tolerance: Tolerance) -> Gaps:
+    """Of values that are not equal, those that differ by more than is allowed."""
+    with np.errstate(all="ignore"):
+        bound = np.maximum(tolerance.atol, tolerance.rtol * size)
+        # bound > 0: a difference may be too small for a float, and yet is one.
+        within = (bound > 0) & (absolute <= bound) & np.isfinite(absolute) & np.isfinite(size)
+        if not tolerance.integers:
+            within &= ~integers
+        relative = np.where(size > 0, absolute / size, np.nan)
+    beyond = np.flatnonzero(~within)
+    absolute, relative = absolute[beyond].astype(float), relative[beyond].astype(float)
+    absolute[~np.isfinite(absolute)] = np.nan
+    relative[~np.isfinite(relative)] = np.nan
+    return Gaps(beyond, absolute, relative)

@@ -1,0 +1,1 @@
+"""Stored instances: their files (`instance`), how they are made (`storing`), and judged by (`baseline`)."""

@@ -1,0 +1,179 @@
+"""Images are compared by what people see of them."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from comparing import compared, written
+from PIL import Image, ImageDraw
+
+from pytest_ductaflow.compare import Tolerance, Unreadable
+from pytest_ductaflow.compare.images import _distances
+
+SUFFIXES = ("png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff")
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def drawing(*, left=50, colour=RED, size=(200, 100), mode="RGB"):
+    def write(path):
+        image = Image.new("RGB", size, "white")
+        ImageDraw.Draw(image).rectangle((left, 20, left + 40, 60), fill=colour)
+        image.convert(mode).save(path)
+
+    return write
+
+
+def film(*colours):
+    def write(path):
+        first, *rest = [Image.new("RGB", (20, 20), colour) for colour in colours]
+        first.save(path, save_all=True, append_images=rest)
+
+    return write
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_colours_that_look_alike_are_as_expected(tmp_path, suffix):
+    assert compared(tmp_path, f"x.{suffix}", drawing(), drawing(colour=(203, 30, 30))) is None
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_looks_different_is_told_and_shown(tmp_path, suffix):
+    difference = compared(tmp_path, f"x.{suffix}", drawing(), drawing(colour=BLUE))
+    share = re.match(
+        r"([\d.]+) % of the pixels look different \(0\.001 % allowed\), most at \((\d+), (\d+)\)$",
+        difference.message,
+    )
+    assert float(share[1]) == pytest.approx(8.4, abs=0.5)
+    assert 48 <= int(share[2]) <= 92
+    assert difference.figures == {
+        role: f"figures/x.{suffix}.{role}.png" for role in ("expected", "found", "difference")
+    }
+    shown = np.array(Image.open(tmp_path / "run" / difference.figures["difference"]).convert("RGB"))
+    assert tuple(shown[40, 70]) == (214, 0, 0)
+    assert tuple(shown[90, 190]) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "same"),
+    [
+        (Tolerance(), False),
+        (Tolerance(pixels=0.1), True),
+        (Tolerance(pixels=0.08), False),
+        (Tolerance(colour=1), True),
+        (Tolerance(colour=0, pixels=1), True),
+    ],
+)
+def test_how_many_pixels_may_look_how_different_is_a_tolerance(tmp_path, tolerance, same):
+    assert (compared(tmp_path, "x.png", drawing(), drawing(colour=BLUE), tolerance) is None) == same
+
+
+def test_black_and_white_are_the_unit_of_difference():
+    black, white, grey, glass = (
+        np.full((1, 1, 4), value, dtype=np.uint8)
+        for value in ([0, 0, 0, 255], [255] * 4, [128, 128, 128, 255], [0, 0, 0, 0])
+    )
+    assert _distances(black, white)[0, 0] == pytest.approx(1)
+    assert _distances(white, grey)[0, 0] == pytest.approx(127 / 255)
+    assert _distances(white, glass)[0, 0] == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_the_mode_of_an_image_does_not_matter(tmp_path, mode):
+    black = drawing(colour="black")
+    assert compared(tmp_path, "x.tif", black, drawing(colour="black", mode=mode)) is None
+
+
+def test_images_of_other_sizes_differ(tmp_path):
+    difference = compared(tmp_path, "x.png", drawing(), drawing(size=(210, 90)))
+    assert difference.message == "200 by 100 pixels expected, 210 by 90 found"
+    with Image.open(tmp_path / "run" / difference.figures["difference"]) as shown:
+        assert shown.size == (210, 100)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "tiff", "png"])
+def test_all_frames_are_compared(tmp_path, suffix):
+    expected, found = film("red", "lime", "blue"), film("red", "lime", "yellow")
+    assert compared(tmp_path, f"x.{suffix}", expected, found).message.startswith("frame 3: 100 %")
+    fewer = compared(tmp_path, f"x.{suffix}", expected, film("red", "lime"))
+    assert fewer.message == "3 frames expected, 2 found"
+
+
+@pytest.mark.parametrize("kind", ["u2", "i4", "f4"])
+def test_pixels_that_are_measurements_are_compared_as_numbers(tmp_path, kind):
+    heights = np.arange(100, dtype=kind).reshape(10, 10)
+
+    def raster(array):
+        return lambda path: Image.fromarray(array).save(path)
+
+    higher = heights + np.array(heights == 42, dtype=kind)
+    assert compared(tmp_path, "x.tif", raster(heights), raster(heights)) is None
+    difference = compared(tmp_path, "x.tif", raster(heights), raster(higher))
+    assert (difference.worst[0].where, difference.worst[0].absolute) == ("[4, 2]", 1)
+    colours = compared(tmp_path, "x.tif", raster(heights), drawing())
+    assert colours.message == "pixels that are numbers expected, colours found"
+
+
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="200" height="100">
+<rect x="10" y="10" width="50" height="40" fill="#c33"/></svg>"""
+
+
+def test_svg_is_compared_as_it_looks(tmp_path):
+    same = SVG.replace("<rect", "<!-- written at noon --><rect").replace("#c33", "#cc3333")
+    assert compared(tmp_path, "x.svg", SVG, same) is None
+    difference = compared(tmp_path, "x.svg", SVG, SVG.replace('x="10"', 'x="30"'))
+    assert difference.message == "8 % of the pixels look different (0.001 % allowed), most at (10, 10)"
+    assert difference.figures["found"] == "figures/x.svg.found.png"
+
+
+@pytest.mark.parametrize("content", [SVG[:100], "", "<html/>", "garbage", b"\x89PNG"])
+def test_what_is_no_svg_is_never_as_expected(tmp_path, content):
+    with pytest.raises(Unreadable, match=r"x\.svg: cannot be read as SVG: "):
+        compared(tmp_path, "x.svg", content, content)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("cut", [1, 12, 100])
+def test_a_truncated_image_is_never_as_expected(tmp_path, suffix, cut):
+    whole = written(tmp_path, f"x.{suffix}", drawing()).read_bytes()
+    with pytest.raises(Unreadable, match=r"cannot be read as an image: "):
+        compared(tmp_path, f"x.{suffix}", whole[:-cut], whole[:-cut])
+    found = compared(tmp_path, f"x.{suffix}", whole, whole[:-cut])
+    assert found.message.startswith("cannot be read as an image: ")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_image_of_another_format_is_never_as_expected(tmp_path, suffix):
+    other = written(tmp_path, "x.bmp" if suffix != "bmp" else "x.png", drawing()).read_bytes()
+    with pytest.raises(Unreadable, match=r"its content is no [A-Z]+ image"):
+        compared(tmp_path, f"x.{suffix}", other, other)
+
+
+def test_an_image_too_large_to_be_read_safely_is_said_to_be(tmp_path, monkeypatch):
+    for limit in (15_000, 5_000):  # Pillow warns of more, and raises of twice as much
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(Unreadable, match=f"it has more than {limit:,} pixels"):
+            compared(tmp_path, "x.png", drawing(), drawing())
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "remedy"),
+    [
+        ("x.png", "PIL", "[images]"),
+        ("x.svg", "resvg_py", "[images]"),
+        ("x.parquet", "pyarrow", "[parquet]"),
+        ("x.xlsx", "openpyxl", "[excel]"),
+    ],
+)
+def test_a_missing_library_is_never_a_pass(tmp_path, monkeypatch, name, library, remedy):
+    for module in [name for name in sys.modules if name == library or name.startswith(f"{library}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    for module in ("images", "columnar"):
+        monkeypatch.delitem(sys.modules, f"pytest_ductaflow.compare.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Unreadable) as caught:
+        compared(tmp_path, name, b"x", b"x")
+    assert f'pip install "pytest-ductaflow{remedy}"' in str(caught.value)

@@ -1,0 +1,49 @@
+"""Tolerances are given by patterns of files and of columns; later ones add to earlier ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_ductaflow.compare import Tolerance, Tolerances
+
+
+def test_without_anything_said_the_default_holds():
+    assert Tolerances({}).of("x.csv") == Tolerance()
+
+
+def test_later_patterns_add_to_earlier_ones():
+    given = {
+        "*": {"rtol": 0.1, "columns": {"cost": {"rtol": 0.2}}},
+        "*.csv": {"keys": ["zone"], "columns": {"trips*": {"atol": 3}}},
+        "*.json": {"rtol": 0.5},
+    }
+    tolerance = Tolerances(given).of("sub/x.csv")
+    assert (tolerance.rtol, tolerance.keys, tolerance.integers) == (0.1, ("zone",), False)
+    assert tolerance.of_column("cost").rtol == 0.2
+    assert (tolerance.of_column("trips_a").atol, tolerance.of_column("trips_a").integers) == (3, True)
+    assert tolerance.of_column("other") is tolerance
+
+
+def test_a_tolerance_of_a_file_holds_for_integers_that_of_all_files_does_not():
+    tolerances = Tolerances({"*": {"atol": 1}, "x.csv": {"atol": 2}})
+    assert tolerances.of("x.csv").integers
+    assert not tolerances.of("y.csv").integers
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"x.csv": 3}, r"'x\.csv': expected names and values, found 3"),
+        ({"x.csv": {"tol": 3}}, r"'x\.csv': 'tol' is not one of rtol, atol, columns"),
+        ({"*": {"rtol": -1}}, r"rtol: expected a number of 0 or more, found -1"),
+        ({"*": {"rtol": True}}, r"rtol: expected a number of 0 or more, found True"),
+        ({"*": {"atol": float("nan")}}, r"atol: expected a number of 0 or more, found nan"),
+        ({"*": {"keys": "zone"}}, r"keys: expected a list of names, found 'zone'"),
+        ({"*": {"columns": ["a"]}}, r"columns: expected tolerances by column, found \['a'\]"),
+        ({"*": {"columns": {"a": {"keys": []}}}}, r"columns: 'a': expected rtol and atol"),
+        ({"*": {"encoding": "utf-9"}}, r"encoding: 'utf-9' is not known"),
+    ],
+)
+def test_what_cannot_be_a_tolerance_is_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        Tolerances(given)

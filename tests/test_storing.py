@@ -1,0 +1,269 @@
+"""Making a stored instance of a run that is on disk; no kernel runs here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_ductaflow.errors import DuctaflowError
+from pytest_ductaflow.model import Failure, Record, Status
+from pytest_ductaflow.store import RunFiles, digest, write_config, write_record
+from pytest_ductaflow.stored.instance import read_stored
+from pytest_ductaflow.stored.storing import Wishes, store_run
+
+OUTPUTS = {
+    "result.csv": "a,b\n1,2\n",
+    "sub/note.txt": "hello\n",
+    "page.html": "<p>",
+    "run.log": "x",
+    "n.ipynb": "{}",
+}
+
+
+def make_run(
+    root: Path,
+    outputs: dict[str, str] = OUTPUTS,
+    config: dict[str, object] | None = None,
+    inputs: dict[str, str] | None = None,
+    **record: object,
+) -> Path:
+    """A run directory as a session leaves it, and the files of others that it read."""
+    run_dir = root / "runs/analysis/A"
+    (root / "flows").mkdir(exist_ok=True)
+    (root / "flows/analysis.py").write_text("")
+    files = RunFiles(run_dir, "analysis")
+    write_config(files, {**(config or {"year": 2040}), "_project_root": str(root)})
+    for folder, contents in ((run_dir, outputs), (root, inputs or {})):
+        for name, text in contents.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+    values = {
+        "status": Status.SUCCESS,
+        "flow": "flows/analysis.py",
+        "step": "analysis",
+        "instance": "A",
+        "run_dir": "runs/analysis/A",
+        "kernel": "python3",
+        "duration": 2.5,
+        "outputs": {name: digest(run_dir / name) for name in outputs},
+        "inputs": dict.fromkeys(inputs or {}, "sha256:0"),
+    }
+    write_record(files, Record(**(values | record)))
+    return run_dir
+
+
+def store(root: Path, **wishes: object):
+    return store_run(root / "runs/analysis/A", root, Wishes(to=root / "tests/instances", **wishes))
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_stored_instance_is_a_folder_that_a_reviewer_can_read(tmp_path):
+    make_run(tmp_path)
+    stored = store(tmp_path)
+    assert stored.folder == tmp_path / "tests/instances/analysis/A"
+    assert files_in(stored.folder) == {"instance.json", "expected/result.csv", "expected/sub/note.txt"}
+    assert json.loads((stored.folder / "instance.json").read_text()) == {
+        "schema": 1,
+        "flow": "flows/analysis.py",
+        "step": "analysis",
+        "instance": "A",
+        "duration": 2.5,
+        "config": {"year": 2040},
+        "outputs": ["*", "!*.ipynb", "!*.html", "!*.log"],
+        "expected": ["result.csv", "sub/note.txt"],
+        "tolerances": {"*": {"rtol": 1e-6, "atol": 1e-12}},
+    }
+    assert stored.notes == ()
+
+
+def test_outputs_can_be_chosen(tmp_path):
+    make_run(tmp_path)
+    stored = store(tmp_path, outputs=("*.csv", "page.html"))
+    assert stored.instance.expected == ("page.html", "result.csv")
+    assert stored.instance.outputs == ("*.csv", "page.html")
+
+
+def test_a_pattern_without_an_output_is_refused(tmp_path):
+    make_run(tmp_path)
+    with pytest.raises(
+        DuctaflowError, match=r"no output is called like '\*.parquet'; the run has written .*result.csv"
+    ):
+        store(tmp_path, outputs=("*.csv", "*.parquet"))
+    assert not (tmp_path / "tests").exists()
+
+
+def test_a_large_output_is_refused_with_advice_and_can_be_stored_as_a_digest(tmp_path):
+    make_run(tmp_path, {"big.bin": "x" * 2_000_000, "result.csv": "a\n1\n"})
+    with pytest.raises(DuctaflowError, match=r"larger than 1 MB: big.bin \(2.0 MB\). Store a digest"):
+        store(tmp_path, limit=1)
+    assert not (tmp_path / "tests").exists()
+    stored = store(tmp_path, limit=1, digests=("*.bin",))
+    assert stored.instance.digests == {"big.bin": digest(tmp_path / "runs/analysis/A/big.bin")}
+    assert files_in(stored.folder) == {"instance.json", "expected/result.csv"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "result.csv").unlink(), "result.csv is not there any more"),
+        (lambda d: (d / "result.csv").write_text("other"), "result.csv has been changed after the run"),
+        (lambda d: (d / "analysis_config.json").write_text("{"), "analysis_config.json: cannot be read"),
+        (lambda d: (d / "analysis_record.json").write_text("{"), "has no record"),
+        (shutil.rmtree, "is not there: expected a run directory"),
+    ],
+)
+def test_a_run_that_is_not_what_it_was_is_refused(tmp_path, damage, message):
+    damage(make_run(tmp_path))
+    with pytest.raises(DuctaflowError, match=message):
+        store(tmp_path)
+    assert not (tmp_path / "tests").exists()
+
+
+def test_a_run_that_failed_is_refused(tmp_path):
+    make_run(tmp_path, status=Status.ERROR, error=Failure("ValueError", "no"))
+    with pytest.raises(DuctaflowError, match="this run ended with error: ValueError: no"):
+        store(tmp_path)
+
+
+def test_a_directory_of_several_flows_asks_which(tmp_path):
+    run_dir = make_run(tmp_path)
+    record = Record(Status.SUCCESS, "flows/other.py", "analysis", "A", "runs/analysis/A")
+    write_record(RunFiles(run_dir, "other"), record)
+    with pytest.raises(
+        DuctaflowError, match=r"several flows \(analysis, other\): say which, --flow analysis"
+    ):
+        store(tmp_path)
+    assert store(tmp_path, flow="analysis").instance.flow == "flows/analysis.py"
+
+
+def test_what_is_stored_already_is_kept_unless_it_is_to_be_replaced(tmp_path):
+    make_run(tmp_path)
+    folder = store(tmp_path).folder
+    data = json.loads((folder / "instance.json").read_text())
+    data["tolerances"] = {"*": {"rtol": 0.5}}
+    data["outputs"] = ["*.csv"]
+    (folder / "instance.json").write_text(json.dumps(data))
+    with pytest.raises(DuctaflowError, match=r"is there already.*--ductaflow-update.*--replace"):
+        store(tmp_path)
+    assert read_stored(folder).outputs == ("*.csv",)
+    stored = store(tmp_path, replaces=True)
+    assert stored.instance.tolerances == {"*": {"rtol": 0.5}}
+    assert files_in(folder) == {"instance.json", "expected/result.csv"}
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_outputs_outside_of_the_run_directory_are_not_stored(tmp_path):
+    run_dir = make_run(tmp_path)
+    record = json.loads((run_dir / "analysis_record.json").read_text())
+    (tmp_path / "elsewhere.csv").write_text("a\n")
+    record["outputs"]["../../../elsewhere.csv"] = digest(tmp_path / "elsewhere.csv")
+    (run_dir / "analysis_record.json").write_text(json.dumps(record))
+    assert store(tmp_path).instance.expected == ("result.csv", "sub/note.txt")
+
+
+def test_without_outputs_it_says_what_the_gate_sees(tmp_path):
+    make_run(tmp_path, {})
+    assert store(tmp_path).notes == (
+        "no output is stored: the gate only sees whether the flow runs to its end",
+    )
+
+
+def git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_what_sweeps_write_is_ignored_by_git_and_what_is_stored_is_not(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("*.csv\nruns/\n")
+    run_dir = make_run(tmp_path, {"result.csv": "a\n1\n", "runs/part/p/part.csv": "b\n"})
+    assert store(tmp_path).notes == ()
+    git(tmp_path, "add", ".")
+    listed = git(tmp_path, "ls-files").split()
+    folder = "tests/instances/analysis/A"
+    assert {f"{folder}/expected/result.csv", f"{folder}/expected/runs/part/p/part.csv"} <= set(listed)
+    assert not [name for name in listed if name.startswith("runs/")]
+    assert run_dir.is_dir()
+
+
+def test_where_git_ignores_the_whole_folder_that_is_told(tmp_path):
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("tests/\n")
+    make_run(tmp_path)
+    (note,) = store(tmp_path).notes
+    assert note.startswith("git ignores .gitignore, expected/result.csv")
+    assert "git add -f" in note
+
+
+# ---------------------------------------------------------------- paths
+
+
+def test_paths_in_the_config_hold_in_any_clone(tmp_path):
+    root = tmp_path / "clone"
+    config = {
+        "absolute": str(root / "data/x.csv"),
+        "root": str(root),
+        "of_root": "data/x.csv",
+        "of_run_dir": "../../../data/x.csv",
+        "elsewhere": str(tmp_path),
+        "list": [{"deep": str(root / "data")}],
+        "text": "..., and so on",
+        "number": 3,
+    }
+    root.mkdir()
+    make_run(root, config=config, inputs={"data/x.csv": "a\n"})
+    stored = store(root)
+    assert stored.instance.config == {
+        "absolute": "${_project_root}/data/x.csv",
+        "root": "${_project_root}",
+        "of_root": "data/x.csv",
+        "of_run_dir": "../../../../data/x.csv",
+        "elsewhere": str(tmp_path),
+        "list": [{"deep": "${_project_root}/data"}],
+        "text": "..., and so on",
+        "number": 3,
+    }
+    assert stored.notes == (f"its config names {tmp_path}, which lies outside of the project",)
+
+
+def test_what_it_reads_of_other_instances_is_told(tmp_path):
+    make_run(tmp_path, config={"x": "runs/etl/B/x.csv"}, inputs={"runs/etl/B/x.csv": "a\n"})
+    (note,) = store(tmp_path).notes
+    assert note == "it reads runs/etl/B/x.csv, which a fresh clone does not have: --inputs stores copies"
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ("runs/etl/B/x.csv", "tests/instances/analysis/A/inputs/etl/B/x.csv"),
+        ("runs/etl/B", "tests/instances/analysis/A/inputs/etl/B"),
+        ("runs/etl/*/x.csv", "tests/instances/analysis/A/inputs/etl/*/x.csv"),
+        ("../../etl/B/x.csv", "../../../../tests/instances/analysis/A/inputs/etl/B/x.csv"),
+        ("{root}/runs/etl/B/x.csv", "${{_project_root}}/tests/instances/analysis/A/inputs/etl/B/x.csv"),
+    ],
+)
+def test_copies_of_inputs_are_found_where_the_config_names_them(tmp_path, text, becomes):
+    inputs = {"runs/etl/B/x.csv": "a\n1\n", "data/y.csv": "b\n"}
+    config = {"x": text.format(root=tmp_path), "y": "data/y.csv"}
+    make_run(tmp_path, config=config, inputs=inputs)
+    stored = store(tmp_path, inputs=True)
+    assert stored.instance.config == {"x": becomes.format(), "y": "data/y.csv"}
+    assert (stored.folder / "inputs/etl/B/x.csv").read_text() == "a\n1\n"
+    assert files_in(stored.folder / "inputs") == {"etl/B/x.csv"}
+    assert stored.notes == ()
+
+
+def test_a_copy_that_would_not_be_found_is_refused(tmp_path):
+    make_run(tmp_path, config={"etl_instance": "B"}, inputs={"runs/etl/B/x.csv": "a\n"})
+    with pytest.raises(
+        DuctaflowError, match=r"has read runs/etl/B/x.csv, but no text in its config leads there"
+    ):
+        store(tmp_path, inputs=True)
+    assert not (tmp_path / "tests").exists()
