@@ -47,6 +47,10 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
     files = RunFiles.of(instance)
     earlier, _ = store.read_record(files.record)
     label = f"{instance.step}/{instance.name}"
+    if instance.stored:
+        raise NothingToAccept(
+            f"{label} is a stored instance and has to run: --ductaflow-update approves of it"
+        )
     if earlier is None or not earlier.status.good:
         raise NothingToAccept(f"{label} has no good record to accept: it has to run")
     upstreams = records_of(neighbours)

@@ -27,6 +27,7 @@ from .packages import own_path, versions_of
 from .pages import PageWriter, write_page
 from .settings import Settings
 from .store import RunFiles, publish
+from .stored.instance import clear_replay
 from .uses import Used
 
 
@@ -56,7 +57,7 @@ def carry_out(
     """
     began = time.time_ns()
     if instance.stored:
-        store.clear(files)  # else an output of an earlier run could pass for one of this
+        clear_replay(files)
     store.write_config(files, instance.full_config)
     for stale in (files.notebook, files.html, files.log):
         stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run

@@ -78,11 +78,11 @@ def store(
     cannot be stored, and then the exit code is 2.
     """
     refused = False
-    for run_dir in map(Path.absolute, run_dirs):
+    for run_dir in (Path(os.path.abspath(run_dir)) for run_dir in run_dirs):
         try:
             settings, root = project_of(run_dir)
             wishes = Wishes(
-                to=to.absolute() if to else root / next(iter(settings.instances), DEFAULT_FOLDER),
+                to=Path(os.path.abspath(to)) if to else root / next(iter(settings.instances), DEFAULT_FOLDER),
                 flow=flow,
                 outputs=outputs,
                 digests=digests,

@@ -69,7 +69,7 @@ def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Itera
     """The details of a difference: notes, the values that differ most, where its figures are."""
     yield from (Line(f"    {note}") for note in difference.notes)
     if difference.worst:
-        rows = [_TITLES, *map(_cells, difference.worst)]
+        rows = [TITLES, *map(cells_of, difference.worst)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for cells in rows:
             first, *others = zip(cells, widths, strict=True)
@@ -79,10 +79,11 @@ def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Itera
         yield Line(f"    {name + ':':<12}{_typed(run_dir / file, here)}")
 
 
-_TITLES = ("where", "expected", "found", "difference", "relative")
+TITLES = ("where", "expected", "found", "difference", "relative")  # of what `cells_of` gives
 
 
-def _cells(value: DifferingValue) -> tuple[str, ...]:
+def cells_of(value: DifferingValue) -> tuple[str, ...]:
+    """One row in a table of the values that differ most."""
     absolute = "" if value.absolute is None else f"{value.absolute:.4g}"
     relative = "" if value.relative is None else f"{100 * value.relative:.3g} %"
     return value.where, value.expected, value.found, absolute, relative

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from .collection import node_ids
+from .failure_text import TITLES, cells_of
 from .items import PLAN, SETTINGS
 from .model import Difference, Instance, Record
 from .ordering import BLOCKED
@@ -135,11 +136,8 @@ def _difference(difference: Difference) -> str:
     said = f"{_escaped(difference.file)}: {_escaped(difference.message)}\n\n"
     if not difference.worst:
         return said
-    head = ("where", "expected", "found", "difference", "relative")
-    rows = [head, ("---",) * len(head)]
-    for value in difference.worst[:_VALUES]:
-        numbers = ("" if n is None else f"{n:.3g}" for n in (value.absolute, value.relative))
-        rows.append((*map(_escaped, (value.where, value.expected, value.found)), *numbers))
+    rows = [TITLES, ("---",) * len(TITLES)]
+    rows += [tuple(map(_escaped, cells_of(value))) for value in difference.worst[:_VALUES]]
     return said + "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
 
 

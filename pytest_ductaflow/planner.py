@@ -29,8 +29,8 @@ from .declare import (
 )
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, source_as_script
-from .model import Instance
-from .stored.instance import REPLAYS, StoredError, in_project, read_stored
+from .model import RUNS, Instance
+from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
 from .tables import FLOW_COLUMNS, NAME, select
 
 NOT_YET = (
@@ -172,6 +172,8 @@ def of_stored(file: Path, root: Path) -> Outcome:
         return Outcome(error=str(error).replace(str(file), store.shown(file, root)))
     except DuctaflowError as error:
         return Outcome(problems=[Problem(store.shown(file, root), str(error))])
+    if unfit := unfit_for_replay(store.RunFiles.of(instance), root / RUNS):
+        return Outcome(problems=[Problem(store.shown(file, root), unfit)])
     kept = instance.with_(
         always_run=True,
         stored=str(file.parent),

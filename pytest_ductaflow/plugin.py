@@ -66,8 +66,8 @@ def project_of(path: Path) -> tuple[Settings, Path]:
     """
     from .plan import project_root
 
-    config = pytest.Config.fromdictargs({}, ["--noconftest", str(path)])
     try:
+        config = pytest.Config.fromdictargs({}, ["--noconftest", str(path)])
         settings = settings_of(config)
     except pytest.UsageError as error:
         raise DuctaflowError(str(error)) from None

@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -104,14 +103,6 @@ def write_config(files: RunFiles, config: Mapping[str, Any]) -> None:
     """Lay the exact config into the run directory, making the directory if need be."""
     files.directory.mkdir(parents=True, exist_ok=True)
     write_json(files.config, config)
-
-
-def clear(files: RunFiles) -> None:
-    """Empty a run directory."""
-    if files.directory.is_symlink():
-        files.directory.unlink()
-    elif files.directory.exists():
-        shutil.rmtree(files.directory)
 
 
 def write_record(files: RunFiles, record: Record) -> None:

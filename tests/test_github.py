@@ -72,7 +72,7 @@ def test_differences_of_a_stored_instance_are_tables():
         Difference("a|b.txt", "missing"),
     )
     page = summary([make_ending(differences=differences)], "ductaflow")
-    assert texts(page, "td")[2:] == ["zone=3, a|b", "1.0", "<2>", "1", "0.123", "x", "a", "b", "", ""]
+    assert texts(page, "td")[2:] == ["zone=3, a|b", "1.0", "<2>", "1", "12.3 %", "x", "a", "b", "", ""]
     assert {"result.csv: 2 of 10 values differ", "a|b.txt: missing"} <= set(texts(page, "paragraph"))
 
 

@@ -226,6 +226,38 @@ def test_a_file_that_cannot_be_is_told_before_anything_runs(clone, old, new, mes
     assert not (clone / "runs").exists()
 
 
+def test_a_link_to_the_sweep_is_not_followed_to_delete_there(clone):
+    pytest_(clone, "conductor.py")
+    (clone / "runs/instances").symlink_to("../runs")
+    before = state(clone / "runs/trips")
+    done = pytest_(clone, GATE)
+    assert done.returncode == 4
+    assert "A/instance.json: it would run in runs/instances/trips/A, and a link leads" in done.stderr
+    assert state(clone / "runs/trips") == before
+
+
+def test_a_step_that_is_called_like_the_folder_of_replays_is_left_alone(clone):
+    conductor = (clone / "conductor.py").read_text()
+    (clone / "conductor.py").write_text(conductor.replace("}))", '}), step="instances/trips")'))
+    pytest_(clone, "conductor.py")
+    before = state(clone / "runs/instances/trips/A")
+    done = pytest_(clone, GATE)
+    assert done.returncode == 4
+    assert "would run in runs/instances/trips/A, where an instance of conductor.py has run" in done.stderr
+    assert state(clone / "runs/instances/trips/A") == before
+
+
+@pytest.mark.parametrize("option", ["--ductaflow-accept", "--ductaflow-explain"])
+def test_a_session_that_runs_nothing_is_no_gate(clone, option):
+    assert pytest_(clone, GATE).returncode == 0
+    edit(clone / "flows/trips.py", "* 2.5", "* 2.6")
+    done = pytest_(clone, GATE, option)
+    assert " passed" not in done.stdout
+    if option == "--ductaflow-accept":
+        assert done.returncode == 1
+        assert "is a stored instance and has to run: --ductaflow-update approves" in done.stdout
+
+
 # ---------------------------------------------------------------- approving
 
 

@@ -94,6 +94,7 @@ def test_what_is_missing_is_told(tmp_path, key):
         ("", ":1: not JSON"),
         (json.dumps(DATA)[:40], ":1: not JSON"),
         ("<<<<<<< HEAD\n{}", ":1: not JSON"),
+        (json.dumps(DATA)[:-1] + ', "flow": "flows/b.py"}', "flow: is there twice"),
         ("[]", "expected an object with keys, found list"),
         ("[" * 100_000, "recursion"),
     ],

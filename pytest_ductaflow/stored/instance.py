@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +19,8 @@ from typing import Any, Self
 
 from ..compare.tolerance import Tolerances
 from ..errors import DuctaflowError
-from ..model import JSON
-from ..store import write_json
+from ..model import JSON, RUNS
+from ..store import RunFiles, records, shown, write_json
 
 FILE, EXPECTED, INPUTS = "instance.json", "expected", "inputs"
 REPLAYS = "instances"  # under `runs/`: where stored instances run
@@ -158,13 +160,24 @@ def read_stored(folder: Path) -> StoredInstance:
     """
     file = folder / FILE
     try:
-        return StoredInstance.from_json(json.loads(file.read_text(encoding="utf-8-sig")))
+        text = file.read_text(encoding="utf-8-sig")
+        return StoredInstance.from_json(json.loads(text, object_pairs_hook=_distinct))
     except OSError as error:
         raise StoredError(f"{file}: cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:
         raise StoredError(f"{file}:{error.lineno}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         raise StoredError(f"{file}: {error}") from None
+
+
+def _distinct(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    """An object of JSON; of a key that is there twice, as after a merge, one value would get lost."""
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice}: is there twice")
+    return data
 
 
 def write_stored(folder: Path, stored: StoredInstance) -> None:
@@ -179,6 +192,25 @@ def is_stored(file: Path) -> bool:
         return True
     text = file.read_text(encoding="utf-8", errors="replace")
     return all(f'"{key}"' in text for key in ("flow", "config"))
+
+
+def unfit_for_replay(files: RunFiles, runs: Path) -> str | None:
+    """Why a run directory cannot be emptied for a replay: somebody else's files may be there."""
+    folder = files.directory
+    where = f"it would run in {shown(folder, runs.parent)}"
+    if os.path.realpath(folder) != os.path.join(os.path.realpath(runs), folder.relative_to(runs)):
+        return f"{where}, and a link leads from there elsewhere"
+    sources = (record.source for _, record in records(folder))
+    if (other := next((source for source in sources if Path(source).name != FILE), None)) is not None:
+        why = f"{RUNS}/{REPLAYS}/ is for stored instances, so call that step otherwise"
+        return f"{where}, where an instance of {other} has run: {why}"
+    return None
+
+
+def clear_replay(files: RunFiles) -> None:
+    """Empty the run directory of a replay: an output of an earlier one could pass for one of the next."""
+    if files.directory.exists():
+        shutil.rmtree(files.directory)
 
 
 def is_compared(name: str, patterns: Iterable[str]) -> bool:
