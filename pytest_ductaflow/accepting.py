@@ -47,7 +47,7 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
     files = RunFiles.of(instance)
     earlier, _ = store.read_record(files.record)
     label = f"{instance.step}/{instance.name}"
-    if instance.stored:
+    if instance.stored_in:
         raise NothingToAccept(
             f"{label} is a stored instance and has to run: --ductaflow-update approves of it"
         )

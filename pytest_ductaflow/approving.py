@@ -11,7 +11,7 @@ import pytest
 
 from .collection import node_ids
 from .failure_text import difference_lines
-from .items import PLAN
+from .items import PLAN, SETTINGS
 from .model import Instance, Record
 from .outcomes import record_of
 from .settings import Settings
@@ -41,7 +41,7 @@ class ApprovingHooks:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         record = record_of(report)
-        if record is not None and record.differences and record.status.good:
+        if record is not None and record.differences and record.status.good and not report.failed:
             self._updates[report.nodeid] = record
 
     @pytest.hookimpl(tryfirst=True)
@@ -49,14 +49,16 @@ class ApprovingHooks:
         from .stored.storing import approve
 
         instances = node_ids(config.stash[PLAN], config.rootpath)
-        if not any(instance.stored for instance in instances.values()):
+        is_for_nothing = not any(instance.stored_in for instance in instances.values())
+        if is_for_nothing or config.getoption("collectonly"):
             return
         terminalreporter.section("updated stored instances", "-")
         for node_id, record in self._updates.items():
             instance = instances[node_id]
             _show(terminalreporter, instance, record, config.invocation_params.dir)
             try:
-                approve(instance, record)
+                for note in approve(instance, record, config.stash[SETTINGS].store_limit):
+                    terminalreporter.line(f"note: {note}", yellow=True)
             except Exception as error:
                 terminalreporter.line(f"NOT UPDATED: {error}", red=True)
                 self._session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -66,7 +68,7 @@ class ApprovingHooks:
 
 def _show(terminal: Any, instance: Instance, record: Record, here: Path) -> None:
     """What changes in one stored instance."""
-    terminal.line(Path(os.path.relpath(instance.stored, here)).as_posix(), bold=True)
+    terminal.line(Path(os.path.relpath(instance.stored_in, here)).as_posix(), bold=True)
     for difference in record.differences:
         terminal.line(f"  {difference.file}: {difference.message}", yellow=True)
         for line in difference_lines(difference, Path(instance.run_dir), here):

@@ -56,7 +56,7 @@ def carry_out(
         OSError: If the run directory cannot be used.
     """
     began = time.time_ns()
-    if instance.stored:
+    if instance.stored_in:
         clear_replay(files)
     store.write_config(files, instance.full_config)
     for stale in (files.notebook, files.html, files.log):
@@ -97,6 +97,9 @@ def _attempts(
     attempts = 0
     while attempts <= instance.retries:
         attempts += 1
+        if instance.stored_in and attempts > 1:
+            clear_replay(files)
+            store.write_config(files, instance.full_config)
         files.journal.unlink(missing_ok=True)
         page.is_written = False
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import Problem
@@ -27,7 +27,33 @@ def collisions(instances: Sequence[Instance]) -> list[Problem]:
                     "give each its own 'instance_name'",
                 )
             )
-    return problems
+    return problems or _replays_in_each_other(instances)
+
+
+def shared_folders(run_dirs: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Pairs, by place, of which the first one's run directory is the second one's, or lies in it."""
+    paths = [Path(path_key(run_dir)) for run_dir in run_dirs]
+    owners: dict[Path, int] = {}
+    for number, path in enumerate(paths):
+        owners.setdefault(path, number)
+    for number, path in enumerate(paths):
+        for folder in (path, *path.parents):
+            if owners.get(folder, number) != number:
+                yield number, owners[folder]
+
+
+def _replays_in_each_other(instances: Sequence[Instance]) -> list[Problem]:
+    """Stored instances of which one would delete what another has written."""
+    replays = [instance for instance in instances if instance.stored_in]
+    return [
+        Problem(
+            place(replays[number], replays[number].project_root),
+            f"would run in {shown(replays[number].run_dir, replays[number].project_root)}, where "
+            f"{place(replays[other], replays[other].project_root)} runs, too, or in a folder of it",
+            "give it another `instance`",
+        )
+        for number, other in shared_folders([replay.run_dir for replay in replays])
+    ]
 
 
 def path_key(path: str) -> str:

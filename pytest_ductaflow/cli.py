@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import click
+import pytest
 
 from .errors import DuctaflowError
+from .items import quoted
 from .merging import Merged
 from .merging import merge as merge_shards
-from .plugin import project_of
-from .stored.storing import DEFAULT_FOLDER, Stored, Wishes, store_run
+from .plan import project_root
+from .plugin import settings_of
+from .settings import Settings
+from .stored.storing import DEFAULT_FOLDER, StoreOptions, Written, store_run
 
 _REFUSED = 2  # exit code; 1 says that instances failed
 _SHOWN = 20  # lines of problems
@@ -80,8 +84,8 @@ def store(
     refused = False
     for run_dir in (Path(os.path.abspath(run_dir)) for run_dir in run_dirs):
         try:
-            settings, root = project_of(run_dir)
-            wishes = Wishes(
+            settings, root, not_entered = _project_of(run_dir)
+            options = StoreOptions(
                 to=Path(os.path.abspath(to)) if to else root / next(iter(settings.instances), DEFAULT_FOLDER),
                 flow=flow,
                 outputs=outputs,
@@ -90,22 +94,42 @@ def store(
                 inputs=inputs,
                 replaces=replace,
                 default_kernel=settings.kernel,
+                not_entered=not_entered,
             )
-            _tell_stored(store_run(run_dir, root, wishes))
+            _tell_stored(store_run(run_dir, root, options))
         except DuctaflowError as error:
             click.echo(f"Error: {error}", err=True)
             refused = True
     sys.exit(_REFUSED if refused else 0)
 
 
-def _tell_stored(stored: Stored) -> None:
-    folder = Path(os.path.relpath(stored.folder)).as_posix()
-    click.echo(f"{folder}: {len(stored.instance.names)} of its outputs")
-    for name in sorted(stored.instance.names):
-        click.echo(f"  {name}{'  (digest)' if name in stored.instance.digests else ''}")
-    for note in stored.notes:
+def _project_of(path: Path) -> tuple[Settings, Path, tuple[str, ...]]:
+    """What the ini file says that pytest would find for a path.
+
+    Returns:
+        The settings, the path's project root, and the folders into which pytest does not go.
+
+    Raises:
+        DuctaflowError: If a setting cannot be understood.
+    """
+    try:
+        config = pytest.Config.fromdictargs({}, ["--noconftest", str(path)])
+        settings = settings_of(config)
+    except pytest.UsageError as error:
+        raise DuctaflowError(str(error)) from None
+    root = project_root(path, settings, config.invocation_params.dir, config.rootpath)
+    return settings, root, tuple(config.getini("norecursedirs"))
+
+
+def _tell_stored(written: Written) -> None:
+    folder = Path(os.path.relpath(written.folder)).as_posix()
+    names = sorted(written.stored.names)
+    click.echo(f"{folder}: {len(names)} output{'s' * (len(names) != 1)}")
+    for name in names:
+        click.echo(f"  {name}{'  (digest)' if name in written.stored.digests else ''}")
+    for note in written.notes:
         click.secho(f"note: {note}", fg="yellow")
-    click.echo(f"replay it: pytest --ductaflow {shlex.quote(folder)}")
+    click.echo(f"replay it: pytest --ductaflow {quoted(folder)}")
 
 
 class _Refusal(click.ClickException):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 import threading
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,12 @@ from .items import (
     only_instances,
     repeat_command,
 )
-from .model import Instance
-from .plan import Plan, PlanError, discover, make_plan
+from .model import RUNS, Instance
+from .plan import Plan, PlanError, discover, make_plan, project_root
 from .settings import Settings
 from .statuses import Statuses
-from .stored.instance import FILE as STORED_FILE
+from .store import REPORT
+from .stored.instance import EXPECTED, INPUTS
 
 _WORKER_KEY = "ductaflow_folder"
 _PLAN_FILE = "plan.json"
@@ -42,6 +45,7 @@ class CollectionHooks:
         self._config = config
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._first_numbers: dict[Path, int] = {}
+        self._stored: set[Path] = set()  # folders of stored instances
 
     def pytest_sessionstart(self) -> None:
         _take_sigterm_as_ctrl_c()
@@ -58,6 +62,7 @@ class CollectionHooks:
         for path, instances in plan.instances.items():
             self._first_numbers[path] = number
             number += len(instances)
+            self._stored |= {Path(instance.stored_in) for instance in instances if instance.stored_in}
         folder = config.stash.get(EXCHANGE, None)
         config.stash[PLAN] = plan
         statuses = Statuses(folder and folder / _STATUSES_FILE)
@@ -91,8 +96,8 @@ class CollectionHooks:
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """What a stored instance expects or reads holds no tests, whatever its files are called."""
-        beside = collection_path.parent / STORED_FILE
-        return True if beside in self._first_numbers and collection_path != beside else None
+        in_stored = collection_path.parent in self._stored
+        return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """In the order of the declarations, without what `--ductaflow-where` leaves out."""
@@ -106,19 +111,22 @@ class CollectionHooks:
 
 
 def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
-    """Where no paths are given, the folders of ini `ductaflow_instances` are meant.
+    """Where pytest runs what belongs to the project, ini `ductaflow_instances` is a part of that, not sweeps.
 
     Raises:
-        pytest.UsageError: If one is not there.
+        pytest.UsageError: If one of its folders is not there.
     """
-    if not settings.instances or config.args_source is pytest.Config.ArgsSource.ARGS:
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if not settings.instances or named or config.invocation_params.dir != config.rootpath:
         return
     folders = [config.rootpath / folder for folder in settings.instances]
     for folder in folders:
         if not folder.is_dir():
             raise pytest.UsageError(f"ductaflow_instances: {folder} is not a folder")
-    paths = config.args if config.args_source is pytest.Config.ArgsSource.TESTPATHS else []
-    config.args = [*paths, *map(str, folders)]
+    here = [Path(config.rootpath, argument) for argument in config.args]
+    more = [folder for folder in folders if not any(folder.is_relative_to(path) for path in here)]
+    config.args = [*config.args, *map(str, more)]
+    config.stash[SETTINGS] = replace(settings, files=())
 
 
 def _take_sigterm_as_ctrl_c() -> None:
@@ -152,6 +160,8 @@ def plan_of(config: pytest.Config) -> Plan:
         )
         plan = make_plan(sources, settings, echo=echo) if sources else Plan({})
     except PlanError as error:
+        if settings.shard is not None:  # a report from before would pass for this session's when shards merge
+            _drop_reports(config, settings)
         lines = str(error).splitlines()
         raise pytest.UsageError(
             "nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)
@@ -162,6 +172,14 @@ def plan_of(config: pytest.Config) -> Plan:
             "use --dist load"
         )
     return plan
+
+
+def _drop_reports(config: pytest.Config, settings: Settings) -> None:
+    for argument in config.args:
+        path = Path(config.invocation_params.dir, argument.partition("::")[0])
+        with contextlib.suppress(OSError, PlanError):
+            root = project_root(path, settings, config.invocation_params.dir, config.rootpath)
+            (root / RUNS / REPORT).unlink(missing_ok=True)
 
 
 def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:

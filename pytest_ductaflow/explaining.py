@@ -80,7 +80,8 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
     """
     record, problem = store.read_record(RunFiles.of(item.instance).record)
     if record is not None and (settings.force or item.instance.always_run):
-        return "forced" if settings.force else "named by its run directory"
+        always = "a stored instance always runs" if item.instance.stored_in else "named by its run directory"
+        return "forced" if settings.force else always
     kernel = item.instance.kernel_name or settings.kernel
     reasons = check(item.instance, record, records_of(item.neighbours), kernel).reasons
     if reasons:

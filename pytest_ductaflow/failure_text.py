@@ -31,7 +31,7 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
         here: The directory to which the paths shown are relative.
         command: What repeats just this instance.
     """
-    if record.differences:
+    if record.differs:
         return [*_differences(record, root, here), Line(""), *_places(record, root, here, command)]
     chain = _to_the_cause(record)
     lines: list[Line] = []
@@ -51,7 +51,8 @@ def _places(record: Record, root: Path, here: Path, command: str) -> Iterator[Li
     yield Line(f"run directory: {_typed(run_dir, here)}")
     yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
     yield Line(f"repeat:        {command}")
-    if record.differences:
+    if record.differs:
+        yield Line(f"tolerances:    {_typed(root / record.source, here)}")
         yield Line(f"approve:       {command} --ductaflow-update")
 
 

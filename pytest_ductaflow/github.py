@@ -23,6 +23,7 @@ LARGEST = 1024 * 1024  # bytes of a summary; GitHub shows nothing of one that is
 ANNOTATIONS = 10  # of each kind that GitHub shows for a step
 _LATEST = 60  # lines of a failure text
 _WIDEST = 1_000  # characters of a line
+_PLACES = 5  # last lines of a failure text, which say where to look and what to type
 _VALUES = 10  # values of a file that differs
 _WARNED = 50  # warned instances that are named
 _OTHERS = {"pytest_github_actions_annotate_failures", "pytest_github_actions_annotate_failures.plugin"}
@@ -119,6 +120,8 @@ def _encoded(text: str) -> bytes:
 def _details(ending: Ending) -> str:
     """A failure text that unfolds, and how the outputs of a stored instance differ."""
     lines = [line[:_WIDEST] for line in ending.text.splitlines()]
+    if ending.differences:
+        lines = lines[-_PLACES:]  # the rest is said in tables
     if len(lines) > _LATEST:
         middle = f"… {len(lines) - _LATEST} lines …"
         lines = [*lines[: _LATEST // 2], middle, *lines[len(lines) - _LATEST // 2 :]]

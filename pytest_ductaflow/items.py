@@ -7,21 +7,23 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .blocking import Gate, Hindrance
-from .compare.tolerance import Tolerance
 from .errors import DuctaflowError, InstanceFailed
 from .model import Instance, Neighbours, Record, slug
-from .outcomes import FlowWarning, failure_repr, verdict_of
+from .outcomes import FlowWarning, failure_repr, sendable, verdict_of
 from .plan import Plan
 from .settings import Settings
-from .stored.instance import FILE as STORED_FILE
+from .stored.instance import is_stored
+
+if TYPE_CHECKING:
+    from .compare.tolerance import Tolerance
 
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
@@ -40,12 +42,15 @@ class SourceFile(pytest.File):
         super().__init__(**kwargs)
         self.first_number = first_number  # in the plan, of its own instances
 
-    def collect(self) -> Iterator[pytest.Collector]:
+    def collect(self) -> Iterator[pytest.Collector | pytest.Item]:
         steps: dict[str, list[tuple[int, Instance]]] = {}
         mine = self.config.stash[PLAN].instances[self.path]
         for number, instance in enumerate(mine, self.first_number):
             steps.setdefault(instance.step, []).append((number, instance))
         for step, instances in steps.items():
+            if all(instance.stored_in for _, instance in instances):  # alone in its file
+                yield from _items(self, instances)
+                continue
             yield Step.from_parent(self, name=slug(step), instances=instances)
 
 
@@ -57,8 +62,12 @@ class Step(pytest.Collector):
         self.instances = instances
 
     def collect(self) -> Iterator[pytest.Item]:
-        for number, instance in self.instances:
-            yield InstanceItem.from_parent(self, name=slug(instance.name), instance=instance, number=number)
+        yield from _items(self, self.instances)
+
+
+def _items(parent: pytest.Collector, instances: list[tuple[int, Instance]]) -> Iterator[pytest.Item]:
+    for number, instance in instances:
+        yield InstanceItem.from_parent(parent, name=slug(instance.name), instance=instance, number=number)
 
 
 class InstanceItem(pytest.Item):
@@ -102,19 +111,19 @@ class InstanceItem(pytest.Item):
         from .runner import run
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
-        judge = self._judge if self.instance.stored else None
+        judge = self._judge() if self.instance.stored_in else None
         return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge)
 
-    def _judge(self, record: Record) -> Record:
-        """Compare what a stored instance wrote with what is expected of it."""
-        from .stored.baseline import judged
+    def _judge(self) -> Callable[[Record], Record]:
+        """What compares that which a stored instance writes with what is expected of it."""
+        from .stored.baseline import Judge
 
         def comparer(name: str, expected: Path, found: Path, tolerance: Tolerance) -> Any:
-            hook = self.config.hook.pytest_ductaflow_compare
+            hook = self.ihook.pytest_ductaflow_compare  # of the conftest files on the way to the instance
             return hook(name=name, expected=expected, found=found, tolerance=tolerance)
 
         approves = self.config.stash[SETTINGS].update
-        return judged(record, self.instance, approves=approves, comparer=comparer)
+        return Judge(self.instance, approves=approves, comparer=comparer).judged
 
     def _accept(self, settings: Settings) -> Record:
         from .accepting import NothingToAccept, accept
@@ -170,7 +179,7 @@ class OutcomeHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if isinstance(item, InstanceItem) and call.when == "call" and item.record is not None:
-            report.ductaflow = item.record.to_json()  # type: ignore[attr-defined]
+            report.ductaflow = sendable(item.record.to_json())  # type: ignore[attr-defined]
             mode = item.config.stash[SETTINGS].warnings
             if report.passed and verdict_of(item.record, mode) == "warned":
                 report.outcome = "skipped"
@@ -189,7 +198,8 @@ class OutcomeHooks:
 def node_id_of(path: Path, instance: Instance, rootpath: Path) -> str:
     """The node id of an instance that `path` declares, without collecting it."""
     file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
-    return f"{file.as_posix()}::{slug(instance.step)}::{slug(instance.name)}"
+    step = "" if instance.stored_in else f"::{slug(instance.step)}"
+    return f"{file.as_posix()}{step}::{slug(instance.name)}"
 
 
 def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> str:
@@ -203,7 +213,7 @@ def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> st
     arguments = []
     for name in [names] if isinstance(names, str) else names:
         file, colons, rest = name.partition("::")
-        if os.path.basename(file) == STORED_FILE:
+        if is_stored(rootpath / file):
             file, colons, rest = os.path.dirname(file), "", ""  # a stored instance is alone in its folder
         arguments.append(quoted(f"{_seen_from(here, rootpath, file)}{colons}{rest}"))
     return f"pytest --ductaflow {' '.join(arguments)}"

@@ -18,7 +18,6 @@ from .model import RUNS, Instance, Record, Status, default_step
 from .report.page import render
 from .report.rows import ended_row, waiting_row
 from .store import RunFiles
-from .stored.instance import FILE as STORED_FILE
 from .tables import flattened
 
 _FIRST = ["step", "instance", "status", "duration"]  # columns of results()
@@ -36,7 +35,7 @@ def _runs_folder(runs: str | Path) -> Path:
 
 def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
     """What ran, less replays of stored instances, which would count twice."""
-    return (found for found in store.records(runs) if Path(found[1].source).name != STORED_FILE)
+    return (found for found in store.records(runs) if not found[1].stored)
 
 
 def results(runs: str | Path = "runs") -> pd.DataFrame:

@@ -17,7 +17,7 @@ from .errors import DuctaflowError
 from .model import RUNS, Status
 from .report.page import read, render
 from .report.rows import Row
-from .store import REPORT, STYLESHEET, write_atomic
+from .store import REPORT, STYLESHEET, replace_folder, write_atomic
 
 NOT_RUN = "no shard ran it"
 CUT_OFF = "cut off: its session did not end"
@@ -260,7 +260,7 @@ def _write(target: Path, folders: Mapping[str, Path], others: Iterable[Path], pa
             _copy(folder, new / directory)
         for directory in sorted(folders):
             if (new / directory).is_dir():  # else it has been moved with the one around it
-                _move(new / directory, target / directory, aside=old / directory)
+                replace_folder(new / directory, target / directory, aside=old / directory)
         target.mkdir(exist_ok=True)
         for file in others:
             if file.is_file():
@@ -280,17 +280,3 @@ def _special(folder: str, names: list[str]) -> set[str]:
     modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
     is_copied = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
     return {name for name, mode in modes.items() if not any(test(mode) for test in is_copied)}
-
-
-def _move(folder: Path, target: Path, *, aside: Path) -> None:
-    """Put a folder in the place of another."""
-    if os.path.lexists(target):
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(target, aside)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.rename(folder, target)
-    except OSError:
-        if os.path.lexists(aside):
-            os.rename(aside, target)
-        raise

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Any, Self
 
 SCHEMA_VERSION = 1
 JSON = Any
+_RESERVED = ("timeout", "retries", "cores", "memory", "marks")
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
 FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
+OUTPUTS_DIFFER = "OutputsDiffer"  # that of a stored instance which did not write what was expected
 
 
 class Status(enum.StrEnum):
@@ -92,7 +94,7 @@ class Instance:
         html: Whether an HTML page of the notebook is wanted.
         selected: False if `--ductaflow-where` leaves it out.
         always_run: Whether it runs though nothing has changed: a past run that is named runs again.
-        stored: Of a stored instance: the absolute path of its folder, which holds what is expected.
+        stored_in: Of a stored instance: the absolute path of its folder, which holds what is expected.
         duration: Seconds that it took when it was stored.
     """
 
@@ -116,7 +118,7 @@ class Instance:
     html: bool = True
     selected: bool = True
     always_run: bool = False
-    stored: str = ""
+    stored_in: str = ""
     duration: float | None = None
 
     @property
@@ -131,6 +133,13 @@ class Instance:
     @property
     def is_build(self) -> bool:
         return Path(self.flow).parent.name in ("build", "builds")
+
+    @property
+    def reserved(self) -> dict[str, JSON]:
+        """What was said under reserved names, such as `_timeout`, as a config can say it; not the order."""
+        said = {f"_{name}": getattr(self, name) for name in _RESERVED}
+        defaults = {f"_{f.name}": f.default for f in fields(self)}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in said.items() if v != defaults[key]}
 
     @property
     def full_config(self) -> dict[str, JSON]:
@@ -172,7 +181,7 @@ class Failure:
     """What stopped a flow.
 
     Attributes:
-        type: Class name of the exception; `Timeout`, `KernelDied` and, in a build, `FlowFailed`.
+        type: Class name of the exception; `Timeout`, `KernelDied`, `FlowFailed` in a build, `OutputsDiffer`.
         message: Its text.
         cell: Number of the cell as in the executed notebook, `In [cell]`; None outside a cell.
         source: The cell's code.
@@ -193,8 +202,8 @@ class Failure:
     def summary(self) -> str:
         """One line: type and first line of the message."""
         first = (self.message.strip().splitlines() or [""])[0]
-        if self.type == FLOW_FAILED:
-            return first  # it tells already which flow failed, of what
+        if self.type in (FLOW_FAILED, OUTPUTS_DIFFER):
+            return first  # it tells already which flow failed, of what, or which file differs
         return f"{self.type}: {first}" if first else self.type
 
 
@@ -237,8 +246,10 @@ class Difference:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
-        worst = tuple(DifferingValue(**value) for value in data["worst"])
-        return cls(data["file"], data["message"], tuple(data["notes"]), worst, data["figures"])
+        known = DifferingValue.__dataclass_fields__
+        worst = [{name: item for name, item in value.items() if name in known} for value in data["worst"]]
+        values = tuple(DifferingValue(**value) for value in worst)
+        return cls(data["file"], data["message"], tuple(data["notes"]), values, data["figures"])
 
 
 @dataclass(frozen=True)
@@ -251,6 +262,7 @@ class Record:
     Attributes:
         reason: What made it run: "new", "input data/zones.csv changed".
         kernel: The kernel that was asked for.
+        reserved: What was said under reserved names, such as `_timeout`.
         config_digest: Digest of the config, whatever the order of its keys.
         inputs: By path, the digest of everything that it used: the flow, modules of the project, files,
             names in folders (paths that end in `/`), what its upstreams wrote.
@@ -260,6 +272,7 @@ class Record:
         undeclared: Instances whose files it read without being said to depend on them.
         outputs: By path relative to the run directory, the digest of every file that it wrote.
         stats: By path of an input, size and times when it had that digest: saves hashing it again.
+        stored: Whether it was a replay of a stored instance.
         differences: Of a stored instance: where its outputs are not what was expected.
         unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
     """
@@ -281,6 +294,7 @@ class Record:
     error: Failure | None = None
     flows: tuple[Record, ...] = ()
     kernel: str = ""
+    reserved: Mapping[str, JSON] = field(default_factory=dict)
     config_digest: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
@@ -291,9 +305,21 @@ class Record:
     environment: Mapping[str, str] = field(default_factory=dict)
     peak_memory: int | None = None
     stats: Mapping[str, str] = field(default_factory=dict)
+    stored: bool = False
     differences: tuple[Difference, ...] = ()
     unchanged: bool = False
     schema: int = SCHEMA_VERSION
+
+    @property
+    def differs(self) -> bool:
+        """Whether it failed because its outputs are not what was expected."""
+        return self.error is not None and self.error.type == OUTPUTS_DIFFER
+
+    def with_flows(self) -> Iterator[Record]:
+        """This record, and those of a build's flows, and of theirs."""
+        yield self
+        for flow in self.flows:
+            yield from flow.with_flows()
 
     @property
     def message(self) -> str | None:
@@ -310,8 +336,9 @@ class Record:
     def to_json(self) -> dict[str, JSON]:
         """Plain JSON types only: an enum does not pass between xdist's processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        if not self.unchanged:
-            del data["unchanged"]
+        for name in ("unchanged", "stored", "reserved"):
+            if not data[name]:
+                del data[name]
         return data | {
             "status": self.status.value,
             "error": asdict(self.error) if self.error else None,

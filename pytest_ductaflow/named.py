@@ -125,7 +125,6 @@ def _matching(pattern: str, instance: Instance) -> Iterator[str]:
 
 def output_files(record: Record, root: str) -> Iterator[str]:
     """What an instance wrote, the flows of a build included; absolute."""
-    for name in record.outputs:
-        yield os.path.normpath(os.path.join(root, record.run_dir, name))
-    for flow in record.flows:
-        yield from output_files(flow, root)
+    for each in record.with_flows():
+        for name in each.outputs:
+            yield os.path.normpath(os.path.join(root, each.run_dir, name))

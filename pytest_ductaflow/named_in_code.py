@@ -64,7 +64,10 @@ def missing_files_named_in_code(sources: Iterable[str], instance: Instance) -> s
 def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
     root = os.path.join(instance.project_root, "")
     texts = {text for source in sources for text in _paths_in_code(source, stat_of(source) or "")}
-    paths = {os.path.normpath(os.path.join(root, text.strip("/"))) for text in texts}
+    # A flow runs in its run directory: what a relative text means there, it does not mean in the project.
+    relative = (text for text in texts if not text.startswith("/"))
+    there = {text for text in relative if os.path.exists(os.path.join(instance.run_dir, text))}
+    paths = {os.path.normpath(os.path.join(root, text.strip("/"))) for text in texts - there}
     return {path for path in paths if path.startswith(root)}
 
 

@@ -57,9 +57,21 @@ def failure_repr(record: Record, root: Path, here: Path, command: str) -> Failur
         command: What repeats just this instance.
     """
     line = record.error.file_line if record.error else None
-    message = record.error.message if record.error and record.differences else record.message
-    location = ReprFileLocation(str(root / record.flow), line or 1, message or "")
-    return FailureRepr(failure_lines(record, root, here, command), location)
+    message = record.error.message if record.error and record.differs else record.message
+    location = ReprFileLocation(str(root / record.flow), line or 1, sendable(message or ""))
+    lines = [Line(sendable(line.text), line.style) for line in failure_lines(record, root, here, command)]
+    return FailureRepr(lines, location)
+
+
+def sendable(data: Any) -> Any:
+    """Data whose texts pass between processes: names of files may have bytes that are no text."""
+    if isinstance(data, str):
+        return data if data.isascii() else data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, dict):
+        return {sendable(key): sendable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [sendable(value) for value in data]
+    return data
 
 
 def record_of(report: Any) -> Record | None:

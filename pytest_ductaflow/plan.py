@@ -25,8 +25,8 @@ from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
 from .settings import Settings
 from .store import RunFiles, is_past_config, past_configs, read_record, records
+from .stored.instance import EXPECTED, INPUTS, is_stored
 from .stored.instance import FILE as STORED_FILE
-from .stored.instance import is_stored
 
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
@@ -175,9 +175,11 @@ def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> It
         return
     for current, folders, files in os.walk(folder):
         if STORED_FILE in files and is_stored(stored := Path(current, STORED_FILE)):
-            folders.clear()  # what an instance writes and reads declares nothing
             yield stored, "stored"
-            continue
+            folders[:] = [sub for sub in folders if sub not in (EXPECTED, INPUTS)]  # which declare nothing
+        for link in (Path(current, sub, STORED_FILE) for sub in folders if Path(current, sub).is_symlink()):
+            if is_stored(link):
+                yield link, "stored"
         folders[:] = sorted(sub for sub in folders if sub != RUNS and not _matches(sub, ignored))
         for file in sorted(files):
             if _matches(file, names):

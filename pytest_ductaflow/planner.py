@@ -155,9 +155,12 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
 
 def of_stored(file: Path, root: Path) -> Outcome:
     """A stored instance, which runs in a directory of its own."""
+    where = store.shown(file, root)
     try:
         stored = read_stored(file.parent)
         flow = find_flow(stored.flow, (root,))
+        if not flow.is_relative_to(root):
+            return Outcome(problems=[Problem(where, f"its flow {stored.flow} lies outside of the project")])
         if problem := flow_problem(flow, store.shown(flow, root), root):
             return Outcome(problems=[problem])
         instance = declare_call(
@@ -169,14 +172,14 @@ def of_stored(file: Path, root: Path) -> Outcome:
             name=stored.instance,
         )
     except StoredError as error:
-        return Outcome(error=str(error).replace(str(file), store.shown(file, root)))
+        return Outcome(error=str(error).replace(str(file), where))
     except DuctaflowError as error:
-        return Outcome(problems=[Problem(store.shown(file, root), str(error))])
+        return Outcome(problems=[Problem(where, str(error).removeprefix(f"{where}:1: "))])
     if unfit := unfit_for_replay(store.RunFiles.of(instance), root / RUNS):
-        return Outcome(problems=[Problem(store.shown(file, root), unfit)])
+        return Outcome(problems=[Problem(where, unfit)])
     kept = instance.with_(
         always_run=True,
-        stored=str(file.parent),
+        stored_in=str(file.parent),
         kernel_name=stored.kernel,
         duration=stored.duration,
         after=instance.after or (),
@@ -212,6 +215,17 @@ def filtered(instances: list[Instance], where: str | None) -> list[Instance]:
     return [instance.with_(selected=keep) for instance, keep in zip(instances, kept, strict=True)]
 
 
+def _filter(outcomes: list[Outcome], where: str | None) -> None:
+    """Leave out what an expression leaves out of the instances of several sources."""
+    try:
+        kept = iter(filtered([instance for outcome in outcomes for instance in outcome.instances], where))
+    except DuctaflowError as error:
+        outcomes[0].error = outcomes[0].error or str(error)
+        return
+    for outcome in outcomes:
+        outcome.instances = [next(kept) for _ in outcome.instances]
+
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Instances, problems and error of each source of a request."""
     kinds = {"table": of_table, "flow": of_flow, "past": of_past_run, "stored": of_stored}
@@ -223,11 +237,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         else:
             outcome = kinds[source["kind"]](path, root)
         outcome.instances = with_distinct_names(outcome.instances)
-        try:
-            outcome.instances = filtered(outcome.instances, request["where"])
-        except DuctaflowError as error:
-            outcome.error = outcome.error or str(error)
         outcomes[str(path)] = outcome
+    stored = [source["path"] for source in request["sources"] if source["kind"] == "stored"]
+    tables = [[outcome] for path, outcome in outcomes.items() if path not in stored]
+    for table in (*tables, [outcomes[path] for path in stored]):  # the stored instances are one table
+        _filter(table, request["where"])
     return {
         path: {
             "instances": [instance.to_json() for instance in outcome.instances],

@@ -7,11 +7,9 @@ nothing itself.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
-from .errors import DuctaflowError
 from .settings import OPTIONS, Option, Settings
 
 
@@ -56,22 +54,6 @@ def settings_of(config: pytest.Config) -> Settings:
         return Settings.resolve(given, ini)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def project_of(path: Path) -> tuple[Settings, Path]:
-    """The settings of the ini file that pytest would find for a path, and the path's project root.
-
-    Raises:
-        DuctaflowError: If a setting cannot be understood.
-    """
-    from .plan import project_root
-
-    try:
-        config = pytest.Config.fromdictargs({}, ["--noconftest", str(path)])
-        settings = settings_of(config)
-    except pytest.UsageError as error:
-        raise DuctaflowError(str(error)) from None
-    return settings, project_root(path, settings, config.invocation_params.dir, config.rootpath)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

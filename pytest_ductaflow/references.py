@@ -50,7 +50,7 @@ def references(instances: Sequence[Instance]) -> list[References]:
         for key, value in _leaves(instance.config):
             if isinstance(value, str) and _refer_by_path(mine, paths, number, key, value):
                 continue
-            if instance.stored:
+            if instance.stored_in:
                 continue  # its inputs may be copies, of instances that no plan knows any more
             if key.endswith(_BY_NAME) and value not in (None, "") and not isinstance(value, bool):
                 names.refer_by_key(mine, number, key, str(value))
@@ -153,7 +153,7 @@ class Names:
         by_root: dict[str, list[tuple[int, Instance]]] = defaultdict(list)
         for number, instance in enumerate(instances):
             named = by_root[instance.project_root]
-            if not instance.stored:  # nobody waits for a replay by its name
+            if not instance.stored_in:  # nobody waits for a replay by its name
                 named.append((number, instance))
         self._projects = {root: _Project(root, found) for root, found in by_root.items()}
         self._comparisons_left = _NAMES_COMPARED

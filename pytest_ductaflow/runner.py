@@ -51,7 +51,7 @@ def run(
     files = RunFiles.of(instance)
     earlier, _ = store.read_record(files.record)
     upstreams = records_of(neighbours)
-    reason = "stored instance" if instance.stored else "new" if earlier is None else "run again"
+    reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
     if not (settings.force or instance.always_run):
         found = check(instance, earlier, upstreams, instance.kernel_name or settings.kernel)
         if found.record is not None:
@@ -136,6 +136,8 @@ def _first_words(instance: Instance, reason: str) -> Record:
         reason=reason,
         source=store.shown(instance.source, root) if known else "",
         line=instance.line if known else None,
+        reserved=instance.reserved,
+        stored=bool(instance.stored_in),
     )
 
 
@@ -144,19 +146,14 @@ def _with_upstreams(record: Record, instance: Instance, neighbours: Neighbours) 
     declared = {label for label, _ in neighbours.declared}
     owners = {
         label
-        for name in _all_inputs(record)
+        for each in record.with_flows()
+        for name in each.inputs
         for label in _owners(os.path.join(instance.project_root, name), neighbours.run_dirs)
     }
     own = set(neighbours.run_dirs.get(instance.run_dir, ()))
     undeclared = owners - declared - own
     known = declared | set(neighbours.learned)
     return record.with_(upstreams=tuple(sorted(known)), undeclared=tuple(sorted(undeclared)))
-
-
-def _all_inputs(record: Record) -> Iterator[str]:
-    yield from record.inputs
-    for flow in record.flows:
-        yield from _all_inputs(flow)
 
 
 def _owners(path: str, run_dirs: Mapping[str, Sequence[str]]) -> Sequence[str]:

@@ -6,15 +6,16 @@ do so from the same plan.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from .clashes import path_key
+from .clashes import shared_folders
 from .graph import Graph
 from .items import EXCHANGE, PLAN, only_instances
 from .model import Instance
@@ -85,21 +86,10 @@ def bound_together(chosen: Collection[int], graph: Graph, run_dirs: Sequence[str
             one_of[id(upstreams)] = present[0] if present else None
         if (one := one_of[id(upstreams)]) is not None:
             bind(number, one)
-    for number, owner in _inside(chosen, run_dirs):
-        bind(number, owner)
+    numbers = sorted(chosen)
+    for place, owner in shared_folders([run_dirs[number] for number in numbers]):
+        bind(numbers[place], numbers[owner])
     return {number: first(number) for number in chosen}
-
-
-def _inside(chosen: Collection[int], run_dirs: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Pairs of which the first one's run directory is the second one's, or lies in it."""
-    paths = {number: Path(path_key(run_dirs[number])) for number in sorted(chosen)}
-    owners: dict[Path, int] = {}
-    for number, path in paths.items():
-        owners.setdefault(path, number)
-    for number, path in paths.items():
-        for folder in (path, *path.parents):
-            if owners.get(folder, number) != number:
-                yield number, owners[folder]
 
 
 def loads_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> list[float]:
@@ -152,8 +142,9 @@ class ShardHooks:
         """After `-k` and the like, so that what they leave out is no work for anybody."""
         chosen = {item.number for item in only_instances(items)}
         division = config.stash[DIVISION] = division_of(config.stash[PLAN], chosen, self._shards)
-        if self._is_worker:
-            write_json(self._file, list(division.items()))
+        if self._is_worker and not self._file.exists():
+            with contextlib.suppress(OSError):  # another worker was quicker, with the same
+                write_json(self._file, list(division.items()))
         left_out = [i for i in only_instances(items) if division[i.number] != self._shard]
         if left_out:
             dropped = set(left_out)

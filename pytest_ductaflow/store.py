@@ -94,6 +94,26 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
+def replace_folder(new: Path, target: Path, *, aside: Path) -> None:
+    """Put a folder in the place of another, which is still there if that fails.
+
+    Args:
+        new: The folder, on the same disk.
+        target: Its place.
+        aside: Where what was there before goes.
+    """
+    if os.path.lexists(target):
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(target, aside)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(new, target)
+    except OSError:
+        if os.path.lexists(aside):
+            os.rename(aside, target)
+        raise
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON for people: indented, keys in order of insertion, text as it is."""
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")

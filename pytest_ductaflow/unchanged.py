@@ -174,14 +174,8 @@ def missing(instance: Instance, record: Record) -> Iterator[str]:
     notebook = RunFiles.of(instance).notebook
     if not os.path.exists(notebook):
         yield notebook.name
-    for flow in _flows_below(record):
+    for flow in islice(record.with_flows(), 1, None):
         yield from (f"output {name} of flow {flow.flow}" for name in _gone(flow, root))
-
-
-def _flows_below(record: Record) -> Iterator[Record]:
-    for flow in record.flows:
-        yield flow
-        yield from _flows_below(flow)
 
 
 def _gone(record: Record, root: str) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_ductaflow.compare import Tolerance, compare
+from pytest_ductaflow.compare.files import compare
+from pytest_ductaflow.compare.tolerance import Tolerance
 from pytest_ductaflow.model import Difference
 
 Content = str | bytes | Callable[[Path], object]

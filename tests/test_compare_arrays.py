@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from comparing import compared
 
-from pytest_ductaflow.compare import Tolerance, Unreadable
+from pytest_ductaflow.compare.reading import ExpectedUnreadable
+from pytest_ductaflow.compare.tolerance import Tolerance
 
 GRID = np.arange(12.0).reshape(3, 4)
 POINTS = np.array([(1, (2.5, 3.5)), (2, (4.5, 5.5))], dtype=[("n", "i4"), ("at", [("x", "f8"), ("y", "f8")])])
@@ -140,7 +141,7 @@ def test_arrays_that_are_missing_or_not_expected_are_told(tmp_path):
     ],
 )
 def test_what_is_no_array_is_never_as_expected(tmp_path, name, content, reason):
-    with pytest.raises(Unreadable, match=reason):
+    with pytest.raises(ExpectedUnreadable, match=reason):
         compared(tmp_path, name, content, content)
 
 
@@ -149,5 +150,5 @@ def test_bytes_after_an_array_make_it_unreadable(tmp_path):
         np.save(path, GRID)
         path.write_bytes(path.read_bytes() + b"x")
 
-    with pytest.raises(Unreadable, match="there is more in it than the array"):
+    with pytest.raises(ExpectedUnreadable, match="there is more in it than the array"):
         compared(tmp_path, "x.npy", write, write)

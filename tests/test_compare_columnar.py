@@ -13,7 +13,8 @@ import pytest
 from comparing import compared, said
 from pyarrow import feather, parquet
 
-from pytest_ductaflow.compare import Tolerance, Unreadable
+from pytest_ductaflow.compare.reading import ExpectedUnreadable
+from pytest_ductaflow.compare.tolerance import Tolerance
 
 ZONES = pd.DataFrame(
     {
@@ -120,7 +121,7 @@ def test_a_missing_text_is_told_from_the_text_missing(tmp_path):
 
 def test_a_column_that_is_there_twice_is_unreadable(tmp_path):
     table = pa.table([[1], [2]], names=["a", "a"])
-    with pytest.raises(Unreadable, match=r"z\.parquet: cannot be read as Parquet"):
+    with pytest.raises(ExpectedUnreadable, match=r"z\.parquet: cannot be read as Parquet"):
         compared(tmp_path, "z.parquet", lambda path: parquet.write_table(table, path), b"")
 
 
@@ -134,7 +135,7 @@ def test_wrong_offsets_of_texts_make_a_file_unreadable_instead_of_crashing(tmp_p
         assert content.count(right) == 1
         path.write_bytes(content.replace(right, wrong))
 
-    with pytest.raises(Unreadable, match=r"x\.feather: cannot be read as Feather"):
+    with pytest.raises(ExpectedUnreadable, match=r"x\.feather: cannot be read as Feather"):
         compared(tmp_path, "x.feather", write, write)
 
 

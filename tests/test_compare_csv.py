@@ -10,7 +10,8 @@ from comparing import compared, said
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.compare import Tolerance, Tolerances, Unreadable
+from pytest_ductaflow.compare.reading import ExpectedUnreadable
+from pytest_ductaflow.compare.tolerance import Tolerance, Tolerances
 
 TRIPS = "zone,mode,trips\n1,bus,12.5\n2,tram,3\n3,bus,1e3\n"
 
@@ -240,7 +241,7 @@ def test_a_cell_may_be_longer_than_the_limit_of_the_csv_module(tmp_path):
     ],
 )
 def test_a_malformed_table_is_never_as_expected(tmp_path, content, reason):
-    with pytest.raises(Unreadable, match=r"expected.x\.csv: cannot be read as CSV: ") as caught:
+    with pytest.raises(ExpectedUnreadable, match=r"expected.x\.csv: cannot be read as CSV: ") as caught:
         compared(tmp_path, "x.csv", content, content)
     assert reason in str(caught.value)
     difference = compared(tmp_path, "x.csv", "a,b\n1,2\n", content)

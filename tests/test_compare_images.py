@@ -7,11 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from comparing import compared, written
+from comparing import compared, said, written
 from PIL import Image, ImageDraw
 
-from pytest_ductaflow.compare import Tolerance, Unreadable
 from pytest_ductaflow.compare.images import _distances
+from pytest_ductaflow.compare.reading import ExpectedUnreadable
+from pytest_ductaflow.compare.tolerance import Tolerance
 
 SUFFIXES = ("png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff")
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -44,10 +45,10 @@ def test_colours_that_look_alike_are_as_expected(tmp_path, suffix):
 def test_what_looks_different_is_told_and_shown(tmp_path, suffix):
     difference = compared(tmp_path, f"x.{suffix}", drawing(), drawing(colour=BLUE))
     share = re.match(
-        r"([\d.]+) % of the pixels look different \(0\.001 % allowed\), most at \((\d+), (\d+)\)$",
+        r"([\d.]+) % of the pixels look different, most at \((\d+), (\d+)\)$",
         difference.message,
     )
-    assert float(share[1]) == pytest.approx(8.4, abs=0.5)
+    assert float(share[1]) == pytest.approx(8.4, abs=1.5)
     assert 48 <= int(share[2]) <= 92
     assert difference.figures == {
         role: f"figures/x.{suffix}.{role}.png" for role in ("expected", "found", "difference")
@@ -81,7 +82,7 @@ def test_black_and_white_are_the_unit_of_difference():
     assert _distances(white, glass)[0, 0] == 0
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "RGBA", "CMYK"])
 def test_the_mode_of_an_image_does_not_matter(tmp_path, mode):
     black = drawing(colour="black")
     assert compared(tmp_path, "x.tif", black, drawing(colour="black", mode=mode)) is None
@@ -125,13 +126,47 @@ def test_svg_is_compared_as_it_looks(tmp_path):
     same = SVG.replace("<rect", "<!-- written at noon --><rect").replace("#c33", "#cc3333")
     assert compared(tmp_path, "x.svg", SVG, same) is None
     difference = compared(tmp_path, "x.svg", SVG, SVG.replace('x="10"', 'x="30"'))
-    assert difference.message == "8 % of the pixels look different (0.001 % allowed), most at (10, 10)"
+    assert difference.message.startswith("8 % of the pixels look different, most at (")
     assert difference.figures["found"] == "figures/x.svg.found.png"
+
+
+def test_a_drawing_of_matplotlib_has_sizes_in_points(tmp_path):
+    points = SVG.replace('"200"', '"150pt" viewBox="0 0 200 100"').replace('"100">', '"75pt">')
+    assert compared(tmp_path, "x.svg", points, points) is None
+    assert compared(tmp_path, "x.svg", points, points.replace('x="10"', 'x="30"')) is not None
+
+
+def test_what_is_written_in_a_drawing_counts_even_if_it_is_not_drawn(tmp_path):
+    foreign = "<foreignObject width='50' height='20'><p>trips: 42</p></foreignObject>"
+    labelled = SVG.replace("<rect", f"<metadata>at noon</metadata>{foreign}<rect")
+    later = labelled.replace("at noon", "at night")
+    assert compared(tmp_path, "x.svg", labelled, later) is None
+    difference = compared(tmp_path, "x.svg", labelled, labelled.replace("42", "43"))
+    assert said(difference) == ["text 'trips: 42' expected, 'trips: 43' found"]
+
+
+def test_a_small_drawing_is_drawn_larger(tmp_path):
+    small = SVG.replace('"200"', '"2" viewBox="0 0 200 100"').replace('"100">', '"1">')
+    assert compared(tmp_path, "x.svg", small, small.replace('x="10"', 'x="14"')) is not None
+
+
+def test_a_drawing_that_is_too_large_is_not_drawn(tmp_path):
+    huge = SVG.replace('"200"', '"60000"').replace('"100">', '"60000">')
+    with pytest.raises(ExpectedUnreadable, match="it would have more than 50,000,000 pixels"):
+        compared(tmp_path, "x.svg", huge, huge)
+
+
+def test_shades_of_grey_in_a_raster_are_numbers(tmp_path):
+    def cells(value):
+        return lambda path: Image.new("L", (20, 20), value).save(path)
+
+    difference = compared(tmp_path, "x.tif", cells(3), cells(4))
+    assert difference.message.startswith("400 of 400 values differ; largest absolute difference 1")
 
 
 @pytest.mark.parametrize("content", [SVG[:100], "", "<html/>", "garbage", b"\x89PNG"])
 def test_what_is_no_svg_is_never_as_expected(tmp_path, content):
-    with pytest.raises(Unreadable, match=r"x\.svg: cannot be read as SVG: "):
+    with pytest.raises(ExpectedUnreadable, match=r"x\.svg: cannot be read as SVG: "):
         compared(tmp_path, "x.svg", content, content)
 
 
@@ -139,7 +174,7 @@ def test_what_is_no_svg_is_never_as_expected(tmp_path, content):
 @pytest.mark.parametrize("cut", [1, 12, 100])
 def test_a_truncated_image_is_never_as_expected(tmp_path, suffix, cut):
     whole = written(tmp_path, f"x.{suffix}", drawing()).read_bytes()
-    with pytest.raises(Unreadable, match=r"cannot be read as an image: "):
+    with pytest.raises(ExpectedUnreadable, match=r"cannot be read as an image: "):
         compared(tmp_path, f"x.{suffix}", whole[:-cut], whole[:-cut])
     found = compared(tmp_path, f"x.{suffix}", whole, whole[:-cut])
     assert found.message.startswith("cannot be read as an image: ")
@@ -148,14 +183,14 @@ def test_a_truncated_image_is_never_as_expected(tmp_path, suffix, cut):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_image_of_another_format_is_never_as_expected(tmp_path, suffix):
     other = written(tmp_path, "x.bmp" if suffix != "bmp" else "x.png", drawing()).read_bytes()
-    with pytest.raises(Unreadable, match=r"its content is no [A-Z]+ image"):
+    with pytest.raises(ExpectedUnreadable, match=r"its content is no [A-Z]+ image"):
         compared(tmp_path, f"x.{suffix}", other, other)
 
 
 def test_an_image_too_large_to_be_read_safely_is_said_to_be(tmp_path, monkeypatch):
     for limit in (15_000, 5_000):  # Pillow warns of more, and raises of twice as much
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(Unreadable, match=f"it has more than {limit:,} pixels"):
+        with pytest.raises(ExpectedUnreadable, match=f"it has more than {limit:,} pixels"):
             compared(tmp_path, "x.png", drawing(), drawing())
 
 
@@ -168,12 +203,13 @@ def test_an_image_too_large_to_be_read_safely_is_said_to_be(tmp_path, monkeypatc
         ("x.xlsx", "openpyxl", "[excel]"),
     ],
 )
-def test_a_missing_library_is_never_a_pass(tmp_path, monkeypatch, name, library, remedy):
+def test_without_the_library_only_equal_bytes_pass(tmp_path, monkeypatch, name, library, remedy):
     for module in [name for name in sys.modules if name == library or name.startswith(f"{library}.")]:
         monkeypatch.delitem(sys.modules, module)
-    for module in ("images", "columnar"):
+    for module in ("images", "columnar", "svg"):
         monkeypatch.delitem(sys.modules, f"pytest_ductaflow.compare.{module}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(Unreadable) as caught:
-        compared(tmp_path, name, b"x", b"x")
+    assert compared(tmp_path, name, b"x", b"x") is None
+    with pytest.raises(ExpectedUnreadable) as caught:
+        compared(tmp_path, name, b"x", b"y")
     assert f'pip install "pytest-ductaflow{remedy}"' in str(caught.value)

@@ -10,7 +10,8 @@ from comparing import compared, said
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.compare import Tolerance, Unreadable
+from pytest_ductaflow.compare.reading import ExpectedUnreadable
+from pytest_ductaflow.compare.tolerance import Tolerance
 
 TOTALS = {"totals": {"cost": [1, 2.5, 4.0], "mode": "bus"}, "open": True, "none": None, "created": "today"}
 
@@ -148,7 +149,7 @@ BOMB = "a0: &a0 [1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 
     ],
 )
 def test_a_malformed_structure_is_never_as_expected(tmp_path, name, content, reason):
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(ExpectedUnreadable) as caught:
         compared(tmp_path, name, content, content)
     assert f"{tmp_path / 'expected' / name}: cannot be read as " in str(caught.value)
     assert reason in str(caught.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ductaflow.compare import Tolerance, Tolerances
+from pytest_ductaflow.compare.tolerance import Tolerance, Tolerances
 
 
 def test_without_anything_said_the_default_holds():

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow.report.page import read
+
 pytestmark = pytest.mark.slow
 
 FLOW = """\
@@ -104,7 +106,7 @@ def clone(origin, tmp_path) -> Path:
 def test_a_stored_instance_passes_in_another_clone_in_a_directory_of_its_own(clone):
     done = pytest_(clone, GATE, "-v")
     assert done.returncode == 0, done.stdout
-    assert f"{GATE}/trips/A/instance.json::instances/trips::A PASSED" in done.stdout
+    assert f"{GATE}/trips/A/instance.json::A PASSED" in done.stdout
     assert sorted(path.name for path in (clone / "runs").iterdir() if path.is_dir()) == ["instances"]
     assert (clone / "runs/instances/trips/A/trips.csv").is_file()
     assert subprocess.run(["git", "status", "-s"], cwd=clone, capture_output=True, check=True).stdout == b""
@@ -253,7 +255,10 @@ def test_a_session_that_runs_nothing_is_no_gate(clone, option):
     edit(clone / "flows/trips.py", "* 2.5", "* 2.6")
     done = pytest_(clone, GATE, option)
     assert " passed" not in done.stdout
-    if option == "--ductaflow-accept":
+    if option == "--ductaflow-explain":
+        assert done.returncode == 0
+        assert "a stored instance always runs" in done.stdout
+    else:
         assert done.returncode == 1
         assert "is a stored instance and has to run: --ductaflow-update approves" in done.stdout
 
@@ -314,6 +319,49 @@ def test_an_update_after_a_crash_writes_nothing(clone):
     assert state(clone / GATE) == before
 
 
+def test_an_update_of_a_warning_that_fails_writes_nothing(clone):
+    edit(clone / GATE / "trips/A/instance.json", '"year": 2030', '"year": 2030, "say": "⚠️ few data"')
+    edit(clone / "flows/trips.py", "* 2.5", "* 2.6")
+    before = state(clone / GATE)
+    done = pytest_(clone, GATE, "--ductaflow-update", "--ductaflow-warnings=fail")
+    assert done.returncode == 1
+    assert "few data" in done.stdout
+    assert "nothing to update" in done.stdout
+    assert state(clone / GATE) == before
+
+
+def test_an_update_follows_no_link_to_other_folders(clone):
+    edit(clone / "flows/trips.py", "* 2.5", "* 2.6")
+    expected, elsewhere = clone / GATE / "trips/A/expected", clone / "elsewhere"
+    expected.rename(elsewhere)
+    (elsewhere / "thesis.txt").write_text("precious")
+    expected.symlink_to("../../../../elsewhere")
+    before = state(elsewhere)
+    done = pytest_(clone, GATE, "--ductaflow-update")
+    assert done.returncode == 1
+    assert "NOT UPDATED: a link leads from" in done.stdout
+    assert state(elsewhere) == before
+
+
+def test_an_update_does_not_take_what_could_never_be_compared(clone):
+    edit(clone / "flows/trips.py", 'print(config.get("say"', 'open("trips.csv", "w")\nprint(config.get("say"')
+    before = state(clone / GATE)
+    done = pytest_(clone, GATE, "--ductaflow-update")
+    assert done.returncode == 1
+    assert "NOT UPDATED: " in done.stdout
+    assert "cannot be read as CSV" in done.stdout
+    assert state(clone / GATE) == before
+
+
+def test_an_update_drops_the_tolerances_of_files_that_are_gone(clone):
+    file = clone / GATE / "trips/A/instance.json"
+    edit(file, '"tolerances": {', '"tolerances": {"totals.json": {"rtol": 0.1}, "*.json": {"atol": 1},')
+    edit(clone / "flows/trips.py", '"totals.json"', '"sums.json"')
+    assert pytest_(clone, GATE, "--ductaflow-update").returncode == 0
+    assert list(json.loads(file.read_text())["tolerances"]) == ["*.json", "*"]
+    assert pytest_(clone, GATE).returncode == 0
+
+
 def test_an_update_that_cannot_write_is_not_a_success(clone):
     edit(clone / "flows/trips.py", "* 2.5", "* 2.6")
     expected = clone / GATE / "trips/A/expected/trips.csv"
@@ -322,16 +370,24 @@ def test_an_update_that_cannot_write_is_not_a_success(clone):
     done = pytest_(clone, GATE, "--ductaflow-update")
     assert done.returncode == 1
     assert "NOT UPDATED" in done.stdout
+    assert not list((clone / GATE).rglob(".*.new"))
 
 
 # ---------------------------------------------------------------- where instances come from
 
 
-def test_the_ini_file_says_what_runs_without_paths(clone):
+def test_the_ini_file_says_what_runs_without_paths_beside_ordinary_tests_and_no_sweep(clone):
     (clone / "pytest.ini").write_text("[pytest]\nductaflow_instances = tests/instances\n")
+    (clone / "unit").mkdir()
+    (clone / "unit/test_unit.py").write_text("def test_unit(): pass\n")
     done = pytest_(clone, "-v")
     assert done.returncode == 0
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout
+    assert "instance.json::A PASSED" in done.stdout
+    (clone / "pytest.ini").write_text("[pytest]\ntestpaths = unit\nductaflow_instances = tests/instances\n")
+    assert "2 passed" in pytest_(clone).stdout
+    assert "1 passed" in pytest_(clone / "unit").stdout
+    assert "2 passed" in pytest_(clone, "conductor.py").stdout
     (clone / "pytest.ini").write_text("[pytest]\ntestpaths = .\nductaflow_instances = tests/gone\n")
     done = pytest_(clone)
     assert done.returncode == 4
@@ -351,8 +407,9 @@ def test_the_ini_file_says_where_runs_are_stored(clone):
     done = store(clone, "runs/trips/B", "--limit", "1", "--output", "*.csv")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "gate/trips/B: 1 of its outputs",
+        "gate/trips/B: 1 output",
         "  trips.csv",
+        "note: it also wrote totals.json, which is not compared",
         "replay it: pytest --ductaflow gate/trips/B",
     ]
     assert pytest_(clone).returncode == 0
@@ -361,7 +418,7 @@ def test_the_ini_file_says_where_runs_are_stored(clone):
 def test_tests_among_the_expected_files_are_not_collected(clone):
     (clone / GATE / "trips/A/expected/test_x.py").write_text("def test_x(): assert False\n")
     done = pytest_(clone, GATE, "--collect-only", "-q")
-    assert done.stdout.splitlines()[0] == f"{GATE}/trips/A/instance.json::instances/trips::A"
+    assert done.stdout.splitlines()[0] == f"{GATE}/trips/A/instance.json::A"
     assert "1 test collected" in done.stdout
 
 
@@ -389,6 +446,146 @@ def test_a_conftest_can_compare_another_kind_of_file(clone):
     done = pytest_(clone, GATE)
     assert done.returncode == 1
     assert "E   totals.odd: the first eight differ, rtol 1e-06" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("1 / 0", "pytest_ductaflow_compare raised ZeroDivisionError: division by zero"),
+        ("open('/nope')", "pytest_ductaflow_compare raised FileNotFoundError"),
+        ("True", "pytest_ductaflow_compare gave True: expected a list of Difference"),
+        ("'a text'", "pytest_ductaflow_compare gave 'a text': expected a list"),
+        ("{}", "pytest_ductaflow_compare gave {}: expected a list"),
+        ("[1]", "pytest_ductaflow_compare gave [1]: expected a list"),
+        (
+            "[Difference('other.txt', 'one', worst=(DifferingValue('a', 1, 2, numpy.float32(1)),))]",
+            "csv: one",
+        ),
+        ("[Difference(name, 'one', worst=(3,))]", "gave a Difference with values that cannot be"),
+    ],
+)
+def test_whatever_a_hook_tells_is_told_in_a_sentence(clone, told, message):
+    (clone / "conftest.py").write_text(
+        "import numpy\n"
+        "from pytest_ductaflow import Difference, DifferingValue\n"
+        "def pytest_ductaflow_compare(name, expected, found):\n"
+        f"    return {told} if name == 'trips.csv' else None\n"
+    )
+    done = pytest_(clone, GATE, "-n", "1")
+    assert done.returncode == 1
+    assert message in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_hook_is_for_the_instances_below_its_conftest(clone):
+    (clone / GATE / "other").mkdir()
+    (clone / GATE / "other/conftest.py").write_text("def pytest_ductaflow_compare(): return []\n")
+    shutil.copytree(clone / GATE / "trips/A", clone / GATE / "other/B")
+    edit(clone / GATE / "other/B/instance.json", '"instance": "A"', '"instance": "B"')
+    edit(clone / "flows/trips.py", "* 2.5", "* 2.6")
+    done = pytest_(clone, GATE, "-v")
+    assert "other/B/instance.json::B PASSED" in done.stdout
+    assert "trips/A/instance.json::A FAILED" in done.stdout
+
+
+# ---------------------------------------------------------------- no way around it
+
+
+def test_a_flow_that_writes_its_expected_files_does_not_pass(clone):
+    flow = clone / "flows/trips.py"
+    edit(flow, "* 2.5", "* 2.6")
+    target = 'config["_project_root"] + "/tests/instances/trips/A/expected/trips.csv"'
+    flow.write_text(flow.read_text() + f"zones.to_csv({target}, index=False)\n")
+    done = pytest_(clone, GATE)
+    assert done.returncode == 1
+    assert "the flow has changed what is expected of it, in tests/instances/trips/A/expected" in done.stdout
+
+
+def test_a_link_to_an_expected_file_does_not_pass(clone):
+    flow = clone / "flows/trips.py"
+    edit(flow, 'zones.to_csv("trips.csv", index=False)', "import os")
+    source = 'config["_project_root"] + "/tests/instances/trips/A/expected/trips.csv"'
+    flow.write_text(flow.read_text() + f'os.link({source}, "trips.csv")\n')
+    done = pytest_(clone, GATE)
+    assert done.returncode == 1
+    assert "the flow has read what is expected of it" in done.stdout  # even the link alone would do
+
+
+def test_what_a_failed_attempt_left_does_not_pass(clone):
+    edit(clone / GATE / "trips/A/instance.json", '"year": 2030', '"year": 2030, "_retries": 1')
+    flow = clone / "flows/trips.py"
+    edit(flow, 'zones.to_csv("trips.csv", index=False)', "import os")
+    code = "again = os.path.exists(config['_project_root'] + '/runs/once')\nif not again:\n"
+    code += "    zones.to_csv('trips.csv', index=False)\n"
+    code += "    open(config['_project_root'] + '/runs/once', 'w')\n    1 / 0\n"
+    flow.write_text(flow.read_text() + code)
+    done = pytest_(clone, GATE)
+    assert done.returncode == 1
+    assert "trips.csv: is missing" in done.stdout
+
+
+def test_a_stored_instance_within_another_and_one_behind_a_link_run_too(clone):
+    folder = clone / GATE / "trips/A"
+    for name in ("inner", "elsewhere"):
+        target = folder / "inner" if name == "inner" else clone / "shared/elsewhere"
+        shutil.copytree(clone / GATE / "trips/A", target, ignore=shutil.ignore_patterns("inner"))
+        edit(target / "instance.json", '"instance": "A"', f'"instance": "{name}"')
+    (clone / GATE / "link").symlink_to("../../shared/elsewhere")
+    done = pytest_(clone, GATE, "-v")
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+def test_replays_that_would_empty_each_others_folder_are_told(clone):
+    for step, name in (("trips/A", "inner"), ("trips", "A")):
+        target = clone / GATE / f"copy {name}"
+        shutil.copytree(clone / GATE / "trips/A", target)
+        edit(target / "instance.json", '"instance": "A"', f'"instance": "{name}"')
+        edit(target / "instance.json", '"step": "trips"', f'"step": "{step}"')
+    done = pytest_(clone, f"{GATE}/trips", f"{GATE}/copy inner")
+    assert done.returncode == 4
+    assert (
+        "would run in runs/instances/trips/A/inner, where tests/instances/trips/A/instance.json"
+        in done.stderr
+    )
+    done = pytest_(clone, f"{GATE}/trips", f"{GATE}/copy A")
+    assert done.returncode == 4
+    assert "has the same run directory" in done.stderr
+
+
+def test_an_output_whose_name_is_no_text_passes_between_processes(clone):
+    flow = clone / "flows/trips.py"
+    flow.write_text(flow.read_text() + 'open(b"raw\\xff.csv", "w").write("a")\n')
+    done = pytest_(clone, GATE, "-n", "1")
+    assert done.returncode == 1
+    assert "was written, but is not expected" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
+
+
+def test_where_chooses_among_all_stored_instances(clone):
+    other = clone / GATE / "trips/B"
+    shutil.copytree(clone / GATE / "trips/A", other)
+    edit(other / "instance.json", '"instance": "A"', '"instance": "B"')
+    edit(other / "instance.json", '"year": 2030', '"year": 2030, "mode": "rail"')
+    done = pytest_(clone, GATE, "--ductaflow-where", "mode == 'rail'")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed, 1 deselected" in done.stdout
+
+
+def test_a_failing_replay_with_figures_reaches_the_report_from_a_worker(clone):
+    image = 'from PIL import Image; Image.new("RGB", (30, 20), config.get("colour", "red")).save("map.png")\n'
+    flow = clone / "flows/trips.py"
+    flow.write_text(flow.read_text() + image)
+    assert pytest_(clone, GATE, "--ductaflow-update").returncode == 0
+    edit(clone / GATE / "trips/A/instance.json", '"year": 2030', '"year": 2030, "colour": "blue"')
+    done = pytest_(clone, GATE, "-n", "2")
+    assert done.returncode == 1
+    assert "E   map.png: 100 % of the pixels look different" in done.stdout
+    (row,) = read(clone / "runs/conductor_status_report.html")["rows"]
+    (difference,) = row["differences"]
+    for figure in difference["figures"].values():
+        assert (clone / "runs" / row["directory"] / figure).is_file()
 
 
 # ---------------------------------------------------------------- builds and inputs

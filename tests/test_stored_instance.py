@@ -38,7 +38,12 @@ def write(folder: Path, data: object) -> Path:
 
 def test_what_is_written_is_read_again(tmp_path):
     stored = StoredInstance(
-        "flows/a.py", "a", "A", {"x": [1, {"y": None}]}, digests={"big.bin": "sha256:00"}, duration=1.5
+        "flows/a.py",
+        "a",
+        "A",
+        {"x": [1, {"y": None}]},
+        digests={"big.bin": f"sha256:{64 * '0'}"},
+        duration=1.5,
     )
     write_stored(tmp_path, stored)
     assert read_stored(tmp_path) == stored
@@ -64,11 +69,22 @@ def test_what_says_nothing_is_not_written(tmp_path):
         ({"expected": ["C:\\a.csv"]}, "is not the name of a file"),
         ({"expected": ["a\0.csv"]}, "is not the name of a file"),
         ({"expected": [3]}, "expected: 3 is not the name of a file"),
+        ({"digests": {"a": "sha256:00"}}, "digests: 'a': expected sha256: and 64 digits, found 'sha256:00'"),
+        ({"digests": {"a": 5}}, "digests: 'a': expected sha256: and 64 digits, found 5"),
+        ({"outputs": [3]}, "outputs: expected patterns of file names, found 3"),
+        ({"duration": -1}, "duration: expected a number of seconds, found -1"),
+        ({"duration": True}, "duration: expected a number of seconds, found True"),
+        ({"schema": True}, "schema: expected 1, found True"),
+        ({"tolerances": {"*": {"rtol": 10**400}}}, "tolerances: '*': rtol: the number is too large"),
+        (
+            {"tolerances": {"trip.csv": {}}},
+            "tolerances: 'trip.csv' is none of the files that are compared: result.csv",
+        ),
         ({"digests": {"../a": "sha256:00"}}, "digests: '../a' is not the name of a file"),
         ({"tolerances": {"*": {"rtoll": 1}}}, "tolerances: '*': 'rtoll' is not one of rtol, atol"),
         ({"tolerances": {"*": {"rtol": "1%"}}}, "rtol: expected a number of 0 or more, found '1%'"),
         ({"tolerances": {"*": 0.1}}, "tolerances: '*': expected names and values, found 0.1"),
-        ({"tolerances": {"a": {"keys": "zone"}}}, "'a': keys: expected a list of names, found 'zone'"),
+        ({"tolerances": {"a*": {"keys": "zone"}}}, "'a*': keys: expected a list of names, found 'zone'"),
         ({"tolerances": {"a": {"columns": {"x": {"keys": []}}}}}, "columns: 'x': expected rtol and atol"),
         ({"tolerances": {"a": {"encoding": "utf-9"}}}, "encoding: 'utf-9' is not known"),
     ],

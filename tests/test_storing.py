@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from pytest_ductaflow.errors import DuctaflowError
 from pytest_ductaflow.model import Failure, Record, Status
 from pytest_ductaflow.store import RunFiles, digest, write_config, write_record
 from pytest_ductaflow.stored.instance import read_stored
-from pytest_ductaflow.stored.storing import Wishes, store_run
+from pytest_ductaflow.stored.storing import StoreOptions, store_run
 
 OUTPUTS = {
     "result.csv": "a,b\n1,2\n",
@@ -57,7 +58,7 @@ def make_run(
 
 
 def store(root: Path, **wishes: object):
-    return store_run(root / "runs/analysis/A", root, Wishes(to=root / "tests/instances", **wishes))
+    return store_run(root / "runs/analysis/A", root, StoreOptions(to=root / "tests/instances", **wishes))
 
 
 def files_in(folder: Path) -> set[str]:
@@ -86,8 +87,8 @@ def test_a_stored_instance_is_a_folder_that_a_reviewer_can_read(tmp_path):
 def test_outputs_can_be_chosen(tmp_path):
     make_run(tmp_path)
     stored = store(tmp_path, outputs=("*.csv", "page.html"))
-    assert stored.instance.expected == ("page.html", "result.csv")
-    assert stored.instance.outputs == ("*.csv", "page.html")
+    assert stored.stored.expected == ("page.html", "result.csv")
+    assert stored.stored.outputs == ("*.csv", "page.html")
 
 
 def test_a_pattern_without_an_output_is_refused(tmp_path):
@@ -105,7 +106,7 @@ def test_a_large_output_is_refused_with_advice_and_can_be_stored_as_a_digest(tmp
         store(tmp_path, limit=1)
     assert not (tmp_path / "tests").exists()
     stored = store(tmp_path, limit=1, digests=("*.bin",))
-    assert stored.instance.digests == {"big.bin": digest(tmp_path / "runs/analysis/A/big.bin")}
+    assert stored.stored.digests == {"big.bin": digest(tmp_path / "runs/analysis/A/big.bin")}
     assert files_in(stored.folder) == {"instance.json", "expected/result.csv"}
 
 
@@ -140,7 +141,7 @@ def test_a_directory_of_several_flows_asks_which(tmp_path):
         DuctaflowError, match=r"several flows \(analysis, other\): say which, --flow analysis"
     ):
         store(tmp_path)
-    assert store(tmp_path, flow="analysis").instance.flow == "flows/analysis.py"
+    assert store(tmp_path, flow="analysis").stored.flow == "flows/analysis.py"
 
 
 def test_what_is_stored_already_is_kept_unless_it_is_to_be_replaced(tmp_path):
@@ -154,7 +155,7 @@ def test_what_is_stored_already_is_kept_unless_it_is_to_be_replaced(tmp_path):
         store(tmp_path)
     assert read_stored(folder).outputs == ("*.csv",)
     stored = store(tmp_path, replaces=True)
-    assert stored.instance.tolerances == {"*": {"rtol": 0.5}}
+    assert stored.stored.tolerances == {"*": {"rtol": 0.5}}
     assert files_in(folder) == {"instance.json", "expected/result.csv"}
     assert not list(folder.parent.glob(".*"))
 
@@ -165,7 +166,7 @@ def test_outputs_outside_of_the_run_directory_are_not_stored(tmp_path):
     (tmp_path / "elsewhere.csv").write_text("a\n")
     record["outputs"]["../../../elsewhere.csv"] = digest(tmp_path / "elsewhere.csv")
     (run_dir / "analysis_record.json").write_text(json.dumps(record))
-    assert store(tmp_path).instance.expected == ("result.csv", "sub/note.txt")
+    assert store(tmp_path).stored.expected == ("result.csv", "sub/note.txt")
 
 
 def test_without_outputs_it_says_what_the_gate_sees(tmp_path):
@@ -220,7 +221,7 @@ def test_paths_in_the_config_hold_in_any_clone(tmp_path):
     root.mkdir()
     make_run(root, config=config, inputs={"data/x.csv": "a\n"})
     stored = store(root)
-    assert stored.instance.config == {
+    assert stored.stored.config == {
         "absolute": "${_project_root}/data/x.csv",
         "root": "${_project_root}",
         "of_root": "data/x.csv",
@@ -254,16 +255,146 @@ def test_copies_of_inputs_are_found_where_the_config_names_them(tmp_path, text, 
     config = {"x": text.format(root=tmp_path), "y": "data/y.csv"}
     make_run(tmp_path, config=config, inputs=inputs)
     stored = store(tmp_path, inputs=True)
-    assert stored.instance.config == {"x": becomes.format(), "y": "data/y.csv"}
+    assert stored.stored.config == {"x": becomes.format(), "y": "data/y.csv"}
     assert (stored.folder / "inputs/etl/B/x.csv").read_text() == "a\n1\n"
     assert files_in(stored.folder / "inputs") == {"etl/B/x.csv"}
     assert stored.notes == ()
 
 
-def test_a_copy_that_would_not_be_found_is_refused(tmp_path):
-    make_run(tmp_path, config={"etl_instance": "B"}, inputs={"runs/etl/B/x.csv": "a\n"})
+def test_of_an_upstream_only_what_the_config_names_is_copied(tmp_path):
+    inputs = {"runs/etl/B/x.csv": "a\n1\n", "runs/etl/B/other.csv": "a\n"}
+    make_run(tmp_path, config={"x": "runs/etl/B/x.csv"}, inputs=inputs)
+    written = store(tmp_path, inputs=True)
+    assert files_in(written.folder / "inputs") == {"etl/B/x.csv"}
+    assert written.notes == ()
+
+
+def test_what_no_text_in_the_config_names_is_told(tmp_path):
+    config = {"etl_instance": "B", "z": "runs/prep/C/z.csv"}
+    make_run(tmp_path, config=config, inputs={"runs/etl/B/x.csv": "a\n", "runs/prep/C/z.csv": "b\n"})
+    written = store(tmp_path, inputs=True)
+    assert files_in(written.folder / "inputs") == {"prep/C/z.csv"}
+    (note,) = written.notes
+    assert note.startswith(
+        "it reads runs/etl/B/x.csv, which a fresh clone does not have: no text in its config"
+    )
+
+
+# ---------------------------------------------------------------- care
+
+
+def test_what_cannot_be_compared_is_not_stored(tmp_path):
+    run_dir = make_run(tmp_path, {"empty.csv": "", "result.csv": "a\n1\n"})
     with pytest.raises(
-        DuctaflowError, match=r"has read runs/etl/B/x.csv, but no text in its config leads there"
+        DuctaflowError, match=r"empty.csv: cannot be read as CSV.*--digest 'empty.csv'.*'!empty.csv'"
     ):
-        store(tmp_path, inputs=True)
+        store(tmp_path)
     assert not (tmp_path / "tests").exists()
+    assert store(tmp_path, digests=("empty.csv",)).stored.expected == ("result.csv",)
+    assert run_dir.is_dir()
+
+
+def test_names_that_other_systems_could_not_hold_are_no_matter_here(tmp_path):
+    make_run(tmp_path, {"out_12:30.csv": "a\n1\n", "x::y.txt": "z"})
+    folder = store(tmp_path).folder
+    assert read_stored(folder).expected == ("out_12:30.csv", "x::y.txt")
+
+
+def test_a_pattern_of_digests_without_an_output_is_refused(tmp_path):
+    make_run(tmp_path)
+    with pytest.raises(DuctaflowError, match=r"no output is called like '\*\.npy'"):
+        store(tmp_path, digests=("*.npy",))
+
+
+def test_digests_are_chosen_beside_chosen_outputs(tmp_path):
+    make_run(tmp_path, {"result.csv": "a\n1\n", "big.npy": "x", "more.txt": "y"})
+    written = store(tmp_path, outputs=("*.csv",), digests=("*.npy",))
+    assert (written.stored.expected, list(written.stored.digests)) == (("result.csv",), ["big.npy"])
+    assert written.notes == ("it also wrote more.txt, which is not compared",)
+
+
+def test_what_lies_elsewhere_is_told(tmp_path):
+    run_dir = make_run(tmp_path)
+    record = json.loads((run_dir / "analysis_record.json").read_text())
+    record["outputs"]["../../../elsewhere.csv"] = "sha256:0"
+    (run_dir / "analysis_record.json").write_text(json.dumps(record))
+    (note,) = store(tmp_path).notes
+    assert note == f"it also wrote {tmp_path}/elsewhere.csv, which is not compared"
+
+
+def test_code_that_changed_after_the_run_is_told(tmp_path):
+    make_run(tmp_path, code={"flows/analysis.py": "sha256:before"})
+    (note,) = store(tmp_path).notes
+    assert note == "flows/analysis.py changed after the run: what is stored is of the code before"
+
+
+def test_reserved_names_are_stored_with_the_config(tmp_path):
+    make_run(tmp_path, reserved={"_timeout": 600.0})
+    assert store(tmp_path).stored.config == {"year": 2040, "_timeout": 600.0}
+
+
+def test_a_folder_that_is_no_stored_instance_is_left_alone(tmp_path):
+    make_run(tmp_path)
+    precious = tmp_path / "tests/instances/analysis/A/thesis.csv"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("precious")
+    with pytest.raises(DuctaflowError, match="is there, and is no stored instance"):
+        store(tmp_path, replaces=True)
+    assert precious.read_text() == "precious"
+
+
+def test_what_others_put_beside_a_stored_instance_stays_when_it_is_replaced(tmp_path):
+    make_run(tmp_path)
+    folder = store(tmp_path).folder
+    (folder / "README.md").write_text("why")
+    (folder / "expected/old.txt").write_text("old")
+    store(tmp_path, replaces=True)
+    assert files_in(folder) == {"README.md", "instance.json", "expected/result.csv", "expected/sub/note.txt"}
+
+
+def test_a_stored_instance_that_cannot_be_read_is_not_replaced_without_its_tolerances(tmp_path):
+    make_run(tmp_path)
+    file = store(tmp_path).folder / "instance.json"
+    file.write_text(file.read_text()[:-3])
+    with pytest.raises(DuctaflowError, match=r"not JSON.*mend it, as its tolerances are kept"):
+        store(tmp_path, replaces=True)
+
+
+def test_what_was_stored_as_a_digest_still_is_when_it_is_replaced(tmp_path):
+    make_run(tmp_path, {"big.bin": "x" * 2_000_000, "result.csv": "a\n1\n"})
+    store(tmp_path, limit=1, digests=("big.bin",))
+    assert list(store(tmp_path, limit=1, replaces=True).stored.digests) == ["big.bin"]
+
+
+def test_if_a_replacement_fails_what_was_there_stays(tmp_path, monkeypatch):
+    make_run(tmp_path)
+    folder = store(tmp_path).folder
+    before = files_in(folder)
+
+    def fail(source, target):
+        if str(source).endswith("new/expected"):
+            raise PermissionError("open elsewhere")
+        return real(source, target)
+
+    real = os.rename
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(DuctaflowError, match="cannot be written"):
+        store(tmp_path, replaces=True)
+    monkeypatch.undo()
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize("step", ["build", "dist", ".hidden", "runs"])
+def test_it_is_stored_where_pytest_looks(tmp_path, step):
+    make_run(tmp_path, step=step)
+    written = store(tmp_path, not_entered=("build", "dist", ".*"))
+    assert written.folder == tmp_path / f"tests/instances/_{step}_/A"
+    assert written.stored.step == step
+
+
+def test_a_place_outside_of_the_project_is_refused(tmp_path):
+    root = tmp_path / "project"
+    root.mkdir()
+    make_run(root)
+    with pytest.raises(DuctaflowError, match="lies outside of the project"):
+        store_run(root / "runs/analysis/A", root, StoreOptions(to=tmp_path / "outside"))

@@ -26,6 +26,7 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+_RASTERS = (".tif", ".tiff")  # in which shades of grey are counts or classes rather than a picture
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}  # Pillow does without
 _NUMBERS = ("I", "F")  # modes of pixels that are measurements rather than colours, `I;16` included
 _VIA_RGB = ("CMYK", "YCbCr", "LAB", "HSV")
@@ -40,7 +41,6 @@ _YIQ = np.array(
     dtype=np.float32,
 )
 _WEIGHTS = np.array([0.5053, 0.299, 0.1957], dtype=np.float32)
-_DPI = 96.0  # as browsers have it
 _RED = (214, 0, 0)
 Frames: TypeAlias = list[Array]  # RGBA in bytes, or one channel of numbers
 
@@ -51,17 +51,26 @@ def read(path: Path, _tolerance: Tolerance) -> Frames:
     Raises:
         NotReadable: If it is of another format, ends too early or is too large to be read safely.
     """
-    if path.suffix.lower() == ".svg":
-        return _frames(_rendered(path), "PNG")
-    return _frames(path.read_bytes(), _FORMATS[path.suffix.lower()])
+    is_raster = path.suffix.lower() in _RASTERS
+    return frames_of(path.read_bytes(), _FORMATS[path.suffix.lower()], numbers=_NUMBERS + ("L",) * is_raster)
 
 
-def _frames(data: bytes, kind: str) -> Frames:
+def frames_of(data: bytes, kind: str, numbers: tuple[str, ...] = _NUMBERS) -> Frames:
+    """The frames in the bytes of an image.
+
+    Args:
+        data: The image.
+        kind: What Pillow calls its format.
+        numbers: Modes of pixels that are measurements.
+
+    Raises:
+        NotReadable: As `read`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(io.BytesIO(data), formats=[kind]) as image:
-                frames = [_pixels(frame) for frame in ImageSequence.Iterator(image)]
+                frames = [_pixels(frame, numbers) for frame in ImageSequence.Iterator(image)]
         except UnidentifiedImageError as error:
             raise NotReadable(f"its content is no {kind} image") from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -73,18 +82,11 @@ def _frames(data: bytes, kind: str) -> Frames:
     return frames
 
 
-def _pixels(image: Image.Image) -> Array:
+def _pixels(image: Image.Image, numbers: tuple[str, ...]) -> Array:
     image.load()
-    if image.mode.startswith(_NUMBERS):
+    if image.mode.partition(";")[0] in numbers:
         return np.array(image)
     return np.array(image.convert("RGB" if image.mode in _VIA_RGB else image.mode).convert("RGBA"))
-
-
-def _rendered(path: Path) -> bytes:
-    import resvg_py
-
-    # Without a resolution, sizes in points, as matplotlib gives them, would be no sizes.
-    return resvg_py.svg_to_bytes(svg_path=str(path), resources_dir=str(path.parent), dpi=_DPI)
 
 
 def compare(expected: Frames, found: Frames, tolerance: Tolerance, findings: Findings) -> None:
@@ -104,10 +106,8 @@ def compare(expected: Frames, found: Frames, tolerance: Tolerance, findings: Fin
             message, share = f"{prefix}{sizes[0]} pixels expected, {sizes[1]} found", 2.0
         elif share > tolerance.pixels:
             y, x = np.unravel_index(np.argmax(distances), distances.shape)
-            message = (
-                f"{prefix}{percent(share)} of the pixels look different "
-                f"({percent(tolerance.pixels)} allowed), most at ({x}, {y})"
-            )
+            allowed = f" ({percent(tolerance.pixels)} allowed)" if tolerance.pixels else ""
+            message = f"{prefix}{percent(share)} of the pixels look different{allowed}, most at ({x}, {y})"
         else:
             continue
         if share > worst:

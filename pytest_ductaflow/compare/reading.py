@@ -8,8 +8,12 @@ from pathlib import Path
 from ..errors import DuctaflowError
 
 
-class Unreadable(DuctaflowError):
+class ExpectedUnreadable(DuctaflowError):
     """What is expected cannot be read as what its suffix says, so that nothing can be compared with it."""
+
+
+class LibraryMissing(ExpectedUnreadable):
+    """The library is not installed that reads such files."""
 
 
 class NotReadable(Exception):

@@ -14,7 +14,7 @@ from .tolerance import Tolerance
 
 _SHOWN = 20  # lines of the difference
 _WIDTH = 120  # characters of a line
-_MATCHED = 2_000  # lines; more take too long to find out which were inserted
+_MATCHED = 500  # lines; more take too long to find out which were inserted
 _Lines: TypeAlias = list[tuple[int, str]]  # with their numbers in the file
 _Change: TypeAlias = tuple[_Lines, _Lines]
 

@@ -35,8 +35,8 @@ class Tolerance:
     columns: Mapping[str, Tolerance] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    colour: float = 0.1
-    pixels: float = 0.00001
+    colour: float = 0.05
+    pixels: float = 0.0
     encoding: str = "utf-8"
 
     def of_column(self, name: str) -> Tolerance:
@@ -83,7 +83,10 @@ def _checked(name: str, value: Any) -> Any:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value < float("inf"):
             raise ValueError(f"{name}: expected a number of 0 or more, found {value!r}")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name}: the number is too large") from None
     if name in _LISTS:
         if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
             raise ValueError(f"{name}: expected a list of names, found {value!r}")
@@ -96,6 +99,12 @@ def _checked(name: str, value: Any) -> Any:
         except (LookupError, TypeError):
             raise ValueError(f"encoding: {value!r} is not known") from None
     return value
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a pattern is of a file's name: of all of it, or without `/` of its last part."""
+    last = name.rpartition("/")[2]
+    return fnmatch.fnmatchcase(name, pattern) or ("/" not in pattern and fnmatch.fnmatchcase(last, pattern))
 
 
 class Tolerances:
@@ -122,6 +131,6 @@ class Tolerances:
         """The tolerance of a file, by its name in the run directory."""
         tolerance = Tolerance()
         for pattern, values in self._given.items():
-            if fnmatch.fnmatchcase(name, pattern):
+            if fits(name, pattern):
                 tolerance = tolerance.with_(values, integers=pattern != "*")
         return tolerance

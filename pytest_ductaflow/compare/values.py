@@ -46,8 +46,8 @@ def without_measure(positions: Array) -> Gaps:
 def gaps_of_arrays(expected: Array, found: Array, tolerance: Tolerance) -> Gaps:
     """Where two arrays of one dimension and of the same length differ.
 
-    Arrays of integers must be equal unless the tolerance is for integers, too. NaN equals NaN and NaT
-    NaT. Differences between integers are exact, whatever their size.
+    Where integers are expected, whole numbers must be equal unless the tolerance is for integers, too. NaN
+    equals NaN and NaT NaT. Differences between integers are exact, whatever their size.
     """
     numbers = expected.dtype.kind in "iufc" and found.dtype.kind in "iufc"
     integers = expected.dtype.kind in "iu" and found.dtype.kind in "iu"
@@ -61,11 +61,13 @@ def gaps_of_arrays(expected: Array, found: Array, tolerance: Tolerance) -> Gaps:
         absolute = np.abs(found.astype(object) - expected.astype(object)).astype(float)
         size = np.abs(expected.astype(object)).astype(float)
         return _beyond(absolute, size, np.full(len(size), True), tolerance).of(positions)
+    were_integers = expected.dtype.kind in "iu"
     wide = np.result_type(*(a.dtype for a in (expected, found)), np.float64)
     expected, found = expected.astype(wide), found.astype(wide)
     with np.errstate(all="ignore"):
         absolute, size = np.abs(found - expected), np.abs(expected)
-    return _beyond(absolute, size, np.full(len(size), False), tolerance).of(positions)
+        whole = np.full(len(size), were_integers) & (found == np.rint(found))
+    return _beyond(absolute, size, whole, tolerance).of(positions)
 
 
 def _same(expected: Array, found: Array) -> Array:
@@ -106,13 +108,20 @@ def _is_number(value: object) -> TypeGuard[_Number]:
 
 
 def _measured(expected: object, found: object) -> tuple[float, float, bool]:
-    """The absolute difference, the size of what is expected, and whether both are integers."""
+    """The absolute difference, the size of what is expected, and whether both are whole numbers.
+
+    What was an integer and has become a float, as a column does into which NaN comes, still is one.
+    """
     if not _is_number(expected) or not _is_number(found):
         return math.nan, math.nan, False
-    integers = isinstance(expected, int) and isinstance(found, int)
+    integers = isinstance(expected, int) and _is_whole(found)
     if _is_exact(expected) and _is_exact(found):
         return _float(abs(Fraction(found) - Fraction(expected))), abs(_float(expected)), integers
     return abs(_float(found) - _float(expected)), abs(_float(expected)), integers
+
+
+def _is_whole(value: _Number) -> bool:
+    return isinstance(value, int) or (math.isfinite(value) and value == int(value))
 
 
 def _is_exact(value: _Number) -> bool:

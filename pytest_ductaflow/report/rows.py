@@ -115,10 +115,9 @@ def _differences(record: Record) -> list[Row]:
 
 def _written(record: Record) -> Iterator[str]:
     """The files of a run, those of a build's flows included, by run directory and name."""
-    for name in record.outputs:
-        yield f"{record.run_dir}/{name}"
-    for flow in record.flows:
-        yield from _written(flow)
+    for each in record.with_flows():
+        for name in each.outputs:
+            yield f"{each.run_dir}/{name}"
 
 
 def _links(files: RunFiles, runs: Path, *, has_page: bool = False) -> dict[str, str | None]:

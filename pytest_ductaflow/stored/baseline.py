@@ -2,49 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from ..compare import Unreadable, compare, compare_digest
+from ..compare.digests import compare_digest
+from ..compare.files import compare
+from ..compare.reading import ExpectedUnreadable
 from ..compare.tolerance import Tolerance, Tolerances
-from ..model import Difference, Failure, Instance, Record, Status
+from ..model import OUTPUTS_DIFFER, Difference, DifferingValue, Failure, Instance, Record, Status
 from ..named import output_files
 from ..store import RunFiles, shown
 from .instance import EXPECTED, FILE, StoredError, StoredInstance, is_compared, read_stored
 
-OUTPUTS_DIFFER = "OutputsDiffer"  # type of the failure of an instance that did not write what was expected
-Comparer = Callable[[str, Path, Path, Tolerance], Sequence[Difference] | None]
+HOOK = "pytest_ductaflow_compare"
+Comparer = Callable[[str, Path, Path, Tolerance], Any]
 
 
-def judged(
-    record: Record, instance: Instance, *, approves: bool = False, comparer: Comparer | None = None
-) -> Record:
-    """The record of a stored instance that has run, with all that is not as expected.
+class Judge:
+    """Compares what a stored instance writes with what is expected of it; made before it runs.
 
     Args:
-        record: How it ended; one that failed has nothing to be compared.
         instance: The stored instance.
         approves: Whether differences are only noted, to be approved of.
         comparer: Is asked first how a file (its name, the one that is expected, the one that was found)
             differs; gives None if it knows nothing of such files.
-
-    Returns:
-        The record; an error if there are differences, unless these are approved of.
     """
-    if not record.status.good:
-        return record
-    try:
-        comparison = _Comparison(record, instance, read_stored(Path(instance.stored)), comparer)
+
+    def __init__(
+        self, instance: Instance, *, approves: bool = False, comparer: Comparer | None = None
+    ) -> None:
+        self._instance, self._approves, self._comparer = instance, approves, comparer
+        self._folder = Path(instance.stored_in)
+        self._before = _state(self._folder)
+
+    def judged(self, record: Record) -> Record:
+        """The record of the instance when it has run, with all that is not as expected.
+
+        Args:
+            record: How it ended; one that failed has nothing to be compared.
+
+        Returns:
+            The record; an error if there are differences, unless these are approved of.
+        """
+        if not record.status.good:
+            return record
+        if wrong := self._is_partial(record):
+            return record.with_(status=Status.ERROR, error=Failure("StoredInstance", wrong))
+        try:
+            comparison = _Comparison(record, self._instance, read_stored(self._folder), self._comparer)
+        except StoredError as error:
+            return record.with_(status=Status.ERROR, error=Failure("StoredInstance", str(error)))
         differences = tuple(comparison.differences())
-    except StoredError as error:
-        return record.with_(status=Status.ERROR, error=Failure("StoredInstance", str(error)))
-    if not differences:
-        return record
-    record = record.with_(differences=differences)
-    if approves:
-        return record
-    return record.with_(status=Status.ERROR, error=Failure(OUTPUTS_DIFFER, _message(differences)))
+        if not differences:
+            return record
+        record = record.with_(differences=differences)
+        if self._approves:
+            return record
+        return record.with_(status=Status.ERROR, error=Failure(OUTPUTS_DIFFER, _message(differences)))
+
+    def _is_partial(self, record: Record) -> str | None:
+        """What a flow did that is judged by its own words."""
+        expected = f"{shown(self._folder, self._instance.project_root)}/{EXPECTED}"
+        if _state(self._folder) != self._before:
+            return f"the flow has changed what is expected of it, in {expected}"
+        inputs = (name for each in record.with_flows() for name in each.inputs)
+        if read := next((name for name in inputs if name.startswith(f"{expected}/")), None):
+            return f"the flow has read what is expected of it: {read}"
+        return None
+
+
+def _state(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """The files of a stored instance, such that a change shows."""
+    state = {}
+    for path in (folder / FILE, *(folder / EXPECTED / name for name in files_in(folder / EXPECTED))):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            state[str(path)] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return state
 
 
 def _message(differences: Sequence[Difference]) -> str:
@@ -54,14 +91,19 @@ def _message(differences: Sequence[Difference]) -> str:
     return "\n".join([first + count, *others])
 
 
-def found_outputs(record: Record, root: str, stored: StoredInstance) -> dict[str, Path]:
-    """The files in its run directory that an instance wrote and that are compared, by name."""
-    run_dir = os.path.normpath(os.path.join(root, record.run_dir))
-    names = {os.path.relpath(path, run_dir).replace(os.sep, "/") for path in output_files(record, root)}
+def outputs_of(record: Record, root: str) -> dict[str, Path]:
+    """The files in its run directory that an instance wrote, those of a build's flows included, by name."""
+    run_dir = Path(os.path.normpath(os.path.join(root, record.run_dir)))
+    paths = sorted(Path(path) for path in output_files(record, root))
+    return {path.relative_to(run_dir).as_posix(): path for path in paths if path.is_relative_to(run_dir)}
+
+
+def compared_outputs(record: Record, root: str, stored: StoredInstance) -> dict[str, Path]:
+    """Of the files that an instance wrote, those that are compared, by name."""
     return {
-        name: Path(run_dir, name)
-        for name in sorted(names)
-        if not name.startswith("../") and (name in stored.names or is_compared(name, stored.outputs))
+        name: path
+        for name, path in outputs_of(record, root).items()
+        if name in stored.names or is_compared(name, stored.outputs)
     }
 
 
@@ -72,16 +114,16 @@ class _Comparison:
         self, record: Record, instance: Instance, stored: StoredInstance, comparer: Comparer | None
     ) -> None:
         self._stored = stored
-        self._folder = Path(instance.stored)
-        self._shown = shown(instance.stored, instance.project_root)
-        self._found = found_outputs(record, instance.project_root, stored)
+        self._folder = Path(instance.stored_in)
+        self._shown = shown(instance.stored_in, instance.project_root)
+        self._found = compared_outputs(record, instance.project_root, stored)
         self._tolerances = Tolerances(stored.tolerances)
         self._figures = RunFiles.of(instance).differences
         self._comparer = comparer
 
     def differences(self) -> Iterator[Difference]:
         """Files that differ, are missing, or are more than was expected."""
-        stray = set(_files_in(self._folder / EXPECTED)) - set(self._stored.expected)
+        stray = set(files_in(self._folder / EXPECTED)) - set(self._stored.expected)
         for name in sorted(stray):
             what = f"{self._shown}/{EXPECTED}/{name} is not listed under `expected` in {FILE}"
             yield Difference(name, what)
@@ -94,34 +136,71 @@ class _Comparison:
         if name not in self._stored.names:
             yield Difference(name, "was written, but is not expected")
         elif not is_digest and not expected.is_file():
-            what = f"{self._shown}/{EXPECTED}/{name} is not there: is it ignored by git?"
-            yield Difference(name, what)
+            what = "is no file" if expected.exists() else "is not there: is it ignored by git?"
+            yield Difference(name, f"{self._shown}/{EXPECTED}/{name} {what}")
         elif name not in self._found:
             yield Difference(name, "is missing: the flow did not write it")
+        elif not is_digest and os.path.samefile(expected, self._found[name]):
+            yield Difference(name, "is a link to what is expected, and nothing that the flow has written")
         elif is_digest:
-            found = compare_digest(self._stored.digests[name], self._found[name], name)
-            yield from [found] if found is not None else []
+            yield from _if_any(compare_digest(self._stored.digests[name], self._found[name], name))
         else:
             yield from self._compared(name, expected, self._found[name])
 
     def _compared(self, name: str, expected: Path, found: Path) -> Iterator[Difference]:
         tolerance = self._tolerances.of(name)
-        told = self._comparer(name, expected, found, tolerance) if self._comparer is not None else None
+        try:
+            told = self._comparer(name, expected, found, tolerance) if self._comparer is not None else None
+        except Exception as error:  # of somebody else's code
+            yield Difference(name, f"{HOOK} raised {type(error).__name__}: {error}")
+            return
         if told is not None:
-            yield from told
+            yield from _of_hook(name, told)
             return
         try:
-            difference = compare(expected, found, tolerance, name=name, figures=self._figures)
-        except Unreadable as error:
-            difference = Difference(
-                name, str(error).replace(str(expected), f"{self._shown}/{EXPECTED}/{name}")
-            )
-        if difference is not None:
-            yield difference
+            yield from _if_any(compare(expected, found, tolerance, name=name, figures=self._figures))
+        except ExpectedUnreadable as error:
+            yield Difference(name, str(error).replace(str(expected), f"{self._shown}/{EXPECTED}/{name}"))
 
 
-def _files_in(folder: Path) -> Iterator[str]:
-    for current, _, names in os.walk(folder):
+def _if_any(difference: Difference | None) -> Iterator[Difference]:
+    if difference is not None:
+        yield difference
+
+
+def _of_hook(name: str, told: Any) -> Iterator[Difference]:
+    """What a hook told of a file."""
+    if isinstance(told, list | tuple) and all(isinstance(each, Difference) for each in told):
+        for each in told:
+            try:
+                yield _plain(name, each)
+            except (TypeError, ValueError, AttributeError) as error:
+                yield Difference(name, f"{HOOK} gave a Difference with values that cannot be: {error}")
+    else:
+        what = "a list of Difference, which is empty if the file is as expected, or None"
+        yield Difference(name, f"{HOOK} gave {told!r}: expected {what}")
+
+
+def _plain(name: str, told: Difference) -> Difference:
+    """A difference that can travel between processes, whatever numbers it was made of."""
+    worst = tuple(
+        DifferingValue(
+            str(value.where),
+            str(value.expected),
+            str(value.found),
+            None if value.absolute is None else float(value.absolute),
+            None if value.relative is None else float(value.relative),
+        )
+        for value in told.worst
+    )
+    figures = {str(kind): str(path) for kind, path in told.figures.items()}
+    return Difference(name, str(told.message), tuple(map(str, told.notes)), worst, figures)
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """The names of the files below a folder, less those that systems and editors hide there."""
+    for current, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith("."):  # what systems and editors leave; an output so called is listed
+            if not name.startswith("."):
                 yield Path(current, name).relative_to(folder).as_posix()

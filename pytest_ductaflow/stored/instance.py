@@ -8,16 +8,17 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from ..compare.tolerance import Tolerances
+from ..compare.tolerance import Tolerances, fits
 from ..errors import DuctaflowError
 from ..model import JSON, RUNS
 from ..store import RunFiles, records, shown, write_json
@@ -28,6 +29,9 @@ PROJECT_ROOT = "${_project_root}"  # how a text in the config of a stored instan
 OUTPUTS = ("*", "!*.ipynb", "!*.html", "!*.log")
 TOLERANCES: Mapping[str, Mapping[str, JSON]] = {"*": {"rtol": 1e-6, "atol": 1e-12}}
 _SCHEMA = 1
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_WILD = re.compile(r"[*?\[]")
 
 
 class StoredError(DuctaflowError):
@@ -94,20 +98,33 @@ class StoredInstance:
         """
         if not isinstance(data, dict):
             raise ValueError(f"expected an object with keys, found {type(data).__name__}")
-        if data.get("schema") != _SCHEMA:
+        if data.get("schema") != _SCHEMA or isinstance(data["schema"], bool):
             raise ValueError(f"schema: expected {_SCHEMA}, found {data.get('schema')!r}")
         values = {name: value for name, value in data.items() if name != "schema"}
         _check_kinds(values)
-        for name in ("outputs", "expected"):
-            if name in values:
-                values[name] = tuple(_file_name(name, part) for part in values[name])
-        for name in values.get("digests", {}):
-            _file_name("digests", name)
+        for name in values.get("expected", ()):
+            _check_file_name("expected", name)
+        for name, digest in values.get("digests", {}).items():
+            _check_file_name("digests", name)
+            if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+                raise ValueError(f"digests: {name!r}: expected sha256: and 64 digits, found {digest!r}")
+        for pattern in values.get("outputs", ()):
+            if not isinstance(pattern, str):
+                raise ValueError(f"outputs: expected patterns of file names, found {pattern!r}")
+        values |= {name: tuple(values[name]) for name in ("outputs", "expected") if name in values}
+        stored = cls(**values)
+        stored._check_tolerances()
+        return stored
+
+    def _check_tolerances(self) -> None:
         try:
-            Tolerances(values.get("tolerances", {}))
+            Tolerances(self.tolerances)
         except ValueError as error:
             raise ValueError(f"tolerances: {error}") from None
-        return cls(**values)
+        for pattern in self.tolerances:
+            if not is_wild(pattern) and not any(fits(name, pattern) for name in self.names):
+                known = ", ".join(sorted(self.names)) or "none"
+                raise ValueError(f"tolerances: {pattern!r} is none of the files that are compared: {known}")
 
 
 _KINDS: Mapping[str, tuple[Any, str]] = {
@@ -138,18 +155,20 @@ def _check_kinds(values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}: is missing, expected {what}")
         if name in values and not isinstance(values[name], kind):
             raise ValueError(f"{name}: expected {what}, found {values[name]!r}")
+    duration = values.get("duration", 0)
+    if isinstance(duration, bool) or not 0 <= duration < float("inf"):
+        raise ValueError(f"duration: expected a number of seconds, found {duration!r}")
 
 
-def _file_name(key: str, name: Any) -> str:
-    """A name that leads to no other place than the folder in which it is.
+def _check_file_name(key: str, name: Any) -> None:
+    """Let only names through that lead to no other place than the folder in which they are.
 
     Raises:
-        ValueError: If it does, or is none.
+        ValueError: With the key and the name.
     """
-    parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
-    if "" in parts or ".." in parts or "\0" in name or ":" in parts[0]:
+    parts = re.split(r"[/\\]" if os.name == "nt" else "/", name) if isinstance(name, str) else [""]
+    if {"", ".", ".."} & set(parts) or "\0" in name or _DRIVE.match(name):
         raise ValueError(f"{key}: {name!r} is not the name of a file in the run directory")
-    return str(name)
 
 
 def read_stored(folder: Path) -> StoredInstance:
@@ -184,6 +203,7 @@ def write_stored(folder: Path, stored: StoredInstance) -> None:
     write_json(folder / FILE, stored.to_json())
 
 
+@lru_cache(maxsize=4_096)
 def is_stored(file: Path) -> bool:
     """Whether a file is, or was meant to be, that of a stored instance: also one that cannot be read."""
     if file.name != FILE or not file.is_file():
@@ -191,17 +211,18 @@ def is_stored(file: Path) -> bool:
     if (file.parent / EXPECTED).is_dir():
         return True
     text = file.read_text(encoding="utf-8", errors="replace")
-    return all(f'"{key}"' in text for key in ("flow", "config"))
+    return not text.strip() or all(f'"{key}"' in text for key in ("flow", "config"))
 
 
 def unfit_for_replay(files: RunFiles, runs: Path) -> str | None:
     """Why a run directory cannot be emptied for a replay: somebody else's files may be there."""
     folder = files.directory
     where = f"it would run in {shown(folder, runs.parent)}"
-    if os.path.realpath(folder) != os.path.join(os.path.realpath(runs), folder.relative_to(runs)):
+    straight = os.path.join(os.path.realpath(runs), folder.relative_to(runs))
+    if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(straight):
         return f"{where}, and a link leads from there elsewhere"
-    sources = (record.source for _, record in records(folder))
-    if (other := next((source for source in sources if Path(source).name != FILE), None)) is not None:
+    others = (record.source for _, record in records(folder) if not record.stored)
+    if (other := next(others, None)) is not None:
         why = f"{RUNS}/{REPLAYS}/ is for stored instances, so call that step otherwise"
         return f"{where}, where an instance of {other} has run: {why}"
     return None
@@ -213,16 +234,21 @@ def clear_replay(files: RunFiles) -> None:
         shutil.rmtree(files.directory)
 
 
+def is_wild(pattern: str) -> bool:
+    """Whether a pattern may stand for several names."""
+    return bool(_WILD.search(pattern))
+
+
 def is_compared(name: str, patterns: Iterable[str]) -> bool:
     """Whether an output is among those that patterns choose; the last one that fits counts."""
     chosen = False
     for pattern in patterns:
-        if fnmatch.fnmatchcase(name, pattern.removeprefix("!")):
+        if fits(name, pattern.removeprefix("!")):
             chosen = not pattern.startswith("!")
     return chosen
 
 
-def with_texts(value: JSON, change: Any) -> JSON:
+def with_texts(value: JSON, change: Callable[[str], str]) -> JSON:
     """A config with each of its texts changed by a function."""
     if isinstance(value, str):
         return change(value)
@@ -237,8 +263,9 @@ def in_project(config: Mapping[str, JSON], root: Path) -> dict[str, JSON]:
     """The config of a stored instance for the project as it lies here."""
 
     def expanded(text: str) -> str:
-        if text == PROJECT_ROOT or text.startswith(f"{PROJECT_ROOT}/"):
-            return str(Path(f"{root}{text.removeprefix(PROJECT_ROOT)}"))
-        return text
+        rest = text.removeprefix(PROJECT_ROOT)
+        if rest == text or rest[:1] not in ("", "/"):
+            return text
+        return f"{root}{rest.replace('/', os.sep)}"
 
     return dict(with_texts(config, expanded))

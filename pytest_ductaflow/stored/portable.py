@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..errors import DuctaflowError
 from ..model import JSON, RUNS, Record
 from ..store import shown
 from .instance import INPUTS, PROJECT_ROOT, with_texts
-
-
-class NotPortable(DuctaflowError):
-    """A copy of an input would not be found by the flow."""
 
 
 class Portable:
@@ -34,40 +29,38 @@ class Portable:
         self._config, self._run_dir, self._replay = config, run_dir, replay
         self._root, self._runs, self._folder = root, root / RUNS, folder
 
-    def inputs(self, record: Record) -> list[Path]:
-        """The files of other instances that it read in `runs/` and that are still there, sorted."""
-        names = (name for name in _inputs(record) if name.startswith(f"{RUNS}/"))
-        paths = {self._root / name for name in names if not name.endswith("/")}
-        return sorted(path for path in paths if self._run_dir not in path.parents and path.is_file())
+    def inputs(self, record: Record) -> tuple[list[Path], list[Path]]:
+        """The files of other instances on which the run depends, and which are still there.
 
-    def copies(self, record: Record) -> dict[Path, str]:
-        """The name of each input among the copies.
-
-        Raises:
-            NotPortable: If a copy would not be found, as no text in the config leads to the file.
+        Returns:
+            Those to which a text in the config leads; and, of instances to which none does, the others. Of
+            an upstream, a record names all outputs, whether they were read or not.
         """
-        found = self.inputs(record)
-        texts = list(texts_in(self._config))
-        for path in found:
-            if not any(_holds(place, path) for text in texts for _, place in self._places(text)):
-                raise NotPortable(
-                    f"the run has read {shown(path, self._root)}, but no text in its config leads there, so "
-                    "a copy would not be found: name the path in the config, run again, and store that"
-                )
-        return {path: path.relative_to(self._runs).as_posix() for path in found}
+        names = {name for each in record.with_flows() for name in each.inputs if not name.endswith("/")}
+        paths = sorted(self._root / name for name in names if name.startswith(f"{RUNS}/"))
+        theirs = [path for path in paths if self._run_dir not in path.parents and path.is_file()]
+        places = [place for text in texts_in(self._config) for _, place in self._places(text)]
+        named = [path for path in theirs if any(_holds(place, path) for place in places)]
+        folders = {path.parent for path in named}
+        return named, [path for path in theirs if path not in named and not folders & {*path.parents}]
 
-    def config(self, copies: Mapping[Path, str]) -> dict[str, JSON]:
+    def config(self, copies: Iterable[Path]) -> dict[str, JSON]:
         """The config for the replay.
 
         Texts that lead to what was copied lead to the copies, absolute paths in the project are said of
         any clone, and what is relative to the run directory becomes relative to that of the replay.
         """
-        return dict(with_texts(self._config, lambda text: self._text(text, copies)))
+        copied = list(copies)
+        return dict(with_texts(self._config, lambda text: self._text(text, copied)))
 
-    def _text(self, text: str, copies: Mapping[Path, str]) -> str:
+    def copy_of(self, path: Path) -> Path:
+        """Where the copy of something in `runs/` lies."""
+        return self._folder / INPUTS / path.relative_to(self._runs)
+
+    def _text(self, text: str, copies: Iterable[Path]) -> str:
         for base, place in self._places(text):
             if any(_holds(place, path) for path in copies):
-                return self._said(text, base, self._folder / INPUTS / place.relative_to(self._runs))
+                return self._said(text, base, self.copy_of(place))
         if os.path.isabs(text):
             return self._said(text, self._root, Path(os.path.normpath(text)))
         place = Path(os.path.normpath(self._run_dir / text))
@@ -85,10 +78,13 @@ class Portable:
     def _said(self, text: str, base: Path, path: Path) -> str:
         """A path in the manner of a text: relative to the run directory, to the root, or absolute."""
         inside = shown(path, self._root)
-        if os.path.isabs(text):
-            known = inside if inside != "." else ""
-            return text if os.path.isabs(inside) else f"{PROJECT_ROOT}/{known}".rstrip("/")
-        return os.path.relpath(path, self._replay).replace(os.sep, "/") if base == self._run_dir else inside
+        end = "/" if text.endswith(("/", os.sep)) else ""
+        if not os.path.isabs(text):
+            relative = os.path.relpath(path, self._replay).replace(os.sep, "/")
+            return (relative if base == self._run_dir else inside) + end
+        if os.path.isabs(inside):
+            return text
+        return PROJECT_ROOT + (f"/{inside}" if inside != "." else "") + end
 
 
 def _holds(place: Path, path: Path) -> bool:
@@ -98,19 +94,13 @@ def _holds(place: Path, path: Path) -> bool:
     return path == place or place in path.parents
 
 
-def _inputs(record: Record) -> Iterator[str]:
-    yield from record.inputs
-    for flow in record.flows:
-        yield from _inputs(flow)
-
-
 def texts_in(value: JSON) -> Iterator[str]:
     """All texts of a config."""
-    found: list[str] = []
-
-    def note(text: str) -> str:
-        found.append(text)
-        return text
-
-    with_texts(value, note)
-    yield from found
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts_in(item)
