@@ -14,6 +14,7 @@ from .failure_text import difference_lines
 from .items import PLAN, SETTINGS
 from .model import Instance, Record
 from .outcomes import record_of
+from .quantities import in_line
 from .settings import Settings
 
 
@@ -70,6 +71,6 @@ def _show(terminal: Any, instance: Instance, record: Record, here: Path) -> None
     """What changes in one stored instance."""
     terminal.line(Path(os.path.relpath(instance.stored_in, here)).as_posix(), bold=True)
     for difference in record.differences:
-        terminal.line(f"  {difference.file}: {difference.message}", yellow=True)
+        terminal.line(in_line(f"  {difference.file}: {difference.message}"), yellow=True)
         for line in difference_lines(difference, Path(instance.run_dir), here):
             terminal.line(line.text)

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from .errors import DuctaflowError
+from .github import append_summary, endings_of_rows
 from .items import quoted
 from .merging import Merged
 from .merging import merge as merge_shards
@@ -52,6 +53,11 @@ def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
     except DuctaflowError as error:
         raise _Refusal(str(error)) from None
     _tell(merged)
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if os.environ.get("GITHUB_ACTIONS") == "true" and path:
+        endings = endings_of_rows(merged.rows)
+        if problem := append_summary(path, endings, f"ductaflow, {len(shard_runs)} shards"):
+            click.echo(problem, err=True)
     sys.exit(1 if merged.problems else 0)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .model import Difference, DifferingValue, Failure, Record, Status, stem_of
+from .quantities import amount, in_line, percent
 from .store import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
@@ -62,13 +63,13 @@ def _differences(record: Record, root: Path, here: Path) -> Iterator[Line]:
     yield Line(f"{stem_of(record.flow)} ran, but its outputs are not as stored in {folder}", ("red", "bold"))
     for difference in record.differences:
         yield Line("")
-        yield Line(f"E   {difference.file}: {difference.message}", ("red", "bold"))
+        yield Line(in_line(f"E   {difference.file}: {difference.message}"), ("red", "bold"))
         yield from difference_lines(difference, root / record.run_dir, here)
 
 
 def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Iterator[Line]:
     """The details of a difference: notes, the values that differ most, where its figures are."""
-    yield from (Line(f"    {note}") for note in difference.notes)
+    yield from (Line(f"    {in_line(note)}") for note in difference.notes)
     if difference.worst:
         rows = [TITLES, *map(cells_of, difference.worst)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -77,7 +78,7 @@ def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Itera
             text = "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
             yield Line(f"    {text}".rstrip())
     for name, file in difference.figures.items():
-        yield Line(f"    {name + ':':<12}{_typed(run_dir / file, here)}")
+        yield Line(in_line(f"    {name + ':':<12}{_typed(run_dir / file, here)}"))
 
 
 TITLES = ("where", "expected", "found", "difference", "relative")  # of what `cells_of` gives
@@ -85,9 +86,9 @@ TITLES = ("where", "expected", "found", "difference", "relative")  # of what `ce
 
 def cells_of(value: DifferingValue) -> tuple[str, ...]:
     """One row in a table of the values that differ most."""
-    absolute = "" if value.absolute is None else f"{value.absolute:.4g}"
-    relative = "" if value.relative is None else f"{100 * value.relative:.3g} %"
-    return value.where, value.expected, value.found, absolute, relative
+    absolute = "" if value.absolute is None else amount(value.absolute)
+    relative = "" if value.relative is None else percent(value.relative)
+    return in_line(value.where), in_line(value.expected), in_line(value.found), absolute, relative
 
 
 def _to_the_cause(record: Record) -> list[Record]:

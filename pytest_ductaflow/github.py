@@ -18,6 +18,7 @@ from .items import PLAN, SETTINGS
 from .model import Difference, Instance, Record
 from .ordering import BLOCKED
 from .outcomes import record_of, verdict_of
+from .report.rows import Row
 
 LARGEST = 1024 * 1024  # bytes of a summary; GitHub shows nothing of one that is larger
 ANNOTATIONS = 10  # of each kind that GitHub shows for a step
@@ -221,7 +222,9 @@ class GithubHooks:
         endings = list(self._endings.values())
         settings, manager = self._config.stash[SETTINGS], self._config.pluginmanager
         title = f"ductaflow, shard {settings.shard[0]}/{settings.shard[1]}" if settings.shard else "ductaflow"
-        if (path := self._environ.get("GITHUB_STEP_SUMMARY")) and (problem := _append(path, endings, title)):
+        if (path := self._environ.get("GITHUB_STEP_SUMMARY")) and (
+            problem := append_summary(path, endings, title)
+        ):
             terminalreporter.line(problem, yellow=True)
         failures = not any(map(manager.hasplugin, _OTHERS))
         workspace = self._environ.get("GITHUB_WORKSPACE", "")
@@ -270,7 +273,25 @@ def _message(report: pytest.TestReport, record: Record | None, text: str) -> str
     return next((line for line in text.splitlines() if line.strip()), "")
 
 
-def _append(path: str, endings: Sequence[Ending], title: str) -> str | None:
+_KINDS = {"success": "passed", "warning": "warned", "error": "failed", "blocked": "blocked"}
+
+
+def endings_of_rows(rows: Iterable[Row]) -> list[Ending]:
+    """How the instances in the rows of a report ended; those that did not run have failed."""
+    return [
+        Ending(
+            node_id=row["id"],
+            label=f"{row['step']}/{row['instance']}",
+            kind="unchanged" if row.get("unchanged") else _KINDS.get(row["status"], "failed"),
+            message=row.get("message") or row["status"],
+            text="\n".join(filter(None, (row.get("traceback"), row.get("command")))),
+            differences=tuple(map(Difference.from_json, row.get("differences") or ())),
+        )
+        for row in rows
+    ]
+
+
+def append_summary(path: str, endings: Sequence[Ending], title: str) -> str | None:
     """Write the summary behind what is in its file.
 
     Returns:

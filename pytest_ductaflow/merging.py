@@ -84,11 +84,13 @@ class Merged:
         report: The report of all.
         counts: How many of the instances that the shards were to run have each status.
         problems: Sessions and instances that failed, and instances that did not run; a line each.
+        rows: The rows of the report that these are about.
     """
 
     report: Path
     counts: Mapping[str, int]
     problems: tuple[str, ...]
+    rows: tuple[Row, ...] = ()
 
 
 def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool = False) -> Merged:
@@ -125,7 +127,8 @@ def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool 
             problems.append(f"{row['id']}: {NOT_RUN}")
         elif row["status"] == Status.ERROR:
             problems.append(" ".join(f"{row['id']}: {row.get('message') or 'failed'}".split()))
-    return Merged(target / REPORT, Counter(row["status"] for row in asked), tuple(problems))
+    counts = Counter(row["status"] for row in asked)
+    return Merged(target / REPORT, counts, tuple(problems), tuple(asked))
 
 
 def _folders(chosen: Iterable[tuple[Row, Shard | None]]) -> dict[str, Path]:

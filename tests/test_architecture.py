@@ -29,6 +29,7 @@ LAYERS = (
         "packages",
         "precedence",
         "preload_rules",
+        "quantities",
         "report",
         "report.page",
         "compare",

@@ -181,6 +181,14 @@ def test_a_failure_makes_the_exit_code_1_and_is_named(tmp_path, monkeypatch):
     assert rows_of()["a/x"]["message"] == "ValueError: <b>|\nmore"
 
 
+def test_on_github_the_job_that_merges_has_a_summary_of_all(tmp_path, monkeypatch, halves):
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert merge(*halves).exit_code == 0
+    assert summary.read_text().startswith("## ductaflow, 2 shards: 1 passed, 1 warned, 0 failed")
+
+
 @pytest.mark.parametrize(
     ("header", "said"),
     [

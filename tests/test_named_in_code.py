@@ -9,7 +9,7 @@ import pytest
 from conftest import PARAMETERS
 
 from pytest_ductaflow.model import Instance
-from pytest_ductaflow.named_in_code import files_named_in_code, modules_named_in_code
+from pytest_ductaflow.named_in_code import files_named_in_code, folders_named_in_code, modules_named_in_code
 
 FILES = (
     "zones.csv",
@@ -223,3 +223,13 @@ def test_modules_that_import_one_another_end(modules):
     lay(modules / "b.py", "import a")
     found = modules_named_in_code(str(modules / "a.py"), (str(modules),))
     assert found == {str(modules / "a.py"), str(modules / "b.py")}
+
+
+def test_a_relative_text_means_the_run_directory_if_it_is_there(tmp_path):
+    for folder in ("runs/trips/A", "runs/whole/B/runs/trips", "flows"):
+        (tmp_path / folder).mkdir(parents=True)
+    flow = lay(tmp_path / "flows/whole.py", PARAMETERS + '# %%\nrun("trips", execution_dir="runs/trips")\n')
+    instance = Instance(str(flow), "whole", "B", {}, str(tmp_path / "runs/whole/B"), str(tmp_path))
+    assert folders_named_in_code([str(flow)], instance) == set()
+    flow = lay(tmp_path / "flows/reads.py", PARAMETERS + '# %%\nlist((root / "runs/trips").iterdir())\n')
+    assert folders_named_in_code([str(flow)], instance) == {str(tmp_path / "runs/trips")}

@@ -492,6 +492,15 @@ def test_a_hook_is_for_the_instances_below_its_conftest(clone):
 # ---------------------------------------------------------------- no way around it
 
 
+def test_a_shard_that_cannot_begin_leaves_no_report_of_an_earlier_one_to_be_merged(clone):
+    report = clone / "runs/conductor_status_report.html"
+    assert pytest_(clone, GATE, "--ductaflow-shard=1/1").returncode == 0
+    assert read(report)["shard"] == "1/1"
+    edit(clone / GATE / "trips/A/instance.json", '"schema": 1', '"schema": 7')
+    assert pytest_(clone, GATE, "--ductaflow-shard=1/1").returncode == 4
+    assert not report.exists()
+
+
 def test_a_flow_that_writes_its_expected_files_does_not_pass(clone):
     flow = clone / "flows/trips.py"
     edit(flow, "* 2.5", "* 2.6")

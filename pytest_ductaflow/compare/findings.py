@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..model import Difference, DifferingValue
+from ..quantities import amount, percent
 from .values import Gaps
 
 _WORST = 10  # values that are shown
@@ -107,17 +108,12 @@ class Findings:
         return "; ".join(parts)
 
     def _about_numbers(self, largest: DifferingValue) -> str:
-        text = f"largest absolute difference {largest.absolute:.4g} ({_place(largest)})"
+        text = f"largest absolute difference {amount(largest.absolute or 0.0)} ({_place(largest)})"
         other = self._relative
         if other is None or other.relative is None:
             return text
         place = "" if other.where == largest.where else f" ({_place(other)})"
         return f"{text}, largest relative {percent(other.relative)}{place}"
-
-
-def percent(share: float) -> str:
-    """A share for people: 0.04 is `4 %`."""
-    return f"{100 * share:.3g} %"
 
 
 def listed(names: Iterable[str], at_most: int = 10) -> str:

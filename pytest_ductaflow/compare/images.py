@@ -10,8 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from ..quantities import percent
 from .arrays import compare_arrays
-from .findings import Findings, percent
+from .findings import Findings
 from .reading import NotReadable
 from .tolerance import Tolerance
 from .values import Array

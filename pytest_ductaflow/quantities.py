@@ -1,0 +1,23 @@
+"""Numbers as people read them, in messages and tables."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def amount(number: float) -> str:
+    """A number with four digits that count: `0.1448`, `600.2`, `12,480`."""
+    return f"{number:,.0f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}"
+
+
+def percent(share: float) -> str:
+    """A share: 0.04 is `4 %`."""
+    number = 100 * share
+    return f"{number:,.0f} %" if 1e4 <= abs(number) < 1e15 else f"{number:.3g} %"
+
+
+def in_line(text: str) -> str:
+    """A name such that it stays in its line, whatever is in it."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
