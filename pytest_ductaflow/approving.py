@@ -47,7 +47,7 @@ class ApprovingHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        from .stored.storing import approve
+        from .stored.approval import approve
 
         instances = node_ids(config.stash[PLAN], config.rootpath)
         is_for_nothing = not any(instance.stored_in for instance in instances.values())

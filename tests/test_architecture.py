@@ -71,6 +71,8 @@ LAYERS = (
     {"compare.svg", "compare.columnar", "compare.csv_tables", "compare.excel"},
     {"compare.files"},
     {"stored.baseline"},
+    {"stored.fitness"},
+    {"stored.approval", "stored.past_run"},
     {"stored.storing"},
     {"declare", "merging", "named_in_code", "preload", "references", "report.live", "unchanged"},
     {"graph", "inputs", "kernel_start"},
@@ -86,7 +88,7 @@ LAYERS = (
     {"plugin"},
     {"cli"},
 )
-PYTEST_FROM = 16  # the layer from which on pytest may be seen
+PYTEST_FROM = 18  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},

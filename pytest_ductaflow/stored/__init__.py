@@ -1,1 +1,4 @@
-"""Stored instances: their files (`instance`), how they are made (`storing`), and judged by (`baseline`)."""
+"""Stored instances: what they are (`instance`), how they are made (`storing`), compared (`baseline`), updated.
+
+A run becomes one by `storing`; its replay is compared by `baseline`; `approval` takes what it wrote as right.
+"""
