@@ -283,3 +283,11 @@ def test_with_an_absolute_tolerance_it_does_not_matter_which_file_is_expected(tm
     there = compared(folder, "x.csv", one, other, tolerance)
     back = compared(folder, "x.csv", other, one, tolerance)
     assert absolute_differences(there) == absolute_differences(back)
+
+
+def test_a_column_of_time_stamps_is_pointed_out(tmp_path):
+    expected, found = (f"zone,made\n1,2030-01-0{n}\n2,2030-01-0{n}\n" for n in (1, 2))
+    notes = said(compared(tmp_path, "x.csv", expected, found))[1:]
+    column = "column made: no value is as expected, and none is a number"
+    assert notes == [f'{column}; "ignore": ["made"] leaves it out, if it is a time stamp']
+    assert compared(tmp_path, "x.csv", expected, found, Tolerance(ignore=("made",))) is None

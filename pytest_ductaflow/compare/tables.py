@@ -109,8 +109,14 @@ def _compare_column(
         findings.note(f"{prefix}column {_called(name)}: {kinds[0]} expected, {kinds[1]} found")
     ours, theirs = expected.iloc[rows.expected], found.iloc[rows.found]
     findings.compared += len(ours)
+    gaps = _gaps(ours, theirs, tolerance.of_column(name), cell)
+    if len(ours) > 1 and len(gaps.positions) == len(ours) and np.isnan(gaps.absolute).all():
+        remedy = f'"ignore": ["{name}"] leaves it out, if it is a time stamp'
+        findings.note(
+            f"{prefix}column {_called(name)}: no value is as expected, and none is a number; {remedy}"
+        )
     findings.add(
-        _gaps(ours, theirs, tolerance.of_column(name), cell),
+        gaps,
         lambda position: f"{prefix}{rows.name(position)}, {_called(name)}",
         lambda position: _shown(ours.iloc[position], theirs.iloc[position]),
     )
