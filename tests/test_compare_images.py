@@ -138,11 +138,24 @@ def test_a_drawing_of_matplotlib_has_sizes_in_points(tmp_path):
 
 def test_what_is_written_in_a_drawing_counts_even_if_it_is_not_drawn(tmp_path):
     foreign = "<foreignObject width='50' height='20'><p>trips: 42</p></foreignObject>"
-    labelled = SVG.replace("<rect", f"<metadata>at noon</metadata>{foreign}<rect")
+    labelled = SVG.replace("<rect", f"<metadata><a><b>at noon</b></a></metadata>{foreign}<rect")
     later = labelled.replace("at noon", "at night")
     assert compared(tmp_path, "x.svg", labelled, later) is None
     difference = compared(tmp_path, "x.svg", labelled, labelled.replace("42", "43"))
     assert said(difference) == ["text 'trips: 42' expected, 'trips: 43' found"]
+
+
+def test_the_same_figure_drawn_again_is_as_expected(tmp_path):
+    from matplotlib.figure import Figure
+
+    def draw(path):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.bar(["north", "south"], [3, 2], label="trips")
+        axes.legend(title="per day")
+        figure.savefig(path, metadata={"Date": path.parent.name})  # not the same in both
+
+    assert compared(tmp_path, "x.svg", draw, draw) is None
 
 
 def test_a_small_drawing_is_drawn_larger(tmp_path):

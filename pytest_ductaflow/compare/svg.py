@@ -70,12 +70,15 @@ def _size(root: ElementTree.Element) -> tuple[float, float]:
     return width, height
 
 
-def _texts(element: ElementTree.Element) -> Iterator[str]:
-    for child in element.iter():
-        if str(child.tag).rpartition("}")[2] not in _NOT_SHOWN and (child.text or "").strip():
-            yield " ".join(str(child.text).split())
-        if (child.tail or "").strip():
-            yield " ".join(str(child.tail).split())
+def _texts(root: ElementTree.Element) -> Iterator[str]:
+    waiting = [root]
+    while waiting:
+        element = waiting.pop()
+        if str(element.tag).rpartition("}")[2] in _NOT_SHOWN:
+            continue
+        texts = (element.text, *(child.tail for child in element))
+        yield from (" ".join(text.split()) for text in texts if text and text.strip())
+        waiting += reversed(element)
 
 
 def compare(expected: Drawing, found: Drawing, tolerance: Tolerance, findings: Findings) -> None:
