@@ -30,7 +30,7 @@ from .flows import Source, read_flow
 from .fork_servers import folder_for_sockets
 from .kernel import Spec, kernel_spec, kernel_specs
 from .kernel_start import start_kernel
-from .model import FLOW_FAILED, JSON, Failure, Instance, Record
+from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
 from .output import Output
 from .settings import Settings
 from .store import RunFiles
@@ -254,9 +254,9 @@ def _interruption(client: FlowClient) -> Failure:
     """What Ctrl-C stopped, with the place where that was if the kernel could still tell."""
     message, traceback = "stopped by the keyboard", client.error_reply.get("traceback", [])
     if not traceback:
-        return failure_without_traceback(client.nb, client.source, "Interrupted", message)
+        return failure_without_traceback(client.nb, client.source, INTERRUPTED, message)
     return failure_of_cell(
-        client.nb, client.source, client.root, type_="Interrupted", message=message, traceback=traceback
+        client.nb, client.source, client.root, type_=INTERRUPTED, message=message, traceback=traceback
     )
 
 

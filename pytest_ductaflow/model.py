@@ -21,6 +21,7 @@ JSON = Any
 _RESERVED = ("timeout", "retries", "cores", "memory", "marks")
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
 FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
+INTERRUPTED = "Interrupted"  # that of an instance which Ctrl-C stopped
 OUTPUTS_DIFFER = "OutputsDiffer"  # that of a stored instance which did not write what was expected
 
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from . import store
 from .inputs import InputSearch
-from .model import Failure, Instance, Neighbours, Record, Status
+from .model import INTERRUPTED, Failure, Instance, Neighbours, Record, Status
 from .named import output_files
 from .settings import Settings
 from .store import RunFiles, publish
@@ -74,6 +74,10 @@ def run(
         record, interrupted = running.with_(status=Status.ERROR, error=failure), False
         with contextlib.suppress(OSError):
             publish(files, record)
+    except KeyboardInterrupt:  # before its flow began, or after it ended
+        failure = Failure(INTERRUPTED, "stopped by the keyboard")
+        publish(files, running.with_(status=Status.ERROR, error=failure))
+        raise
     except Exception as error:  # nobody's fault but ours, and still the record must not stay open
         failure = Failure(type(error).__name__, str(error))
         publish(files, running.with_(status=Status.ERROR, error=failure))

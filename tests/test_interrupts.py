@@ -17,6 +17,11 @@ from typing import TypeVar
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow import carry_out, runner
+from pytest_ductaflow.model import Instance, Status
+from pytest_ductaflow.settings import Settings
+from pytest_ductaflow.store import read_record
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
@@ -131,6 +136,21 @@ def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, opti
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert [output["output_type"] for output in outputs] == ["stream", "error"]
     assert outputs[1]["ename"] == "KeyboardInterrupt"
+
+
+def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(tmp_path, monkeypatch) -> None:
+    write_project(tmp_path, {"flows/x.py": "print(1)\n"})
+    run_dir = tmp_path / "runs/x/A"
+    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+
+    def interrupt(*_, **__) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(carry_out, "execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(instance, Settings(fork=False))
+    record, _ = read_record(run_dir / "x_record.json")
+    assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
 
 
 def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(

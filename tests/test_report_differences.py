@@ -128,7 +128,7 @@ def test_each_file_has_its_name_message_notes_and_worst_values(page: Page) -> No
     notes = ("columns that are missing: cost", "1 row too many: zone=9")
     table = Difference("result.csv", "3 of 80 values differ", notes, worst)
     page.open(row_of(page, table, Difference("log.txt", "is missing")))
-    assert page.one(".entry .message").text == "OutputsDiffer: result.csv: 2 of 8 values differ"
+    assert page.one(".entry .message").text == "result.csv: 2 of 8 values differ"
     page.unfold("A")
     assert texts(page, ".difference h3") == ["result.csv", "log.txt"]
     assert texts(page, ".difference p") == ["3 of 80 values differ", "is missing"]
