@@ -56,9 +56,7 @@ def carry_out(
         OSError: If the run directory cannot be used.
     """
     began = time.time_ns()
-    if instance.stored_in:
-        clear_replay(files)
-    store.write_config(files, instance.full_config)
+    _lay_out(instance, files)
     for stale in (files.notebook, files.html, files.log):
         stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
     publish(files, running)
@@ -90,6 +88,13 @@ def carry_out(
     return record, execution.interrupted
 
 
+def _lay_out(instance: Instance, files: RunFiles) -> None:
+    """Prepare the run directory; a replay begins in an empty one, lest something older passes for its own."""
+    if instance.stored_in:
+        clear_replay(files)
+    store.write_config(files, instance.full_config)
+
+
 def _attempts(
     instance: Instance, files: RunFiles, settings: Settings, echo: IO[str] | None, page: _Page
 ) -> tuple[Execution, int, tuple[Record, ...]]:
@@ -98,8 +103,7 @@ def _attempts(
     while attempts <= instance.retries:
         attempts += 1
         if instance.stored_in and attempts > 1:
-            clear_replay(files)
-            store.write_config(files, instance.full_config)
+            _lay_out(instance, files)
         files.journal.unlink(missing_ok=True)
         page.is_written = False
         try:

@@ -20,6 +20,7 @@ from .model import Instance, Neighbours, Record, slug
 from .outcomes import FlowWarning, failure_repr, sendable, verdict_of
 from .plan import Plan
 from .settings import Settings
+from .stored.instance import FILE as STORED_FILE
 from .stored.instance import is_stored
 
 if TYPE_CHECKING:
@@ -179,7 +180,9 @@ class OutcomeHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if isinstance(item, InstanceItem) and call.when == "call" and item.record is not None:
-            report.ductaflow = sendable(item.record.to_json())  # type: ignore[attr-defined]
+            data = item.record.to_json()
+            is_worker = hasattr(item.config, "workerinput")
+            report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
             mode = item.config.stash[SETTINGS].warnings
             if report.passed and verdict_of(item.record, mode) == "warned":
                 report.outcome = "skipped"
@@ -213,7 +216,7 @@ def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> st
     arguments = []
     for name in [names] if isinstance(names, str) else names:
         file, colons, rest = name.partition("::")
-        if is_stored(rootpath / file):
+        if os.path.basename(file) == STORED_FILE and is_stored(rootpath / file):
             file, colons, rest = os.path.dirname(file), "", ""  # a stored instance is alone in its folder
         arguments.append(quoted(f"{_seen_from(here, rootpath, file)}{colons}{rest}"))
     return f"pytest --ductaflow {' '.join(arguments)}"

@@ -73,7 +73,7 @@ def rows_of(runs: Path | str = "runs") -> dict[str, dict[str, Any]]:
     return {f"{row['step']}/{row['instance']}": row for row in rows}
 
 
-def refused(result: Result, *said: str) -> None:
+def assert_refused(result: Result, *said: str) -> None:
     """The command said what is wrong in one line, and wrote nothing."""
     assert result.exit_code == 2
     assert result.output.count("\n") == 1
@@ -221,8 +221,8 @@ def test_instances_of_a_killed_session_are_cut_off_or_were_not_run(tmp_path, mon
 
 def test_missing_shards_are_listed(tmp_path, halves):
     write_shard(tmp_path / "three", "2/4", [])
-    refused(merge("one"), "shard 2 of 2 missing", "--partial")
-    refused(merge("three"), "shards 1, 3, 4 of 4 missing")
+    assert_refused(merge("one"), "shard 2 of 2 missing", "--partial")
+    assert_refused(merge("three"), "shards 1, 3, 4 of 4 missing")
 
 
 def test_partial_goes_on_without_a_shard_and_fails_for_what_did_not_run(halves):
@@ -246,29 +246,32 @@ def test_an_earlier_state_of_what_did_not_run_is_kept_and_is_still_a_failure(tmp
 def test_the_same_shard_twice_is_refused(tmp_path, halves):
     write_shard(tmp_path / "again", "1/2", [])
     for partial in ((), ("--partial",)):
-        refused(merge("one", "again", "two", *partial), "shard 1/2 is there twice: one and again")
-    refused(merge("one", "one", "two"), "shard 1/2 is there twice: one and one")
+        result = merge("one", "again", "two", *partial)
+        assert_refused(result, "shard 1/2 is there twice: one and again")
+    assert_refused(merge("one", "one", "two"), "shard 1/2 is there twice: one and one")
 
 
 def test_shards_of_different_wholes_are_refused(tmp_path, halves):
     write_shard(tmp_path / "three", "3/3", [])
-    refused(merge("one", "three", "--partial"), "different wholes: 1/2 (one) and 3/3 (three)")
+    assert_refused(merge("one", "three", "--partial"), "different wholes: 1/2 (one) and 3/3 (three)")
 
 
 def test_an_instance_that_two_shards_ran_is_refused(tmp_path, halves):
     rows = [make_row("a/x", "success", 2), make_row("a/y", "success", 2)]
     write_shard(tmp_path / "more", "2/2", rows)
-    refused(merge("one", "more"), "conductor.py::a::x was run by two shards: one and more", "the same commit")
+    assert_refused(
+        merge("one", "more"), "conductor.py::a::x was run by two shards: one and more", "the same commit"
+    )
 
 
 def test_shards_that_were_divided_in_different_ways_are_refused(tmp_path, halves):
     write_shard(tmp_path / "more", "2/2", [left("a/x", 1), left("a/y", 1)])
-    refused(merge("one", "more"), "conductor.py::a::y", "shard 1 (one)", "shard 2 (more)")
+    assert_refused(merge("one", "more"), "conductor.py::a::y", "shard 1 (one)", "shard 2 (more)")
 
 
 def test_shards_of_different_commits_are_refused(tmp_path, halves):
     write_shard(tmp_path / "more", "2/2", [left("a/x", 1), left("a/y", 2), left("a/z", None)])
-    refused(merge("one", "more"), "conductor.py::a::z is not known to shard 1 (one)")
+    assert_refused(merge("one", "more"), "conductor.py::a::z is not known to shard 1 (one)")
 
 
 @pytest.mark.parametrize(
@@ -289,17 +292,17 @@ def test_a_folder_that_no_shard_has_left_is_refused(tmp_path, monkeypatch, page,
     Path("bad").mkdir()
     if page is not None:
         Path("bad", REPORT).write_bytes(page if isinstance(page, bytes) else page.encode())
-    refused(merge("bad"), "bad", said)
+    assert_refused(merge("bad"), "bad", said)
 
 
 def test_the_result_cannot_go_where_a_shard_lies(halves):
     for target in ("one", "two/a", "."):
-        refused(merge(*halves, "--to", target), f"{target}: the result cannot go where shard")
+        assert_refused(merge(*halves, "--to", target), f"{target}: the result cannot go where shard")
 
 
 def test_a_target_that_cannot_be_written_is_one_message_and_leaves_everything(halves):
     Path("result").write_text("a file")
-    refused(merge(*halves, "--to", "result"), "result: could not be written")
+    assert_refused(merge(*halves, "--to", "result"), "result: could not be written")
     assert Path("result").read_text() == "a file"
 
 

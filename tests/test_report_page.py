@@ -622,7 +622,8 @@ def test_the_command_is_copied_without_a_clipboard_interface(page: Page) -> None
     page.js("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     page.js("document.addEventListener('copy', () => { window.copied = String(getSelection()); })")
     page.unfold("one").find_element(By.CSS_SELECTOR, ".copy").click()
-    page.until(lambda: page.js("return window.copied") == "pytest --ductaflow 'conductor.py::fit::one'")
+    page.until(lambda: page.js("return window.copied"))
+    assert page.js("return window.copied") == "pytest --ductaflow 'conductor.py::fit::one'"
 
 
 @pytest.mark.parametrize("width", [360, 700, 1400, 2560])

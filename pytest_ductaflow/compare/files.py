@@ -123,6 +123,13 @@ def compare(
     kind = _KINDS.get(expected.suffix.lower())
     if kind is None:
         return _compare_bytes(expected, found, name)
+    return _compare_content(kind, expected, found, tolerance, name, figures)
+
+
+def _compare_content(
+    kind: _Kind, expected: Path, found: Path, tolerance: Tolerance, name: str, figures: Path
+) -> Difference | None:
+    """Compare two files of a kind that is known."""
     try:
         ours = read_expected(expected, tolerance)
     except LibraryMissing:

@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -203,7 +202,6 @@ def write_stored(folder: Path, stored: StoredInstance) -> None:
     write_json(folder / FILE, stored.to_json())
 
 
-@lru_cache(maxsize=4_096)
 def is_stored(file: Path) -> bool:
     """Whether a file is, or was meant to be, that of a stored instance: also one that cannot be read."""
     if file.name != FILE or not file.is_file():
