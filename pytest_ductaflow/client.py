@@ -32,16 +32,17 @@ from papermill.engines import NotebookExecutionManager
 
 from .failures import readable_traceback
 from .flows import Source
-from .fork_servers import SETUP_MODULES
 from .kernel import Kernel
 from .lights import strip_ansi
 from .output import Output
+from .setup import Setup, last_words_code
 from .store import write_atomic
 
 __all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer", "NotebookFile"]
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
 _KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
 _START = 60.0  # seconds that a kernel may take
+_WELCOME = 2.0  # seconds until we ask, as we have to ask a kernel that does not say it
 _EXIT = 10.0  # seconds for what a flow has left for its exit
 _LOST = 10.0  # seconds after which a word that must come will not come any more
 _LAST_WORD = 1.0  # seconds for the system's word on how a process ended
@@ -49,23 +50,6 @@ _SILENCE = 0.2  # seconds without a word about a request that is answered: the s
 _AT_A_TIME = 100  # messages; then it is time to look at the clock, and whether the kernel lives
 _SAVE_AFTER = 0.2  # seconds after a change
 _SAVE_SHARE = 0.05  # of the time may go into saving while cells run
-
-# Nothing of this stays in the flow's namespace.
-_LOAD = """\
-for _name, _source in {sources!r}.items():
-    _module = __import__("types").ModuleType(_name)
-    exec(compile(_source, "ductaflow", "exec"), vars(_module))
-    __import__("sys").modules[_name] = _module
-del _name, _source, _module
-"""
-_SETUP = """\
-__import__("_ductaflow_kernel").prepare({folders!r}, {spill!r})
-__import__("_ductaflow_trace").begin({trace!r})
-"""
-_LAST_WORDS = (
-    "__import__('json').dumps([*__import__('_ductaflow_kernel').last_words(),"
-    " __import__('_ductaflow_trace').used()])"
-)
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
@@ -125,7 +109,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         output: Gets what cells print.
         source: The flow.
         root: The project root.
-        folder: A private folder for what kernel and client have to tell each other.
+        setup: What the kernel is told before the first cell, if it speaks Python.
         seconds: For the whole run.
         at_end: Called when all cells have ended and the kernel has not: what is to be done meanwhile.
 
@@ -148,7 +132,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         output: Output,
         source: Source,
         root: Path,
-        folder: Path,
+        setup: Setup,
         *,
         seconds: float | None,
         at_end: Callable[[], None],
@@ -159,7 +143,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.printed = output
         self.source = source
         self.root = root
-        self.trace, self.spill = folder / "trace", folder / "spill"
+        self.setup = setup
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.at_end = at_end
         self.timed_out = self.was_deaf = self.interrupted = False
@@ -185,8 +169,6 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             with self._connected():
                 self._prepare_kernel()
                 self.papermill_execute_cells()
-                if self.kernel.speaks_python:
-                    self._ask_for_last_words()
                 self.set_widgets_metadata()
                 self._shut_down()
         finally:
@@ -214,25 +196,30 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _prepare_kernel(self) -> None:
         """Introduce ourselves; with the first answer it is also known that all channels are connected."""
-        requests = []
-        if (language := self.kernel.language_info) is None:
-            requests.append(self.kc.kernel_info())
-        if self.kernel.speaks_python:
-            self.spill.touch()
-            folders = [str(self.source.path.parent), str(self.root)]
-            load = "" if self.kernel.has_setup else _LOAD.format(sources=_setup_sources())
-            code = _SETUP.format(folders=folders, spill=str(self.spill), trace=str(self.trace))
-            requests.append(self.kc.execute(load + code, silent=True))
-        until, again = time.monotonic() + _START, self.kc.kernel_info
-        first = self._wait_for(requests[0], until=until, again=again)
+        if self.kernel.has_setup and self._is_welcome():
+            self.nb.metadata["language_info"] = self.kernel.language_info
+            return
+        requests = [self.kc.kernel_info()]
+        if self.kernel.speaks_python and not self.kernel.has_setup:
+            requests.append(self.kc.execute(self.setup.code, silent=True))
+        until = time.monotonic() + _START
+        first = self._wait_for(requests[0], until=until, again=self.kc.kernel_info)
         last = [self._wait_for(request, until=until) for request in requests[1:]] or [first]
         if last[-1]["content"]["status"] == "error":
             self.complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
-        self.nb.metadata["language_info"] = language or first["content"]["language_info"]
+        self.nb.metadata["language_info"] = first["content"]["language_info"]
+
+    def _is_welcome(self) -> bool:
+        """Whether the kernel has said that we hear from now on what it publishes."""
+        wait = _Wait(None, time.monotonic() + _WELCOME, is_idle=False)
+        with contextlib.suppress(NoAnswer):
+            while not wait.is_idle:
+                self._hear(wait, None, 0)
+        return wait.is_idle
 
     def _ask_for_last_words(self) -> None:
         for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
-            question = self.kc.execute("", silent=True, user_expressions={"last": _LAST_WORDS})
+            question = self.kc.execute("", silent=True, user_expressions={"last": last_words_code()})
             try:
                 reply = self._wait_for(question, until=time.monotonic() + _LOST)["content"]
             except NoAnswer:
@@ -240,18 +227,21 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             if reply["status"] == "ok":
                 answer = reply["user_expressions"]["last"]
                 if answer["status"] == "ok":
-                    words = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
-                    self.peak_memory, logged, self.used = words
-                    self.printed.add_logged(logged)
+                    self.kernel.last_words = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
                 return
 
     def _shut_down(self) -> None:
         """Let the kernel end as a program does, and do something useful meanwhile."""
-        self.kc.shutdown()
+        if self.kernel.speaks_python and not self.kernel.has_setup:
+            self._ask_for_last_words()
+        self.kernel.shut_down()
         self.at_end()
         if not self.kernel.wait(_EXIT):
             self.complaints.append(f"threads or exit handlers took longer than {_EXIT:g} s and were ended")
             self.kernel.kill()
+        if self.kernel.last_words is not None:
+            (self.peak_memory, logged), self.used = self.kernel.last_words
+            self.printed.add_logged(logged)
 
     def execute_cell(self, cell: Any, cell_index: int, **_: Any) -> Any:
         """Run a cell and fill in its outputs.
@@ -387,7 +377,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                 try:
                     if cell is not None:
                         self.process_message(message, cell, cell_index)
-                    elif message["content"].get("execution_state") == "idle":
+                    elif _is_last(message):
                         raise CellExecutionComplete
                 except CellExecutionComplete:
                     wait.is_idle = True
@@ -410,11 +400,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _begin_to_count(self) -> None:
         self._told = {"stdout": 0, "stderr": 0}
         with contextlib.suppress(OSError):
-            os.truncate(self.spill, 0)
+            os.truncate(self.setup.spill, 0)
 
     def _recover(self, request: str, cell: Any, cell_index: int) -> None:
         """What a kernel printed in its last cell and could not send any more."""
-        for name, text in _untold(self.spill, self._told):
+        for name, text in _untold(self.setup.spill, self._told):
             message = {
                 "msg_type": "stream",
                 "header": {"msg_type": "stream"},
@@ -431,7 +421,7 @@ class NoAnswer(RuntimeError):
 class _Wait:
     """For the answer to a request: the reply itself, and word that all about it was published."""
 
-    def __init__(self, request: str, until: float | None, *, is_idle: bool) -> None:
+    def __init__(self, request: str | None, until: float | None, *, is_idle: bool) -> None:
         self.request = request
         self.until = until
         self.reply: dict[str, Any] | None = None
@@ -441,6 +431,12 @@ class _Wait:
     @property
     def silence(self) -> float:
         return time.monotonic() - self.heard_at
+
+
+def _is_last(message: Mapping[str, Any]) -> bool:
+    """Whether nothing more is published about a request; or the word that begins all that is published."""
+    is_idle: bool = message["content"].get("execution_state") == "idle"
+    return is_idle or message["msg_type"] == "iopub_welcome"
 
 
 def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -464,7 +460,3 @@ def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(OSError):
         for name, run in itertools.groupby(pieces(), key=itemgetter(0)):
             yield name, "".join(text for _, text in run)
-
-
-def _setup_sources() -> dict[str, str]:
-    return {name: Path(str(path)).read_text(encoding="utf-8") for name, path in SETUP_MODULES.items()}

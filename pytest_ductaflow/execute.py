@@ -33,8 +33,11 @@ from .kernel_start import start_kernel
 from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
 from .output import Output
 from .settings import Settings
+from .setup import Setup
 from .store import RunFiles
 from .uses import Used
+
+_BY_KEYBOARD = "stopped by the keyboard"
 
 
 @dataclass
@@ -188,13 +191,17 @@ def execute(
         ) as folder,
     ):
         file.notebook_start()
+        folders = (str(source.path.parent), instance.project_root)
+        setup = Setup(folders, spill=Path(folder, "spill"), trace=Path(folder, "trace"))
         try:
             kernel, complaint = start_kernel(
-                kernel_name, spec, source, instance, settings, environment or {}, folder
+                kernel_name, spec, source, instance, settings, environment or {}, setup, folder
             )
             execution.python_warnings += [f"KernelWarning: {complaint}"] if complaint else []
         except (RuntimeError, OSError) as error:
             execution.failure = Failure("KernelDied", f"the kernel did not start: {error}")
+        except KeyboardInterrupt:
+            execution.failure, execution.interrupted = Failure(INTERRUPTED, _BY_KEYBOARD), True
         else:
             client = FlowClient(
                 file,
@@ -202,7 +209,7 @@ def execute(
                 output,
                 source,
                 Path(instance.project_root),
-                Path(folder),
+                setup,
                 seconds=timeout,
                 at_end=finish,
             )
@@ -247,16 +254,16 @@ def _run_cells(client: FlowClient, timeout: float | None, execution: Execution) 
         execution.interrupted = True
     execution.python_warnings += [f"KernelWarning: {complaint}" for complaint in client.complaints]
     execution.peak_memory = client.peak_memory
-    execution.used = Used.told(client.trace, client.used)
+    execution.used = Used.told(client.setup.trace, client.used)
 
 
 def _interruption(client: FlowClient) -> Failure:
     """What Ctrl-C stopped, with the place where that was if the kernel could still tell."""
-    message, traceback = "stopped by the keyboard", client.error_reply.get("traceback", [])
+    traceback = client.error_reply.get("traceback", [])
     if not traceback:
-        return failure_without_traceback(client.nb, client.source, INTERRUPTED, message)
+        return failure_without_traceback(client.nb, client.source, INTERRUPTED, _BY_KEYBOARD)
     return failure_of_cell(
-        client.nb, client.source, client.root, type_=INTERRUPTED, message=message, traceback=traceback
+        client.nb, client.source, client.root, type_=INTERRUPTED, message=_BY_KEYBOARD, traceback=traceback
     )
 
 

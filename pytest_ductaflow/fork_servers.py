@@ -22,10 +22,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
-from . import kernel_setup, kernel_trace
+from . import setup
 from .errors import KernelStartError
 
-SETUP_MODULES = {"_ductaflow_kernel": kernel_setup.__file__, "_ductaflow_trace": kernel_trace.__file__}
 _SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
 _PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
@@ -68,7 +67,7 @@ class ForkServer:
     def _start(self, environment: Mapping[str, str]) -> None:
         self.folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
         lifeline, self._life = os.pipe()
-        config = json.dumps({"lifeline": lifeline, "modules": SETUP_MODULES})
+        config = json.dumps({"lifeline": lifeline, "modules": setup.MODULES})
         errors = Path(self.folder, "errors")
         try:
             with open(errors, "wb") as stream:

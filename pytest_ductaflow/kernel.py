@@ -28,6 +28,7 @@ from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
 from .fork_servers import servers
+from .setup import LAST_WORDS, Setup
 
 _ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
@@ -44,14 +45,16 @@ class Kernel(ABC):
     Attributes:
         client: Not connected yet.
         speaks_python: Whether it takes our setup.
-        has_setup: Whether the modules of the setup are there already.
+        has_setup: Whether it has taken the setup already, and tells its last words without being asked.
         language_info: What the kernel would say of its language, if it is known without asking.
+        last_words: As `kernel_setup.LAST` has them, once they are told.
     """
 
     client: BlockingKernelClient
     speaks_python = True
     has_setup = False
     language_info: dict[str, Any] | None = None
+    last_words: list[Any] | None = None
     is_cut_off = False  # whether nobody is there any more who could tell
 
     @abstractmethod
@@ -71,6 +74,10 @@ class Kernel(ABC):
     @abstractmethod
     def exit_code(self) -> int | None:
         """As `subprocess` has it, negative for a signal; None if the process lives, or nobody knows."""
+
+    @abstractmethod
+    def shut_down(self) -> None:
+        """Ask it to end as a program does."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -162,6 +169,9 @@ class OrdinaryKernel(Kernel):
     def exit_code(self) -> int | None:
         return self._process.poll()
 
+    def shut_down(self) -> None:
+        self.client.shutdown()
+
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
 
@@ -198,12 +208,12 @@ class ForkedKernel(Kernel):
         cwd: Its working directory.
         env: Its whole environment.
         spare: Whether the server should have the next one ready; for machines with an idle core.
+        setup: What it is told before the first cell. None for a client that is not ours: the kernel is
+            told nothing, and has all channels of an ordinary one in place of the two that we use.
 
     Raises:
         KernelStartError: If the server does not answer as it should.
     """
-
-    has_setup = True
 
     def __init__(
         self,
@@ -214,8 +224,10 @@ class ForkedKernel(Kernel):
         env: Mapping[str, str],
         argv: Sequence[str] = (),
         spare: bool = False,
+        setup: Setup | None = None,
     ) -> None:
         self.client = BlockingKernelClient()
+        self.has_setup = setup is not None
         request = {
             "preload": list(preload),
             "cwd": cwd,
@@ -223,6 +235,9 @@ class ForkedKernel(Kernel):
             "argv": list(argv) or [_LAUNCHER, "-f", os.path.join(cwd, "kernel.json"), *_ARGUMENTS],
             "umask": _umask(),
             "spare": spare,
+            "all_channels": setup is None,
+            "first": setup.calls if setup else [],
+            "last": LAST_WORDS if setup else [],
         }
         self.pid: int | None = None
         self.left_out: dict[str, str] = {}
@@ -261,7 +276,8 @@ class ForkedKernel(Kernel):
             return
         *lines, self._unread = (self._unread + heard).split(b"\n")
         for line in lines:
-            self._hear(json.loads(line))
+            with contextlib.suppress(ValueError):  # torn: the kernel died over it
+                self._hear(json.loads(line))
 
     def _hear(self, words: dict[str, Any]) -> None:
         if "pid" in words:
@@ -270,6 +286,7 @@ class ForkedKernel(Kernel):
             self.connection: dict[str, Any] = words["connection"]
             self.language_info = self.connection.pop("language_info")
             self.client.load_connection_info(self.connection)
+        self.last_words = words.get("last_words", self.last_words)
         self._done = self._done or "done" in words
         self._status = words.get("exit", self._status)
 
@@ -286,6 +303,10 @@ class ForkedKernel(Kernel):
         with contextlib.suppress(OSError):
             self._connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
 
+    def shut_down(self) -> None:
+        request = self.client.session.msg("shutdown_request", {"restart": False})
+        self.client.shell_channel.send(request)
+
     def interrupt(self) -> None:
         self.signal(signal.SIGINT)
 
@@ -295,8 +316,11 @@ class ForkedKernel(Kernel):
 
     def close(self) -> None:
         self._connection.close()
-        for path in (self._raw, *Path(self.connection["ip"]).parent.glob(f"k{self.pid}-*")):
-            path.unlink(missing_ok=True)
+        ports = (number for name, number in self.connection.items() if name.endswith("_port"))
+        sockets = [f"{self.connection['ip']}-{number}" for number in ports]
+        for path in (str(self._raw), *sockets):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def printed(self) -> str:
         with contextlib.suppress(OSError):

@@ -104,7 +104,7 @@ def _spill_output(path: str) -> None:
     """
     stream = type(sys.stdout)
     send = stream.write
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def write(self: Any, text: str) -> Any:
         result = send(self, text)
@@ -118,7 +118,8 @@ def _spill_output(path: str) -> None:
 
     stream.write = write  # type: ignore[method-assign]
     # IPython covers `write` while a cell runs, and then puts back what it has found before: not ours.
-    asyncio.get_running_loop().call_soon(uncover)
+    with contextlib.suppress(RuntimeError):  # no cell runs
+        asyncio.get_running_loop().call_soon(uncover)
 
 
 def _peak_memory() -> int:

@@ -13,6 +13,7 @@ from .kernel import ForkedKernel, Kernel, OrdinaryKernel, Spec, can_fork
 from .model import Instance
 from .preload import preload_of
 from .settings import Settings
+from .setup import Setup
 
 _complaints: set[str] = set()  # of this process: what is said once
 
@@ -24,6 +25,7 @@ def start_kernel(
     instance: Instance,
     settings: Settings,
     environment: Mapping[str, str],
+    setup: Setup,
     folder: str,
 ) -> tuple[Kernel, str | None]:
     """Start the kernel of an instance in its run directory.
@@ -35,6 +37,7 @@ def start_kernel(
         instance: The instance.
         settings: Whether kernels are forked, and what they find imported.
         environment: Variables on top of this process's.
+        setup: What it is told before the first cell.
         folder: A private folder for the kernel's files.
 
     Returns:
@@ -49,16 +52,16 @@ def start_kernel(
         preload = preload_of(source, root, extra=settings.preload, without=settings.no_preload)
         if preload.forkable:
             try:
-                return _forked(preload.modules, instance.run_dir, whole), None
+                return _forked(preload.modules, instance.run_dir, whole, setup), None
             except KernelStartError as error:
                 complaint = _said_once(f"{error}; ordinary kernels are used")
     return OrdinaryKernel(name, cwd=instance.run_dir, env=whole, folder=folder), complaint
 
 
-def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str]) -> ForkedKernel:
+def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], setup: Setup) -> ForkedKernel:
     server = servers.socket(environment)
     own = {**environment, **server_environment(server, environment)}
-    return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core())
+    return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)
 
 
 def _said_once(complaint: str) -> str | None:

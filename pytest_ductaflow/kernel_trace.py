@@ -17,6 +17,7 @@ import sysconfig
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from types import FrameType
 from typing import Any
 
@@ -40,13 +41,24 @@ _IMPORT_SYSTEM = "<frozen importlib"
 # What lists every folder on the path, also where it is the flow that asks for a version or a resource.
 _SEARCHES = re.compile(r"(?:^|[/\\])(?:importlib|importlib_metadata|pkg_resources)[/\\]|[/\\]pkgutil\.py$")
 _RUNNER = "pytest_ductaflow.runner"  # runs the flows of a build: what it opens is not the build's doing
-_at_first: frozenset[str] = frozenset()
+_machinery: frozenset[str] = frozenset()  # names of modules; theirs is no flow's doing
+_machines: frozenset[str] = frozenset()  # their top-level names
+_preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` has it
+_last_preloaded, _number_preloaded = "", 0
 
 
 def before_preload() -> None:
     """Remember which modules the machinery has imported; the flow's begin now."""
-    global _at_first  # noqa: PLW0603 - a module of its own in each kernel
-    _at_first = frozenset(sys.modules)
+    global _machinery, _machines  # noqa: PLW0603 - a module of its own in each kernel
+    _machinery = frozenset(sys.modules)
+    _machines = frozenset(name.partition(".")[0] for name in _machinery)
+
+
+def after_preload() -> None:
+    """Look once, and not in every kernel, at what was imported for the flow beforehand."""
+    global _preloaded, _last_preloaded, _number_preloaded  # noqa: PLW0603
+    _preloaded = _imported(list(sys.modules))
+    _last_preloaded, _number_preloaded = next(reversed(sys.modules)), len(sys.modules)
 
 
 def begin(trace: str) -> None:
@@ -55,7 +67,7 @@ def begin(trace: str) -> None:
     A file and not a list in memory, because forked processes of the flow tell of their files, too, and
     because a kernel that dies shall have told of its own.
     """
-    if not _at_first:
+    if not _machinery:
         before_preload()
     seen: set[tuple[str, str]] = {(WRITTEN, os.path.abspath(trace))}
 
@@ -186,6 +198,30 @@ def _is_by_runner(frame: FrameType | None) -> bool:
     return False
 
 
+def _new_modules() -> list[str]:
+    """Those that were imported since `after_preload`.
+
+    The others are not touched: in a forked process what is looked at is written to, and its page copied.
+    """
+    new = list(takewhile(lambda name: name != _last_preloaded, reversed(sys.modules)))
+    return new if len(new) == len(sys.modules) - _number_preloaded else list(sys.modules)
+
+
+def _imported(names: list[str]) -> tuple[set[str], set[str]]:
+    """Source files outside the interpreter's own folders, and top-level names."""
+    files, packages = set(), set()
+    for name in names:
+        if name in _machinery or name == "__main__":
+            continue
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if not isinstance(file, str):
+            continue
+        packages.add(name.partition(".")[0])
+        if not file.startswith(_INSTALLED) and os.path.isabs(file):
+            files.add(file)
+    return files, packages
+
+
 def used() -> dict[str, Any]:
     """What the flow has imported so far, and the interpreter that runs it.
 
@@ -193,20 +229,12 @@ def used() -> dict[str, Any]:
         `modules`: source files outside the interpreter's own folders; `packages`: top-level names of
         what is installed; `python`, `executable`, `prefixes` and `path` of the interpreter.
     """
-    modules, packages = set(), set()
-    machinery = {name.partition(".")[0] for name in _at_first}
-    for name, module in list(sys.modules.items()):
-        if name in _at_first or name == "__main__":
-            continue
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
-            continue
-        packages.add(name.partition(".")[0])
-        if not file.startswith(_INSTALLED) and os.path.isabs(file):
-            modules.add(file)
+    files, packages = (
+        before | since for before, since in zip(_preloaded, _imported(_new_modules()), strict=True)
+    )
     return {
-        "modules": sorted(modules),
-        "packages": sorted(packages - machinery),
+        "modules": sorted(files),
+        "packages": sorted(packages - _machines),
         "python": platform.python_version(),
         "executable": sys.executable,
         "prefixes": sorted({sys.prefix, sys.base_prefix}),

@@ -42,12 +42,24 @@ _NO_ALTERNATIVE = re.compile(r"<img (?![^>]*\balt=)")
 _REMEMBERED = 500  # texts; the instances of a flow have nearly all of theirs in common
 
 
+class _Highlighted(str):
+    """Code as Pygments marks it up: every character of it that could be taken for markup is escaped."""
+
+    __slots__ = ()
+
+
 class _Exporter(HTMLExporter):  # type: ignore[misc]
     """nbconvert's, quick with what it has seen before."""
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:
         for name, filter_ in super().default_filters():
-            yield name, lru_cache(_REMEMBERED)(filter_) if name == "clean_html" else filter_
+            yield name, _cleaner(filter_) if name == "clean_html" else filter_
+
+    def _preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        """Without copies and one more validation: the notebook was read for this page."""
+        for preprocessor in self._preprocessors:
+            nb, resources = preprocessor(nb, resources)
+        return nb, resources
 
     def from_notebook_node(self, nb: Any, resources: Any = None, **options: Any) -> tuple[str, Any]:
         language = nb.metadata.get("language_info", {})
@@ -65,13 +77,20 @@ class _Exporter(HTMLExporter):  # type: ignore[misc]
         ), resources
 
 
+def _cleaner(clean: Callable[[str], str]) -> Callable[[str], str]:
+    """Takes dangerous markup out, where there can be any."""
+    remembered = lru_cache(_REMEMBERED)(clean)
+    return lambda text: text if isinstance(text, _Highlighted) else remembered(text)
+
+
 @lru_cache(maxsize=8)
 def _highlighter(lexer: str | None) -> Callable[..., str]:
     highlight = Highlight2HTML(pygments_lexer=lexer)
 
     @lru_cache(_REMEMBERED)
     def remembered(source: str, language: str | None) -> str:
-        return str(highlight(source, metadata={"magics_language": language} if language else None))
+        metadata = {"magics_language": language} if language else None
+        return _Highlighted(highlight(source, metadata=metadata))
 
     return lambda source, metadata=None: remembered(source, (metadata or {}).get("magics_language"))
 

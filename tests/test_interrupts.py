@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 from conftest import write_project
 
-from pytest_ductaflow import carry_out, runner
+from pytest_ductaflow import carry_out, execute, runner
 from pytest_ductaflow.model import Instance, Status
 from pytest_ductaflow.settings import Settings
 from pytest_ductaflow.store import read_record
@@ -151,6 +151,25 @@ def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(tmp_p
         runner.run(instance, Settings(fork=False))
     record, _ = read_record(run_dir / "x_record.json")
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
+
+
+def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(tmp_path, monkeypatch) -> None:
+    write_project(tmp_path, {"flows/x.py": "print(1)\n"})
+    run_dir = tmp_path / "runs/x/A"
+    run_dir.mkdir(parents=True)
+    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+
+    def interrupt(*_, **__) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "start_kernel", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(instance, Settings(fork=False))
+    record, _ = read_record(run_dir / "x_record.json")
+    assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
+    cells = json.loads((run_dir / "x_executed.ipynb").read_text())["cells"]
+    assert "print(1)" in ["".join(cell["source"]) for cell in cells]
+    assert "stopped by the keyboard" in (run_dir / "x_execution_output.txt").read_text()
 
 
 def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(

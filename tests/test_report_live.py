@@ -26,6 +26,7 @@ FILES = {
     "flows/waits.py": """\
         import time
         from pathlib import Path
+        print("waiting", flush=True)
         while not Path("go").exists():
             time.sleep(0.02)
         """,
@@ -191,7 +192,7 @@ def interrupted(tmp_path_factory) -> Path:
         wait_for(root, session, lambda rows: "running" in {row["status"] for row in rows.values()})
         log = root / "runs/waits/one/waits_execution_output.txt"
         end = time.monotonic() + PATIENCE
-        while not log.exists() and time.monotonic() < end:
+        while not (log.exists() and log.read_text()) and time.monotonic() < end:
             time.sleep(0.02)
         session.send_signal(signal.SIGINT)
         output, _ = session.communicate(timeout=PATIENCE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import codecs
 import contextlib
 import ctypes
 import faulthandler  # noqa: F401
@@ -18,39 +19,58 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
+from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import comm  # noqa: F401 - imported here and below, so that kernels find it imported
 import ipykernel.debugger
-import ipykernel.displayhook
-import ipykernel.heartbeat
-import ipykernel.iostream
+import IPython.core.logger  # noqa: F401
 import psutil
 import tornado.platform.asyncio  # noqa: F401
 import zmq
 import zmq.utils.garbage
-from ipykernel import ipkernel, kernelapp
+from ipykernel import displayhook, iostream, ipkernel, kernelapp, zmqshell
+from ipykernel.control import ControlThread
+from ipykernel.heartbeat import Heartbeat
 from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS, BaseIPythonApplication
 from IPython.core.interactiveshell import InteractiveShell
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_PIPE = 65_536  # bytes, as many as a pipe holds
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_modules_at_first: dict[str, object] = {}  # in a kernel, when its flow begins
+_last_module_at_first = ""  # of those that a kernel has imported when its flow begins
 _PATIENCE = 1.0  # seconds between asking and forcing what the flow has started and not ended
 
 
 class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
-    """Leaves the end to its process, which first runs what the flow has left for the exit.
+    """A kernel that takes its requests in the main thread, and leaves the end to its process.
 
-    ipykernel's own order is the other way round: it ends child processes, and then the handlers that
-    would have ended them in their way have to wait for them until they time out.
+    The process first runs what the flow has left for the exit. ipykernel's own order is the other way
+    round: it ends child processes, and then the handlers that would have ended them in their way have to
+    wait for them until they time out.
     """
 
     _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
+    _supports_kernel_subshells = False
+
+    async def do_execute(self, code: str, *arguments: Any, **options: Any) -> Any:
+        self.shell.transformed = None
+        return await super().do_execute(code, *arguments, **options)
+
+    def start(self) -> None:
+        super().start()
+        self.shell_channel_thread = _NoThread()
+
+    def _publish_status(self, status: str, channel: str, parent: dict[str, Any] | None = None) -> None:
+        # Nobody hears "starting", and a socket that sends may not notice the first who wants to hear.
+        if status != "starting":
+            super()._publish_status(status, channel, parent)
 
     async def _progressively_terminate_all_children(self) -> None:
         pass
@@ -59,25 +79,143 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
         return {"status": "ok", "restart": restart}
 
 
-def _quick(flush: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Wake the thread of a stream only if there is something to send: a cell is flushed four times."""
+class _NoThread:
+    """In place of ipykernel's thread for subshells: a cell that awaits asks it where it runs."""
 
-    def flush_if_need_be(stream: Any) -> None:
-        if getattr(stream, "_buffers", True):
-            flush(stream)
+    parent_thread = threading.main_thread()
 
-    return flush_if_need_be
+    def __bool__(self) -> bool:
+        return False
+
+
+class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
+    """A shell that transforms a cell once, and at the end does what a flow can notice of its end."""
+
+    __module__ = zmqshell.__name__  # by which some libraries know that they are in a notebook
+    transformed: tuple[str, str] | None = None  # the cell that is to be run
+
+    def transform_cell(self, raw_cell: str) -> str:
+        if self.transformed is None or self.transformed[0] != raw_cell:
+            self.transformed = raw_cell, super().transform_cell(raw_cell)
+        return self.transformed[1]
+
+    def _atexit_once(self) -> None:
+        """Let destructors run: of a file that compresses, or of an object with `__del__`."""
+        _flush_files()  # those in a circle may be closed in the wrong order, descriptor first
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            vars(sys).pop(name, None)
+        self.displayhook.exec_result = self.last_execution_result = None
+        self.InteractiveTB.tb = None
+        if self.history_manager is not None:
+            self.history_manager.output_hist.clear()
+        self.user_ns.clear()
+        gc.collect()
+
+
+class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
+    """The thread that publishes, woken by its event loop and not by one more pair of sockets."""
+
+    _is_woken = False
+    _pipe_in: ZMQStream | None = None
+
+    def _setup_event_pipe(self) -> None:
+        pass
+
+    def _thread_main(self) -> None:
+        self.io_loop.start()
+
+    def schedule(self, f: Callable[[], Any]) -> None:
+        if not self.thread.is_alive():  # a process that the flow has forked
+            f()
+            return
+        self._events.append(f)
+        if not self._is_woken:
+            self._is_woken = True
+            # In a context without a parent message: this thread is not in a cell, whoever wakes it may be.
+            self.io_loop.asyncio_loop.call_soon_threadsafe(self._wake, context=Context())
+
+    def _wake(self) -> None:
+        self._is_woken = False
+        self._handle_event(None)
+
+    def _setup_pipe_in(self) -> None:
+        """Listen to processes that the flow forks, when it does."""
+        os.register_at_fork(before=self._open_pipe)
+
+    def _open_pipe(self) -> None:
+        if self._pipe_in is None and self._is_master_process():
+            is_open = threading.Event()
+            self.schedule(super()._setup_pipe_in)
+            self.schedule(is_open.set)
+            is_open.wait(_PATIENCE)
+
+
+class OutStream(iostream.OutStream):  # type: ignore[misc]
+    """Standard output or error, and what is written to its descriptor by others than Python.
+
+    ipykernel has a thread for that, which may come too late for the cell; here it is read when the stream
+    is flushed, and meanwhile by the thread that publishes.
+    """
+
+    __module__ = iostream.__name__  # by which some libraries know that they are in a notebook
+    pub_thread: Any
+    _flush_pending: bool
+    _should_watch: bool
+
+    def _setup_stream_redirects(self, name: str) -> None:
+        self._exc = None
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._reading = threading.RLock()
+        self._original_stdstream_fd = getattr(sys, f"__{name}__").fileno()
+        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+        self._fid, into = os.pipe()
+        os.set_blocking(self._fid, False)
+        os.dup2(into, self._original_stdstream_fd)
+        os.close(into)
+        self.pub_thread.schedule(lambda: self._io_loop.add_handler(self._fid, self._hear, IOLoop.READ))
+
+    def _hear(self, *_: object) -> None:
+        self._read_pipe()
+        if self._buffers and not self._flush_pending:
+            self._flush_pending = True
+            self._io_loop.call_later(self.flush_interval, self._flush)
+
+    def _read_pipe(self) -> None:
+        """Take over what is in the pipe, and no more: whoever writes into it may never end."""
+        with self._reading, contextlib.suppress(OSError):
+            data = os.read(self._fid, _PIPE)
+            os.write(self._original_stdstream_copy, data)
+            pending, self._flush_pending = self._flush_pending, True
+            try:
+                self.write(self._decode(data))
+            finally:
+                self._flush_pending = pending
+
+    def flush(self) -> None:
+        """Publish what there is; the thread that does so is not woken for nothing: cells flush often."""
+        if self._should_watch and self._is_master_process():
+            self._read_pipe()
+        if self._buffers:
+            super().flush()
+
+    def close(self) -> None:
+        if self._should_watch:
+            self._should_watch = False
+            self.pub_thread.schedule(lambda: self._io_loop.remove_handler(self._fid))
+            os.dup2(self._original_stdstream_copy, self._original_stdstream_fd)
+            os.close(self._original_stdstream_copy)
+        self.pub_thread = None
 
 
 class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     """ipykernel's application, cut in two."""
 
     kernel_class = IPythonKernel
-    listeners: ClassVar[list[Callable[[], None]]] = []
+    listeners: ClassVar[dict[str, list[Callable[[], None]]]] = {"before_preload": [], "after_preload": []}
 
-    def before_preload(self) -> None:
-        """Tell those who want to know that what is imported from now on is a flow's."""
-        for listener in self.listeners:
+    def tell(self, event: str) -> None:
+        """Tell those who want to know that what flows import is going to be imported, or has been."""
+        for listener in self.listeners[event]:
             listener()
 
     def prepare(self) -> None:
@@ -87,14 +225,20 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.log.setLevel(logging.ERROR)  # its warnings are about what is done here on purpose
         self.init_pdb()
         self.kernel = self.kernel_class.instance(
-            parent=self, session=self.session, log=self.log, profile_dir=self.profile_dir, user_ns=None
+            parent=self,
+            session=self.session,
+            log=self.log,
+            profile_dir=self.profile_dir,
+            user_ns=None,
+            shell_class=ZMQInteractiveShell,
         )
         self.init_shell()
         self.init_extensions()
         self._has_startup_code = self._finds_startup_code()
         if not self._has_startup_code:
             self.init_code()  # still hides names from %who
-        self.parent_handle = os.getpid()  # else it tells on the terminal how to connect to it
+        self.configure_tornado_logger()
+        self.patch_io()
 
     def connect(self, folder: str) -> dict[str, Any]:
         """The first part of the other half: sockets in a folder, threads, streams.
@@ -110,50 +254,62 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             "language_info": self.kernel.language_info,
             **{f"{channel}_port": number for number, channel in enumerate(_CHANNELS, 1)},
         }
-        self.transport, self.ip = "ipc", connection["ip"]
+        self.transport, self.ip = connection["transport"], connection["ip"]
         self.session.key = connection["key"].encode()
         self.session.pid = os.getpid()
         self.session.session = os.urandom(16).hex()
-        for channel in _CHANNELS:
-            setattr(self, f"{channel}_port", connection[f"{channel}_port"])
-        self.init_sockets()
-        self.init_heartbeat()
-        self.log_connection_info()
-        self.init_io()
+        self._ports = {channel: connection[f"{channel}_port"] for channel in _CHANNELS}
+        self.context = zmq.Context()
+        self.shell_socket = self._bound(zmq.ROUTER, "shell")
+        self._start_publishing()
         self.init_signal()
         self._attach_kernel()
-        # What these would end ends with the process; waiting for it would cost the most of a short flow.
-        atexit.unregister(self.close)
-        atexit.unregister(self.iopub_thread.stop)
         return connection
 
-    def init_iopub(self, context: zmq.Context[Any]) -> None:
-        """Publish to a reader who is slower than the flow, too: by default what is too much is dropped."""
-        context.setsockopt(zmq.SNDHWM, 0)
-        super().init_iopub(context)
+    def _bound(self, kind: int, channel: str) -> zmq.Socket[Any]:
+        socket = self.context.socket(kind)
+        socket.linger = 1000
+        if kind == zmq.ROUTER:
+            socket.router_handover = 1
+        elif kind == zmq.XPUB:
+            socket.sndhwm = 0  # a reader may be slower than the flow; by default what is too much is dropped
+        socket.bind(f"ipc://{self.ip}-{self._ports[channel]}")
+        return socket
+
+    def _start_publishing(self) -> None:
+        self.iopub_thread = IOPubThread(self._bound(zmq.XPUB, "iopub"), pipe=True, session=self.session)
+        self.iopub_thread.thread.start()
+        self.iopub_socket = self.iopub_thread.background_socket
+        sys.stdout = OutStream(self.session, self.iopub_thread, "stdout")
+        sys.stderr = OutStream(self.session, self.iopub_thread, "stderr")
+        self.displayhook = sys.displayhook = displayhook.ZMQDisplayHook(self.session, self.iopub_socket)
 
     def _attach_kernel(self) -> None:
         """Give the kernel, which was made without, its streams and threads; as in `init_kernel`."""
-        kernel, shell, thread = self.kernel, self.shell, self.shell_channel_thread
-        shell_stream = ZMQStream(self.shell_socket, thread.io_loop)
-        thread.shell_stream = shell_stream
-        control_stream = ZMQStream(self.control_socket, self.control_thread.io_loop)
+        kernel, shell = self.kernel, self.shell
         kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
         kernel.ident = os.urandom(16).hex()
         kernel._main_asyncio_lock = asyncio.Lock()
         with kernel.hold_trait_notifications():
-            kernel.shell_stream, kernel.control_stream = shell_stream, control_stream
-        kernel.control_thread, kernel.shell_channel_thread = self.control_thread, thread
+            kernel.shell_stream = ZMQStream(self.shell_socket)
         kernel.iopub_thread, kernel.iopub_socket = self.iopub_thread, self.iopub_socket
-        kernel.stdin_socket, kernel.debug_shell_socket = self.stdin_socket, self.debug_shell_socket
         kernel.record_ports({f"{name}_port": port for name, port in self._ports.items()})
         shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
         shell.displayhook.topic = kernel._topic("execute_result")
         self.displayhook.get_execution_count = lambda: kernel.execution_count
-        # Before its threads, and not after as in ipykernel: sockets are not for two threads at a time.
         kernel.start()
+
+    def open_other_channels(self) -> None:
+        """What clients other than ours may want: to ask during a cell, to answer questions, a heartbeat."""
+        kernel = self.kernel
+        self.stdin_socket = kernel.stdin_socket = self._bound(zmq.ROUTER, "stdin")
+        self.control_socket = self._bound(zmq.ROUTER, "control")
+        self.control_thread = kernel.control_thread = ControlThread(daemon=True)
+        kernel.control_stream = ZMQStream(self.control_socket, self.control_thread.io_loop)
+        kernel.control_stream.on_recv(kernel.dispatch_control, copy=False)
         self.control_thread.start()
-        thread.start()
+        self.heartbeat = Heartbeat(zmq.Context(), (self.transport, self.ip, self._ports["hb"]))
+        self.heartbeat.start()
 
     def begin(self) -> None:
         """The second part: what depends on working directory, environment and arguments."""
@@ -179,11 +335,12 @@ def make_app(modules: Mapping[str, str]) -> ForkableApp:
     """An application that is ready to be forked.
 
     Args:
-        modules: Source files by the name of the module that they become, for the client's own requests.
-            A function `before_preload` of theirs is called before what flows import is imported.
+        modules: Source files by the name of the module that they become, for what clients want called.
+            Functions `before_preload` and `after_preload` of theirs are told when what flows import is
+            going to be imported, and has been.
     """
     ipykernel.debugger._is_debugpy_available = False  # nobody steps through hundreds of instances
-    ipykernel.iostream.OutStream.flush = _quick(ipykernel.iostream.OutStream.flush)
+    ipkernel._accepts_parameters = _remembered(ipkernel._accepts_parameters)
     app: ForkableApp = ForkableApp.instance()
     app.prepare()
     _warm_up(app.shell)
@@ -192,9 +349,16 @@ def make_app(modules: Mapping[str, str]) -> ForkableApp:
         with open(path, encoding="utf-8") as source:
             exec(compile(source.read(), "ductaflow", "exec"), vars(module))  # noqa: S102
         sys.modules[name] = module
-        if hasattr(module, "before_preload"):
-            app.listeners.append(module.before_preload)
+        for event, listeners in app.listeners.items():
+            if hasattr(module, event):
+                listeners.append(getattr(module, event))
     return app
+
+
+def _remembered(accepts_parameters: Callable[[Any, list[str]], Any]) -> Callable[[Any, list[str]], Any]:
+    """What is asked for each cell of the same methods."""
+    remembered = lru_cache(lambda method, names: accepts_parameters(method, list(names)))
+    return lambda method, names: remembered(method, tuple(names))
 
 
 def _warm_up(shell: InteractiveShell) -> None:
@@ -232,9 +396,11 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
 
     Args:
         app: The application, connected.
-        request: Working directory, environment, arguments and umask of the kernel.
+        request: Working directory, environment, arguments and umask of the kernel; whether it needs all
+            channels; what is to be called first.
     """
-    _modules_at_first.update(sys.modules)
+    global _last_module_at_first  # noqa: PLW0603 - of this process
+    _last_module_at_first = next(reversed(sys.modules))
     os.chdir(request["cwd"])
     if (processes := sys.modules.get("multiprocessing.process")) is not None:
         vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import
@@ -243,9 +409,17 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
     sys.argv[:] = request["argv"]
     _become_random()
     app.begin()
+    if request["all_channels"]:
+        app.open_other_channels()
+    call(request["first"])
     loop = app.io_loop = IOLoop.current()
     with contextlib.suppress(KeyboardInterrupt):
         loop.start()
+
+
+def call(calls: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:
+    """Call functions of the client's modules, each named by module and name, with arguments."""
+    return [getattr(sys.modules[module], name)(*arguments) for module, name, arguments in calls]
 
 
 def _take_environment(environment: Mapping[str, str]) -> None:
@@ -271,7 +445,7 @@ IMPORTED_ENVIRONMENT: dict[str, tuple[str | None, str]] = {}
 def _become_random() -> None:
     """Python's own generators notice a fork; NumPy's legacy one does not."""
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
-        numpy_random.seed()
+        numpy_random.seed(list(os.urandom(16)))  # None makes far more of it
 
 
 def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
@@ -284,8 +458,15 @@ def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
         code: Exit code.
         last_word: Called when nothing of the flow is left to run.
     """
-    steps = (_join_threads, atexit._run_exitfuncs, _delete_what_flow_made, _flush_files, _end_children)
-    for step in (*steps, last_word):
+    for step in (
+        _join_threads,
+        atexit._run_exitfuncs,
+        _clear_modules_of_project,
+        _flush_files,
+        _flush_c_library,
+        _end_children,
+        last_word,
+    ):
         try:
             step()
         except BaseException:
@@ -298,17 +479,10 @@ def _join_threads() -> None:
     threading._shutdown()  # type: ignore[attr-defined]
 
 
-def _delete_what_flow_made() -> None:
-    """Let destructors run: of a file that compresses, or of an object with `__del__`."""
-    shell = InteractiveShell.instance()
-    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-        vars(sys).pop(name, None)
-    shell.displayhook.exec_result = shell.last_execution_result = None
-    shell.InteractiveTB.tb = None
-    if shell.history_manager is not None:
-        shell.history_manager.output_hist.clear()
-    shell.user_ns.clear()
-    for name in [name for name in reversed(sys.modules) if name not in _modules_at_first]:
+def _clear_modules_of_project() -> None:
+    """What they hold ends with them, as what the flow itself has held."""
+    # Not one by one through all of them: what is looked at is written to, and its page copied.
+    for name in list(takewhile(lambda name: name != _last_module_at_first, reversed(sys.modules))):
         module = sys.modules[name]
         if not str(getattr(module, "__file__", None) or _INSTALLED[0]).startswith(_INSTALLED):
             vars(module).clear()  # one of the project
@@ -321,7 +495,11 @@ def _flush_files() -> None:
         if isinstance(thing, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom) and not thing.closed:
             with contextlib.suppress(Exception):
                 thing.flush()
-    ctypes.CDLL(None).fflush(None)  # what C libraries have not written yet
+
+
+def _flush_c_library() -> None:
+    """What libraries in C have not written yet."""
+    ctypes.CDLL(None).fflush(None)
 
 
 def _end_children() -> None:

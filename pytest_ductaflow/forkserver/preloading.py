@@ -17,6 +17,7 @@ from typing import Any
 _PARTNERS = {
     "pandas": (
         "pyarrow.pandas_compat",
+        "pyarrow.vendored.version",
         "pandas.io.formats.csvs",
         "pandas.io.formats.format",
         "pandas.io.formats.html",

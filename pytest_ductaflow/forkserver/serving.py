@@ -45,9 +45,12 @@ _SENTENCE = 65_536  # bytes that are read at a time
 
 
 def say(connection: socket.socket, /, **words: Any) -> None:
-    """Send a line of JSON; somebody who has gone does not hear it."""
+    """Send a line of JSON; somebody who has gone does not hear it.
+
+    It begins a line of its own, too: whoever spoke before may have died over it.
+    """
     with contextlib.suppress(OSError):
-        connection.sendall(json.dumps(words).encode() + b"\n")
+        connection.sendall(b"\n" + json.dumps(words).encode() + b"\n")
 
 
 def _read_line(connection: socket.socket) -> bytes:
@@ -214,13 +217,14 @@ def _answer_as_template(
         data = json.dumps(words).encode()
         control.sendall(_LENGTH.pack(len(data)) + data)
 
-    app.before_preload()
+    app.tell("before_preload")
     try:
         with app.shell.builtin_trap:  # as in a cell: modules ask `get_ipython` where they are
             forked_kernel.IMPORTED_ENVIRONMENT.update(preload(modules, left_out))
     except Misbehaved as error:
         answer(misbehaved=error.module, deed=error.deed)
         os._exit(0)
+    app.tell("after_preload")
     answer(ready=True)
     _TemplateProcess(app, folder, control, dict(left_out)).run()
 
@@ -341,6 +345,7 @@ class _TemplateProcess:
         code = 1
         try:
             forked_kernel.run_flow(self.app, request)
+            say(client, last_words=forked_kernel.call(request["last"]))
             code = 0
         except SystemExit as exit_:
             code = 0 if exit_.code is None else exit_.code if isinstance(exit_.code, int) else 1

@@ -1,0 +1,65 @@
+"""What a Python kernel is told before the first cell, and asked after the last one.
+
+`kernel_setup` and `kernel_trace` run in the kernel. A forked one has them, and calls what it is told to; an
+ordinary one gets them as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from . import kernel_setup, kernel_trace
+
+Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
+
+_KERNEL, _TRACE = "_ductaflow_kernel", "_ductaflow_trace"
+MODULES = {_KERNEL: kernel_setup.__file__, _TRACE: kernel_trace.__file__}
+LAST_WORDS: list[Call] = [(_KERNEL, "last_words", []), (_TRACE, "used", [])]
+
+# Nothing of this stays in the flow's namespace.
+_LOAD = """\
+for _name, _source in {sources!r}.items():
+    _module = __import__("types").ModuleType(_name)
+    exec(compile(_source, "ductaflow", "exec"), vars(_module))
+    __import__("sys").modules[_name] = _module
+del _name, _source, _module
+"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a kernel is told.
+
+    Attributes:
+        folders: From which the flow imports, besides its run directory.
+        spill: A file for what the running cell prints.
+        trace: A file for what the flow uses.
+    """
+
+    folders: tuple[str, ...]
+    spill: Path
+    trace: Path
+
+    @property
+    def calls(self) -> list[Call]:
+        """For a kernel that has the modules."""
+        prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill)])
+        return [prepare, (_TRACE, "begin", [str(self.trace)])]
+
+    @property
+    def code(self) -> str:
+        """For a kernel that has to get them."""
+        sources = {name: Path(str(path)).read_text(encoding="utf-8") for name, path in MODULES.items()}
+        return _LOAD.format(sources=sources) + "".join(f"{_code(call)}\n" for call in self.calls)
+
+
+def last_words_code() -> str:
+    """An expression: the last words as JSON."""
+    return f"__import__('json').dumps([{', '.join(map(_code, LAST_WORDS))}])"
+
+
+def _code(call: Call) -> str:
+    module, function, arguments = call
+    return f"__import__({module!r}).{function}({', '.join(map(repr, arguments))})"
