@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import datetime
 import itertools
 import json
 import logging
@@ -33,9 +34,9 @@ from papermill.engines import NotebookExecutionManager
 from .failures import readable_traceback
 from .flows import Source
 from .kernel import Kernel
+from .kernel_calls import Setup, last_words_code
 from .lights import strip_ansi
 from .output import Output
-from .setup import Setup, last_words_code
 from .store import write_atomic
 
 __all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer", "NotebookFile"]
@@ -85,6 +86,16 @@ class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
     def autosave_cell(self) -> None:
         """Outputs of a running cell are news like any other."""
         self.save()
+
+    def cell_complete(self, cell: Any, *arguments: Any, **options: Any) -> None:
+        """As papermill does it, whose way to read a time of any form takes longer than all the rest."""
+        told = cell.metadata.papermill
+        start = told.pop("start_time", None)
+        super().cell_complete(cell, *arguments, **options)
+        if start is not None:
+            end = datetime.datetime.fromisoformat(told["end_time"])
+            duration = (end - datetime.datetime.fromisoformat(start)).total_seconds()
+            told.update(start_time=start, duration=duration)
 
     @property
     def due_at(self) -> float | None:

@@ -29,11 +29,11 @@ from .failures import failure_of_cell, failure_without_traceback, mark_failure, 
 from .flows import Source, read_flow
 from .fork_servers import folder_for_sockets
 from .kernel import Spec, kernel_spec, kernel_specs
+from .kernel_calls import Setup
 from .kernel_start import start_kernel
 from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
 from .output import Output
 from .settings import Settings
-from .setup import Setup
 from .store import RunFiles
 from .uses import Used
 

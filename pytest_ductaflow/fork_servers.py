@@ -22,7 +22,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
-from . import setup
+from . import kernel_calls
 from .errors import KernelStartError
 
 _SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
@@ -67,7 +67,7 @@ class ForkServer:
     def _start(self, environment: Mapping[str, str]) -> None:
         self.folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
         lifeline, self._life = os.pipe()
-        config = json.dumps({"lifeline": lifeline, "modules": setup.MODULES})
+        config = json.dumps({"lifeline": lifeline, "modules": kernel_calls.MODULES})
         errors = Path(self.folder, "errors")
         try:
             with open(errors, "wb") as stream:

@@ -28,7 +28,7 @@ from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
 from .fork_servers import servers
-from .setup import LAST_WORDS, Setup
+from .kernel_calls import LAST_WORDS, Setup
 
 _ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
@@ -47,7 +47,7 @@ class Kernel(ABC):
         speaks_python: Whether it takes our setup.
         has_setup: Whether it has taken the setup already, and tells its last words without being asked.
         language_info: What the kernel would say of its language, if it is known without asking.
-        last_words: As `kernel_setup.LAST` has them, once they are told.
+        last_words: The answers to `LAST_WORDS`, once they are told.
     """
 
     client: BlockingKernelClient

@@ -10,10 +10,10 @@ from .errors import KernelStartError
 from .flows import Source
 from .fork_servers import kernel_environment, server_environment, servers
 from .kernel import ForkedKernel, Kernel, OrdinaryKernel, Spec, can_fork
+from .kernel_calls import Setup
 from .model import Instance
 from .preload import preload_of
 from .settings import Settings
-from .setup import Setup
 
 _complaints: set[str] = set()  # of this process: what is said once
 

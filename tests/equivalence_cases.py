@@ -1279,6 +1279,16 @@ FACTS = (
         shows="RLIMIT_STACK",
     ),
     Case(
+        "facts_by_which_libraries_know_a_notebook",
+        """
+        import sys
+        for thing in (sys.stdout, sys.stderr, get_ipython(), sys.displayhook):
+            print(type(thing).__module__, type(thing).__name__)
+        print("IPKernelApp" in get_ipython().config, hasattr(sys, "ps1"), sys.stdout.isatty())
+        """,
+        shows="ipykernel.iostream OutStream",
+    ),
+    Case(
         "facts_of_the_environment",
         """
         import hashlib, os

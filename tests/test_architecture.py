@@ -38,6 +38,7 @@ LAYERS = (
         "stored",
         "uses",
     },
+    {"kernel_calls"},
     {"fork_servers", "forkserver.serving", "settings", "flows", "store", "table_files", "compare.reading"},
     {
         "clashes",
@@ -88,7 +89,7 @@ LAYERS = (
     {"plugin"},
     {"cli"},
 )
-PYTEST_FROM = 18  # the layer from which on pytest may be seen
+PYTEST_FROM = 19  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},

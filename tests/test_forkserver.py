@@ -6,8 +6,10 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +19,10 @@ from typing import Any
 
 import pytest
 from conftest import write_project
+from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.provisioning import KernelProvisionerFactory
 
 pytestmark = [
     pytest.mark.slow,
@@ -599,25 +604,147 @@ def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) 
     assert int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]) in servers
 
 
-def test_any_jupyter_client_can_have_forked_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jupyter_client.manager import start_new_kernel
-
+@pytest.fixture
+def provisioned(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
+    """A forked kernel of jupyter_client's own manager and client."""
     monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", "ductaflow-fork")
-    from jupyter_client.provisioning import KernelProvisionerFactory
-
     KernelProvisionerFactory.clear_instance()
     try:
         manager, client = start_new_kernel(kernel_name="python3")
-        told: list[str] = []
-        client.execute_interactive(
-            "import os; print(os.getppid())",
-            timeout=PATIENCE,
-            output_hook=lambda m: told.append(m["content"].get("text", "")),
-        )
-        assert int("".join(told)) != os.getpid()
-        assert manager.is_alive()
+        yield manager, client
         client.stop_channels()
-        manager.shutdown_kernel()
-        assert not manager.is_alive()
+        manager.shutdown_kernel(now=True)
     finally:
         KernelProvisionerFactory.clear_instance()
+
+
+def test_any_jupyter_client_can_have_forked_kernels(
+    provisioned: tuple[KernelManager, BlockingKernelClient],
+) -> None:
+    manager, client = provisioned
+    told: list[str] = []
+    client.execute_interactive(
+        "import os; print(os.getppid())",
+        timeout=PATIENCE,
+        output_hook=lambda m: told.append(m["content"].get("text", "")),
+    )
+    assert int("".join(told)) != os.getpid()
+    assert manager.is_alive()
+    manager.shutdown_kernel()
+    assert not manager.is_alive()
+
+
+def test_the_kernels_of_other_clients_have_all_channels(
+    provisioned: tuple[KernelManager, BlockingKernelClient],
+) -> None:
+    manager, client = provisioned
+    client.execute_interactive(
+        "print(input('which? '))",
+        timeout=PATIENCE,
+        allow_stdin=True,
+        stdin_hook=lambda _: client.input("this one"),
+        output_hook=(told := []).append,
+    )
+    assert "this one\n" in [message["content"].get("text") for message in told]
+    busy = client.execute("import time\nwhile True:\n    time.sleep(0.01)")
+    question = client.session.msg("kernel_info_request")
+    client.control_channel.send(question)  # answered while a cell runs
+    answer = client.get_control_msg(timeout=PATIENCE)
+    assert answer["parent_header"]["msg_id"] == question["header"]["msg_id"]
+    manager.interrupt_kernel()
+    wait_until(lambda: client.get_shell_msg(timeout=PATIENCE)["parent_header"]["msg_id"] == busy, "its end")
+    wait_until(client.hb_channel.is_beating, "a heartbeat")
+    assert client.is_alive()
+
+
+def test_a_kernel_of_ours_has_no_thread_that_it_does_not_need(project: Project) -> None:
+    project.run("import threading\nprint(sorted(thread.name for thread in threading.enumerate()))")
+    assert project.printed() == ["['IOPub', 'MainThread']"]
+
+
+def test_a_kernel_that_does_not_welcome_us_is_asked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_ductaflow.client._WELCOME", 0.0)
+    record = project.run("print('here')")
+    assert (record.status, project.printed()) == (Status.SUCCESS, ["here"])
+
+
+def test_what_others_than_python_print_is_there_when_their_cell_ends(project: Project) -> None:
+    cells = [
+        f"import os, subprocess\nwritten = os.write({1 + number % 2}, b'd{number} ')\n"
+        f"done = subprocess.run(['echo', 's{number}'])"
+        for number in range(20)
+    ]
+    project.run("\n\n# %%\n".join(cells))
+    texts = ["".join(output["text"]) for output in project.outputs()]
+    names = [output["name"] for output in project.outputs()]
+    expected = [
+        [("stdout", f"s{n}\n"), ("stderr", f"d{n} ")] if n % 2 else [("stdout", f"d{n} s{n}\n")]
+        for n in range(20)
+    ]
+    assert sorted(zip(names, texts, strict=True)) == sorted(pair for pairs in expected for pair in pairs)
+    notebook = json.loads((project.root / "runs/x/a/x_executed.ipynb").read_text())
+    shown = [
+        {"".join(output["text"]).split()[-1][1:] for output in cell["outputs"]}
+        for cell in notebook["cells"]
+        if cell.get("outputs")
+    ]
+    assert shown == [{str(number)} for number in range(20)]
+
+
+def test_a_character_that_arrives_in_pieces_is_one_character(project: Project) -> None:
+    project.run(
+        """
+        import os, sys, time
+        for byte in "größe ☃\\n".encode():
+            os.write(1, bytes([byte]))
+            sys.stdout.flush()
+        """
+    )
+    assert project.printed() == ["größe ☃"]
+
+
+def test_a_process_that_prints_without_end_does_not_keep_its_cell_from_ending(project: Project) -> None:
+    record = project.run(
+        "import subprocess\nendless = subprocess.Popen(['yes'])\n\n# %%\nendless.kill()\nendless.wait()",
+        timeout=PATIENCE,
+    )
+    assert record.status is Status.SUCCESS, record.error
+
+
+def test_a_flow_may_close_its_output(project: Project) -> None:
+    record = project.run(
+        """
+        import os, sys, time
+        loop, pipe = sys.stdout._io_loop, sys.stdout._fid
+        os.close(1)
+        while pipe in loop.handlers:  # as long as it would be read in vain
+            time.sleep(0.01)
+        print("from Python")
+        """,
+        timeout=PATIENCE,
+    )
+    assert record.status is Status.SUCCESS, record.error
+    assert project.printed() == ["from Python"]
+
+
+def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    """The kernel and the process that knows how it ended tell on the same connection."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    here = {"pid": 1, "raw": "", "left_out": {}, "connection": {"ip": "x", "language_info": {}}}
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        connection.recv(65_536)
+        connection.sendall(json.dumps(here).encode() + b'\n\n{"last_words": [1, \n{"exit": 9}\n')
+        connection.close()
+
+    threading.Thread(target=serve).start()
+    with listener:
+        forked = kernel.ForkedKernel(str(tmp_path / "s"), preload=[], cwd=str(tmp_path), env={})
+        assert forked.wait_for_exit_code(PATIENCE) == -signal.SIGKILL
+        forked.close()
+    assert forked.last_words is None

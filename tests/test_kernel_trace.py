@@ -382,3 +382,28 @@ def test_modules_packages_and_the_interpreter_are_told_in_the_end(folder):
 def test_nothing_is_left_in_the_namespace_of_the_flow_but_what_it_puts_there(folder):
     names = run(folder, "del sys, types, trace\nprint(sorted(n for n in dir() if not n.startswith('__')))")
     assert names.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        "import later",
+        "del sys.modules['inner.deep']; import later, inner.deep",  # what was last is so again
+        "import later; del sys.modules['colorsys']",
+        "del sys.modules['colorsys']; import later, colorsys",
+        "del sys.modules['colorsys'], sys.modules['inner.deep']; import later, inner.deep",
+    ],
+)
+def test_modules_since_the_preload_are_told_whatever_the_flow_does_with_those_before(
+    folder: Path, then: str
+) -> None:
+    (folder / "later.py").touch()
+    code = f"""
+        sys.path.append(".")
+        import colorsys, helper
+        trace.after_preload()
+        {then}
+        print(*trace.used()["modules"])
+        """
+    told = {Path(name).relative_to(folder).as_posix() for name in run(folder, code).split()}
+    assert told == {"helper.py", "inner/__init__.py", "inner/deep.py", "later.py"}

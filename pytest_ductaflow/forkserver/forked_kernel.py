@@ -115,6 +115,7 @@ class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
 class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
     """The thread that publishes, woken by its event loop and not by one more pair of sockets."""
 
+    flush_timeout = 10.0  # seconds, as streams have it
     _is_woken = False
     _pipe_in: ZMQStream | None = None
 
@@ -147,7 +148,7 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
             is_open = threading.Event()
             self.schedule(super()._setup_pipe_in)
             self.schedule(is_open.set)
-            is_open.wait(_PATIENCE)
+            is_open.wait(self.flush_timeout)
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]
@@ -175,21 +176,32 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
         self.pub_thread.schedule(lambda: self._io_loop.add_handler(self._fid, self._hear, IOLoop.READ))
 
     def _hear(self, *_: object) -> None:
-        self._read_pipe()
+        if self._read_pipe() == b"":  # the flow has closed the descriptor
+            self._io_loop.remove_handler(self._fid)
         if self._buffers and not self._flush_pending:
             self._flush_pending = True
             self._io_loop.call_later(self.flush_interval, self._flush)
 
-    def _read_pipe(self) -> None:
-        """Take over what is in the pipe, and no more: whoever writes into it may never end."""
-        with self._reading, contextlib.suppress(OSError):
-            data = os.read(self._fid, _PIPE)
-            os.write(self._original_stdstream_copy, data)
-            pending, self._flush_pending = self._flush_pending, True
+    def _read_pipe(self) -> bytes | None:
+        """Take over what is in the pipe, and no more: whoever writes into it may never end.
+
+        Returns:
+            What it was, empty if there will never be anything; None if there is nothing now.
+        """
+        with self._reading:
             try:
-                self.write(self._decode(data))
-            finally:
-                self._flush_pending = pending
+                data = os.read(self._fid, _PIPE)
+            except OSError:
+                return None
+            if data:
+                pending, self._flush_pending = self._flush_pending, True  # not one more flush for this
+                try:
+                    self.write(self._decode(data))
+                finally:
+                    self._flush_pending = pending
+                with contextlib.suppress(OSError):
+                    os.write(self._original_stdstream_copy, data)
+            return data
 
     def flush(self) -> None:
         """Publish what there is; the thread that does so is not woken for nothing: cells flush often."""
