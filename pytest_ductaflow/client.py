@@ -250,9 +250,17 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         if not self.kernel.wait(_EXIT):
             self.complaints.append(f"threads or exit handlers took longer than {_EXIT:g} s and were ended")
             self.kernel.kill()
-        if self.kernel.last_words is not None:
-            (self.peak_memory, logged), self.used = self.kernel.last_words
+        if self.kernel.speaks_python:
+            self._take_last_words(*self.kernel.last_words or (None, None))
+
+    def _take_last_words(self, setup: tuple[int, list[str]] | None, used: dict[str, Any] | None) -> None:
+        if setup is not None:
+            self.peak_memory, logged = setup
             self.printed.add_logged(logged)
+        if used is not None:
+            self.used = used
+        elif not self.complaints:
+            self.complaints.append("what the flow imports is not noticed: the kernel did not tell")
 
     def execute_cell(self, cell: Any, cell_index: int, **_: Any) -> Any:
         """Run a cell and fill in its outputs.
@@ -397,7 +405,10 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _received(self, channel: Any) -> dict[str, Any]:
         session = self.kc.session
         _, frames = session.feed_identities(channel.recv_multipart(zmq.NOBLOCK))
-        return dict(session.deserialize(frames))
+        try:
+            return dict(session.deserialize(frames))
+        except ValueError as error:
+            raise RuntimeError(f"the kernel sends what is no message: {error}") from error
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         content = msg["content"]

@@ -213,8 +213,10 @@ def _imported(names: list[str]) -> tuple[set[str], set[str]]:
     for name in names:
         if name in _machinery or name == "__main__":
             continue
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if not isinstance(file, str):
+        file = None
+        with contextlib.suppress(Exception):  # a flow may put anything there
+            file = getattr(sys.modules.get(name), "__file__", None)
+        if not isinstance(file, str) or not isinstance(name, str):
             continue
         packages.add(name.partition(".")[0])
         if not file.startswith(_INSTALLED) and os.path.isabs(file):
@@ -236,7 +238,7 @@ def used() -> dict[str, Any]:
         "modules": sorted(files),
         "packages": sorted(packages - _machines),
         "python": platform.python_version(),
-        "executable": sys.executable,
+        "executable": sys.executable or "",
         "prefixes": sorted({sys.prefix, sys.base_prefix}),
-        "path": [folder for folder in sys.path if folder],
+        "path": [str(folder) for folder in sys.path if folder],
     }

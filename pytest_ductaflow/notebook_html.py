@@ -38,6 +38,7 @@ _MATHS = re.compile(r"\$|\\\\\(|\\\\\[|text/latex")
 
 # What nbconvert's own exporter adds for people who cannot see or have no mouse, by parsing the whole page.
 _FOCUSABLE = re.compile(r'<div class="([^"]*\b(?:jp-Cell-inputWrapper|jp-OutputArea-output)\b[^"]*)"')
+_PLAIN = re.compile(r"[\w .+#-]*")
 _NO_ALTERNATIVE = re.compile(r"<img (?![^>]*\balt=)")
 _REMEMBERED = 500  # texts; the instances of a flow have nearly all of theirs in common
 
@@ -90,7 +91,8 @@ def _highlighter(lexer: str | None) -> Callable[..., str]:
     @lru_cache(_REMEMBERED)
     def remembered(source: str, language: str | None) -> str:
         metadata = {"magics_language": language} if language else None
-        return _Highlighted(highlight(source, metadata=metadata))
+        trusted = _Highlighted if _PLAIN.fullmatch(f"{lexer}{language}") else str  # both are in its markup
+        return trusted(highlight(source, metadata=metadata))
 
     return lambda source, metadata=None: remembered(source, (metadata or {}).get("magics_language"))
 
@@ -140,7 +142,7 @@ def write_html(notebook: Path, page: Path, runs: Path) -> None:
         "mermaid": "mermaid" in text,
     }
     resources = {"metadata": {"name": page.stem}, "inlining": {"css": []}, "ductaflow": ours}
-    body, _ = _exporter().from_notebook_node(nbformat.reads(text, as_version=4), resources=resources)
+    body, _ = _exporter().from_notebook_node(nbformat.v4.reads(text), resources=resources)
     write_atomic(page, body)
 
 

@@ -713,6 +713,110 @@ def test_a_process_that_prints_without_end_does_not_keep_its_cell_from_ending(pr
     assert record.status is Status.SUCCESS, record.error
 
 
+def test_an_exception_in_the_midst_of_printing_leaves_a_kernel_that_prints(project: Project) -> None:
+    """Signal handlers may raise anywhere."""
+    record = project.run(
+        """
+        import sys
+        class Now(Exception):
+            pass
+        def stop_at(line):
+            def trace(frame, event, argument):
+                if frame.f_code.co_name in ("schedule", "call_soon_threadsafe") and frame.f_lineno == line:
+                    sys.settrace(None)
+                    raise Now
+                lines.setdefault(frame.f_code.co_name, set()).add(frame.f_lineno)
+                return trace
+            return trace
+        def attempt(line):
+            sys.settrace(stop_at(line))
+            try:
+                print(".", end="", flush=True)
+            except Now:
+                pass
+            finally:
+                sys.settrace(None)
+        lines = {}
+        attempt(None)
+        interesting = sorted(lines["schedule"] | lines["call_soon_threadsafe"])
+        assert len(interesting) > 4, lines
+        for line in interesting:
+            attempt(line)
+        print("printed", flush=True)
+        """,
+        timeout=PATIENCE,
+    )
+    assert record.status is Status.SUCCESS, record.error
+    assert project.printed()[-1].endswith("printed")
+
+
+def test_what_cannot_be_published_does_not_keep_the_rest_from_it(project: Project) -> None:
+    record = project.run(
+        """
+        def fail():
+            raise ValueError
+        thread = get_ipython().kernel.iopub_thread
+        for _ in range(20):
+            thread.schedule(fail)
+        print("printed", flush=True)
+        """,
+        timeout=PATIENCE,
+    )
+    assert record.error is None
+    assert "printed" in project.printed()
+
+
+def test_what_is_no_message_ends_the_instance_and_not_the_session(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deserialize(*_: object, **__: object) -> None:
+        raise ValueError("Invalid Signature")
+
+    monkeypatch.setattr("jupyter_client.session.Session.deserialize", deserialize)
+    record = project.run("print('here')")
+    assert record.error is not None
+    assert record.error.message.endswith("the kernel sends what is no message: Invalid Signature")
+
+
+def test_what_programs_printed_before_a_kernel_died_is_there_once(project: Project) -> None:
+    record = project.run(
+        "import os\ndone = os.system('echo ⚠️ from a program')\n\n# %%\nos.kill(os.getpid(), 9)"
+    )
+    assert record.error is not None
+    assert project.printed().count("⚠️ from a program") == 1
+
+
+@pytest.mark.parametrize(
+    "mischief",
+    [
+        "sys.path.append(pathlib.Path('/tmp'))",
+        "sys.modules[5] = sys",
+        "sys.executable = None",
+        "sys.modules['lazy'] = type('Lazy', (), {'__getattr__': lambda self, name: 1 / 0})()",
+    ],
+)
+def test_a_flow_that_makes_a_mess_of_sys_still_tells_what_it_used(project: Project, mischief: str) -> None:
+    record = project.run(f"import pathlib, sys\n{mischief}\nimport yaml")
+    assert record.peak_memory
+    assert "pyyaml" in {name.lower() for name in record.packages}
+    assert record.python_warnings == ()
+
+
+def test_a_kernel_that_cannot_tell_what_it_used_says_so(project: Project) -> None:
+    record = project.run("import sys\nsys.modules['_ductaflow_trace'].used = lambda: 1 / 0")
+    assert record.status is Status.SUCCESS
+    assert record.peak_memory
+    assert record.python_warnings == (
+        "KernelWarning: what the flow imports is not noticed: the kernel did not tell",
+    )
+
+
+def test_a_kernel_that_loses_its_descriptors_ends_its_instance(project: Project) -> None:
+    record = project.run("import os\nos.closerange(3, 256)\nprint('?', flush=True)", timeout=PATIENCE)
+    assert record.error is not None
+    assert record.error.type == "KernelDied"
+
+
 def test_a_flow_may_close_its_output(project: Project) -> None:
     record = project.run(
         """

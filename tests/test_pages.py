@@ -9,10 +9,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from conftest import write_project
+from nbconvert.exporters import HTMLExporter
 
 from pytest_ductaflow import pages
 from pytest_ductaflow.model import Record, Status
+from pytest_ductaflow.notebook_html import write_html
 from pytest_ductaflow.pages import PageWriter, write_page
 from pytest_ductaflow.store import RunFiles, read_record, write_record
 
@@ -161,3 +164,44 @@ def test_a_session_with_an_idle_core_has_its_pages_and_warnings_at_the_end(
     problem = "NotebookWarning: x_executed.ipynb has no page: ZeroDivisionError"
     assert (problem in done.stdout) == (template is not None)
     assert "x/a/x_executed.html" in (tmp_path / "runs/conductor_status_report.html").read_text()
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "'</pre></div><img src=x onerror=alert(2)>'",
+    '# &lt;script&gt; "<b>" ☃',
+)
+
+
+@pytest.mark.parametrize("language", ["python", "r", "julia", "bash"])
+def test_what_looks_like_markup_in_code_is_text_on_the_page(tmp_path: Path, language: str) -> None:
+    cells = [nbformat.v4.new_code_cell(text) for text in HOSTILE]
+    metadata = {"language_info": {"name": language, "pygments_lexer": language}}
+    notebook, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    notebook.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata)))
+    write_html(notebook, page, tmp_path)
+    code = BeautifulSoup(page.read_text(), "html.parser").select("div.highlight")
+    assert [element.get_text().strip() for element in code] == list(HOSTILE)
+    assert {tag.name for element in code for tag in element.find_all(True)} <= {"pre", "span"}
+
+
+def test_a_page_shows_the_cells_and_outputs_that_nbconvert_shows(tmp_path: Path) -> None:
+    outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="one\n"),
+        nbformat.v4.new_output("stream", name="stdout", text="two\n"),  # both are one on nbconvert's page
+        nbformat.v4.new_output("display_data", {"text/html": "<b>bold</b>", "text/plain": "bold"}),
+        nbformat.v4.new_output("error", ename="E", evalue="e", traceback=["\x1b[31mE\x1b[0m: e"]),
+    ]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title\n\n| a | b |\n|---|---|\n| 1 | $x$ |"),
+        nbformat.v4.new_code_cell("%%bash\necho '<tag>'", outputs=outputs, execution_count=1),
+        nbformat.v4.new_raw_cell("raw"),
+    ]
+    notebook, page = tmp_path / "a.ipynb", tmp_path / "a.html"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
+    write_html(notebook, page, tmp_path)
+    theirs, _ = HTMLExporter(template_name="lab", exclude_anchor_links=True).from_filename(str(notebook))
+
+    ours, theirs = (BeautifulSoup(text, "html.parser").main for text in (page.read_text(), theirs))
+    assert list(ours.stripped_strings) == list(theirs.stripped_strings)
+    assert [tag.name for tag in ours.find_all(True)] == [tag.name for tag in theirs.find_all(True)]

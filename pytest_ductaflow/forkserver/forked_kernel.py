@@ -45,6 +45,7 @@ _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 _PIPE = 65_536  # bytes, as many as a pipe holds
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _last_module_at_first = ""  # of those that a kernel has imported when its flow begins
+_STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given up
 _PATIENCE = 1.0  # seconds between asking and forcing what the flow has started and not ended
 
 
@@ -58,10 +59,6 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
 
     _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
     _supports_kernel_subshells = False
-
-    async def do_execute(self, code: str, *arguments: Any, **options: Any) -> Any:
-        self.shell.transformed = None
-        return await super().do_execute(code, *arguments, **options)
 
     def start(self) -> None:
         super().start()
@@ -89,15 +86,9 @@ class _NoThread:
 
 
 class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
-    """A shell that transforms a cell once, and at the end does what a flow can notice of its end."""
+    """A shell that at the end does what a flow can notice of its end."""
 
     __module__ = zmqshell.__name__  # by which some libraries know that they are in a notebook
-    transformed: tuple[str, str] | None = None  # the cell that is to be run
-
-    def transform_cell(self, raw_cell: str) -> str:
-        if self.transformed is None or self.transformed[0] != raw_cell:
-            self.transformed = raw_cell, super().transform_cell(raw_cell)
-        return self.transformed[1]
 
     def _atexit_once(self) -> None:
         """Let destructors run: of a file that compresses, or of an object with `__del__`."""
@@ -115,8 +106,6 @@ class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
 class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
     """The thread that publishes, woken by its event loop and not by one more pair of sockets."""
 
-    flush_timeout = 10.0  # seconds, as streams have it
-    _is_woken = False
     _pipe_in: ZMQStream | None = None
 
     def _setup_event_pipe(self) -> None:
@@ -126,18 +115,28 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
         self.io_loop.start()
 
     def schedule(self, f: Callable[[], Any]) -> None:
-        if not self.thread.is_alive():  # a process that the flow has forked
+        if not self._is_master_process():  # but one that the flow has forked
             f()
             return
         self._events.append(f)
-        if not self._is_woken:
-            self._is_woken = True
-            # In a context without a parent message: this thread is not in a cell, whoever wakes it may be.
-            self.io_loop.asyncio_loop.call_soon_threadsafe(self._wake, context=Context())
+        # In a context without a parent message: this thread is not in a cell, whoever wakes it may be.
+        self.io_loop.asyncio_loop.call_soon_threadsafe(self._wake, context=Context())
 
     def _wake(self) -> None:
-        self._is_woken = False
-        self._handle_event(None)
+        try:
+            self._handle_event(None)
+        finally:
+            if self._events:  # one of them has raised, or more have come
+                self.io_loop.asyncio_loop.call_soon(self._wake)
+
+    def do(self, f: Callable[[], Any]) -> None:
+        """Have something done by this thread, and wait for it; not in vain, if the thread is dead."""
+        is_done = threading.Event()
+        self.schedule(f)
+        self.schedule(is_done.set)
+        end = time.monotonic() + _LONG
+        while not is_done.wait(_STEP) and self.thread.is_alive() and time.monotonic() < end:
+            pass
 
     def _setup_pipe_in(self) -> None:
         """Listen to processes that the flow forks, when it does."""
@@ -145,10 +144,10 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
 
     def _open_pipe(self) -> None:
         if self._pipe_in is None and self._is_master_process():
-            is_open = threading.Event()
-            self.schedule(super()._setup_pipe_in)
-            self.schedule(is_open.set)
-            is_open.wait(self.flush_timeout)
+            if threading.current_thread() is self.thread:
+                super()._setup_pipe_in()
+            else:
+                self.do(super()._setup_pipe_in)
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]
@@ -160,7 +159,6 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
 
     __module__ = iostream.__name__  # by which some libraries know that they are in a notebook
     pub_thread: Any
-    _flush_pending: bool
     _should_watch: bool
 
     def _setup_stream_redirects(self, name: str) -> None:
@@ -178,9 +176,6 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
     def _hear(self, *_: object) -> None:
         if self._read_pipe() == b"":  # the flow has closed the descriptor
             self._io_loop.remove_handler(self._fid)
-        if self._buffers and not self._flush_pending:
-            self._flush_pending = True
-            self._io_loop.call_later(self.flush_interval, self._flush)
 
     def _read_pipe(self) -> bytes | None:
         """Take over what is in the pipe, and no more: whoever writes into it may never end.
@@ -194,21 +189,20 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
             except OSError:
                 return None
             if data:
-                pending, self._flush_pending = self._flush_pending, True  # not one more flush for this
-                try:
-                    self.write(self._decode(data))
-                finally:
-                    self._flush_pending = pending
-                with contextlib.suppress(OSError):
-                    os.write(self._original_stdstream_copy, data)
+                self.write(self._decode(data))
             return data
 
     def flush(self) -> None:
         """Publish what there is; the thread that does so is not woken for nothing: cells flush often."""
-        if self._should_watch and self._is_master_process():
+        is_own = self._is_master_process()
+        if self._should_watch and is_own:
             self._read_pipe()
-        if self._buffers:
-            super().flush()
+        if not self._buffers or self.pub_thread is None:
+            return
+        if is_own and threading.current_thread() is not self.pub_thread.thread:
+            self.pub_thread.do(self._flush)
+        else:
+            self._flush()
 
     def close(self) -> None:
         if self._should_watch:
@@ -432,6 +426,18 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
 def call(calls: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:
     """Call functions of the client's modules, each named by module and name, with arguments."""
     return [getattr(sys.modules[module], name)(*arguments) for module, name, arguments in calls]
+
+
+def last_words(request: Mapping[str, Any]) -> list[Any]:
+    """The answers to what is asked at the end; None to a question over which the answerer fails."""
+    answers = []
+    for question in request["last"]:
+        try:
+            answers += call([question])
+        except Exception:
+            traceback.print_exc(file=sys.__stderr__)
+            answers.append(None)
+    return answers
 
 
 def _take_environment(environment: Mapping[str, str]) -> None:

@@ -3,9 +3,11 @@
 A client connects to the socket `server` in the server's folder once for each kernel and says a line of
 JSON; the connection then is the kernel's life line in both directions:
 
-    client:  {"preload": […], "spare": false, "cwd": …, "env": {…}, "argv": […], "umask": …}
+    client:  {"preload": […], "spare": false, "cwd": …, "env": {…}, "argv": […], "umask": …,
+              "all_channels": false, "first": [calls], "last": [calls]}
     server:  {"pid": …, "raw": …, "connection": {…}, "left_out": {module: why}}
     client:  {"signal": 2}     to the kernel's process group; as often as wanted
+    kernel:  {"last_words": […]}    the answers to the last calls; exit handlers are still to run
     kernel:  {"done": true}    nothing of the flow is left to run
     server:  {"exit": …}       the status of `os.waitpid`
 
@@ -345,7 +347,7 @@ class _TemplateProcess:
         code = 1
         try:
             forked_kernel.run_flow(self.app, request)
-            say(client, last_words=forked_kernel.call(request["last"]))
+            say(client, last_words=forked_kernel.last_words(request))
             code = 0
         except SystemExit as exit_:
             code = 0 if exit_.code is None else exit_.code if isinstance(exit_.code, int) else 1
