@@ -30,7 +30,8 @@ import psutil
 from measure import environment, family, proportional_megabytes, run
 
 LINUX = sys.platform == "linux"
-_QUICK = 5
+_QUICK = 10
+_WARM = 15  # instances, after which all that starts in the background of a session is ready
 PARAMETERS = "config = {}"
 BEGIN = f"""\
 # %% tags=["parameters"]
@@ -283,12 +284,12 @@ def contenders() -> dict[str, Contender]:
     """Those that can run here; the others are named."""
     quick = _QUICK if LINUX else 1
     found = {
-        OURS: Contender(DUCTAFLOW, times=quick),
-        OURS_2: Contender([*DUCTAFLOW, "-n", "2"], first=4, times=2 * quick),
+        OURS: Contender(DUCTAFLOW, first=_WARM, times=quick),
+        OURS_2: Contender([*DUCTAFLOW, "-n", "2"], first=2 * _WARM, times=2 * quick),
     }
     if LINUX:  # elsewhere no kernel is forked anyway, and no process is kept on a core so easily
         one_core = [sys.executable, "-c", ON_ONE_CORE, *DUCTAFLOW[1:]]
-        found[OURS_ON_ONE_CORE] = Contender(one_core, times=quick)
+        found[OURS_ON_ONE_CORE] = Contender(one_core, first=_WARM, times=quick)
         found[f"{OURS} --no-ductaflow-fork"] = Contender([*DUCTAFLOW, "--no-ductaflow-fork"])
     found["papermill in a loop"] = Contender([sys.executable, "loop.py"])
     if importlib.util.find_spec("nbmake"):
