@@ -138,33 +138,37 @@ def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, opti
     assert outputs[1]["ename"] == "KeyboardInterrupt"
 
 
-def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(tmp_path, monkeypatch) -> None:
-    write_project(tmp_path, {"flows/x.py": "print(1)\n"})
-    run_dir = tmp_path / "runs/x/A"
-    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str], Path]:
+    """Runs an instance, with Ctrl-C where a function of a module is called; its run directory."""
 
-    def interrupt(*_, **__) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(carry_out, "execute", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        runner.run(instance, Settings(fork=False))
-    record, _ = read_record(run_dir / "x_record.json")
+    def run(module: object, name: str) -> Path:
+        write_project(tmp_path, {"flows/x.py": "print(1)\n"})
+        run_dir = tmp_path / "runs/x/A"
+        run_dir.mkdir(parents=True)
+        instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+        monkeypatch.setattr(module, name, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(instance, Settings(fork=False))
+        return run_dir
+
+    return run
+
+
+def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(
+    interrupted: Callable[[object, str], Path],
+) -> None:
+    record, _ = read_record(interrupted(carry_out, "execute") / "x_record.json")
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
 
 
-def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(tmp_path, monkeypatch) -> None:
-    write_project(tmp_path, {"flows/x.py": "print(1)\n"})
-    run_dir = tmp_path / "runs/x/A"
-    run_dir.mkdir(parents=True)
-    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
-
-    def interrupt(*_, **__) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(execute, "start_kernel", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        runner.run(instance, Settings(fork=False))
+def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(
+    interrupted: Callable[[object, str], Path],
+) -> None:
+    run_dir = interrupted(execute, "start_kernel")
     record, _ = read_record(run_dir / "x_record.json")
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
     cells = json.loads((run_dir / "x_executed.ipynb").read_text())["cells"]

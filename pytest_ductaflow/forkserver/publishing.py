@@ -1,0 +1,129 @@
+"""How a forked kernel publishes: ipykernel's thread and streams, with fewer sockets and threads."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from ipykernel import iostream
+from tornado.ioloop import IOLoop
+from zmq.eventloop.zmqstream import ZMQStream
+
+_PIPE = 65_536  # bytes, as many as a pipe holds
+_STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given up
+
+
+class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
+    """The thread that publishes, woken by its event loop and not by one more pair of sockets."""
+
+    _pipe_in: ZMQStream | None = None
+
+    def _setup_event_pipe(self) -> None:
+        pass
+
+    def _thread_main(self) -> None:
+        self.io_loop.start()
+
+    def schedule(self, f: Callable[[], Any]) -> None:
+        if not self._is_master_process():  # but one that the flow has forked
+            f()
+            return
+        self._events.append(f)
+        # In a context without a parent message: this thread is not in a cell, whoever wakes it may be.
+        self.io_loop.asyncio_loop.call_soon_threadsafe(self._wake, context=Context())
+
+    def _wake(self) -> None:
+        try:
+            self._handle_event(None)
+        finally:
+            if self._events:  # one of them has raised, or more have come
+                self.io_loop.asyncio_loop.call_soon(self._wake)
+
+    def do(self, f: Callable[[], Any]) -> None:
+        """Have something done by this thread, and wait for it; not in vain, if the thread is dead."""
+        is_done = threading.Event()
+        self.schedule(f)
+        self.schedule(is_done.set)
+        end = time.monotonic() + _LONG
+        while not is_done.wait(_STEP) and self.thread.is_alive() and time.monotonic() < end:
+            pass
+
+    def _setup_pipe_in(self) -> None:
+        """Listen to processes that the flow forks, when it does."""
+        os.register_at_fork(before=self._open_pipe)
+
+    def _open_pipe(self) -> None:
+        if self._pipe_in is None and self._is_master_process():
+            if threading.current_thread() is self.thread:
+                super()._setup_pipe_in()
+            else:
+                self.do(super()._setup_pipe_in)
+
+
+class OutStream(iostream.OutStream):  # type: ignore[misc]
+    """Standard output or error, and what is written to its descriptor by others than Python.
+
+    ipykernel has a thread for that, which may come too late for the cell; here it is read when the stream
+    is flushed, and meanwhile by the thread that publishes.
+    """
+
+    __module__ = iostream.__name__  # by which some libraries know that they are in a notebook
+    pub_thread: Any
+    _should_watch: bool
+
+    def _setup_stream_redirects(self, name: str) -> None:
+        self._exc = None
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._reading = threading.RLock()
+        self._original_stdstream_fd = getattr(sys, f"__{name}__").fileno()
+        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+        self._fid, into = os.pipe()
+        os.set_blocking(self._fid, False)
+        os.dup2(into, self._original_stdstream_fd)
+        os.close(into)
+        self.pub_thread.schedule(lambda: self._io_loop.add_handler(self._fid, self._hear, IOLoop.READ))
+
+    def _hear(self, *_: object) -> None:
+        if self._read_pipe() == b"":  # the flow has closed the descriptor
+            self._io_loop.remove_handler(self._fid)
+
+    def _read_pipe(self) -> bytes | None:
+        """Take over what is in the pipe, and no more: whoever writes into it may never end.
+
+        Returns:
+            What it was, empty if there will never be anything; None if there is nothing now.
+        """
+        with self._reading:
+            try:
+                data = os.read(self._fid, _PIPE)
+            except OSError:
+                return None
+            if data:
+                self.write(self._decode(data))
+            return data
+
+    def flush(self) -> None:
+        """Publish what there is; the thread that does so is not woken for nothing: cells flush often."""
+        is_own = self._is_master_process()
+        if self._should_watch and is_own:
+            self._read_pipe()
+        if not self._buffers or self.pub_thread is None:
+            return
+        if is_own and threading.current_thread() is not self.pub_thread.thread:
+            self.pub_thread.do(self._flush)
+        else:
+            self._flush()
+
+    def close(self) -> None:
+        if self._should_watch:
+            self._should_watch = False
+            self.pub_thread.schedule(lambda: self._io_loop.remove_handler(self._fid))
+            os.dup2(self._original_stdstream_copy, self._original_stdstream_fd)
+            os.close(self._original_stdstream_copy)
+        self.pub_thread = None
