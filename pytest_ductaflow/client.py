@@ -43,7 +43,6 @@ __all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer", "Not
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
 _KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
 _START = 60.0  # seconds that a kernel may take
-_WELCOME = 2.0  # seconds until we ask, as we have to ask a kernel that does not say it
 _EXIT = 10.0  # seconds for what a flow has left for its exit
 _LOST = 10.0  # seconds after which a word that must come will not come any more
 _LAST_WORD = 1.0  # seconds for the system's word on how a process ended
@@ -202,16 +201,19 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         try:
             yield
         finally:
-            for channel in (kc.iopub_channel, kc.shell_channel, kc.control_channel):
+            for channel in self.kernel.channels:
                 channel.close()
 
     def _prepare_kernel(self) -> None:
-        """Introduce ourselves; with the first answer it is also known that all channels are connected."""
-        if self.kernel.has_setup and self._is_welcome():
+        """Introduce ourselves; with the first answer it is also known that all channels are connected.
+
+        A kernel that has its setup knows who comes, and publishes nothing before we hear it.
+        """
+        if self.kernel.has_setup:
             self.nb.metadata["language_info"] = self.kernel.language_info
             return
         requests = [self.kc.kernel_info()]
-        if self.kernel.speaks_python and not self.kernel.has_setup:
+        if self.kernel.speaks_python:
             requests.append(self.kc.execute(self.setup.code, silent=True))
         until = time.monotonic() + _START
         first = self._wait_for(requests[0], until=until, again=self.kc.kernel_info)
@@ -219,14 +221,6 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         if last[-1]["content"]["status"] == "error":
             self.complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
         self.nb.metadata["language_info"] = first["content"]["language_info"]
-
-    def _is_welcome(self) -> bool:
-        """Whether the kernel has said that we hear from now on what it publishes."""
-        wait = _Wait(None, time.monotonic() + _WELCOME, is_idle=False)
-        with contextlib.suppress(NoAnswer):
-            while not wait.is_idle:
-                self._hear(wait, None, 0)
-        return wait.is_idle
 
     def _ask_for_last_words(self) -> None:
         for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
@@ -283,6 +277,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             reply = self._wait_for(request, cell, cell_index)
         except DeadKernelError:
             self._recover(request, cell, cell_index)
+            if self.interrupted:
+                raise KeyboardInterrupt from None
             raise
         if self.interrupted:
             self.error_reply = reply["content"]
@@ -403,11 +399,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                     return
 
     def _received(self, channel: Any) -> dict[str, Any]:
-        session = self.kc.session
-        _, frames = session.feed_identities(channel.recv_multipart(zmq.NOBLOCK))
+        session, parts = self.kc.session, channel.recv_multipart(zmq.NOBLOCK)
         try:
+            _, frames = session.feed_identities(parts)
             return dict(session.deserialize(frames))
-        except ValueError as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise RuntimeError(f"the kernel sends what is no message: {error}") from error
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
@@ -456,9 +452,9 @@ class _Wait:
 
 
 def _is_last(message: Mapping[str, Any]) -> bool:
-    """Whether nothing more is published about a request; or the word that begins all that is published."""
+    """Whether nothing more is published about a request."""
     is_idle: bool = message["content"].get("execution_state") == "idle"
-    return is_idle or message["msg_type"] == "iopub_welcome"
+    return is_idle
 
 
 def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:

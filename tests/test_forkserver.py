@@ -31,6 +31,7 @@ pytestmark = [
 
 from pytest_ductaflow import fork_servers, kernel  # noqa: E402
 from pytest_ductaflow.client import FlowClient  # noqa: E402
+from pytest_ductaflow.kernel_calls import Setup  # noqa: E402
 from pytest_ductaflow.model import Instance, Record, Status  # noqa: E402
 from pytest_ductaflow.runner import run  # noqa: E402
 from pytest_ductaflow.settings import Settings  # noqa: E402
@@ -662,12 +663,88 @@ def test_a_kernel_of_ours_has_no_thread_that_it_does_not_need(project: Project) 
     assert project.printed() == ["['IOPub', 'MainThread']"]
 
 
-def test_a_kernel_that_does_not_welcome_us_is_asked(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_spare", [False, True])
+def test_a_kernel_says_nothing_before_somebody_listens(
+    server: fork_servers.ForkServer, tmp_path: Path, is_spare: bool
 ) -> None:
-    monkeypatch.setattr("pytest_ductaflow.client._WELCOME", 0.0)
-    record = project.run("print('here')")
-    assert (record.status, project.printed()) == (Status.SUCCESS, ["here"])
+    setup = Setup((), spill=tmp_path / "spill", trace=tmp_path / "trace")
+    environment = {**os.environ, **fork_servers.server_environment(server.socket, os.environ)}
+    for _ in range(1 + is_spare):
+        forked = kernel.ForkedKernel(
+            server.socket, preload=[], cwd=str(tmp_path), env=environment, setup=setup, spare=is_spare
+        )
+        client = forked.client
+        request = client.execute("print('heard')")
+        assert not client.shell_channel.socket.poll(300), "it has answered, and not waited for a reader"
+        heard = client.iopub_channel
+        client.get_shell_msg(timeout=PATIENCE)
+        said = []
+        while "idle" not in said:
+            message = heard.get_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") == request:
+                said.append(message["content"].get("execution_state") or message["msg_type"])
+        assert said == ["busy", "execute_input", "stream", "idle"]
+        client.stop_channels()
+        forked.close()
+
+
+def test_first_words_are_heard_of_each_of_many_kernels(project: Project) -> None:
+    for number in range(40):
+        project.run(f"print({number})")
+        assert project.printed() == [str(number)]
+
+
+def test_what_a_cell_means_is_found_out_once_and_changes_when_the_flow_changes_it(project: Project) -> None:
+    project.run(
+        """
+        shell, texts = get_ipython(), []
+        def louder(lines):
+            texts.append("".join(lines))
+            return [line.replace("quiet", "LOUD") for line in lines]
+        def is_louder():
+            return "lo".upper() + "UD" in shell.transform_cell(shell.history_manager.input_hist_raw[-1])
+        shell.input_transformers_cleanup.append(louder)
+
+        # %%
+        print("quiet", sum(text.startswith("print") for text in texts))
+
+        # %%
+        before = is_louder()
+        shell.input_transformers_cleanup.remove(louder)
+        print(before, is_louder(), shell.should_run_async("quiet", transformed_cell="await x"))
+
+        # %%
+        print("quiet")
+
+        # %%
+        import asyncio
+        await asyncio.sleep(0)
+        before = is_louder()
+        shell.input_transformers_cleanup.append(louder)
+        print(before, is_louder())  # quiet
+        """
+    )
+    assert project.printed() == ["LOUD 1", "True False True", "quiet", "False True"]
+
+
+def test_ctrl_c_that_kills_a_kernel_is_ctrl_c(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+        import signal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print("ready", flush=True)
+        while True:
+            pass
+        """
+
+    def press(self: FlowClient, wait: Any, cell: Any, number: int) -> None:
+        heard(self, wait, cell, number)
+        if not self.interrupted and "ready" in Path(self.printed._file.name).read_text():
+            raise KeyboardInterrupt
+
+    heard = FlowClient._hear
+    monkeypatch.setattr(FlowClient, "_hear", press)
+    with pytest.raises(KeyboardInterrupt):
+        project.run(code)
 
 
 def test_what_others_than_python_print_is_there_when_their_cell_ends(project: Project) -> None:
@@ -766,16 +843,32 @@ def test_what_cannot_be_published_does_not_keep_the_rest_from_it(project: Projec
     assert "printed" in project.printed()
 
 
-def test_what_is_no_message_ends_the_instance_and_not_the_session(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def deserialize(*_: object, **__: object) -> None:
-        raise ValueError("Invalid Signature")
-
-    monkeypatch.setattr("jupyter_client.session.Session.deserialize", deserialize)
-    record = project.run("print('here')")
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["no delimiter"],
+        ["topic", "<IDS|MSG>", "signature"],
+        ["topic", "<IDS|MSG>", "signature", "{}", "{}", "{}", "{}"],
+        ["topic", "<IDS|MSG>", "", "{}", "{}", "{}", "{}"],
+        ["topic", "<IDS|MSG>", "signed", "{}", "{}", "{}", "{}"],
+        ["topic", "<IDS|MSG>", "signed", "[]", "{}", "{}", "{}"],
+        ["topic", "<IDS|MSG>", "signed", "no JSON", "{}", "{}", "{}"],
+    ],
+)
+def test_what_is_no_message_ends_the_instance_and_not_the_session(project: Project, parts: list[str]) -> None:
+    record = project.run(
+        f"""
+        kernel = get_ipython().kernel
+        parts = [part.encode() for part in {parts!r}]
+        if b"signed" in parts:
+            parts[2] = kernel.session.sign(parts[3:])
+        kernel.iopub_socket.send_multipart(parts)
+        """
+    )
     assert record.error is not None
-    assert record.error.message.endswith("the kernel sends what is no message: Invalid Signature")
+    assert (record.status, record.error.type) == (Status.ERROR, "RuntimeError")
+    assert "the kernel sends what is no message" in record.message
+    assert project.run("print('here')", name="b").status is Status.SUCCESS
 
 
 def test_what_programs_printed_before_a_kernel_died_is_there_once(project: Project) -> None:

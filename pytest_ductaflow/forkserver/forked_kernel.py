@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -62,6 +62,16 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
         super().start()
         self.shell_channel_thread = _NoThread()
 
+    async def dispatch_shell(self, msg: Any, /, *arguments: Any, **options: Any) -> None:
+        # Our clients ask at once, and their requests may be here before word that they listen.
+        self.iopub_thread.wait_for_reader()
+        await super().dispatch_shell(msg, *arguments, **options)
+
+    async def do_execute(self, code: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+        self.shell.expect(code)
+        reply: dict[str, Any] = await super().do_execute(code, *arguments, **options)
+        return reply
+
     def _publish_status(self, status: str, channel: str, parent: dict[str, Any] | None = None) -> None:
         # Nobody hears "starting", and a socket that sends may not notice the first who wants to hear.
         if status != "starting":
@@ -84,9 +94,38 @@ class _NoThread:
 
 
 class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
-    """A shell that at the end does what a flow can notice of its end."""
+    """A shell that at the end does what a flow can notice of its end.
+
+    It does once what ipykernel asks before a cell runs, and asks again when it runs it: what IPython's own
+    syntax means in Python, and whether the cell awaits something.
+    """
 
     __module__ = zmqshell.__name__  # by which some libraries know that they are in a notebook
+    _next_cell: str | None = None
+    _transformed: str | None = None
+    _is_async: bool | None = None
+
+    def expect(self, cell: str) -> None:
+        """Until this cell runs, nothing of the flow does: what it means does not change."""
+        self._next_cell, self._transformed, self._is_async = cell, None, None
+
+    def transform_cell(self, raw_cell: str) -> str:
+        if raw_cell != self._next_cell:
+            return str(super().transform_cell(raw_cell))
+        if self._transformed is None:
+            self._transformed = str(super().transform_cell(raw_cell))
+        return self._transformed
+
+    def should_run_async(self, raw_cell: str, **transformed: Any) -> bool:
+        if raw_cell != self._next_cell:
+            return bool(super().should_run_async(raw_cell, **transformed))
+        if self._is_async is None:
+            self._is_async = bool(super().should_run_async(raw_cell, **transformed))
+        return self._is_async
+
+    async def run_cell_async(self, *arguments: Any, **options: Any) -> Any:
+        self._next_cell = None
+        return await super().run_cell_async(*arguments, **options)
 
     def _atexit_once(self) -> None:
         """Let destructors run: of a file that compresses, or of an object with `__del__`."""
@@ -196,6 +235,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
     def open_other_channels(self) -> None:
         """What clients other than ours may want: to ask during a cell, to answer questions, a heartbeat."""
         kernel = self.kernel
+        self.iopub_thread.has_reader.set()  # they ask until they hear, if they want to hear at all
         self.stdin_socket = kernel.stdin_socket = self._bound(zmq.ROUTER, "stdin")
         self.control_socket = self._bound(zmq.ROUTER, "control")
         self.control_thread = kernel.control_thread = ControlThread(daemon=True)
@@ -268,6 +308,16 @@ def _warm_up(shell: InteractiveShell) -> None:
         shell.InteractiveTB.stb2text(lines)
     linecache.cache.pop(name, None)
     shell.compile._filename_map.pop(name, None)
+
+
+def rehearse(app: ForkableApp) -> None:
+    """Do once what each cell does, so that the memory that it writes to is the kernel's own already."""
+    content = {"code": "pass", "silent": True, "store_history": False, "allow_stdin": False}
+    message = app.session.msg("execute_request", {**content, "user_expressions": {}, "stop_on_error": True})
+    frames = [zmq.Frame(part) for part in app.session.serialize(message, ident=b"nobody")]
+    IOLoop.current().run_sync(partial(ipkernel.IPythonKernel.dispatch_shell, app.kernel, frames))
+    app.kernel.set_parent([], {}, channel="shell")
+    _become_random()
 
 
 def become_kernel(app: ForkableApp, folder: str) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
+import zmq
 from ipykernel import iostream
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 _PIPE = 65_536  # bytes, as many as a pipe holds
+_PATIENCE = 5.0  # seconds between a client's request and its word that it listens; it has said both
 _STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given up
 
 
@@ -23,6 +25,26 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
     """The thread that publishes, woken by its event loop and not by one more pair of sockets."""
 
     _pipe_in: ZMQStream | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.has_reader = threading.Event()
+        super().__init__(*arguments, **options)
+
+    def wait_for_reader(self) -> None:
+        """Wait until somebody hears what is published, unless nobody seems to want to."""
+        if not self.has_reader.is_set():
+            self.has_reader.wait(_PATIENCE)
+            self.has_reader.set()
+
+    def _handle_subscription(self, frames: Any) -> None:
+        self.has_reader.set()
+        super()._handle_subscription(frames)
+
+    def _really_send(self, *arguments: Any, **options: Any) -> None:
+        super()._really_send(*arguments, **options)
+        if not self.has_reader.is_set():
+            # Word of a reader wakes this thread, unless it comes while the socket sends.
+            self._xpub_stream.flush(zmq.POLLIN)
 
     def _setup_event_pipe(self) -> None:
         pass

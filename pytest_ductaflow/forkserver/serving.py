@@ -261,7 +261,7 @@ class _TemplateProcess:
         while True:
             ready = self.poll.poll(0 if self.wants_spare else None)
             if not ready:
-                self.spare, self.wants_spare = self._fork(), False
+                self.spare, self.wants_spare = self._fork(is_spare=True), False
             for number, _ in ready:
                 if number == self.control.fileno():
                     self._take_request()
@@ -296,11 +296,12 @@ class _TemplateProcess:
             assign.sendall(line)
         child.assign = None
 
-    def _fork(self, descriptors: Sequence[int] = ()) -> _Child | None:
+    def _fork(self, descriptors: Sequence[int] = (), *, is_spare: bool = False) -> _Child | None:
         """A kernel that waits for its request, and has told how to connect to it; None if it died at once.
 
         Args:
             descriptors: Not for the kernel, which must not hold open what ends when it ends.
+            is_spare: Whether nobody waits for it yet.
         """
         try:
             here, there = socket.socketpair()
@@ -311,7 +312,7 @@ class _TemplateProcess:
             here.close()
             for descriptor in descriptors:
                 os.close(descriptor)
-            self._be_kernel(there)
+            self._be_kernel(there, is_spare)
         there.close()
         here.settimeout(_PATIENCE)
         try:
@@ -327,12 +328,14 @@ class _TemplateProcess:
         self.poll.register(child.pidfd, select.POLLIN)
         return child
 
-    def _be_kernel(self, assigned: socket.socket) -> NoReturn:
+    def _be_kernel(self, assigned: socket.socket, is_spare: bool) -> NoReturn:
         try:
             _share_fate_of(self.template_pid)
             self._close_all()  # what belongs to the template and to other kernels
             connection = json.dumps(forked_kernel.become_kernel(self.app, self.folder)).encode()
             assigned.sendall(_LENGTH.pack(len(connection)) + connection)
+            if is_spare:
+                forked_kernel.rehearse(self.app)
             data, descriptors, _, _ = socket.recv_fds(assigned, _LENGTH.size, 1)
             if not data:
                 os._exit(0)
