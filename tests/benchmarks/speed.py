@@ -6,6 +6,9 @@ All contenders run the same cells, in turn. What a session costs once is told ap
 costs by the difference of two sessions of unequal size. `python flow.py` starts anew for every instance. The
 bare fork is the floor: a process that has imported the libraries executes the cells in a child and keeps
 nothing of what they print. `pip install nbmake scikit-learn` for the comparison and for flow b.
+
+The processor time is that of the whole machine, which should have nothing else to do: what it is divided by
+the time that passes tells how many cores were at work.
 """
 
 from __future__ import annotations
@@ -142,15 +145,28 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """What a session takes: of wall time, and of the time of all processors together."""
+
+    wall: float
+    cpu: float
+
+    def __sub__(self, other: Seconds) -> Seconds:
+        return Seconds(self.wall - other.wall, self.cpu - other.cpu)
+
+
+@dataclass(frozen=True)
 class Cost:
-    """Seconds of wall time.
+    """Seconds.
 
     Attributes:
         instance: What each further instance takes.
+        cpu: What it takes of processor time, None where that is not known.
         session: What is paid once, None if there is nothing that is.
     """
 
     instance: float
+    cpu: float | None = None
     session: float | None = None
 
 
@@ -188,20 +204,25 @@ class Contender:
     def cost(self, flow: str, instances: int) -> Cost:
         instances *= self.times
         if self.per_instance:
-            return Cost(self.seconds(flow, instances) / instances)
+            whole = self.seconds(flow, instances)
+            return Cost(whole.wall / instances, whole.cpu / instances)
         if self.first is None:
             with project(flow, instances) as folder:
-                whole = run(self.command, folder).seconds
+                seconds = run(self.command, folder).seconds
                 forks = float((folder / "forks_seconds.txt").read_text())
-            return Cost(forks / instances, whole - forks)
+            return Cost(forks / instances, session=seconds - forks)
         small = self.seconds(flow, self.first)
-        slope = (self.seconds(flow, self.first + instances) - small) / instances
-        return Cost(slope, small - self.first * slope)
+        more = self.seconds(flow, self.first + instances) - small
+        slope = more.wall / instances
+        return Cost(slope, more.cpu / instances, small.wall - self.first * slope)
 
-    def seconds(self, flow: str, instances: int) -> float:
-        """Wall time from start to end of whichever processes it takes."""
+    def seconds(self, flow: str, instances: int) -> Seconds:
+        """From start to end of whichever processes it takes."""
         with project(flow, instances) as folder:
-            return sum(run(command, where).seconds for command, where in self._commands(folder))
+            commands = list(self._commands(folder))
+            before = busy_seconds()
+            wall = sum(run(command, where).seconds for command, where in commands)
+            return Seconds(wall, busy_seconds() - before)
 
     def _commands(self, folder: Path) -> Iterator[tuple[Sequence[str], Path]]:
         if not self.per_instance:
@@ -216,6 +237,12 @@ class Contender:
             own = [int(path.read_text()) / 1024 for path in folder.rglob("own_kilobytes.txt")]
         session, together = (max(peak) for peak in zip(*peaks, strict=True))
         return Memory(session, statistics.median(own), together)
+
+
+def busy_seconds() -> float:
+    """What all processors of this machine have worked since its start."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 @contextlib.contextmanager
@@ -329,16 +356,18 @@ def print_costs(title: str, costs: dict[str, list[Cost]], memory: Callable[[str]
     """A table as a README has it, and in sentences who is faster."""
     megabytes = ("its process MB", "an instance's own MB", "all processes MB")
     noisy = [name for name, found in costs.items() if min(cost.instance for cost in found) <= 0]
-    head = (title, "s per instance", "min to max", "ratio", "once per session s", *megabytes)
+    head = (title, "s per instance", "min to max", "ratio", "cores at work", "once per session s", *megabytes)
     print("\n" + row(head) + "\n" + row(["---"] * len(head)))
     for name, found in costs.items():
         seconds = [cost.instance for cost in found]
         session = [cost.session for cost in found if cost.session is not None]
+        at_work = [cost.cpu and cost.cpu / cost.instance for cost in found]
         cells = [
             f"`{name}`" if name.startswith("py") else name,
             f"{statistics.median(seconds):.3f}",
             f"{min(seconds):.3f} to {max(seconds):.3f}",
             "-" if noisy else f"{statistics.median(ratios(found, costs[OURS])):.2f}",
+            "-" if noisy or None in at_work else f"{statistics.median(at_work):.2f}",
             f"{statistics.median(session):.2f}" if session else "-",
         ]
         held = memory(name)
@@ -350,9 +379,12 @@ def print_costs(title: str, costs: dict[str, list[Cost]], memory: Callable[[str]
     print()
     if OURS_ON_ONE_CORE in costs:
         times = spread(ratios(costs[OURS_ON_ONE_CORE], costs[OURS_2]))
-        print(f"-n 2 has {times} times the throughput of one process on one core,")
-    # which starts kernels and renders pages on a second core, if that is idle
-    print(f"-n 2 has {spread(ratios(costs[OURS], costs[OURS_2]))} times the throughput of one process.")
+        print(f"-n 2 has {times} times the throughput of one process on one core.")
+    times = spread(ratios(costs[OURS], costs[OURS_2]))
+    print(
+        f"-n 2 has {times} times the throughput of one process, which starts kernels and renders pages on a"
+    )
+    print("second core where that is idle: see how many cores are at work.")
     for name, found in costs.items():
         if name not in (OURS, OURS_2, OURS_ON_ONE_CORE):
             print(f"ours is {spread(ratios(found, costs[OURS]))} times as fast as {name}")
