@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import datetime
 import itertools
 import json
 import logging
@@ -19,7 +18,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import zmq
 from nbclient.client import timestamp
 from nbclient.exceptions import (
@@ -29,17 +27,16 @@ from nbclient.exceptions import (
     DeadKernelError,
 )
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NotebookExecutionManager
 
 from .failures import readable_traceback
 from .flows import Source
 from .kernel import Kernel
 from .kernel_calls import Setup, last_words_code
 from .lights import strip_ansi
+from .notebook_file import NotebookFile
 from .output import Output
-from .store import write_atomic
 
-__all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer", "NotebookFile"]
+__all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer"]
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
 _KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
 _START = 60.0  # seconds that a kernel may take
@@ -48,8 +45,6 @@ _LOST = 10.0  # seconds after which a word that must come will not come any more
 _LAST_WORD = 1.0  # seconds for the system's word on how a process ended
 _SILENCE = 0.2  # seconds without a word about a request that is answered: the subscription came too late
 _AT_A_TIME = 100  # messages; then it is time to look at the clock, and whether the kernel lives
-_SAVE_AFTER = 0.2  # seconds after a change
-_SAVE_SHARE = 0.05  # of the time may go into saving while cells run
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
@@ -66,48 +61,6 @@ def _context() -> zmq.Context[Any]:
         # A flow that prints faster than we read loses nothing here; a socket takes this before it connects.
         context.setsockopt(zmq.RCVHWM, 0)
     return context
-
-
-class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
-    """papermill's bookkeeping; the notebook is saved soon after a change, and never half-written."""
-
-    def __init__(self, notebook: Any, path: Path) -> None:
-        super().__init__(notebook, output_path=str(path), progress_bar=False)
-        self._path = path
-        self._due: float | None = None
-        self._not_before = 0.0
-
-    def save(self, **_: Any) -> None:
-        """Note that there is something new."""
-        if self._due is None:
-            self._due = time.monotonic() + _SAVE_AFTER
-
-    def autosave_cell(self) -> None:
-        """Outputs of a running cell are news like any other."""
-        self.save()
-
-    def cell_complete(self, cell: Any, *arguments: Any, **options: Any) -> None:
-        """As papermill does it, whose way to read a time of any form takes longer than all the rest."""
-        told = cell.metadata.papermill
-        start = told.pop("start_time", None)
-        super().cell_complete(cell, *arguments, **options)
-        if start is not None:
-            end = datetime.datetime.fromisoformat(told["end_time"])
-            duration = (end - datetime.datetime.fromisoformat(start)).total_seconds()
-            told.update(start_time=start, duration=duration)
-
-    @property
-    def due_at(self) -> float | None:
-        """When to write, on the clock of `time.monotonic`; None if there is nothing to write."""
-        return None if self._due is None else max(self._due, self._not_before)
-
-    def write(self) -> None:
-        """Write the notebook now."""
-        began = time.monotonic()
-        # As nbformat writes it, without asking again whether it is valid.
-        write_atomic(self._path, nbformat.v4.writes(self.nb) + "\n")
-        ended = time.monotonic()
-        self._due, self._not_before = None, ended + (ended - began) / _SAVE_SHARE
 
 
 class FlowClient(PapermillNotebookClient):  # type: ignore[misc]

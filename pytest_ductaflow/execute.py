@@ -22,16 +22,17 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
 from papermill.translators import papermill_translators
 
-from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer, NotebookFile
+from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer
 from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
 from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
 from .flows import Source, read_flow
-from .fork_servers import folder_for_sockets
+from .fork_servers import servers
 from .kernel import Spec, kernel_spec, kernel_specs
 from .kernel_calls import Setup
 from .kernel_start import start_kernel
 from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
+from .notebook_file import NotebookFile
 from .output import Output
 from .settings import Settings
 from .store import RunFiles
@@ -186,9 +187,7 @@ def execute(
 
     with (
         Output(files.log, echo) as output,
-        tempfile.TemporaryDirectory(
-            prefix="dk", dir=folder_for_sockets(), ignore_cleanup_errors=True
-        ) as folder,
+        tempfile.TemporaryDirectory(prefix="dk", dir=servers.folder, ignore_cleanup_errors=True) as folder,
     ):
         file.notebook_start()
         folders = (str(source.path.parent), instance.project_root)

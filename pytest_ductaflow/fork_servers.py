@@ -172,6 +172,12 @@ class ForkServers:
             server = self._servers[key] = ForkServer(environment)
         return server
 
+    @property
+    def folder(self) -> str:
+        """A folder for temporary ones: that of a server, which removes all in it though this process dies."""
+        own = (server.folder for server in self._servers.values() if server.is_alive)
+        return next(own, None) or _inherited_folder() or folder_for_sockets()
+
     def close(self) -> None:
         if self._pid == os.getpid():
             for server in self._servers.values():
@@ -199,6 +205,12 @@ def _inherited(key: tuple[object, ...]) -> str | None:
         return None
     socket, known = json.loads(text)
     return socket if known == json.loads(json.dumps(key)) and os.path.exists(socket) else None
+
+
+def _inherited_folder() -> str | None:
+    text = os.environ.get(_SERVER_VARIABLE)
+    folder = os.path.dirname(json.loads(text)[0]) if text else ""
+    return folder if os.path.isdir(folder) else None
 
 
 def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:

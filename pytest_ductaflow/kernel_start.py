@@ -9,8 +9,10 @@ from .cores import has_idle_core
 from .errors import KernelStartError
 from .flows import Source
 from .fork_servers import kernel_environment, server_environment, servers
-from .kernel import ForkedKernel, Kernel, OrdinaryKernel, Spec, can_fork
+from .kernel import Kernel, Spec
 from .kernel_calls import Setup
+from .kernel_forked import ForkedKernel, can_fork
+from .kernel_ordinary import OrdinaryKernel
 from .model import Instance
 from .preload import preload_of
 from .settings import Settings

@@ -15,7 +15,7 @@ from traitlets import List, Unicode
 
 from .errors import KernelStartError
 from .fork_servers import servers
-from .kernel import ForkedKernel, can_fork
+from .kernel_forked import ForkedKernel, can_fork
 
 
 class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]

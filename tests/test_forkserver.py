@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -29,9 +30,10 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only"),
 ]
 
-from pytest_ductaflow import fork_servers, kernel  # noqa: E402
+from pytest_ductaflow import fork_servers  # noqa: E402
 from pytest_ductaflow.client import FlowClient  # noqa: E402
 from pytest_ductaflow.kernel_calls import Setup  # noqa: E402
+from pytest_ductaflow.kernel_forked import ForkedKernel, can_fork  # noqa: E402
 from pytest_ductaflow.model import Instance, Record, Status  # noqa: E402
 from pytest_ductaflow.runner import run  # noqa: E402
 from pytest_ductaflow.settings import Settings  # noqa: E402
@@ -154,13 +156,13 @@ def test_an_ordinary_kernel_is_a_child_of_this_process(
     ids=["other interpreter", "other kernel", "other options", "own environment"],
 )
 def test_other_kernels_are_not_forked(spec: KernelSpec) -> None:
-    assert not kernel.can_fork(spec)
+    assert not can_fork(spec)
 
 
 def test_the_kernel_of_this_interpreter_is_forked() -> None:
     command = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    assert kernel.can_fork(KernelSpec(argv=[sys.executable, *command]))
-    assert kernel.can_fork(KernelSpec(argv=["python", "-Xfrozen_modules=off", *command]))
+    assert can_fork(KernelSpec(argv=[sys.executable, *command]))
+    assert can_fork(KernelSpec(argv=["python", "-Xfrozen_modules=off", *command]))
 
 
 def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +185,7 @@ def test_releases_of_ipykernel_that_are_made_otherwise_are_not_forked(
 def test_on_other_systems_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    assert not kernel.can_fork(KernelSpec(argv=command))
+    assert not can_fork(KernelSpec(argv=command))
 
 
 def test_a_module_of_the_project_is_imported_anew_by_each_kernel(project: Project) -> None:
@@ -326,7 +328,7 @@ def test_working_directory_arguments_umask_and_environment_are_the_instances_own
     assert project.printed() == [f"{project.root}/runs/x/a {oct(before)} None 4 True"]
 
 
-@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+@pytest.mark.parametrize("way", ["ordinary", "forked", "spare"])
 @pytest.mark.parametrize(
     ("code", "told"),
     [
@@ -338,11 +340,13 @@ def test_working_directory_arguments_umask_and_environment_are_the_instances_own
     ids=["SIGKILL", "exit code", "segmentation fault", "abort"],
 )
 def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
-    project: Project, code: str, told: str, *, fork: bool
+    project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, way: str
 ) -> None:
     """Printed in the moment before: neither flushed nor sent."""
+    monkeypatch.setattr("pytest_ductaflow.kernel_start.has_idle_core", lambda: way == "spare")
+    project.run("import os, signal, sys")  # one that has a spare made after it
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
-    record = project.run(code, settings=Settings(force=True, fork=fork))
+    record = project.run(code, settings=Settings(force=True, fork=way != "ordinary"))
     assert record.error is not None
     assert (record.error.type, record.error.message) == ("KernelDied", told)
     assert record.error.cell is not None
@@ -485,9 +489,9 @@ def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(proje
     assert {"atexit", "plain", "packed.gz", "thread"} <= record.outputs.keys()
 
 
-def kernel_with_child(server: fork_servers.ForkServer, folder: Path) -> tuple[kernel.ForkedKernel, list[int]]:
+def kernel_with_child(server: fork_servers.ForkServer, folder: Path) -> tuple[ForkedKernel, list[int]]:
     """A kernel that has started a process, and the numbers of both."""
-    forked = kernel.ForkedKernel(server.socket, preload=[], cwd=str(folder), env=dict(os.environ), spare=True)
+    forked = ForkedKernel(server.socket, preload=[], cwd=str(folder), env=dict(os.environ), spare=True)
     client = forked.client
     client.start_channels(hb=False)
     client.wait_for_ready(timeout=PATIENCE)
@@ -556,8 +560,9 @@ def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
 
 CLIENT = """
     import os, sys
-    from pytest_ductaflow import fork_servers, kernel
-    forked = kernel.ForkedKernel(
+    from pytest_ductaflow import fork_servers
+    from pytest_ductaflow.kernel_forked import ForkedKernel
+    forked = ForkedKernel(
         fork_servers.servers.socket(os.environ), preload=[], cwd=os.getcwd(), env=dict(os.environ), spare=True
     )
     client = forked.client
@@ -566,7 +571,9 @@ CLIENT = """
     client.execute(
         "import os, subprocess, sys\\n"
         "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\\n"
-        "open('pids.tmp', 'w').write(f'{os.getpid()} {p.pid} {os.getppid()}'); os.replace('pids.tmp', 'pids')"
+        "open('pids.tmp', 'w').write(f'{os.getpid()} {p.pid} {os.getppid()}')\\n"
+        f"open('folder', 'w').write({fork_servers.servers.folder!r})\\n"
+        "os.replace('pids.tmp', 'pids')"
     )
     sys.stdin.read()
     """
@@ -580,6 +587,25 @@ def test_when_the_process_around_is_killed_nothing_stays(tmp_path: Path) -> None
         process.kill()
     for pid in map(int, (tmp_path / "pids").read_text().split()):
         assert ends(pid)
+    folder = Path((tmp_path / "folder").read_text())
+    wait_until(lambda: not folder.exists(), "the removal of its sockets")
+    assert not folder.exists()
+
+
+def test_a_session_that_is_killed_leaves_no_temporary_files(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        code = "open('ready', 'w').close()\nimport time\ntime.sleep(600)"
+        conductor = "from pytest_ductaflow import conduct\nconduct('flows/x.py', [{'instance_name': 'a'}])"
+        write_project(tmp_path, {"flows/x.py": code, "conductor.py": conductor})
+        command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, "TMPDIR": short}, stdout=subprocess.DEVNULL
+        ) as session:
+            wait_until((tmp_path / "runs/x/a/ready").exists, "the flow")
+            assert list(Path(short).glob("dk*/dk*/spill"))
+            session.kill()
+        wait_until(lambda: not list(Path(short).glob("dk*/*")), "the removal of temporary files")
+        assert not list(Path(short).glob("dk*/*"))
 
 
 def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) -> None:
@@ -647,7 +673,10 @@ def test_the_kernels_of_other_clients_have_all_channels(
         output_hook=(told := []).append,
     )
     assert "this one\n" in [message["content"].get("text") for message in told]
-    busy = client.execute("import time\nwhile True:\n    time.sleep(0.01)")
+    busy = client.execute("import time\nprint('runs', flush=True)\nwhile True:\n    time.sleep(0.01)")
+    wait_until(
+        lambda: client.get_iopub_msg(timeout=PATIENCE)["content"].get("text") == "runs\n", "a cell that runs"
+    )
     question = client.session.msg("kernel_info_request")
     client.control_channel.send(question)  # answered while a cell runs
     answer = client.get_control_msg(timeout=PATIENCE)
@@ -670,7 +699,7 @@ def test_a_kernel_says_nothing_before_somebody_listens(
     setup = Setup((), spill=tmp_path / "spill", trace=tmp_path / "trace")
     environment = {**os.environ, **fork_servers.server_environment(server.socket, os.environ)}
     for _ in range(1 + is_spare):
-        forked = kernel.ForkedKernel(
+        forked = ForkedKernel(
             server.socket, preload=[], cwd=str(tmp_path), env=environment, setup=setup, spare=is_spare
         )
         client = forked.client
@@ -941,7 +970,7 @@ def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path
 
     threading.Thread(target=serve).start()
     with listener:
-        forked = kernel.ForkedKernel(str(tmp_path / "s"), preload=[], cwd=str(tmp_path), env={})
+        forked = ForkedKernel(str(tmp_path / "s"), preload=[], cwd=str(tmp_path), env={})
         assert forked.wait_for_exit_code(PATIENCE) == -signal.SIGKILL
         forked.close()
     assert forked.last_words is None

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
-import ctypes
 import faulthandler  # noqa: F401
-import gc
-import io
 import linecache
 import logging
 import os
 import sys
-import sysconfig
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import comm  # noqa: F401 - imported here and below, so that kernels find it imported
 import ipykernel.debugger
 import IPython.core.logger  # noqa: F401
-import psutil
 import tornado.platform.asyncio  # noqa: F401
 import zmq
 import zmq.utils.garbage
-from ipykernel import displayhook, ipkernel, kernelapp, zmqshell
+from ipykernel import displayhook, ipkernel, kernelapp
 from ipykernel.control import ControlThread
 from ipykernel.heartbeat import Heartbeat
 from IPython.core.application import ENV_CONFIG_DIRS, SYSTEM_CONFIG_DIRS, BaseIPythonApplication
@@ -39,105 +31,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
+from .ending import remember_modules
+from .ipython import IPythonKernel, ZMQInteractiveShell
 from .publishing import IOPubThread, OutStream
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_last_module_at_first = ""  # of those that a kernel has imported when its flow begins
-_PATIENCE = 1.0  # seconds between asking and forcing what the flow has started and not ended
-
-
-class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
-    """A kernel that takes its requests in the main thread, and leaves the end to its process.
-
-    The process first runs what the flow has left for the exit. ipykernel's own order is the other way
-    round: it ends child processes, and then the handlers that would have ended them in their way have to
-    wait for them until they time out.
-    """
-
-    _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
-    _supports_kernel_subshells = False
-
-    def start(self) -> None:
-        super().start()
-        self.shell_channel_thread = _NoThread()
-
-    async def dispatch_shell(self, msg: Any, /, *arguments: Any, **options: Any) -> None:
-        # Our clients ask at once, and their requests may be here before word that they listen.
-        self.iopub_thread.wait_for_reader()
-        await super().dispatch_shell(msg, *arguments, **options)
-
-    async def do_execute(self, code: str, *arguments: Any, **options: Any) -> dict[str, Any]:
-        self.shell.expect(code)
-        reply: dict[str, Any] = await super().do_execute(code, *arguments, **options)
-        return reply
-
-    def _publish_status(self, status: str, channel: str, parent: dict[str, Any] | None = None) -> None:
-        # Nobody hears "starting", and a socket that sends may not notice the first who wants to hear.
-        if status != "starting":
-            super()._publish_status(status, channel, parent)
-
-    async def _progressively_terminate_all_children(self) -> None:
-        pass
-
-    async def do_shutdown(self, restart: bool) -> dict[str, Any]:
-        return {"status": "ok", "restart": restart}
-
-
-class _NoThread:
-    """In place of ipykernel's thread for subshells: a cell that awaits asks it where it runs."""
-
-    parent_thread = threading.main_thread()
-
-    def __bool__(self) -> bool:
-        return False
-
-
-class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
-    """A shell that at the end does what a flow can notice of its end.
-
-    It does once what ipykernel asks before a cell runs, and asks again when it runs it: what IPython's own
-    syntax means in Python, and whether the cell awaits something.
-    """
-
-    __module__ = zmqshell.__name__  # by which some libraries know that they are in a notebook
-    _next_cell: str | None = None
-    _transformed: str | None = None
-    _is_async: bool | None = None
-
-    def expect(self, cell: str) -> None:
-        """Until this cell runs, nothing of the flow does: what it means does not change."""
-        self._next_cell, self._transformed, self._is_async = cell, None, None
-
-    def transform_cell(self, raw_cell: str) -> str:
-        if raw_cell != self._next_cell:
-            return str(super().transform_cell(raw_cell))
-        if self._transformed is None:
-            self._transformed = str(super().transform_cell(raw_cell))
-        return self._transformed
-
-    def should_run_async(self, raw_cell: str, **transformed: Any) -> bool:
-        if raw_cell != self._next_cell:
-            return bool(super().should_run_async(raw_cell, **transformed))
-        if self._is_async is None:
-            self._is_async = bool(super().should_run_async(raw_cell, **transformed))
-        return self._is_async
-
-    async def run_cell_async(self, *arguments: Any, **options: Any) -> Any:
-        self._next_cell = None
-        return await super().run_cell_async(*arguments, **options)
-
-    def _atexit_once(self) -> None:
-        """Let destructors run: of a file that compresses, or of an object with `__del__`."""
-        _flush_files()  # those in a circle may be closed in the wrong order, descriptor first
-        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-            vars(sys).pop(name, None)
-        self.displayhook.exec_result = self.last_execution_result = None
-        self.InteractiveTB.tb = None
-        if self.history_manager is not None:
-            self.history_manager.output_hist.clear()
-        self.user_ns.clear()
-        gc.collect()
 
 
 class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
@@ -317,6 +215,8 @@ def rehearse(app: ForkableApp) -> None:
     frames = [zmq.Frame(part) for part in app.session.serialize(message, ident=b"nobody")]
     IOLoop.current().run_sync(partial(ipkernel.IPythonKernel.dispatch_shell, app.kernel, frames))
     app.kernel.set_parent([], {}, channel="shell")
+    for stream in (sys.stdout, sys.stderr):
+        vars(stream).pop("write", None)  # IPython covers it while a cell runs, and leaves the original there
     _become_random()
 
 
@@ -343,8 +243,7 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
         request: Working directory, environment, arguments and umask of the kernel; whether it needs all
             channels; what is to be called first.
     """
-    global _last_module_at_first  # noqa: PLW0603 - of this process
-    _last_module_at_first = next(reversed(sys.modules))
+    remember_modules()
     os.chdir(request["cwd"])
     if (processes := sys.modules.get("multiprocessing.process")) is not None:
         vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import
@@ -402,82 +301,3 @@ def _become_random() -> None:
     """Python's own generators notice a fork; NumPy's legacy one does not."""
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
         numpy_random.seed(list(os.urandom(16)))  # None makes far more of it
-
-
-def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
-    """End the process as the interpreter would, as far as a flow can notice; what remains is thrown away.
-
-    Threads are joined, `atexit` handlers run, objects of the flow are deleted and files written to their
-    end. The modules are not taken down one by one.
-
-    Args:
-        code: Exit code.
-        last_word: Called when nothing of the flow is left to run.
-    """
-    for step in (
-        _join_threads,
-        atexit._run_exitfuncs,
-        _clear_modules_of_project,
-        _flush_files,
-        _flush_c_library,
-        _end_children,
-        last_word,
-    ):
-        try:
-            step()
-        except BaseException:
-            with contextlib.suppress(Exception):
-                traceback.print_exc(file=sys.__stderr__)
-    os._exit(code)
-
-
-def _join_threads() -> None:
-    threading._shutdown()  # type: ignore[attr-defined]
-
-
-def _clear_modules_of_project() -> None:
-    """What they hold ends with them, as what the flow itself has held."""
-    # Not one by one through all of them: what is looked at is written to, and its page copied.
-    for name in list(takewhile(lambda name: name != _last_module_at_first, reversed(sys.modules))):
-        module = sys.modules[name]
-        if not str(getattr(module, "__file__", None) or _INSTALLED[0]).startswith(_INSTALLED):
-            vars(module).clear()  # one of the project
-    gc.collect()
-
-
-def _flush_files() -> None:
-    """Files that something else still holds; those from before the fork are frozen and not looked at."""
-    for thing in gc.get_objects():
-        if isinstance(thing, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom) and not thing.closed:
-            with contextlib.suppress(Exception):
-                thing.flush()
-
-
-def _flush_c_library() -> None:
-    """What libraries in C have not written yet."""
-    ctypes.CDLL(None).fflush(None)
-
-
-def _end_children() -> None:
-    """Processes that the flow has started and left behind, in whatever session they are."""
-    if not _has_children():
-        return
-    found = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-    for process in found:
-        with contextlib.suppress(psutil.Error):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(found, timeout=_PATIENCE)
-    for process in stubborn:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-
-
-def _has_children() -> bool:
-    tasks = "/proc/self/task"
-    if not os.path.exists(f"{tasks}/{os.getpid()}/children"):  # not every system has it
-        return True
-    for task in os.listdir(tasks):
-        with contextlib.suppress(OSError), open(f"{tasks}/{task}/children", encoding="ascii") as children:
-            if children.read().strip():
-                return True
-    return False

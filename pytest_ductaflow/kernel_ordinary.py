@@ -1,0 +1,105 @@
+"""Kernels as their kernelspecs start them: of any language, on any system."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from jupyter_client.channels import ZMQSocketChannel
+from jupyter_client.manager import KernelManager
+
+from .errors import KernelStartError
+from .kernel import ARGUMENTS, GROUP_KILL, Kernel
+
+
+class OrdinaryKernel(Kernel):
+    """A kernel as its kernelspec starts it.
+
+    Args:
+        name: Of the kernelspec.
+        cwd: Its working directory.
+        env: Its whole environment.
+        folder: A private folder for its files.
+    """
+
+    def __init__(self, name: str, *, cwd: str, env: Mapping[str, str], folder: str) -> None:
+        self.manager = manager = KernelManager(kernel_name=name)
+        if os.name == "posix":  # no ports that others may see or snatch
+            manager.transport = "ipc"
+            manager.connection_file = os.path.join(folder, "k.json")
+            manager.ip = os.path.join(folder, "k")
+        spec = manager.kernel_spec
+        self.speaks_python = spec.language == "python"
+        arguments = ARGUMENTS if manager.ipykernel else []
+        self._raw = Path(folder, "raw")
+        with open(self._raw, "wb") as stream:
+            manager.start_kernel(
+                cwd=cwd, env=dict(env), stdout=stream, stderr=stream, extra_arguments=arguments
+            )
+        self.client = manager.client()
+        process = getattr(manager.provisioner, "process", None)
+        if process is None:
+            manager.shutdown_kernel(now=True)
+            raise KernelStartError(f"kernel {name} runs elsewhere: its provisioner has no process here")
+        self._process: subprocess.Popen[bytes] = process
+        # A thread that waits is what all systems have; the socket ends when the process does.
+        self._bell, self._ringing = socket.socketpair()
+        threading.Thread(target=self._ring_at_end, args=(self._process,), daemon=True).start()
+
+    def _ring_at_end(self, process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(OSError), self._ringing:
+            process.wait()
+
+    def fileno(self) -> int:
+        return self._bell.fileno()
+
+    def look(self) -> None:
+        self._process.poll()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def shut_down(self) -> None:
+        self.client.shutdown()
+
+    @property
+    def channels(self) -> list[ZMQSocketChannel]:
+        return [self.client.iopub_channel, self.client.shell_channel, self.client.control_channel]
+
+    def interrupt(self) -> None:
+        self.manager.interrupt_kernel()
+
+    def kill(self) -> None:
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            below = psutil.Process(self._process.pid).children(recursive=True)
+        if os.name == "posix":
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # also when it is gone and others are left
+        elif self._process.poll() is None:
+            self._process.kill()
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GROUP_KILL)
+
+    def close(self) -> None:
+        self.kill()
+        self.manager.cleanup_resources()
+        self._bell.close()
+
+    def printed(self) -> str:
+        return self._raw.read_text(encoding="utf-8", errors="replace")
