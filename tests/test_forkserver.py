@@ -608,6 +608,37 @@ def test_a_session_that_is_killed_leaves_no_temporary_files(tmp_path: Path) -> N
         assert not list(Path(short).glob("dk*/*"))
 
 
+def test_a_server_keeps_the_templates_that_were_used_last(
+    server: fork_servers.ForkServer, tmp_path: Path
+) -> None:
+    def fork(module: str) -> ForkedKernel:
+        return ForkedKernel(
+            server.socket, preload=[module], cwd=str(tmp_path), env=dict(os.environ), spare=True
+        )
+
+    def parent(forked: ForkedKernel) -> int:
+        assert forked.pid is not None
+        return int(Path(f"/proc/{forked.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    first = fork("csv")
+    first_template, others = parent(first), []
+    for module in ("calendar", "cmd", "gzip", "html", "netrc", "sched", "shlex", "statistics", "wave"):
+        other = fork(module)
+        others.append(parent(other))
+        other.close()
+    assert ends(others[0])
+    assert all(map(is_alive, others[-8:]))
+    assert is_alive(first_template), "its kernel still runs"
+    again = fork("csv")
+    assert parent(again) != first_template
+    assert first.pid is not None
+    assert is_alive(first.pid)
+    first.close()
+    assert ends(first.pid)
+    assert ends(first_template)
+    again.close()
+
+
 def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) -> None:
     write_project(
         project.root,

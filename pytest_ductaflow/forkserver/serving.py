@@ -34,6 +34,7 @@ from .template import answer_as_template
 from .wire import LENGTH, PATIENCE, read_line, receive
 
 SOCKET = "server"
+_TEMPLATES = 8  # that take requests; each holds the memory of what its flows import
 _END = 3  # whole seconds after which the system ends a server that does not
 _IMPORTS = 40.0  # seconds that the imports of a template may take
 
@@ -54,7 +55,8 @@ class _Server:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(os.path.join(folder, SOCKET))
         self.listener.listen(128)
-        self.templates: dict[tuple[str, ...], _Template] = {}
+        self.templates: dict[tuple[str, ...], _Template] = {}  # the one used last is the last
+        self.retired: list[socket.socket] = []  # of those whose kernels may still run
         self.left_out: dict[str, str] = {}
 
     def run(self) -> NoReturn:
@@ -70,11 +72,15 @@ class _Server:
                     self._leave()
                 self._take(self.listener.accept()[0])
 
+    @property
+    def _controls(self) -> list[socket.socket]:
+        return [*(template.control for template in self.templates.values()), *self.retired]
+
     def _leave(self) -> NoReturn:
         """End the templates, which end their kernels, and remove what nobody may be left to remove."""
         signal.alarm(_END)
-        for template in self.templates.values():
-            template.control.close()
+        for control in self._controls:
+            control.close()
         with contextlib.suppress(ChildProcessError):  # when all have ended
             while True:
                 os.waitpid(-1, 0)
@@ -123,7 +129,20 @@ class _Server:
                 continue
             told = {name: deed for name, deed in self.left_out.items() if name in wanted}
             self.templates[wanted] = _Template(control, told)
+            if len(self.templates) > _TEMPLATES:
+                self._retire(next(iter(self.templates)))
+        self.templates[wanted] = self.templates.pop(wanted)
         return self.templates[wanted]
+
+    def _retire(self, wanted: tuple[str, ...]) -> None:
+        """Let a template end as soon as none of its kernels runs any more."""
+        control = self.templates.pop(wanted).control
+        with contextlib.suppress(OSError):
+            control.sendall(LENGTH.pack(0))
+        ended, _, _ = select.select(self.retired, (), (), 0)
+        for each in ended:
+            each.close()
+        self.retired = [*(each for each in self.retired if each not in ended), control]
 
     def _answer_of(self, control: socket.socket, pid: int) -> dict[str, Any] | None:
         """What a template says when it has imported its modules; None if it does not come to that."""
@@ -148,7 +167,7 @@ class _Server:
             return here, pid
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for other in (here, client, self.listener, *(t.control for t in self.templates.values())):
+            for other in (here, client, self.listener, *self._controls):
                 other.close()
             os.close(self.lifeline)
             answer_as_template(self.app, self.folder, there, modules, self.left_out)

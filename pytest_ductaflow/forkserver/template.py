@@ -95,6 +95,7 @@ class _Template:
     children: dict[int, _Child] = field(default_factory=dict)  # by every descriptor that belongs to one
     spare: _Child | None = None
     wants_spare: bool = False
+    is_retired: bool = False
 
     def run(self) -> NoReturn:
         self.poll = select.poll()
@@ -112,6 +113,9 @@ class _Template:
     def _take_request(self) -> None:
         try:
             data, descriptors, _, _ = socket.recv_fds(self.control, LENGTH.size, 1)
+            if data and LENGTH.unpack(data)[0] == 0:
+                self._retire()
+                return
             if not data or not descriptors:
                 raise EOFError
             line = receive(self.control, LENGTH.unpack(data)[0])
@@ -231,6 +235,17 @@ class _Template:
             else:
                 _kill_group(child.pid, wanted)
 
+    def _retire(self) -> None:
+        """There will be no more requests."""
+        self.is_retired = True
+        if self.spare is not None:
+            _kill_all(self.spare.pid)
+        self._leave_if_unused()
+
+    def _leave_if_unused(self) -> None:
+        if self.is_retired and not self.children:
+            os._exit(0)
+
     def _drop_client(self, child: _Child) -> None:
         if child.client is not None:
             self.poll.unregister(child.client)
@@ -252,3 +267,4 @@ class _Template:
         if child.client is not None:
             say(child.client, exit=status)
         self._drop_client(child)
+        self._leave_if_unused()
