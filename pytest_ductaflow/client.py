@@ -154,8 +154,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         try:
             yield
         finally:
-            for channel in self.kernel.channels:
-                channel.close()
+            self.kernel.close_channels()
 
     def _prepare_kernel(self) -> None:
         """Introduce ourselves; with the first answer it is also known that all channels are connected.
@@ -406,8 +405,7 @@ class _Wait:
 
 def _is_last(message: Mapping[str, Any]) -> bool:
     """Whether nothing more is published about a request."""
-    is_idle: bool = message["content"].get("execution_state") == "idle"
-    return is_idle
+    return bool(message["content"].get("execution_state") == "idle")
 
 
 def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:

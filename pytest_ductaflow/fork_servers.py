@@ -37,7 +37,7 @@ _SET_BY_KERNELS = {
 }
 _SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _START = 60.0  # seconds that a server may take to start
-_IPYKERNEL = 7  # the first release with the threads that the fork server knows
+_IPYKERNEL = (7, 2)  # the first release with the threads and sockets that the fork server knows
 _SERVER_END = 5.0  # seconds that a server may take to end
 _LONG_PATH = 70  # bytes
 
@@ -189,7 +189,8 @@ class ForkServers:
 def _ipykernel_can_be_forked() -> bool:
     """Whether its application can be taken apart as `forkserver.forked_kernel` does it."""
     try:
-        return int(metadata.version("ipykernel").partition(".")[0]) >= _IPYKERNEL
+        release = metadata.version("ipykernel").split(".")[:2]
+        return tuple(int(part) for part in release) >= _IPYKERNEL
     except (metadata.PackageNotFoundError, ValueError):
         return False
 

@@ -8,7 +8,6 @@ from multiprocessing.connection import wait
 from typing import Any, TypeAlias
 
 from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.channels import ZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
 ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
@@ -58,11 +57,6 @@ class Kernel(ABC):
     def shut_down(self) -> None:
         """Ask it to end as a program does."""
 
-    @property
-    @abstractmethod
-    def channels(self) -> list[ZMQSocketChannel]:
-        """Those of its client that are in use."""
-
     @abstractmethod
     def interrupt(self) -> None:
         """As Ctrl-C does, also for processes that it has started."""
@@ -70,6 +64,10 @@ class Kernel(ABC):
     @abstractmethod
     def kill(self) -> None:
         """End it and all processes of its group."""
+
+    @abstractmethod
+    def close_channels(self) -> None:
+        """Close those of its client that are in use."""
 
     @abstractmethod
     def close(self) -> None:

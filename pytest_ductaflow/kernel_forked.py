@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.channels import ZMQSocketChannel
 from jupyter_client.session import Session
 
 from .errors import KernelStartError
@@ -30,18 +29,21 @@ _START = 60.0  # seconds that a server, or a kernel, may take
 
 
 class _Session(Session):  # type: ignore[misc]
-    """Reads messages of ipykernel 7 and no others.
+    """Reads messages of the protocol that ipykernel 7 speaks.
 
-    jupyter_client's own looks for dates in all that it reads, which takes longer than all the rest. Here
-    the one is read that nbclient notes.
+    jupyter_client's own makes dates of all that looks like one, in each part, which takes longer than all
+    the rest. Here it is done with the one date that nbclient notes: when the message was made.
     """
 
     def deserialize(self, msg_list: list[Any], *_: bool, **__: bool) -> dict[str, Any]:
         signature, *signed = msg_list[:5]
         if not hmac.compare_digest(signature, self.sign(signed)):
             raise ValueError("its signature is wrong")
-        header, parent_header, metadata, body = map(self.unpack, signed)
-        header["date"] = datetime.datetime.fromisoformat(header["date"])
+        header, parent_header, metadata, body = parts = [self.unpack(part) for part in signed]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("its parts are not objects")
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # then nbclient notes its own time
+            header["date"] = datetime.datetime.fromisoformat(header["date"])
         return {
             "header": header,
             "msg_id": header["msg_id"],
@@ -161,9 +163,9 @@ class ForkedKernel(Kernel):
         request = self.client.session.msg("shutdown_request", {"restart": False})
         self.client.shell_channel.send(request)
 
-    @property
-    def channels(self) -> list[ZMQSocketChannel]:
-        return [self.client.iopub_channel, self.client.shell_channel]
+    def close_channels(self) -> None:
+        for channel in (self.client.iopub_channel, self.client.shell_channel):
+            channel.close()
 
     def interrupt(self) -> None:
         self.signal(signal.SIGINT)

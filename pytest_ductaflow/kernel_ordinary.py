@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
-from jupyter_client.channels import ZMQSocketChannel
 from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
@@ -74,9 +73,9 @@ class OrdinaryKernel(Kernel):
     def shut_down(self) -> None:
         self.client.shutdown()
 
-    @property
-    def channels(self) -> list[ZMQSocketChannel]:
-        return [self.client.iopub_channel, self.client.shell_channel, self.client.control_channel]
+    def close_channels(self) -> None:
+        for channel in (self.client.iopub_channel, self.client.shell_channel, self.client.control_channel):
+            channel.close()
 
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()

@@ -71,19 +71,23 @@ def run(
         publish(files, record)
     except OSError as error:
         failure = Failure(type(error).__name__, f"the run directory cannot be used: {error}")
-        record, interrupted = running.with_(status=Status.ERROR, error=failure), False
-        with contextlib.suppress(OSError):
-            publish(files, record)
+        record, interrupted = _publish_failure(files, running, failure), False
     except KeyboardInterrupt:  # before its flow began, or after it ended
-        failure = Failure(INTERRUPTED, "stopped by the keyboard")
-        publish(files, running.with_(status=Status.ERROR, error=failure))
+        _publish_failure(files, running, Failure(INTERRUPTED, "stopped by the keyboard"))
         raise
     except Exception as error:  # nobody's fault but ours, and still the record must not stay open
-        failure = Failure(type(error).__name__, str(error))
-        publish(files, running.with_(status=Status.ERROR, error=failure))
+        _publish_failure(files, running, Failure(type(error).__name__, str(error)))
         raise
     if interrupted:
         raise KeyboardInterrupt
+    return record
+
+
+def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Record:
+    """The record of a run that came to nothing, left where it can be: there may be no run directory yet."""
+    record = running.with_(status=Status.ERROR, error=failure)
+    with contextlib.suppress(OSError):
+        publish(files, record)
     return record
 
 

@@ -673,7 +673,7 @@ ERRORS = (
         shows="JSONDecodeError",
         ends="JSONDecodeError",
     ),
-    Case("syntax_error", "x = (1,\nprint('never'", shows="SyntaxError", ends="SyntaxError"),
+    Case("syntax_error", "x = = 1\nprint('never')", shows="SyntaxError", ends="SyntaxError"),
     Case(
         "raises_exception_tag",
         """

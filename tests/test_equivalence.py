@@ -38,7 +38,11 @@ pytestmark = [
 
 WAYS = ["ordinary", "forked", "spare"]  # one that was forked before anybody asked for it
 PATIENCE = 60  # seconds; only a bug waits that long
-DIFFERS_EACH_TIME = {r"ipykernel_\d+/\d+\.py": "CELL", r"\b0x[0-9a-f]{6,}": "ADDRESS"}
+DIFFERS_EACH_TIME = {
+    r"ipykernel_\d+/\d+\.py": "CELL",
+    r"\b0x[0-9a-f]{6,}": "ADDRESS",
+    r"\bpid=\d+": "PID",  # in Python's warning of a fork beside threads
+}
 LONG = 20_000  # characters of a text from which on its digest is compared: the difference is printed
 MARK = "papermill-error-cell-tag"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import os
@@ -14,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -170,7 +172,9 @@ def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest
     assert parent_of_kernel(project) == os.getpid()
 
 
-@pytest.mark.parametrize(("version", "can"), [("6.29.5", False), ("7.0.0", True), ("10.1", True)])
+@pytest.mark.parametrize(
+    ("version", "can"), [("6.29.5", False), ("7.1.0", False), ("7.2.0", True), ("10.1", True)]
+)
 def test_releases_of_ipykernel_that_are_made_otherwise_are_not_forked(
     monkeypatch: pytest.MonkeyPatch, version: str, *, can: bool
 ) -> None:
@@ -787,6 +791,106 @@ def test_what_a_cell_means_is_found_out_once_and_changes_when_the_flow_changes_i
     assert project.printed() == ["LOUD 1", "True False True", "quiet", "False True"]
 
 
+def test_clients_that_ask_at_once_get_kernels_that_have_been_told_where_they_are(
+    server: fork_servers.ForkServer, tmp_path: Path
+) -> None:
+    """Also of a spare that still rehearses when its request is there."""
+    environment = {**os.environ, **fork_servers.server_environment(server.socket, os.environ)}
+
+    def ask(name: str) -> str:
+        setup = Setup((), spill=tmp_path / f"{name}.spill", trace=tmp_path / f"{name}.trace")
+        (tmp_path / name).mkdir()
+        forked = ForkedKernel(
+            server.socket, preload=[], cwd=str(tmp_path / name), env=environment, setup=setup, spare=True
+        )
+        forked.client.execute("", user_expressions={"where": "__import__('os').getcwd()"})
+        assert forked.client.iopub_channel.socket  # from now on we listen
+        reply = forked.client.shell_channel.get_msg(timeout=PATIENCE)["content"]
+        forked.close_channels()
+        forked.close()
+        return str(ast.literal_eval(reply["user_expressions"]["where"]["data"]["text/plain"]))
+
+    names = [f"k{number}" for number in range(90)]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(ask, names)) == [str(tmp_path / name) for name in names]
+
+
+STARTUP = """
+import os
+child = os.fork()
+if not child:
+    for number in range(20):
+        print("child", number, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+COUNTING = """
+counted = []
+def load_ipython_extension(shell):
+    shell.counted = []
+    shell.events.register("pre_execute", lambda: shell.counted.append("pre_execute"))
+"""
+
+
+def profile(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+    """An IPython profile of the user's."""
+    write_project(folder / "ipython/profile_default", files)
+    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+
+
+def test_startup_code_may_fork_and_print(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile(project.root, monkeypatch, {"startup/00.py": STARTUP})
+    record = project.run("print('here')")
+    assert (record.status, project.printed()[-1]) == (Status.SUCCESS, "here")
+
+
+def test_extensions_do_not_hear_of_rehearsals(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    extensions = "c.InteractiveShellApp.extensions = ['counting']"
+    profile(project.root, monkeypatch, {"ipython_kernel_config.py": extensions})
+    write_project(project.root, {"lib/counting.py": COUNTING})
+    monkeypatch.setenv("PYTHONPATH", str(project.root / "lib"))
+    monkeypatch.setattr("pytest_ductaflow.kernel_start.has_idle_core", lambda: True)
+    code = "import linecache\nprint(len(get_ipython().counted), len(get_ipython().compile._filename_map))"
+    heard = []
+    for _ in range(3):
+        project.run(code)
+        heard.append(project.printed())
+    project.run(code, settings=Settings(force=True, fork=False))
+    (once,) = project.printed()
+    assert heard == [[" ".join(str(int(count) - 1) for count in once.split())]] * 3, "less our setup"
+
+
+def test_an_interrupt_before_a_cell_begins_is_for_that_cell(project: Project) -> None:
+    record = project.run(
+        """
+        import os, signal
+        # %%
+        get_ipython().kernel.io_loop.add_callback(os.kill, os.getpid(), signal.SIGINT)
+        # %%
+        while True:
+            pass
+        """,
+        timeout=30.0,
+    )
+    assert record.error is not None
+    assert record.error.type == "KeyboardInterrupt"
+    assert str(record.error.source).startswith("while True")
+    assert [output["ename"] for output in project.outputs()] == ["KeyboardInterrupt"]
+
+
+@pytest.mark.parametrize("date", ["nonsense", "2020-01-01", "2020-01-01T00:00:00Z", 5, None])
+def test_the_date_of_a_message_may_be_anything(project: Project, date: object) -> None:
+    record = project.run(
+        f"""
+        kernel = get_ipython().kernel
+        message = kernel.session.msg("stream", {{"name": "stdout", "text": "dated"}}, kernel.get_parent())
+        message["header"]["date"] = {date!r}
+        kernel.session.send(kernel.iopub_socket, message)
+        """
+    )
+    assert (record.status, project.printed()) == (Status.SUCCESS, ["dated"])
+
+
 def test_ctrl_c_that_kills_a_kernel_is_ctrl_c(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     code = """
         import signal
@@ -912,6 +1016,7 @@ def test_what_cannot_be_published_does_not_keep_the_rest_from_it(project: Projec
         ["topic", "<IDS|MSG>", "", "{}", "{}", "{}", "{}"],
         ["topic", "<IDS|MSG>", "signed", "{}", "{}", "{}", "{}"],
         ["topic", "<IDS|MSG>", "signed", "[]", "{}", "{}", "{}"],
+        ["topic", "<IDS|MSG>", "signed", "{}", "[]", "{}", "{}"],
         ["topic", "<IDS|MSG>", "signed", "no JSON", "{}", "{}", "{}"],
     ],
 )

@@ -148,7 +148,6 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[ob
     def run(module: object, name: str) -> Path:
         write_project(tmp_path, {"flows/x.py": "print(1)\n"})
         run_dir = tmp_path / "runs/x/A"
-        run_dir.mkdir(parents=True)
         instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
         monkeypatch.setattr(module, name, interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -163,6 +162,13 @@ def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(
 ) -> None:
     record, _ = read_record(interrupted(carry_out, "execute") / "x_record.json")
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
+
+
+def test_ctrl_c_before_there_is_a_run_directory_is_ctrl_c(
+    interrupted: Callable[[object, str], Path],
+) -> None:
+    """The first instance imports papermill, which takes long enough for people to press."""
+    assert not interrupted(carry_out, "carry_out").exists()
 
 
 def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(

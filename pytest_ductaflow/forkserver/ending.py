@@ -78,6 +78,15 @@ def flush_files() -> None:
                 thing.flush()
 
 
+def close_gzip_files() -> None:
+    """From Python 3.12 on they are in a circle, which may be taken down from the end without a trailer."""
+    if (gzip := sys.modules.get("gzip")) is not None:
+        for thing in gc.get_objects():
+            if isinstance(thing, gzip.GzipFile):
+                with contextlib.suppress(Exception):
+                    thing.close()
+
+
 def _flush_c_library() -> None:
     """What libraries in C have not written yet."""
     ctypes.CDLL(None).fflush(None)

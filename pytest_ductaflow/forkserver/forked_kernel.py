@@ -8,11 +8,12 @@ import faulthandler  # noqa: F401
 import linecache
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -128,12 +129,14 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
         shell.displayhook.topic = kernel._topic("execute_result")
         self.displayhook.get_execution_count = lambda: kernel.execution_count
-        kernel.start()
+
+    def init_signal(self) -> None:
+        signal.signal(signal.SIGINT, self.kernel.note_interrupt)
 
     def open_other_channels(self) -> None:
         """What clients other than ours may want: to ask during a cell, to answer questions, a heartbeat."""
         kernel = self.kernel
-        self.iopub_thread.has_reader.set()  # they ask until they hear, if they want to hear at all
+        self.iopub_thread.expect_no_reader()
         self.stdin_socket = kernel.stdin_socket = self._bound(zmq.ROUTER, "stdin")
         self.control_socket = self._bound(zmq.ROUTER, "control")
         self.control_thread = kernel.control_thread = ControlThread(daemon=True)
@@ -195,29 +198,47 @@ def _remembered(accepts_parameters: Callable[[Any, list[str]], Any]) -> Callable
 
 def _warm_up(shell: InteractiveShell) -> None:
     """Touch what is made at first use, so that it is made once and not in every kernel."""
-    shell.run_cell("pass", store_history=False, silent=True)
-    shell.display_formatter.format(1)
-    code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
-    name = shell.compile.cache(code, 0, raw_code=code)
-    try:
-        exec(compile(code, name, "exec"), {"__name__": "__main__"})  # noqa: S102
-    except ZeroDivisionError as error:
-        lines = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
-        shell.InteractiveTB.stb2text(lines)
-    linecache.cache.pop(name, None)
-    shell.compile._filename_map.pop(name, None)
+    with _unnoticed(shell):
+        shell.run_cell("pass", store_history=False, silent=True)
+        shell.display_formatter.format(1)
+        code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
+        name = shell.compile.cache(code, 0, raw_code=code)
+        try:
+            exec(compile(code, name, "exec"), {"__name__": "__main__"})  # noqa: S102
+        except ZeroDivisionError as error:
+            lines = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+            shell.InteractiveTB.stb2text(lines)
 
 
 def rehearse(app: ForkableApp) -> None:
-    """Do once what each cell does, so that the memory that it writes to is the kernel's own already."""
+    """Do once what each cell does, so that the memory that it writes to is the kernel's own already.
+
+    Before the kernel takes requests: the first one may be waiting, and is not to be run by the rehearsal.
+    """
     content = {"code": "pass", "silent": True, "store_history": False, "allow_stdin": False}
     message = app.session.msg("execute_request", {**content, "user_expressions": {}, "stop_on_error": True})
     frames = [zmq.Frame(part) for part in app.session.serialize(message, ident=b"nobody")]
-    IOLoop.current().run_sync(partial(ipkernel.IPythonKernel.dispatch_shell, app.kernel, frames))
+    with _unnoticed(app.shell):
+        IOLoop.current().run_sync(partial(app.kernel.dispatch_shell, frames))
     app.kernel.set_parent([], {}, channel="shell")
-    for stream in (sys.stdout, sys.stderr):
-        vars(stream).pop("write", None)  # IPython covers it while a cell runs, and leaves the original there
     _become_random()
+
+
+@contextlib.contextmanager
+def _unnoticed(shell: InteractiveShell) -> Iterator[None]:
+    """A cell that runs leaves nothing, and extensions do not hear of it."""
+    heard = shell.events.callbacks
+    shell.events.callbacks = {event: [] for event in heard}
+    known = [(sources, len(sources)) for sources in (linecache.cache, shell.compile._filename_map)]
+    try:
+        yield
+    finally:
+        shell.events.callbacks = heard
+        for sources, count in known:
+            while len(sources) > count:
+                sources.popitem()
+        for stream in (sys.stdout, sys.stderr):
+            vars(stream).pop("write", None)  # IPython covers it for the time, and leaves the original there
 
 
 def become_kernel(app: ForkableApp, folder: str) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 from ipykernel import ipkernel, zmqshell
 
-from .ending import flush_files
+from .ending import close_gzip_files, flush_files
 
 
 class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
@@ -23,24 +24,37 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
     _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
     _supports_kernel_subshells = False
 
+    _is_interrupted = False  # by a signal that met no cell
+
     def start(self) -> None:
         super().start()
         self.shell_channel_thread = _NoThread()
 
-    async def dispatch_shell(self, msg: Any, /, *arguments: Any, **options: Any) -> None:
+    def note_interrupt(self, *_: object) -> None:
+        """A signal before a cell has begun is for that cell; ipykernel would ignore it."""
+        self._is_interrupted = True
+
+    async def shell_main(self, subshell_id: str | None, msg: Any) -> None:
         # Our clients ask at once, and their requests may be here before word that they listen.
         self.iopub_thread.wait_for_reader()
-        await super().dispatch_shell(msg, *arguments, **options)
+        await super().shell_main(subshell_id, msg)
+
+    async def execute_request(self, stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        try:
+            await super().execute_request(stream, ident, parent)
+        except KeyboardInterrupt:  # ipykernel would not answer
+            error = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
+            self.send_response(self.iopub_socket, "error", error)
+            reply = {"status": "error", "execution_count": self.execution_count, **error}
+            self.session.send(stream, "execute_reply", reply, parent, ident=ident)
 
     async def do_execute(self, code: str, *arguments: Any, **options: Any) -> dict[str, Any]:
-        self.shell.expect(code)
+        if self._is_interrupted:
+            self._is_interrupted = False
+            raise KeyboardInterrupt
+        self.shell.next_cell = NextCell(code)
         reply: dict[str, Any] = await super().do_execute(code, *arguments, **options)
         return reply
-
-    def _publish_status(self, status: str, channel: str, parent: dict[str, Any] | None = None) -> None:
-        # Nobody hears "starting", and a socket that sends may not notice the first who wants to hear.
-        if status != "starting":
-            super()._publish_status(status, channel, parent)
 
     async def _progressively_terminate_all_children(self) -> None:
         pass
@@ -58,38 +72,43 @@ class _NoThread:
         return False
 
 
+@dataclass
+class NextCell:
+    """What is known of a cell that is going to run: its text, what that is in Python, whether it awaits."""
+
+    text: str
+    transformed: str | None = None
+    is_async: bool | None = None
+
+
 class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
     """A shell that at the end does what a flow can notice of its end.
 
-    It does once what ipykernel asks before a cell runs, and asks again when it runs it: what IPython's own
-    syntax means in Python, and whether the cell awaits something.
+    ipykernel asks what a cell means in Python and whether it awaits something, and then has IPython find
+    out the same once more: here that is found out once, so input transformers are called once.
     """
 
     __module__ = zmqshell.__name__  # by which some libraries know that they are in a notebook
-    _next_cell: str | None = None
-    _transformed: str | None = None
-    _is_async: bool | None = None
-
-    def expect(self, cell: str) -> None:
-        """Until this cell runs, nothing of the flow does: what it means does not change."""
-        self._next_cell, self._transformed, self._is_async = cell, None, None
+    next_cell: NextCell | None = None
 
     def transform_cell(self, raw_cell: str) -> str:
-        if raw_cell != self._next_cell:
+        cell = self.next_cell
+        if cell is None or cell.text != raw_cell:
             return str(super().transform_cell(raw_cell))
-        if self._transformed is None:
-            self._transformed = str(super().transform_cell(raw_cell))
-        return self._transformed
+        if cell.transformed is None:
+            cell.transformed = str(super().transform_cell(raw_cell))
+        return cell.transformed
 
-    def should_run_async(self, raw_cell: str, **transformed: Any) -> bool:
-        if raw_cell != self._next_cell:
-            return bool(super().should_run_async(raw_cell, **transformed))
-        if self._is_async is None:
-            self._is_async = bool(super().should_run_async(raw_cell, **transformed))
-        return self._is_async
+    def should_run_async(self, raw_cell: str, **more: Any) -> bool:
+        cell = self.next_cell
+        if cell is None or cell.transformed is None or cell.transformed != more.get("transformed_cell"):
+            return bool(super().should_run_async(raw_cell, **more))
+        if cell.is_async is None:
+            cell.is_async = bool(super().should_run_async(raw_cell, **more))
+        return cell.is_async
 
     async def run_cell_async(self, *arguments: Any, **options: Any) -> Any:
-        self._next_cell = None
+        self.next_cell = None
         return await super().run_cell_async(*arguments, **options)
 
     def _atexit_once(self) -> None:
@@ -102,4 +121,5 @@ class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
         if self.history_manager is not None:
             self.history_manager.output_hist.clear()
         self.user_ns.clear()
+        close_gzip_files()
         gc.collect()

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -17,7 +17,7 @@ from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 _PIPE = 65_536  # bytes, as many as a pipe holds
-_PATIENCE = 5.0  # seconds between a client's request and its word that it listens; it has said both
+_SUBSCRIPTION = 5.0  # seconds to wait for one that was sent before the request that is here already
 _STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given up
 
 
@@ -33,16 +33,21 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
     def wait_for_reader(self) -> None:
         """Wait until somebody hears what is published, unless nobody seems to want to."""
         if not self.has_reader.is_set():
-            self.has_reader.wait(_PATIENCE)
+            self.has_reader.wait(_SUBSCRIPTION)
             self.has_reader.set()
 
-    def _handle_subscription(self, frames: Any) -> None:
+    def expect_no_reader(self) -> None:
+        """Publish at once: for clients that ask until they hear, if they want to hear at all."""
         self.has_reader.set()
+
+    def _handle_subscription(self, frames: Sequence[bytes]) -> None:
+        if any(frame.startswith(b"\x01") for frame in frames):  # and not the end of one
+            self.has_reader.set()
         super()._handle_subscription(frames)
 
     def _really_send(self, *arguments: Any, **options: Any) -> None:
         super()._really_send(*arguments, **options)
-        if not self.has_reader.is_set():
+        if not self.has_reader.is_set() and self._is_master_process():
             # Word of a reader wakes this thread, unless it comes while the socket sends.
             self._xpub_stream.flush(zmq.POLLIN)
 

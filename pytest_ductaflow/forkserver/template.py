@@ -181,6 +181,7 @@ class _Template:
             assigned.sendall(LENGTH.pack(len(connection)) + connection)
             if is_spare:
                 forked_kernel.rehearse(self.app)
+            self.app.kernel.start()
             data, descriptors, _, _ = socket.recv_fds(assigned, LENGTH.size, 1)
             if not data:
                 os._exit(0)
