@@ -803,16 +803,17 @@ def test_clients_that_ask_at_once_get_kernels_that_have_been_told_where_they_are
         forked = ForkedKernel(
             server.socket, preload=[], cwd=str(tmp_path / name), env=environment, setup=setup, spare=True
         )
-        forked.client.execute("", user_expressions={"where": "__import__('os').getcwd()"})
         assert forked.client.iopub_channel.socket  # from now on we listen
+        forked.client.execute("", user_expressions={"where": "__import__('os').getcwd()"})
         reply = forked.client.shell_channel.get_msg(timeout=PATIENCE)["content"]
         forked.close_channels()
         forked.close()
         return str(ast.literal_eval(reply["user_expressions"]["where"]["data"]["text/plain"]))
 
-    names = [f"k{number}" for number in range(90)]
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(ask, names)) == [str(tmp_path / name) for name in names]
+        for turn in range(40):
+            names = [f"{turn}-{number}" for number in range(3)]
+            assert list(pool.map(ask, names)) == [str(tmp_path / name) for name in names]
 
 
 STARTUP = """
