@@ -381,10 +381,7 @@ def print_costs(title: str, costs: dict[str, list[Cost]], memory: Callable[[str]
         times = spread(ratios(costs[OURS_ON_ONE_CORE], costs[OURS_2]))
         print(f"-n 2 has {times} times the throughput of one process on one core.")
     times = spread(ratios(costs[OURS], costs[OURS_2]))
-    print(
-        f"-n 2 has {times} times the throughput of one process, which starts kernels and renders pages on a"
-    )
-    print("second core where that is idle: see how many cores are at work.")
+    print(f"-n 2 has {times} times the throughput of one process on all cores: see how many are at work.")
     for name, found in costs.items():
         if name not in (OURS, OURS_2, OURS_ON_ONE_CORE):
             print(f"ours is {spread(ratios(found, costs[OURS]))} times as fast as {name}")
