@@ -708,6 +708,9 @@ def test_the_kernels_of_other_clients_have_all_channels(
         output_hook=(told := []).append,
     )
     assert "this one\n" in [message["content"].get("text") for message in told]
+    os.kill(manager.provisioner.pid, signal.SIGINT)  # when there is nothing to interrupt
+    client.execute_interactive("print('not interrupted')", timeout=PATIENCE, output_hook=told.append)
+    assert "not interrupted\n" in [message["content"].get("text") for message in told]
     busy = client.execute("import time\nprint('runs', flush=True)\nwhile True:\n    time.sleep(0.01)")
     wait_until(
         lambda: client.get_iopub_msg(timeout=PATIENCE)["content"].get("text") == "runs\n", "a cell that runs"

@@ -130,9 +130,6 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         shell.displayhook.topic = kernel._topic("execute_result")
         self.displayhook.get_execution_count = lambda: kernel.execution_count
 
-    def init_signal(self) -> None:
-        signal.signal(signal.SIGINT, self.kernel.note_interrupt)
-
     def open_other_channels(self) -> None:
         """What clients other than ours may want: to ask during a cell, to answer questions, a heartbeat."""
         kernel = self.kernel
@@ -265,6 +262,8 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
             channels; what is to be called first.
     """
     remember_modules()
+    if not request["all_channels"]:
+        signal.signal(signal.SIGINT, app.kernel.note_interrupt)
     os.chdir(request["cwd"])
     if (processes := sys.modules.get("multiprocessing.process")) is not None:
         vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import

@@ -31,7 +31,7 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
         self.shell_channel_thread = _NoThread()
 
     def note_interrupt(self, *_: object) -> None:
-        """A signal before a cell has begun is for that cell; ipykernel would ignore it."""
+        """A signal before a cell has begun is for that cell: our clients send them for nothing else."""
         self._is_interrupted = True
 
     async def shell_main(self, subshell_id: str | None, msg: Any) -> None:
