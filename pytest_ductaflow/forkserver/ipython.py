@@ -23,7 +23,6 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
 
     _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
     _supports_kernel_subshells = False
-
     _is_interrupted = False  # by a signal that met no cell
 
     def start(self) -> None:
