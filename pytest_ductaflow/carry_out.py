@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -80,6 +81,9 @@ def carry_out(
         inputs=inputs.digests,
         code=inputs.code,
         stats=inputs.stats,
+        observed=inputs.observed,
+        unknown=inputs.unknown,
+        error=_without_rights(record.error, execution.used),
         outputs=outputs,
         environment=_environment_of(execution.used),
         packages=versions_of(execution.used.packages, _path_of(execution.used), is_build=bool(flows)),
@@ -146,6 +150,15 @@ def _last_words(running: Record, execution: Execution, attempts: int, flows: tup
         flows=flows,
         peak_memory=execution.peak_memory,
     )
+
+
+def _without_rights(failure: Failure | None, used: Used) -> Failure | None:
+    """Say so where a failure may come from a program that cannot gain other rights while it is observed."""
+    if failure is None or not used.privileged:
+        return failure
+    name = Path(used.privileged[0]).name
+    hint = f"({name} cannot gain other rights in a flow that is observed; ductaflow_observe = python lets it)"
+    return replace(failure, message=f"{failure.message}\n{hint}")
 
 
 class _Page:

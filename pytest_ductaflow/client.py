@@ -83,6 +83,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         exit_code: Of a kernel that died.
         peak_memory: Bytes, as far as the kernel could tell.
         used: What `kernel_trace.used` told.
+        observation: What an observer has seen, None if there was none.
         error_reply: Of the cell that failed.
         complaints: What did not go as it should and is no failure of the flow.
         last_print: What the kernel's process printed when it was no kernel yet, or no more.
@@ -113,6 +114,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.exit_code: int | None = None
         self.peak_memory: int | None = None
         self.used: dict[str, Any] = {}
+        self.observation: dict[str, Any] | None = None
         self.error_reply: dict[str, Any] = {}
         self.complaints: list[str] = []
         self.last_print = ""
@@ -136,6 +138,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                 self._shut_down()
         finally:
             self.last_print = self.kernel.printed()
+            self.observation = self.kernel.observation()
             self.kernel.close()
         return self.nb
 

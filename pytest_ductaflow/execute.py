@@ -191,7 +191,13 @@ def execute(
     ):
         file.notebook_start()
         folders = (str(source.path.parent), instance.project_root)
-        setup = Setup(folders, spill=Path(folder, "spill"), trace=Path(folder, "trace"))
+        setup = Setup(
+            folders,
+            spill=Path(folder, "spill"),
+            trace=Path(folder, "trace"),
+            observe=settings.observe,
+            report=Path(folder, "observed"),
+        )
         try:
             kernel, complaint = start_kernel(
                 kernel_name, spec, source, instance, settings, environment or {}, setup, folder
@@ -253,7 +259,7 @@ def _run_cells(client: FlowClient, timeout: float | None, execution: Execution) 
         execution.interrupted = True
     execution.python_warnings += [f"KernelWarning: {complaint}" for complaint in client.complaints]
     execution.peak_memory = client.peak_memory
-    execution.used = Used.told(client.setup.trace, client.used)
+    execution.used = Used.told(client.setup.trace, client.used, client.observation)
 
 
 def _interruption(client: FlowClient) -> Failure:

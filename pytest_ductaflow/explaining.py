@@ -83,7 +83,9 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
         always = "a stored instance always runs" if item.instance.stored_in else "named by its run directory"
         return "forced" if settings.force else always
     kernel = item.instance.kernel_name or settings.kernel
-    reasons = check(item.instance, record, records_of(item.neighbours), kernel).reasons
+    upstreams_now = records_of(item.neighbours)
+    trusts = settings.unseen == "trust"
+    reasons = check(item.instance, record, upstreams_now, kernel, trusts_unseen=trusts).reasons
     if reasons:
         return "; ".join((*reasons, *((problem,) if problem else ())))
     root, inputs = item.instance.project_root, record.inputs if record is not None else {}

@@ -22,6 +22,7 @@ from .model import JSON, Record
 from .store import REPORT, STYLESHEET, digest, is_record, read_record
 
 ABSENT = "absent"
+FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is there; the latter with its size
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, names, sizes and times stand for their content
 _UNSEEN = (".", "__pycache__", REPORT, STYLESHEET)  # names that come and go by themselves
@@ -142,6 +143,26 @@ def input_digest(path: str) -> str:
     if path.endswith("/"):
         return listing_digest(path)
     return file_digest(path)
+
+
+def state_digest(state: str | None) -> str:
+    """Return what a flow learns that only asks whether something is there: that, and how large it is.
+
+    Args:
+        state: As `observer.notes` has it; of a file also as `stat_of` has it.
+    """
+    if state is None:
+        return ABSENT
+    return FOLDER if state.startswith(FOLDER) else f"{FILE}{state.split()[0]} bytes"
+
+
+def digest_like(recorded: str, path: str) -> str:
+    """Return the digest that an input has now, of the same kind as a recorded one."""
+    if recorded == ABSENT:
+        return ABSENT if not os.path.lexists(path) else input_digest(path).replace(ABSENT, "there")
+    if recorded == FOLDER or recorded.startswith(FILE):
+        return state_digest(FOLDER if os.path.isdir(path) else stat_of(path))
+    return input_digest(path)
 
 
 def config_digest(config: Mapping[str, JSON]) -> str:

@@ -24,6 +24,7 @@ from typing import IO
 
 from . import kernel_calls
 from .errors import KernelStartError
+from .observing import SOCKET, can_observe, observed_command
 
 _SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
@@ -69,10 +70,13 @@ class ForkServer:
         lifeline, self._life = os.pipe()
         config = json.dumps({"lifeline": lifeline, "modules": kernel_calls.MODULES})
         errors = Path(self.folder, "errors")
+        command = [sys.executable, "-m", self.MODULE, config]
+        if can_observe():
+            command = observed_command(command, socket=os.path.join(self.folder, SOCKET))
         try:
             with open(errors, "wb") as stream:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", self.MODULE, config],
+                    command,
                     cwd=self.folder,
                     env=dict(environment),
                     stdin=subprocess.DEVNULL,

@@ -1,14 +1,16 @@
-"""What an instance used: as its kernel saw it, as config and code name it, as its upstreams left it."""
+"""What an instance used: as it was seen, as config and code name it, as its upstreams left it.
+
+Where an observer has seen every open, these count. Where only Python was seen, what config and code name
+counts as well, and `unknown` says what else may have been read.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import takewhile
 from pathlib import Path
 
 from .fingerprint import (
@@ -20,28 +22,44 @@ from .fingerprint import (
     input_digest,
     settled,
     stat_of,
+    state_digest,
 )
-from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
+from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import RUNS, Instance, Record
-from .named import named_files, what_is_at
-from .named_in_code import files_named_in_code, folders_named_in_code, missing_files_named_in_code
+from .module_search import absent_modules
+from .named import files_named_exactly, named_files, named_places, what_is_at
+from .named_in_code import Guesses, absolute_paths_in_code
+from .observer.notes import FOLDER
+from .places import is_elsewhere_owned, is_in_environment, is_shared_library
 from .store import REPORT, STYLESHEET, RunFiles, shown
-from .uses import Used
+from .uses import ALL, NOTHING, Used
 
-_SYSTEM = re.compile(
-    r"/(?:bin|dev|etc|lib\w*|proc|run(?!/media/)|sbin|sys|usr|var/(?:cache|lib|log|run|tmp)|Library|System)/"
-)
 _PACKAGE = os.path.join(Path(__file__).parent, "")
+# Programs that libraries start to learn something of the system.
+_ABOUT_THE_SYSTEM = frozenset(
+    ("uname", "arch", "fc-list", "ldconfig", "lscpu", "lsb_release", "sysctl", "sw_vers", "system_profiler")
+)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an instance used, by path as records show it, and what it wrote outside of its run directory."""
+    """What an instance used, by path as records show it, and what it wrote outside of its run directory.
+
+    Attributes:
+        digests: The digest of each input; see `Record.inputs`.
+        code: The digest of the code of each source file.
+        stats: Size and times of inputs that had that digest.
+        written_elsewhere: Relative to the run directory.
+        observed: How much was seen, as in `uses`.
+        unknown: Why what it read is not known in full, in words; empty if it is.
+    """
 
     digests: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     stats: Mapping[str, str] = field(default_factory=dict)
     written_elsewhere: tuple[str, ...] = ()
+    observed: str = ALL
+    unknown: tuple[str, ...] = ()
 
 
 class InputSearch:
@@ -54,159 +72,345 @@ class InputSearch:
     """
 
     def __init__(self, instance: Instance, upstream_files: Iterable[str], earlier: Record | None) -> None:
-        self._instance = instance
-        self._root = instance.project_root
-        self._run_dir = instance.run_dir
-        self._upstream_files = set(upstream_files)
-        self._earlier_inputs = set(earlier.inputs) if earlier else set()
-        self._earlier_outputs = set(earlier.outputs) if earlier else set()
-        self._named = set(named_files(instance))
-        self._before = {path: stat_of(path) for path in self._named}
+        self.instance = instance
+        self.upstream_files = set(upstream_files)
+        self.earlier_inputs = set(earlier.inputs) if earlier else set()
+        self.earlier_outputs = set(earlier.outputs) if earlier else set()
+        self.named_exactly = files_named_exactly(instance)
+        self.named = self.named_exactly | set(named_files(instance))
+        self.before = {path: stat_of(path) for path in self.named}
 
     def finish(
         self, used: Used, outputs: Iterable[str], began_ns: int, *, of_flows: Iterable[str] = ()
     ) -> Inputs:
-        """What the run used.
+        """Return what the run used.
 
         Args:
-            used: What its kernel told.
+            used: What was seen of it.
             outputs: Paths relative to the run directory of what it wrote there.
             began_ns: When it began, in nanoseconds since the epoch.
             of_flows: What the flows of a build have written, absolute.
         """
-        self._used = used.renamed(self._real_names)
-        self._began = began_ns
-        self._own = {os.path.join(self._run_dir, name) for name in outputs}
-        modules = self._used.of(MODULE) | set(self._used.modules)
-        sources = {path for path in modules if self._counts(path)} | {self._instance.flow}
-        folders = {path for path in self._used.of(LISTED) if self._counts(path) and not self._is_own(path)}
-        read = self._used.of(OPENED, DATABASE) | self._named | self._upstream_files
-        guessed = files_named_in_code(sources, folders, self._instance) | self._used.of(NAMED)
-        guessed |= self._in_folders_of_unseen_readers(sources, guessed)
-        guessed |= missing_files_named_in_code(sources, self._instance)
-        read |= {path for path in guessed if self._is_read(path)}
-        written = self._used.of(WRITTEN) | {path for path in read if self._is_written(path)}
-        by_flows = set(of_flows)
-        # What an upstream has written always counts: if it is changed here, as it was left.
-        read_only = read - written - by_flows
-        files = {path for path in read_only if self._counts(path)} | self._upstream_files | sources
-        elsewhere = (written | {path for path in read if self._is_remade(path)}) - by_flows
-        elsewhere = {path for path in elsewhere if not self._is_own(path) and self._counts(path)}
-        return replace(
-            self._inputs(files, folders, written),
-            written_elsewhere=tuple(
-                sorted(os.path.relpath(path, self._run_dir) for path in elsewhere if os.path.isfile(path))
-            ),
-        )
+        used = used.renamed(self._real_names)
+        finder = _Seen if used.observed == ALL else _Guessed
+        return finder(self, used, set(outputs), began_ns, set(of_flows)).inputs()
 
-    def _inputs(self, files: set[str], folders: set[str], written: set[str]) -> Inputs:
+    @cached_property
+    def _real_names(self) -> dict[str, str]:
+        """What the system calls folders to which links lead, deepest first: a kernel sees these names."""
+        instance = self.instance
+        given = (instance.run_dir, os.path.join(instance.project_root, RUNS), instance.project_root)
+        real = {os.path.realpath(path): path for path in given}
+        return {there: path for there, path in real.items() if there != path}
+
+
+class _Run:
+    """What is common to runs that were seen in full and others: which files count, and their digests."""
+
+    def __init__(
+        self, search: InputSearch, used: Used, outputs: set[str], began: int, by_flows: set[str]
+    ) -> None:
+        self.search, self.used, self.began, self.by_flows = search, used, began, by_flows
+        self.instance = search.instance
+        self.root, self.run_dir = self.instance.project_root, self.instance.run_dir
+        self.own = {os.path.join(self.run_dir, name) for name in outputs}
+        modules = used.of(MODULE) | set(used.modules)
+        self.sources = {path for path in modules if self.counts(path)} | {self.instance.flow}
+
+    def inputs(self) -> Inputs:
+        raise NotImplementedError
+
+    def digested(self, files: set[str], folders: set[str], written: set[str]) -> Inputs:
+        """Return inputs with the digests of files, of the names in folders, and of modules that may come.
+
+        Args:
+            files: What was read; a path that ends in `/**` is a folder with all that is in it.
+            folders: Those of which the names were read.
+            written: Files that the run has written itself.
+        """
         digests, code, stats = {}, {}, {}
         for path in sorted(files):
-            name, stat = shown(path, self._root), stat_of(path)
+            name, stat = shown(path, self.root), stat_of(path)
             if path.endswith("/**"):
                 digests[name] = input_digest(path)
             elif stat is None:
                 digests[name] = ABSENT
             elif os.path.isdir(path):
                 folders.add(path)
-            elif path not in written and changed_since(stat, self._used.since.get(path, self._began)):
+            elif path not in written and self.is_unstable(path, stat):
                 digests[name] = UNSTABLE
             else:
                 digests[name] = file_digest(path, stat)
-                if settled(stat):
+                if stat_of(path) != stat:
+                    digests[name] = UNSTABLE
+                elif settled(stat):
                     stats[name] = stat
-                is_code = path == self._instance.flow or path.endswith(".py")
+                is_code = path == self.instance.flow or path.endswith(".py")
                 if is_code and (found := code_digest(path)):
                     code[name] = found
-        digests |= {f"{shown(path, self._root)}/": input_digest(f"{path}/") for path in sorted(folders)}
-        return Inputs(digests, code, stats)
+        digests |= {f"{shown(path, self.root)}/": self.listing(path) for path in sorted(folders)}
+        for path in absent_modules(self.sources, self.used, self.instance):
+            if self.counts(path):
+                digests.setdefault(shown(path, self.root), ABSENT)
+        return Inputs(digests, code, stats, observed=self.used.observed, unknown=self.used.unseen)
 
-    def _in_folders_of_unseen_readers(self, sources: set[str], guessed: set[str]) -> set[str]:
-        """What is in folders that code names, where nothing else tells of files in them."""
-        seen = self._used.of(OPENED, WRITTEN, DATABASE, MODULE) | set(self._used.modules) | guessed
-        return {
-            path
-            for folder in folders_named_in_code(sources, self._instance)
-            if not any(file.startswith(os.path.join(folder, "")) for file in seen)
-            for path in what_is_at(folder, self._instance)
-        }
+    def is_unstable(self, path: str, stat: str) -> bool:
+        """Return whether a file that is read was changed after that by somebody else."""
+        return changed_since(stat, self.used.since.get(path, self.began))
 
-    def _is_read(self, path: str) -> bool:
-        """Whether a file that code names is rather read than written by it, when nothing else tells."""
-        if (
-            os.path.dirname(path) == self._root
-            and os.path.join(self._run_dir, os.path.basename(path)) in self._own
-        ):
-            return False  # meant is the one in the run directory
-        return not self._is_changed(path) or shown(path, self._root) in self._earlier_inputs
+    def listing(self, folder: str) -> str:
+        return input_digest(f"{folder}/")
 
-    def _is_written(self, path: str) -> bool:
-        """Whether the flow has put something into a file in a way that its kernel does not see."""
-        if not self._is_changed(path):
-            return False
-        if path in self._used.of(DATABASE) or os.path.relpath(path, self._run_dir) in self._earlier_outputs:
-            return True
-        return path not in self._used.of(OPENED) and path in self._named and self._before[path] is None
+    def elsewhere(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return the files among what was written that count as outputs outside of the run directory."""
+        outside = {path for path in paths if path not in self.by_flows and not self.is_own(path)}
+        kept = (path for path in outside if os.path.isfile(path) and self.counts(path))
+        return tuple(sorted(os.path.relpath(path, self.run_dir) for path in kept))
 
-    def _is_remade(self, path: str) -> bool:
-        """Whether a file was written while the flow ran, before it was read: if so again, it is its own."""
-        since = self._used.since.get(path)
-        return self._is_changed(path) and (since is None or not self._is_changed(path, since))
-
-    def _is_changed(self, path: str, moment_ns: int | None = None) -> bool:
-        """Whether a file was changed since a moment, by default since the run began."""
+    def is_changed(self, path: str, moment_ns: int | None = None) -> bool:
+        """Return whether a file was changed since a moment, by default since the run began."""
         stat = stat_of(path)
-        return stat is not None and changed_since(stat, self._began if moment_ns is None else moment_ns)
+        return stat is not None and changed_since(stat, self.began if moment_ns is None else moment_ns)
 
-    def _is_own(self, path: str) -> bool:
-        return os.path.join(path, "").startswith(os.path.join(self._run_dir, ""))
+    def is_own(self, path: str) -> bool:
+        return os.path.join(path, "").startswith(os.path.join(self.run_dir, ""))
 
-    def _counts(self, path: str) -> bool:
-        """Whether a file is the user's, and not the machinery's, the system's or made by the run itself."""
-        if self._is_own(path):
-            inside = os.path.relpath(path, self._run_dir)
-            is_ours = path in self._own or inside in self._our_files or inside.split(os.sep)[0] == RUNS
+    def is_in_project(self, path: str) -> bool:
+        return path.startswith(os.path.join(self.root, ""))
+
+    def counts(self, path: str) -> bool:
+        """Return whether a file or folder is the user's, and not a library's, a tool's, or the run's own."""
+        if self.is_own(path):
+            inside = os.path.relpath(path, self.run_dir)
+            is_ours = path in self.own or inside in self._our_files or inside.split(os.sep)[0] == RUNS
             return not is_ours and not _is_hidden(inside) and os.path.exists(path)
         if path.startswith(_PACKAGE):
             return False
-        if path.startswith(os.path.join(self._root, "")):
-            inside = os.path.relpath(path, self._root)
-            in_runs = inside in (os.path.join(RUNS, REPORT), os.path.join(RUNS, STYLESHEET))
-            is_hidden = _is_hidden(inside if os.path.isdir(path) else os.path.dirname(inside))
-            return not in_runs and not self._is_installed(path) and (not is_hidden or path in self._named)
+        if self.is_in_project(path):
+            inside = os.path.relpath(path, self.root)
+            if inside in (os.path.join(RUNS, REPORT), os.path.join(RUNS, STYLESHEET)):
+                return False
+            return (not self._is_installed(path) and not is_elsewhere_owned(inside)) or self.is_named(path)
         # A root above the project, whose names change for reasons of their own, is no input as a folder.
-        if f"{self._root}{os.sep}".startswith(os.path.join(path, "")):
-            return path == self._root
-        if _SYSTEM.match(path):
+        if f"{self.root}{os.sep}".startswith(os.path.join(path, "")):
+            return path == self.root
+        if self.is_named(path):
+            return not self._is_temporary(path) or self.was_there(path)
+        if is_elsewhere_owned(path) or self._is_installed(path):
             return False
-        if os.path.join(path, "").startswith(_temporary()):  # a scratch disk has data, too
-            return os.path.isfile(path) and not self._is_changed(path)
-        is_hidden = _is_hidden(_apart(path, self._root))
-        return not self._is_installed(path) and (not is_hidden or path in self._named)
+        if self._is_temporary(path):  # a scratch disk has data, too
+            return os.path.join(path, "") not in _temporary() and self.was_there(path)
+        return True
 
-    def _is_installed(self, path: str) -> bool:
-        prefixes = (os.path.join(prefix, "") for prefix in self._used.prefixes)
-        return any(
-            path.startswith(prefix) and not f"{self._root}{os.sep}".startswith(prefix) for prefix in prefixes
-        )
+    def was_there(self, path: str) -> bool:
+        """Return whether a file or folder is there, and was so before the run."""
+        return os.path.exists(path) and not self.is_changed(path)
+
+    def is_named(self, path: str) -> bool:
+        """Return whether config or code name a file or a folder around it, or the flow's own code opens it."""
+        if path in self._names or path in self.used.opened_by_code:
+            return True
+        folder = os.path.dirname(path)
+        while folder != os.path.dirname(folder):
+            if folder in self._names:
+                return not f"{self.root}{os.sep}".startswith(os.path.join(folder, ""))
+            folder = os.path.dirname(folder)
+        return False
 
     @cached_property
-    def _real_names(self) -> dict[str, str]:
-        """What the system calls folders to which links lead, deepest first: a kernel sees these names."""
-        given = (self._run_dir, os.path.join(self._root, RUNS), self._root)
-        real = {os.path.realpath(path): path for path in given}
-        return {there: path for there, path in real.items() if there != path}
+    def _names(self) -> set[str]:
+        return named_places(self.instance) | absolute_paths_in_code({self.instance.flow, *self.used.modules})
+
+    def _is_installed(self, path: str) -> bool:
+        return any(
+            is_in_environment(path, prefix)
+            and not f"{self.root}{os.sep}".startswith(os.path.join(prefix, ""))
+            for prefix in self.used.prefixes
+        )
+
+    @staticmethod
+    def _is_temporary(path: str) -> bool:
+        return os.path.join(path, "").startswith(_temporary())
 
     @cached_property
     def _our_files(self) -> set[str]:
-        return RunFiles.of(self._instance).names
+        return RunFiles.of(self.instance).names
 
 
-def _apart(path: str, root: str) -> str:
-    """What of a path is not the way to the root as well."""
-    parts = path.split(os.sep)
-    shared = takewhile(lambda pair: pair[0] == pair[1], zip(parts, root.split(os.sep), strict=False))
-    return os.sep.join(parts[len(list(shared)) :])
+class _Seen(_Run):
+    """A run of which every open was seen."""
+
+    def inputs(self) -> Inputs:
+        written = self._written
+        read = self.used.of(OPENED, DATABASE) | self.search.named_exactly
+        files = {path for path in read - written - self.by_flows if self._is_input(path)}
+        # What an upstream has written always counts: if it is changed here, as it was left.
+        files |= self.search.upstream_files | self.sources
+        folders = {path for path in self.used.of(LISTED) if not self.is_own(path) and self.counts(path)}
+        inputs = self.digested(files, folders, written)
+        asked = {shown(path, self.root): path for path in self._asked(files | folders)}
+        questions = {
+            name: state_digest(self.used.states[path])
+            for name, path in asked.items()
+            if name not in inputs.digests and f"{name}/" not in inputs.digests
+        }
+        changed = (path for path in written if self._is_left_changed(path))
+        return Inputs(
+            {**inputs.digests, **questions},
+            inputs.code,
+            inputs.stats,
+            self.elsewhere(changed),
+            ALL,
+            inputs.unknown,
+        )
+
+    @cached_property
+    def _written(self) -> set[str]:
+        """The files that the run has written, and those that were there and that it has changed."""
+        written = self.used.of(WRITTEN)
+        written |= {path for path in self.used.of(DATABASE) if self._is_left_changed(path)}
+        folders = {path for path in written if os.path.isdir(path)}
+        moved = {file for folder in folders for file in what_is_at(folder, self.instance)}
+        # Through a link a file has a second name, under which it was perhaps read.
+        real = {os.path.realpath(path) for path in written}
+        aliases = {
+            path
+            for path in self.used.of(OPENED) - written
+            if path in real or (self.is_changed(path) and os.path.realpath(path) in real)
+        }
+        return written | moved | aliases
+
+    def listing(self, folder: str) -> str:
+        state = self.used.states.get(folder)
+        is_same = state is None or state == f"{FOLDER} {os.stat(folder).st_mtime_ns}"
+        if is_same or any(path.startswith(os.path.join(folder, "")) for path in self._written):
+            return super().listing(folder)
+        return UNSTABLE  # somebody else has changed it
+
+    def _is_left_changed(self, path: str) -> bool:
+        return stat_of(path) != self.used.states.get(path)
+
+    def _is_input(self, path: str) -> bool:
+        if self.used.states.get(path, "") is None and not os.path.exists(path):
+            return self._may_come(path)
+        return self.counts(path)
+
+    def _may_come(self, path: str) -> bool:
+        """Return whether it matters that a file is not there."""
+        if self.is_own(path) or is_shared_library(path):
+            return False
+        return self.counts(path) and (not self._is_temporary(path) or self.is_named(path))
+
+    def _asked(self, known: set[str]) -> Iterable[str]:
+        """Files and folders of which only was asked whether they are there, in the project or beside inputs."""
+        beside = {os.path.dirname(path) for path in known if not self.is_in_project(path)}
+        asked = self.used.of(ASKED) - known - self._written - self.by_flows
+        around = _folders_around({*known, self.run_dir, *asked})
+        for path in asked:
+            near = self.is_in_project(path) or os.path.dirname(path) in beside or self.is_named(path)
+            if not near or self.is_own(path) or path in around:
+                continue
+            there = self.used.states.get(path) is not None
+            if self.counts(path) if there else self._may_come(path):
+                yield path
+
+    def was_there(self, path: str) -> bool:
+        return self.used.states.get(path) is not None
+
+    def is_unstable(self, path: str, stat: str) -> bool:
+        if path in self.used.states:
+            return stat != self.used.states[path]
+        return super().is_unstable(path, stat)
+
+
+class _Guessed(_Run):
+    """A run of which only was seen what Python opened, or not even that."""
+
+    def inputs(self) -> Inputs:
+        used, search = self.used, self.search
+        folders = {path for path in used.of(LISTED) if self.counts(path) and not self.is_own(path)}
+        guesses = Guesses(self.sources, self.instance, self._folders_of(used.of(OPENED)) | folders)
+        guessed = guesses.files | used.of(NAMED)
+        known = used.of(OPENED, WRITTEN, DATABASE, MODULE) | set(used.modules) | guessed
+        guessed |= guesses.in_folders_without(known)
+        read = used.of(OPENED, DATABASE) | search.named | search.upstream_files
+        read |= {path for path in guessed | guesses.missing if self._is_read(path)}
+        read |= {path for path in used.of(ASKED) if not os.path.exists(path) and self.is_in_project(path)}
+        if used.readers:
+            folders |= {path for path in guesses.folders if self.counts(path) and not self.is_own(path)}
+        written = used.of(WRITTEN) | {path for path in read if self._is_written(path)}
+        # What an upstream has written always counts: if it is changed here, as it was left.
+        read_only = read - written - self.by_flows
+        files = {path for path in read_only if self._counts(path)} | search.upstream_files | self.sources
+        inputs = self.digested(files, folders, written)
+        changed = written | {path for path in read if self._is_remade(path)}
+        return Inputs(
+            inputs.digests,
+            inputs.code,
+            inputs.stats,
+            self.elsewhere(changed),
+            used.observed,
+            tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED))),
+        )
+
+    def _counts(self, path: str) -> bool:
+        return self.counts(path.removesuffix("/**"))
+
+    def _folders_of(self, files: set[str]) -> set[str]:
+        folders = {os.path.dirname(path) for path in files if self.counts(path)}
+        return {folder for folder in folders if not self.is_own(folder)}
+
+    def _unknown(self, guesses: Guesses, guessed: set[str]) -> Iterable[str]:
+        """Why what was read is not known in full."""
+        if self.used.observed == NOTHING:
+            yield "what it reads cannot be seen"
+        programs = sorted(os.path.basename(name) for name in self.used.programs)
+        programs = [name for name in programs if name not in _ABOUT_THE_SYSTEM]
+        if programs:
+            yield f"what {programs[0]} reads cannot be seen"
+        if self.used.readers:
+            reader = self.used.readers[0].partition(".")[0]
+            if unresolved := guesses.unresolved(self.own):
+                yield f"what {reader} reads cannot be seen: {unresolved[0]!r} may mean any file"
+            elif not any(os.path.isfile(path) and self.counts(path) for path in guessed):
+                yield f"what {reader} reads cannot be seen, and no path in config or code tells it"
+
+    def _is_read(self, path: str) -> bool:
+        """Return whether a file that code names is rather read than written by it, when nothing else tells."""
+        if (
+            os.path.dirname(path) == self.root
+            and os.path.join(self.run_dir, os.path.basename(path)) in self.own
+        ):
+            return False  # meant is the one in the run directory
+        return not self.is_changed(path) or shown(path, self.root) in self.search.earlier_inputs
+
+    def _is_written(self, path: str) -> bool:
+        """Return whether the flow has put something into a file in a way that its kernel does not see."""
+        if not self.is_changed(path):
+            return False
+        if (
+            path in self.used.of(DATABASE)
+            or os.path.relpath(path, self.run_dir) in self.search.earlier_outputs
+        ):
+            return True
+        is_new = path in self.search.named and self.search.before[path] is None
+        return path not in self.used.of(OPENED) and is_new
+
+    def _is_remade(self, path: str) -> bool:
+        """Return whether a file was written while the flow ran, before it was read."""
+        since = self.used.since.get(path)
+        return self.is_changed(path) and (since is None or not self.is_changed(path, since))
+
+
+def _folders_around(paths: Iterable[str]) -> set[str]:
+    """The folders in which paths lie, and those around them."""
+    folders: set[str] = set()
+    for path in paths:
+        folder = os.path.dirname(path)
+        while folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return folders
 
 
 def _is_hidden(path: str) -> bool:

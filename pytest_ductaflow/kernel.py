@@ -74,6 +74,10 @@ class Kernel(ABC):
         """Give back what it holds in this process; a kernel that runs is killed."""
 
     @abstractmethod
+    def observation(self) -> dict[str, Any] | None:
+        """Return what an observer has seen of it, once it has ended; None if it was not observed."""
+
+    @abstractmethod
     def printed(self) -> str:
         """What the process printed before and after it was a kernel."""
 

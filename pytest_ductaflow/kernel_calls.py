@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from . import kernel_setup, kernel_trace
+from .observer.process import OBSERVED
+from .settings import ObserveMode
 
 Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
 
@@ -36,23 +38,35 @@ class Setup:
         folders: From which the flow imports, besides its run directory.
         spill: A file for what the running cell prints.
         trace: A file for what the flow uses.
+        observe: How much of that is to be seen, as in `Settings`.
+        report: A file for what an observer has seen.
     """
 
     folders: tuple[str, ...]
     spill: Path
     trace: Path
+    observe: ObserveMode
+    report: Path
 
     @property
     def calls(self) -> list[Call]:
         """For a kernel that has the modules."""
         prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill)])
-        return [prepare, (_TRACE, "begin", [str(self.trace)])]
+        return [prepare] if self.observe == "off" else [prepare, (_TRACE, "begin", [str(self.trace)])]
+
+    @property
+    def calls_if_observed(self) -> list[Call]:
+        """For a kernel of which an observer sees everything from now on."""
+        return [(_TRACE, "leave_files_to_observer", [])]
 
     @property
     def code(self) -> str:
         """For a kernel that has to get them."""
         sources = {name: Path(str(path)).read_text(encoding="utf-8") for name, path in MODULES.items()}
-        return _LOAD.format(sources=sources) + "".join(f"{_code(call)}\n" for call in self.calls)
+        calls = "".join(f"{_code(call)}\n" for call in self.calls)
+        if_observed = "; ".join(map(_code, self.calls_if_observed))
+        condition = f"if __import__('os').environ.pop({OBSERVED!r}, None): {if_observed}\n"
+        return _LOAD.format(sources=sources) + calls + condition
 
 
 def last_words_code() -> str:

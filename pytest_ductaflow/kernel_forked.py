@@ -23,6 +23,7 @@ from .errors import KernelStartError
 from .fork_servers import servers
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec
 from .kernel_calls import LAST_WORDS, Setup
+from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
 
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
 _START = 60.0  # seconds that a server, or a kernel, may take
@@ -94,7 +95,16 @@ class ForkedKernel(Kernel):
             "all_channels": setup is None,
             "first": setup.calls if setup else [],
             "last": LAST_WORDS if setup else [],
+            "observe": None,
         }
+        self._server, self._setup = server, setup
+        if setup is not None and setup.observe == "all" and can_observe():
+            request["observe"] = {
+                "socket": os.path.join(os.path.dirname(server), SOCKET),
+                "key": str(setup.report),
+                "ignored": ignored_folders(),
+                "calls": setup.calls_if_observed,
+            }
         self.pid: int | None = None
         self.left_out: dict[str, str] = {}
         self._status: int | None = None
@@ -181,6 +191,11 @@ class ForkedKernel(Kernel):
         for path in (str(self._raw), *sockets):
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+    def observation(self) -> dict[str, Any] | None:
+        if self._setup is None or self._setup.observe != "all":
+            return None
+        return ask_for_report(self._server, str(self._setup.report), self._setup.report)
 
     def printed(self) -> str:
         with contextlib.suppress(OSError):

@@ -10,12 +10,28 @@ import subprocess
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel
+from .observing import can_observe, observed_command, read_report
+
+
+class _Manager(KernelManager):  # type: ignore[misc]
+    """Starts kernels below an observer.
+
+    Attributes:
+        report: The file for what it sees; None if nothing is to be observed.
+    """
+
+    report: Path | None = None
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        command: list[str] = super().format_kernel_cmd(extra_arguments)
+        return command if self.report is None else observed_command(command, report=str(self.report))
 
 
 class OrdinaryKernel(Kernel):
@@ -26,10 +42,14 @@ class OrdinaryKernel(Kernel):
         cwd: Its working directory.
         env: Its whole environment.
         folder: A private folder for its files.
+        report: A file for what an observer sees of it; None if nothing is to be observed.
     """
 
-    def __init__(self, name: str, *, cwd: str, env: Mapping[str, str], folder: str) -> None:
-        self.manager = manager = KernelManager(kernel_name=name)
+    def __init__(
+        self, name: str, *, cwd: str, env: Mapping[str, str], folder: str, report: Path | None = None
+    ) -> None:
+        self.manager = manager = _Manager(kernel_name=name)
+        self._report = manager.report = report if can_observe() else None
         if os.name == "posix":  # no ports that others may see or snatch
             manager.transport = "ipc"
             manager.connection_file = os.path.join(folder, "k.json")
@@ -99,6 +119,9 @@ class OrdinaryKernel(Kernel):
         self.kill()
         self.manager.cleanup_resources()
         self._bell.close()
+
+    def observation(self) -> dict[str, Any] | None:
+        return read_report(self._report) if self._report is not None else None
 
     def printed(self) -> str:
         return self._raw.read_text(encoding="utf-8", errors="replace")

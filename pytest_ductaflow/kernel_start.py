@@ -57,7 +57,9 @@ def start_kernel(
                 return _forked(preload.modules, instance.run_dir, whole, setup), None
             except KernelStartError as error:
                 complaint = _said_once(f"{error}; ordinary kernels are used")
-    return OrdinaryKernel(name, cwd=instance.run_dir, env=whole, folder=folder), complaint
+    report = setup.report if setup.observe == "all" else None
+    kernel = OrdinaryKernel(name, cwd=instance.run_dir, env=whole, folder=folder, report=report)
+    return kernel, complaint
 
 
 def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], setup: Setup) -> ForkedKernel:

@@ -2,16 +2,19 @@
 
 Sent to the kernel as text, as `kernel_setup` is: standalone, and nothing of it in the flow's namespace.
 Files are seen by an audit hook (PEP 578) when Python opens them; readers written in C or Rust open
-theirs without asking Python.
+theirs without asking Python. Where an `observer` sees the files, the hook tells only what the observer
+cannot: which folders were listed in search of modules, and which code has opened a file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
 import re
+import stat
 import sys
 import sysconfig
 import time
@@ -27,9 +30,12 @@ DATABASE = "database"  # SQLite, or opened for both: read, and perhaps written
 LISTED = "listed"  # the names in a folder
 MODULE = "module"
 NAMED = "named"  # in the command of another program
+STARTED = "started"  # another program, by its name
+ASKED = "asked"  # whether it is there
+SEARCHED = "searched"  # the names in a folder, in search of modules
 NOTHING = ""
 
-_SYSTEM = ("/proc/", "/sys/", "/dev/")
+_SYSTEM = ("/proc/", "/sys/", "/dev/pts/", "/dev/null/", "/dev/urandom/", "/dev/tty/")
 _STANDARD, _LIBRARIES = (
     tuple({os.path.join(sysconfig.get_path(name), "") for name in names})
     for names in (("stdlib", "platstdlib"), ("purelib", "platlib"))
@@ -45,6 +51,23 @@ _machinery: frozenset[str] = frozenset()  # names of modules; theirs is no flow'
 _machines: frozenset[str] = frozenset()  # their top-level names
 _preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` has it
 _last_preloaded, _number_preloaded = "", 0
+_BEGIN = "/ductaflow-observer/begin"  # as in `observer.notes`
+# What opens files without asking Python; the last ones start Pythons without a hook.
+_READERS = (
+    "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "pyarrow.json", "pyarrow.feather", "pyarrow.orc",
+    "duckdb", "polars", "h5py", "netCDF4", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr", "cv2",
+    "soundfile", "tables", "lance", "deltalake", "pysam", "laspy", "SimpleITK", "itk", "xgboost", "lightgbm",
+    "torchaudio", "av", "pyreadstat", "rpy2", "juliacall", "multiprocessing.popen_spawn_posix",
+    "multiprocessing.popen_spawn_win32", "multiprocessing.popen_forkserver",
+    "joblib.externals.loky.backend.popen_loky_posix", "loky.backend.popen_loky_posix",
+)  # fmt: skip
+_is_observed = False
+_stat = os.stat
+_questions: dict[str, Callable[..., Any]] = {}  # functions of `os` that are wrapped, as they were
+_ABILITIES = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
+_searches: dict[str, int] = {}  # by folder
+_imports: set[str] = set()  # names of modules that code of the project has imported, or tried to
+_opened_by_code: set[str] = set()  # files that code of the project has opened itself
 
 
 def before_preload() -> None:
@@ -69,30 +92,104 @@ def begin(trace: str) -> None:
     """
     if not _machinery:
         before_preload()
-    seen: set[tuple[str, str]] = {(WRITTEN, os.path.abspath(trace))}
+    seen: set[tuple[str, str]] = set()
+    kernel = os.getpid()
+
+    def write(use: str, path: str) -> None:
+        # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
+        with open(trace, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(json.dumps([use, path, time.time_ns()]) + "\n")
 
     def note(use: str, path: Any, caller: FrameType | None) -> None:
         found = _use_and_name(use, path, caller)
-        if found is None or found in seen or _is_by_runner(caller):
+        if found is None or found[1] == trace:
             return
-        # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
-        with open(trace, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(json.dumps([*found, time.time_ns()]) + "\n")
-        seen.add(found)
+        use, name = found
+        if use == SEARCHED:
+            if os.getpid() != kernel:
+                write(use, name)
+            else:
+                _searches[name] = _searches.get(name, 0) + 1
+        elif _is_observed:
+            if use != LISTED and name not in _opened_by_code and _is_by_project(caller):
+                _opened_by_code.add(name)
+        elif found not in seen and not _is_by_runner(caller):
+            write(use, name)
+            seen.add(found)
+
+    def note_command(words: list[Any], folder: Any, caller: FrameType | None) -> None:
+        note(STARTED, os.fsdecode(words[0] or words[-1]).split(" ", 1)[0], caller)
+        for path in _files_in_command(words, folder):
+            note(NAMED, path, caller)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event not in _EVENTS and event not in _COMMANDS:
+        if event not in _EVENTS and event not in _COMMANDS and event != "import":
             return
         # The code that opens, as warnings and logging find theirs; a thread of a C library has none.
         caller = sys._getframe().f_back  # noqa: SLF001
         with contextlib.suppress(Exception):  # raised in a hook it would be the flow's own failure
             if event in _EVENTS:
                 note(_EVENTS[event](args), args[0], caller)
-            else:
-                for path in _files_in_command(*_COMMANDS[event](args)):
-                    note(NAMED, path, caller)
+            elif event == "import":
+                if _is_by_project(caller):
+                    _imports.add(args[0])
+            elif not _is_observed:
+                note_command(*_COMMANDS[event](args), caller)
 
     sys.addaudithook(hook)
+    _note_questions(note)
+
+
+def leave_files_to_observer() -> None:
+    """Note from now on only what an observer of this process cannot see."""
+    global _is_observed  # noqa: PLW0603
+    _is_observed = True
+    for name, original in _questions.items():
+        for abilities in _ABILITIES:
+            abilities.discard(getattr(os, name))
+        setattr(os, name, original)
+    os.path.exists(_BEGIN)
+
+
+def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
+    """Note which files code asks for in vain: no event tells of that."""
+
+    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def ask(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(path, int) or kwargs.get("dir_fd") is not None:
+                return function(path, *args, **kwargs)
+            try:
+                answer = function(path, *args, **kwargs)
+            except FileNotFoundError:
+                note_absent(path, sys._getframe().f_back)  # noqa: SLF001
+                raise
+            if answer is False:
+                note_absent(path, sys._getframe().f_back)  # noqa: SLF001
+            return answer
+
+        return ask
+
+    def note_absent(path: Any, caller: FrameType | None) -> None:
+        with contextlib.suppress(Exception):
+            note(ASKED, path, caller)
+
+    for name in ("stat", "lstat", "access"):
+        original = _questions[name] = getattr(os, name)
+        wrapped = noting(original)
+        setattr(os, name, wrapped)
+        for abilities in _ABILITIES:
+            if original in abilities:
+                abilities.add(wrapped)
+
+
+def _is_by_project(caller: FrameType | None) -> bool:
+    """Return whether code outside of the interpreter's own folders is the first that is not the standard's."""
+    while caller is not None and caller.f_code.co_filename.startswith(("<frozen ", *_STANDARD)):
+        if caller.f_code.co_filename.startswith(_LIBRARIES):
+            return False
+        caller = caller.f_back
+    return caller is not None and not caller.f_code.co_filename.startswith(_LIBRARIES)
 
 
 def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, str] | None:
@@ -106,6 +203,8 @@ def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, s
     if isinstance(path, int) or use == NOTHING:
         return None
     name = "." if path is None else os.fsdecode(path)
+    if use == STARTED:
+        return use, name
     if use == DATABASE:
         name = _path_of_database(name)
     if name in ("", ":memory:"):
@@ -114,8 +213,10 @@ def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, s
     if os.path.join(name, "").startswith((*_INSTALLED, *_SYSTEM)):
         return None
     if caller is not None and caller.f_code.co_filename.startswith(_IMPORT_SYSTEM):
+        if use == LISTED:
+            return SEARCHED, name
         return (MODULE, _source_of(name)) if use == OPENED else None
-    return None if use == LISTED and _is_search(name, caller) else (use, name)
+    return (SEARCHED, name) if use == LISTED and _is_search(name, caller) else (use, name)
 
 
 def _is_search(folder: str, caller: FrameType | None) -> bool:
@@ -123,9 +224,12 @@ def _is_search(folder: str, caller: FrameType | None) -> bool:
 
     That is what libraries do with the folders of the path, each in its own way.
     """
+    is_searched = folder in map(os.path.abspath, sys.path)
     if caller is not None and _SEARCHES.search(caller.f_code.co_filename):
-        return True
-    if folder not in map(os.path.abspath, sys.path):
+        # `pkgutil` lists the members of a package for code that asks for them.
+        is_package = _is(stat.S_ISREG, os.path.join(folder, "__init__.py"))
+        return is_searched or not (is_package and caller.f_code.co_filename.endswith("pkgutil.py"))
+    if not is_searched:
         return False
     while caller is not None and caller.f_code.co_filename.startswith(_STANDARD):
         if caller.f_code.co_filename.startswith(_LIBRARIES):
@@ -134,9 +238,17 @@ def _is_search(folder: str, caller: FrameType | None) -> bool:
     return caller is not None and caller.f_code.co_filename.startswith(_LIBRARIES)
 
 
+def _is(kind: Callable[[int], bool], path: Any) -> bool:
+    """Return whether a path is of a kind of `stat`; nothing is noted of this question."""
+    try:
+        return kind(_stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def _use_of_open(args: tuple[Any, ...]) -> str:
     path, mode, flags = args
-    if os.path.isdir(path):
+    if _is(stat.S_ISDIR, path):
         return NOTHING if isinstance(mode, str) else LISTED  # `open` fails, `os.open` does not
     if isinstance(mode, str):
         return WRITTEN if set(mode) & set("wax") else DATABASE if "+" in mode else OPENED
@@ -161,7 +273,7 @@ _COMMANDS: dict[str, Callable[[tuple[Any, ...]], tuple[Any, Any]]] = {
 
 
 def _words(command: Any) -> list[Any]:
-    return [command] if isinstance(command, str | bytes | os.PathLike) else list(command)
+    return [command] if isinstance(command, (str, bytes, os.PathLike)) else list(command)
 
 
 def _files_in_command(words: list[Any], folder: Any) -> Iterator[str]:
@@ -169,7 +281,7 @@ def _files_in_command(words: list[Any], folder: Any) -> Iterator[str]:
     for text in (os.fsdecode(word) for word in words if word is not None):
         for part in {text, *_BETWEEN_WORDS.split(text)}:
             path = os.path.join(os.fsdecode(folder or ""), part)
-            if os.path.isfile(path):
+            if _is(stat.S_ISREG, path):
                 yield path
 
 
@@ -229,14 +341,19 @@ def used() -> dict[str, Any]:
 
     Returns:
         `modules`: source files outside the interpreter's own folders; `packages`: top-level names of
-        what is installed; `python`, `executable`, `prefixes` and `path` of the interpreter.
+        what is installed; `imports`: names of modules that code of the project has imported, or tried to;
+        `searches`: how often a folder was listed in search of modules; `opened_by_code`: files that code
+        of the project has opened itself; `readers`: modules that open files without asking Python; `python`, `executable`, `prefixes` and `path` of the interpreter.
     """
-    files, packages = (
-        before | since for before, since in zip(_preloaded, _imported(_new_modules()), strict=True)
-    )
+    new_files, new_packages = _imported(_new_modules())
+    files, packages = _preloaded[0] | new_files, _preloaded[1] | new_packages
     return {
         "modules": sorted(files),
         "packages": sorted(packages - _machines),
+        "imports": sorted(_imports),
+        "searches": dict(_searches),
+        "readers": [name for name in _READERS if name in sys.modules],
+        "opened_by_code": sorted(_opened_by_code) if _is_observed else [],
         "python": platform.python_version(),
         "executable": sys.executable or "",
         "prefixes": sorted({sys.prefix, sys.base_prefix}),

@@ -273,6 +273,8 @@ class Record:
         undeclared: Instances whose files it read without being said to depend on them.
         outputs: By path relative to the run directory, the digest of every file that it wrote.
         stats: By path of an input, size and times when it had that digest: saves hashing it again.
+        observed: How much was seen of what it read: "all", "python only" or "no".
+        unknown: Why what it read is not known in full, in words.
         stored: Whether it was a replay of a stored instance.
         differences: Of a stored instance: where its outputs are not what was expected.
         unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
@@ -306,6 +308,8 @@ class Record:
     environment: Mapping[str, str] = field(default_factory=dict)
     peak_memory: int | None = None
     stats: Mapping[str, str] = field(default_factory=dict)
+    observed: str = ""
+    unknown: tuple[str, ...] = ()
     stored: bool = False
     differences: tuple[Difference, ...] = ()
     unchanged: bool = False
@@ -348,6 +352,7 @@ class Record:
             "python_warnings": list(self.python_warnings),
             "upstreams": list(self.upstreams),
             "undeclared": list(self.undeclared),
+            "unknown": list(self.unknown),
             "differences": [asdict(difference) for difference in self.differences],
         }
 
@@ -365,6 +370,6 @@ class Record:
         values["error"] = Failure(**values["error"]) if values.get("error") else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
-        for name in ("warnings", "python_warnings", "upstreams", "undeclared"):
+        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

@@ -34,11 +34,36 @@ def places_of(text: str, instance: Instance) -> tuple[str, str]:
     return os.path.normpath(places[0]), os.path.normpath(places[1])
 
 
+def named_places(instance: Instance) -> set[str]:
+    """Return all that the texts of a config may name, absolute, whether it is there or not."""
+    texts = filter(_may_be_path, _texts(instance.config))
+    return {path for text in texts if _PATH_LIKE.search(text) for path in places_of(text, instance)}
+
+
+def files_named_exactly(instance: Instance) -> set[str]:
+    """Return the files that a config names and that are there, whatever their keys are called."""
+    texts = filter(_may_be_path, _texts(instance.config))
+    return {path for text in texts for path in places_of(text, instance) if os.path.isfile(path)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from _texts(item)
+
+
 def named_files(instance: Instance) -> Iterator[str]:
     """The files and folders that a config names, absolute, and what is in these folders.
 
-    Not those under keys for outputs (`output_dir`). A path without a file counts too: one may come.
+    Under a key for outputs (`output_dir`) only files that are there already. Else a path without a file
+    counts too: one may come.
     """
+    yield from files_named_exactly(instance)
     texts = (value for value in input_values(instance.config) if isinstance(value, str))
     for text in filter(_may_be_path, texts):
         places = places_of(text, instance)

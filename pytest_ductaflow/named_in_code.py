@@ -3,62 +3,156 @@
 from __future__ import annotations
 
 import ast
+import glob
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from glob import has_magic
+from itertools import islice
 from pathlib import Path
 
 from .errors import DuctaflowError
 from .fingerprint import MANY, code_cells, parsed, stat_of
-from .model import Instance
-from .named import input_values, places_of
+from .flows import FLOW_FOLDERS
+from .model import RUNS, Instance
+from .named import input_values, places_of, what_is_at
 
 _SUFFIX = re.compile(r"\.\w{1,8}$")
+_FILE_NAME = re.compile(r"[\w*\0/-]\.[A-Za-z]\w{0,7}$")
 _BETWEEN_PATHS = re.compile(r"[\s'\"(),;]+")  # in longer texts, such as SQL
 _FIELD = re.compile(r"\{[^{}]*\}|%[sd]")  # of a text that is formatted
+_LOOKING_FOR_MODULES = ("find_spec", "find_loader", "import_module", "__import__", "importorskip")
 _ANY = "\0"  # stands for what is filled in: no path has it
 _LONGEST = 1_000  # characters of a text that may be a path
 _MOST_VALUES = 200  # of a config, to be filled in; the shortest
 
 
-def files_named_in_code(sources: Iterable[str], listed: Iterable[str], instance: Instance) -> set[str]:
-    """Files that are there and that constants in source files may mean.
+class Guesses:
+    """The files that constants in source files may mean.
 
     Constants are taken as whole paths; as parts of paths in the project, among which values of the config
-    may stand (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`)
-    in the folders that were listed.
+    may stand (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`,
+    `f"trips_{year}.parquet"`) in folders that the code names, that were listed, or in which files were opened.
 
     Args:
         sources: The flow and its modules.
-        listed: The folders whose names it has asked for.
         instance: The instance.
+        used_folders: Those that were listed, or in which files were opened.
     """
+
+    def __init__(self, sources: Iterable[str], instance: Instance, used_folders: Iterable[str]) -> None:
+        self._sources = set(sources)
+        self._instance = instance
+        self._used_folders = set(used_folders)
+
+    @cached_property
+    def _texts(self) -> set[str]:
+        return {text for source in self._sources for text in _texts_in_code(source, stat_of(source) or "")}
+
+    @cached_property
+    def _parts(self) -> set[str]:
+        return {part for text in self._texts for part in text.split("/")}
+
+    @cached_property
+    def _values(self) -> set[str]:
+        return {part for value in input_values(self._instance.config) for part in str(value).split("/")}
+
+    @cached_property
+    def folders(self) -> set[str]:
+        """The folders in which files may be: named by code, below the project or from the root, or used."""
+        root = self._instance.project_root
+        named = {path for path in self._paths if os.path.isdir(path)}
+        parts = (os.path.join(root, part) for part in self._parts if part not in ("", ".", "..", RUNS))
+        named |= {path for path in parts if os.path.isdir(path)}
+        named |= {text for text in self._texts if text.startswith("/") and os.path.isdir(text)}
+        named |= {
+            os.path.dirname(text) for text in self._texts if text.startswith("/") and _SUFFIX.search(text)
+        }
+        code = {os.path.join(root, folder) for folder in FLOW_FOLDERS}
+        return {
+            folder for folder in named | self._used_folders if folder not in code and os.path.isdir(folder)
+        }
+
+    @cached_property
+    def files(self) -> set[str]:
+        """Files that are there."""
+        root = self._instance.project_root
+        whole = (path for text in self._texts if _ANY not in text for path in places_of(text, self._instance))
+        return {
+            *filter(os.path.isfile, whole),
+            *_files_of_parts(root, self._parts, self._values),
+            *(path for folder in self.folders for path in _files_like(self._parts, folder)),
+            *(path for text in self._texts for path in self._matching(text)),
+        }
+
+    def _matching(self, text: str) -> Iterator[str]:
+        """The files that match a pattern or template with folders in it."""
+        pattern = text.replace(_ANY, "*")
+        if "/" not in pattern or not has_magic(pattern) or not pattern.strip("*/?."):
+            return
+        bases = [""] if pattern.startswith("/") and os.path.isdir(_before_magic(pattern)) else []
+        for base in (*bases, glob.escape(self._instance.project_root), glob.escape(self._instance.run_dir)):
+            found = glob.iglob(f"{base}/{pattern.lstrip('/')}", recursive=True)
+            yield from (os.path.normpath(path) for path in islice(found, MANY) if os.path.isfile(path))
+
+    def in_folders_without(self, known: set[str]) -> set[str]:
+        """Return what is in folders that code names by several parts, where nothing else tells of files in them.
+
+        Args:
+            known: The files of which something tells.
+        """
+        return {
+            path
+            for folder in self._paths
+            if os.path.isdir(folder) and not any(file.startswith(os.path.join(folder, "")) for file in known)
+            for path in what_is_at(folder, self._instance)
+        }
+
+    @property
+    def missing(self) -> set[str]:
+        """Files of the project that code names and that are not there, in folders that are: they may come."""
+        return {
+            path
+            for path in self._paths
+            if _SUFFIX.search(path)
+            and not has_magic(path)
+            and not os.path.exists(path)
+            and os.path.isdir(os.path.dirname(path))
+        }
+
+    @cached_property
+    def _paths(self) -> set[str]:
+        return _paths_in_project(self._sources, self._instance)
+
+    def unresolved(self, outputs: Collection[str]) -> list[str]:
+        """Return the texts that look like paths of files and for which no file is found, with `*` for fields.
+
+        Args:
+            outputs: Files that the run has written; they are found, too.
+        """
+        found = {os.path.basename(path) for path in (*self.files, *self.missing, *outputs)}
+        texts = {text.replace(_ANY, "*") for text in self._texts if _FILE_NAME.search(text)}
+        names = {os.path.basename(text): text for text in texts}
+        return sorted(
+            text
+            for name, text in names.items()
+            if name.strip("*") and not any(fnmatchcase(file, name) for file in found)
+        )
+
+
+def _before_magic(pattern: str) -> str:
+    parts = pattern.split("/")
+    return "/".join(parts[: next(number for number, part in enumerate(parts) if has_magic(part))]) or "/"
+
+
+def absolute_paths_in_code(sources: Iterable[str]) -> set[str]:
+    """Return the absolute paths among the constants of source files, and those below the home directory."""
     texts = {text for source in sources for text in _texts_in_code(source, stat_of(source) or "")}
-    parts = {part for text in texts for part in text.split("/")}
-    values = {part for value in input_values(instance.config) for part in str(value).split("/")}
-    return {
-        *(p for text in texts if _ANY not in text for p in places_of(text, instance) if os.path.isfile(p)),
-        *_files_of_parts(instance.project_root, parts, values),
-        *(path for folder in listed for path in _files_like(parts, folder)),
-    }
-
-
-def folders_named_in_code(sources: Iterable[str], instance: Instance) -> set[str]:
-    """Folders of the project that constants name by a path of several parts, or below another path."""
-    paths = _paths_in_project(sources, instance)
-    return {path for path in paths if os.path.isdir(path)}
-
-
-def missing_files_named_in_code(sources: Iterable[str], instance: Instance) -> set[str]:
-    """Files of the project that code names and that are not there, in folders that are: they may come."""
-    paths = _paths_in_project(sources, instance)
-    return {
-        p for p in paths if _SUFFIX.search(p) and not os.path.exists(p) and os.path.isdir(os.path.dirname(p))
-    }
+    paths = {os.path.normpath(os.path.expanduser(text)) for text in texts if text.startswith(("/", "~"))}
+    return {path for path in paths if path.startswith("/") and path.count("/") > 1 and _ANY not in path}
 
 
 def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
@@ -187,8 +281,8 @@ def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
         importer = waiting.pop()
         new = {
             path
-            for name, level in _imports_of(importer)
-            for path in _files_of_module(name, [_package(importer, level)] if level else folders)
+            for name, level in imports_of(importer)
+            for path in _files_of_module(name, [package_folder(importer, level)] if level else folders)
             if path not in found
         }
         found |= new
@@ -196,7 +290,7 @@ def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
     return found
 
 
-def _imports_of(source: str) -> set[tuple[str, int]]:
+def imports_of(source: str) -> set[tuple[str, int]]:
     """The modules that a file imports, and how many dots are before; `from a import b` may mean `a.b`."""
     names: set[tuple[str, int]] = set()
     for node in (node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)):
@@ -206,10 +300,20 @@ def _imports_of(source: str) -> set[tuple[str, int]]:
             inside = f"{node.module}." if node.module else ""
             names |= {(inside + alias.name, node.level) for alias in node.names}
             names |= {(node.module, node.level)} if node.module else set()
+        elif isinstance(node, ast.Call) and (name := _name_of_module(node)):
+            names.add((name, 0))
     return names
 
 
-def _package(source: str, level: int) -> str:
+def _name_of_module(call: ast.Call) -> str:
+    """The module that is looked for by a call such as `importlib.util.find_spec("optional")`."""
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    name = _text(call.args[0]) if call.args else ""
+    is_name = all(part.isidentifier() for part in name.split("."))
+    return name if function in _LOOKING_FOR_MODULES and is_name else ""
+
+
+def package_folder(source: str, level: int) -> str:
     """The folder that a relative import means."""
     for _ in range(level):
         source = os.path.dirname(source)

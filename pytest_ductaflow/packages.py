@@ -43,7 +43,7 @@ def installed(path: tuple[str, ...]) -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=8)
-def _providers(path: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+def providers(path: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """The distributions that provide each top-level name."""
     providers: dict[str, set[str]] = {}
     for distribution in metadata.distributions(path=list(path)):
@@ -97,7 +97,7 @@ def versions_of(top_levels: Iterable[str], path: Sequence[str], *, is_build: boo
         Version by normalised name, without this package's own.
     """
     place = tuple(path)
-    names = {name for top in top_levels for name in _providers(place).get(top, ())}
+    names = {name for top in top_levels for name in providers(place).get(top, ())}
     names -= machinery(place) if is_build else {_OURS}
     versions = installed(place)
     return {name: versions[name] for name in sorted(names) if name in versions}

@@ -19,7 +19,7 @@ from pathlib import Path
 from .fingerprint import stat_of
 from .flows import Source
 from .import_order import Effect, Step, names_bound_in, steps_of_cells, steps_of_module
-from .packages import _providers, normalised_name, own_path
+from .packages import normalised_name, own_path, providers
 from .preload_rules import DRAW_WITH_MATPLOTLIB, INLINE, NEVER
 
 _SUFFIXES = tuple(all_suffixes())
@@ -146,7 +146,7 @@ def _installed_module(name: str, member: str, site: tuple[str, ...]) -> str | No
         folders = _standard_folders()
     else:
         folders = site
-        distributions = _providers(site).get(top, ())
+        distributions = providers(site).get(top, ())
         if not distributions or _editable(site).intersection(distributions):
             return None
     places = _places_of(name, folders)

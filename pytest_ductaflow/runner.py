@@ -53,7 +53,8 @@ def run(
     upstreams = records_of(neighbours)
     reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
     if not (settings.force or instance.always_run):
-        found = check(instance, earlier, upstreams, instance.kernel_name or settings.kernel)
+        kernel = instance.kernel_name or settings.kernel
+        found = check(instance, earlier, upstreams, kernel, trusts_unseen=settings.unseen == "trust")
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
         reason = "; ".join(found.reasons)

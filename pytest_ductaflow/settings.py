@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 
 HtmlMode = Literal["all", "failed", "none"]
 WarningsMode = Literal["xfail", "pass", "fail"]
+ObserveMode = Literal["all", "python", "off"]
+UnseenMode = Literal["run", "trust"]
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,19 @@ OPTIONS = (
         is_switch=True,
     ),
     Option(
+        "observe",
+        "What is seen of the files that a flow uses: all that it and its programs open (on Linux), what "
+        "Python opens, or nothing.",
+        default="all",
+        choices=("all", "python", "off"),
+    ),
+    Option(
+        "unseen",
+        "What becomes of an unchanged instance of which not all reading was seen: it runs again, or is trusted.",
+        default="run",
+        choices=("run", "trust"),
+    ),
+    Option(
         "preload",
         "Modules that kernels find imported, besides those that their flow names.",
         default=(),
@@ -265,6 +280,8 @@ class Settings:
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
     fork: bool = _DEFAULT["fork"]
+    observe: ObserveMode = _DEFAULT["observe"]
+    unseen: UnseenMode = _DEFAULT["unseen"]
     preload: tuple[str, ...] = _DEFAULT["preload"]
     no_preload: tuple[str, ...] = _DEFAULT["no_preload"]
     explain: bool = _DEFAULT["explain"]

@@ -7,14 +7,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-from .fingerprint import ABSENT, UNSTABLE, code_digest, config_digest, input_digest, settled, stat_of
+from .fingerprint import ABSENT, UNSTABLE, code_digest, config_digest, digest_like, settled, stat_of
 from .model import JSON, Instance, Record, Status
 from .named import output_files
 from .packages import installed, own_path, python_version
 from .store import RunFiles, shown
+from .uses import ALL
 
 SHOWN = 3  # reasons in a record and in explanations
 _LONGEST_VALUE = 40  # characters of a value in a reason
@@ -45,7 +46,12 @@ class _Seen:
 
 
 def check(
-    instance: Instance, record: Record | None, upstreams: Sequence[tuple[str, Record]], kernel: str
+    instance: Instance,
+    record: Record | None,
+    upstreams: Sequence[tuple[str, Record]],
+    kernel: str,
+    *,
+    trusts_unseen: bool = False,
 ) -> Check:
     """Compare an instance with its last record.
 
@@ -54,19 +60,33 @@ def check(
         record: What is known of its last run.
         upstreams: Labels and records of the upstreams that it declares.
         kernel: The kernel that is asked for.
+        trusts_unseen: Whether a record counts though not all was seen that its flow has read.
     """
     if record is None:
         return Check(("new",))
     if not record.status.good:
         return Check(("it did not end" if record.status is Status.RUNNING else "it failed",))
     seen = _Seen()
-    reasons = tuple(islice(_reasons(instance, record, upstreams, kernel, seen), SHOWN))
+    found = _reasons(instance, record, upstreams, kernel, seen)
+    unknown = () if trusts_unseen else _unknown(record)
+    reasons = tuple(islice(chain(found, unknown), SHOWN))
     if reasons:
         return Check(reasons)
     if not seen.digests and not seen.stats:
         return Check(record=record)
     inputs, stats = {**record.inputs, **seen.digests}, {**record.stats, **seen.stats}
     return Check(record=record.with_(inputs=inputs, stats=stats), refreshed=True)
+
+
+def _unknown(record: Record) -> Iterator[str]:
+    """Why what an instance has read is not known in full; what a build has seen includes its flows."""
+    if record.observed != ALL:
+        unseen = record.unknown if record.observed else ("what it reads was not seen",)
+        yield from (f"{why} (ductaflow_unseen = trust keeps it)" for why in unseen)
+        for flow in record.flows:
+            yield from _unknown(flow)
+    else:
+        yield from record.unknown
 
 
 def _reasons(
@@ -132,7 +152,7 @@ def _input_changes(record: Record, root: str, seen: _Seen) -> Iterator[str]:
         stat = stat_of(path)
         if stat is not None and stat == record.stats.get(name):
             continue
-        now = input_digest(path)
+        now = digest_like(digest, path)
         if now == digest or _is_same_code(record, name, path):
             if now != digest:
                 seen.digests[name] = now

@@ -64,6 +64,7 @@ def a_record(root: Path, **more: Any) -> Record:
         "model",
         "A",
         RUN,
+        observed="all",
         started="2026-01-01T00:00:00.000+00:00",
         duration=36_000.0,
         reason="new",

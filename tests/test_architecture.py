@@ -25,6 +25,9 @@ LAYERS = (
         "forkserver.wire",
         "kernel_setup",
         "kernel_trace",
+        "observer",
+        "observer.seccomp",
+        "places",
         "lights",
         "model",
         "packages",
@@ -37,13 +40,14 @@ LAYERS = (
         "compare.tolerance",
         "statuses",
         "stored",
-        "uses",
     },
-    {"forkserver.ending", "kernel_calls"},
-    {"forkserver.ipython"},
+    {"forkserver.ending", "observer.notes"},
+    {"forkserver.ipython", "observer.process"},
     {"forkserver.forked_kernel"},
     {"forkserver.template"},
-    {"fork_servers", "forkserver.serving", "settings", "flows", "store", "table_files", "compare.reading"},
+    {"observing", "settings", "uses"},
+    {"kernel_calls"},
+    {"fork_servers", "forkserver.serving", "flows", "store", "table_files", "compare.reading"},
     {
         "clashes",
         "compare.compressed",
@@ -82,7 +86,8 @@ LAYERS = (
     {"stored.approval", "stored.past_run"},
     {"stored.storing"},
     {"declare", "merging", "named_in_code", "preload", "references", "report.live", "unchanged"},
-    {"graph", "inputs", "kernel_start"},
+    {"graph", "kernel_start", "module_search"},
+    {"inputs"},
     {"blocking", "execute", "graph_text", "ready"},
     {"carry_out", "workload"},
     {"runner"},
@@ -95,7 +100,7 @@ LAYERS = (
     {"plugin"},
     {"cli"},
 )
-PYTEST_FROM = 22  # the layer from which on pytest may be seen
+PYTEST_FROM = 25  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},

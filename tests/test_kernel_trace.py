@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 
 from pytest_ductaflow import kernel_trace
-from pytest_ductaflow.kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
+from pytest_ductaflow.kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from pytest_ductaflow.uses import Used
 
 posix = pytest.mark.skipif(os.name == "nt", reason="a system with forks")
@@ -88,7 +88,7 @@ USES = {
     "pathlib.Path('NEW').write_bytes(b'')": {WRITTEN},
     "os.open('NEW', os.O_WRONLY | os.O_CREAT)": {WRITTEN},
     "os.open('NEW', os.O_RDWR | os.O_CREAT | os.O_TRUNC)": {WRITTEN},
-    "shutil.copyfile('conductor.py', 'NEW')": {WRITTEN},
+    "shutil.copyfile('conductor.py', 'NEW')": {ASKED, WRITTEN},
     "open('OLD', 'r+')": {DATABASE},
     "open('OLD', 'rb+')": {DATABASE},
     "os.open('OLD', os.O_RDWR)": {DATABASE},
@@ -145,7 +145,7 @@ def test_a_file_that_python_opens_is_told_with_what_is_done_to_it(uses_by_code, 
         ("import zipfile; zipfile.is_zipfile('data')", set()),
         ("importlib.metadata.version('pytest')", set()),
         ("list(importlib.metadata.distributions())", set()),
-        ("list(pkgutil.iter_modules(['.', 'inner']))", set()),
+        ("list(pkgutil.iter_modules(['.', 'inner']))", {"inner"}),
         ("list(importlib.resources.files('inner').iterdir())", {"inner"}),
     ],
 )

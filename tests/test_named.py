@@ -174,13 +174,20 @@ def test_a_path_to_which_no_file_has_come_yet_is_named(root, text):
         ),
     ],
 )
-def test_what_is_written_is_told_by_its_key(root, key, is_output):
-    assert named_by(root, {key: "data/zones.csv"}) == (set() if is_output else {"data/zones.csv"})
-    assert named_by(root, {"a": {key: ["data/zones.csv"]}}) == (set() if is_output else {"data/zones.csv"})
+def test_where_something_is_written_is_told_by_its_key(root, key, is_output):
+    for value in ("data/years", "data/new.csv"):
+        named = named_by(root, {"x": value})
+        assert named_by(root, {key: value}) == (set() if is_output else named)
+        assert named_by(root, {"a": {key: [value]}}) == (set() if is_output else named)
 
 
-def test_what_stands_deeper_under_a_key_for_outputs_is_written_as_well(root):
-    assert named_by(root, {"output": {"dir": "data/years", "files": ["data/zones.csv"]}}) == set()
+@pytest.mark.parametrize("key", ["output", "dest_zones", "gtfs_export", "zones"])
+def test_a_file_that_is_there_may_be_read_whatever_its_key_is_called(root, key):
+    assert named_by(root, {"a": {key: ["data/zones.csv"]}}) == {"data/zones.csv"}
+
+
+def test_a_folder_that_stands_deeper_under_a_key_for_outputs_is_written_as_well(root):
+    assert named_by(root, {"output": {"dir": "data/years", "files": ["new.csv"]}}) == set()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from conftest import PARAMETERS
 
 from pytest_ductaflow.model import Instance
-from pytest_ductaflow.named_in_code import files_named_in_code, folders_named_in_code, modules_named_in_code
+from pytest_ductaflow.named_in_code import Guesses, modules_named_in_code
 
 FILES = (
     "zones.csv",
@@ -48,7 +48,7 @@ def named_by(root: Path, code: str, config: object = None, listed: tuple[str, ..
 def named_by_file(root: Path, flow: Path, config: object = None, listed: tuple[str, ...] = ()) -> set[str]:
     run_dir = root / "runs" / "model" / "A"
     instance = Instance(str(flow), "model", "A", config or {}, str(run_dir), str(root))
-    found = files_named_in_code([str(flow)], [str(root / folder) for folder in listed], instance)
+    found = Guesses([str(flow)], instance, [str(root / folder) for folder in listed]).files
     return {os.path.relpath(path, root) for path in found}
 
 
@@ -230,6 +230,6 @@ def test_a_relative_text_means_the_run_directory_if_it_is_there(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     flow = lay(tmp_path / "flows/whole.py", PARAMETERS + '# %%\nrun("trips", execution_dir="runs/trips")\n')
     instance = Instance(str(flow), "whole", "B", {}, str(tmp_path / "runs/whole/B"), str(tmp_path))
-    assert folders_named_in_code([str(flow)], instance) == set()
+    assert str(tmp_path / "runs/trips") not in Guesses([str(flow)], instance, ()).folders
     flow = lay(tmp_path / "flows/reads.py", PARAMETERS + '# %%\nlist((root / "runs/trips").iterdir())\n')
-    assert folders_named_in_code([str(flow)], instance) == {str(tmp_path / "runs/trips")}
+    assert str(tmp_path / "runs/trips") in Guesses([str(flow)], instance, ()).folders

@@ -66,6 +66,7 @@ def a_record(root: Path, **more: Any) -> Record:
         "model",
         "A",
         RUN,
+        observed="all",
         kernel=KERNEL,
         config_digest=config_digest(CONFIG),
         inputs={name: input_digest(f"{root}/{name}") for name in INPUTS},

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler  # noqa: F401
+import json
 import linecache
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -32,6 +34,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
+from ..observer.seccomp import install
 from .ending import remember_modules
 from .ipython import IPythonKernel, ZMQInteractiveShell
 from .publishing import IOPubThread, OutStream
@@ -276,8 +279,24 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
         app.open_other_channels()
     call(request["first"])
     loop = app.io_loop = IOLoop.current()
+    if request["observe"] is not None and _is_observed(request["observe"]):
+        call(request["observe"]["calls"])
     with contextlib.suppress(KeyboardInterrupt):
         loop.start()
+
+
+def _is_observed(observe: Mapping[str, Any]) -> bool:
+    """Have the server's observer see all files that this process uses from now on; False if it cannot."""
+    line = json.dumps({"observe": observe["key"], "ignored": observe["ignored"]}).encode() + b"\n"
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(observe["socket"])
+            listener = install()
+            socket.send_fds(connection, [line], [listener])
+            os.close(listener)
+            return json.loads(connection.recv(4096))["problem"] is None
+    except (OSError, ValueError):
+        return False
 
 
 def call(calls: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:

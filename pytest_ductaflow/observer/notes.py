@@ -1,0 +1,232 @@
+"""What one kernel and all that its flow starts were seen to use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .seccomp import ARCHITECTURE, CALLS, Notification, text_at, word_at
+
+READ = "r"  # opened for reading, or started as a program
+WRITTEN = "w"  # opened for writing, or put in place by a rename or a link
+UPDATED = "u"  # opened for both, and not emptied: a database
+LISTED = "l"  # the names in a folder
+ASKED = "a"  # whether it is there, how large and how old it is
+FOLDER = "folder"  # how the state of what is one begins; then comes its time
+# Paths that are asked for to speak with the observer, see `Notes.take`.
+PAUSE, RESUME, BEGIN = (f"/ductaflow-observer/{word}" for word in ("pause", "resume", "begin"))
+
+_KIND_OF_CALL = {
+    "creat": WRITTEN,
+    "execve": READ,
+    "execveat": READ,
+    "rename": WRITTEN,
+    "renameat": WRITTEN,
+    "renameat2": WRITTEN,
+    "link": WRITTEN,
+    "linkat": WRITTEN,
+    "symlink": WRITTEN,
+    "symlinkat": WRITTEN,
+    "truncate": WRITTEN,
+}
+_PLACE_OF_FLAGS = {"open": 1, "openat": 2, "openat2": 2}
+_O_PATH, _O_TMPFILE = 0o10000000, 0o20000000  # the latter without the bit of O_DIRECTORY
+_WORKING_DIRECTORY = -100  # AT_FDCWD
+_UNCOUNTED = ("/proc/", "/sys/", "/dev/")
+_COUNTED = "/dev/shm/"  # noqa: S108 - memory that is used like a disk
+_PYTHONS = ("python", "pypy")
+
+
+@dataclass
+class Use:
+    """How a file was used.
+
+    Attributes:
+        since: When first, in nanoseconds since the epoch.
+        state: What it was just before that: None if it was not there; `FOLDER` and its time; else size, times
+            and inode.
+        kinds: The ways, in the order in which they came.
+    """
+
+    since: int
+    state: str | None
+    kinds: str = ""
+
+
+@dataclass
+class Notes:
+    """What is noted of one kernel.
+
+    Attributes:
+        ignored: Beginnings of paths that are not noted: the interpreter's own folders.
+        uses: By absolute path.
+        listings: By folder, how often its names were asked for, less searches for modules by other Pythons.
+        privileged: Programs that were started and would run with other rights, as `sudo` does.
+        unseen: What could not be seen, in words.
+    """
+
+    ignored: tuple[str, ...] = ()
+    uses: dict[str, Use] = field(default_factory=dict)
+    listings: dict[str, int] = field(default_factory=dict)
+    privileged: dict[str, None] = field(default_factory=dict)
+    unseen: dict[str, None] = field(default_factory=dict)
+    _known: set[tuple[str, bytes]] = field(default_factory=set)
+    _programs: set[int] = field(default_factory=set)  # processes that were started as such, not forked
+    _last_asked: dict[int, bytes] = field(default_factory=dict)  # by thread
+    _paused: set[int] = field(default_factory=set)  # threads
+
+    def take(self, notification: Notification) -> None:
+        """Note one call, before it is carried out.
+
+        A thread that asks for the paths `PAUSE` and `RESUME` is not observed in between: the part of
+        this project that runs the flows of a build works in the kernel of that build. Before `BEGIN` a
+        kernel has used only what it needs to start.
+        """
+        thread = notification.thread
+        if notification.architecture != ARCHITECTURE or notification.call not in CALLS:
+            self.unseen["a program for another kind of processor"] = None
+            return
+        name, place, folder_place = CALLS[notification.call]
+        try:
+            raw = text_at(thread, notification.arguments[place])
+        except OSError as error:
+            if os.path.exists(f"/proc/{thread}"):
+                self.unseen[f"the memory of a program cannot be read ({error.strerror})"] = None
+            return
+        kind = self._kind(name, notification)
+        if not raw or not kind:
+            return
+        absolute = raw.startswith(b"/")
+        if absolute and kind != LISTED and (kind, raw) in self._known:
+            if kind == ASKED:
+                self._last_asked[thread] = raw
+            return
+        descriptor = notification.arguments[folder_place] if folder_place is not None else None
+        path = os.fsdecode(raw) if absolute else _resolved(thread, descriptor, raw)
+        if path is None:
+            return
+        if path in (PAUSE, RESUME):
+            (self._paused.add if path == PAUSE else self._paused.discard)(thread)
+            return
+        if path == BEGIN:
+            self._forget()
+            return
+        if thread in self._paused:
+            return
+        if absolute and kind != LISTED:
+            self._known.add((kind, raw))
+        self._note(thread, name, kind, _plain(path))
+        self._last_asked[thread] = raw if kind == ASKED else b""
+
+    def _forget(self) -> None:
+        for notes in (self.uses, self.listings, self.privileged, self._known):
+            notes.clear()
+
+    def _kind(self, name: str, notification: Notification) -> str:
+        """Return how a call uses its file; "" if that does not matter."""
+        place = _PLACE_OF_FLAGS.get(name)
+        if place is None:
+            return _KIND_OF_CALL.get(name, ASKED)
+        flags = notification.arguments[place]
+        if name == "openat2":  # the first word of a structure
+            try:
+                flags = word_at(notification.thread, flags)
+            except OSError:
+                flags = os.O_RDWR
+        if flags & _O_TMPFILE:
+            return ""
+        if flags & _O_PATH:
+            return ASKED
+        if flags & os.O_DIRECTORY:
+            return LISTED
+        access = flags & os.O_ACCMODE
+        if access == os.O_RDONLY:
+            return READ
+        return WRITTEN if access == os.O_WRONLY or flags & os.O_TRUNC else UPDATED
+
+    def _note(self, thread: int, call: str, kind: str, path: str) -> None:
+        if path.startswith(self.ignored) or (path.startswith(_UNCOUNTED) and not path.startswith(_COUNTED)):
+            return
+        use = self.uses.get(path)
+        if use is None:
+            use = self.uses[path] = Use(time.time_ns(), _state(path))
+        if kind == READ and (use.state or "").startswith(FOLDER):  # to synchronise it with the disk, say
+            kind = ASKED
+        if kind not in use.kinds:
+            use.kinds += kind
+        if call in ("execve", "execveat"):
+            self._programs.add(thread)
+            if _has_other_rights(path):
+                self.privileged[path] = None
+        elif kind == LISTED and not self._is_search(thread, path):
+            self.listings[path] = self.listings.get(path, 0) + 1
+
+    def _is_search(self, thread: int, folder: str) -> bool:
+        """Return whether a Python program lists a folder in search of modules.
+
+        Its import system asks for the folder's time just before; Python in the kernel itself, and what is
+        forked from it, tells of its searches in another way.
+        """
+        if self._last_asked.get(thread) != os.fsencode(folder):
+            return False
+        try:
+            program = os.path.basename(os.readlink(f"/proc/{thread}/exe"))
+            is_own = thread in self._programs or _process_of(thread) in self._programs
+        except OSError:
+            return False
+        return is_own and program.startswith(_PYTHONS)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "uses": [[path, use.since, use.state, use.kinds] for path, use in self.uses.items()],
+            "listings": self.listings,
+            "privileged": list(self.privileged),
+            "unseen": list(self.unseen),
+        }
+
+
+def _resolved(thread: int, descriptor: int | None, raw: bytes) -> str | None:
+    """Return the absolute path that a relative one means for a thread; None if it has ended."""
+    number = _WORKING_DIRECTORY if descriptor is None else descriptor & 0xFFFFFFFF
+    at_cwd = number in (_WORKING_DIRECTORY, _WORKING_DIRECTORY & 0xFFFFFFFF)
+    try:
+        folder = os.readlink(f"/proc/{thread}/cwd" if at_cwd else f"/proc/{thread}/fd/{number}")
+    except OSError:
+        return None
+    return os.path.join(folder, os.fsdecode(raw))
+
+
+def _plain(path: str) -> str:
+    """Return a path without `.`, `..` and doubled separators; `..` may lead out of where a link led to."""
+    if "/." not in path and "//" not in path and not path.endswith("/"):
+        return path
+    if "/../" in path or path.endswith("/.."):
+        folder, name = os.path.split(path)
+        return os.path.realpath(path) if name in ("", ".", "..") else f"{os.path.realpath(folder)}/{name}"
+    return os.path.normpath(path)
+
+
+def _state(path: str) -> str | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return f"{FOLDER} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def _has_other_rights(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID)) and status.st_uid != os.geteuid()
+    return False
+
+
+def _process_of(thread: int) -> int:
+    with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as lines:
+        return next((int(line.split()[1]) for line in lines if line.startswith("Tgid:")), thread)

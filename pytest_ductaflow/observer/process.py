@@ -1,0 +1,248 @@
+"""The observer's process: start a command, and answer for the calls of what is observed below it.
+
+`observed_command` of `pytest_ductaflow.observing` makes the command line; its last argument is JSON:
+
+    command   what to start
+    socket    where kernels register and clients ask for reports; null if the command itself is observed
+    report    a file for the report on the command, where it is observed itself
+    ignored   beginnings of paths that are not noted in that report
+
+On the socket, a line of JSON each way:
+
+    kernel:   {"observe": key, "ignored": [prefixes]}, together with the listener of its filter
+    client:   {"report": key, "file": path}    the notes are in the file when the answer comes
+    observer: {"problem": null}, or why it cannot be done
+
+The process ends as the command does, and not before nothing is observed any more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import select
+    import socket
+
+    from .notes import Notes
+
+OBSERVED = "_DUCTAFLOW_OBSERVED"  # in the environment of an ordinary kernel that is
+_PR_SET_PDEATHSIG = 1
+_LONGEST_LINE = 65_536
+
+
+def main() -> NoReturn:
+    config: dict[str, Any] = json.loads(sys.argv[-1])
+    parent = os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # is meant for the command
+    if config["socket"] is None:
+        child, observer = _start_observed(config)
+    else:
+        child = _start(config["command"])
+        observer = _listening(config["socket"])
+    observer.run(child, parent)
+
+
+def _start(command: list[str]) -> int:
+    """Start a command that ends when this process does."""
+    me = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    _share_fate_of(me)
+    _execute(command, os.environ)
+
+
+def _share_fate_of(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _execute(command: list[str], environment: Any) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, environment)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(127)
+
+
+def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
+    """Start a command that is observed from its first call on, if the system allows it."""
+    import socket
+
+    from .seccomp import install
+
+    me, (here, there) = os.getpid(), socket.socketpair()
+    child = os.fork()
+    if not child:
+        here.close()
+        _share_fate_of(me)
+        # A kernel ends when its parent is another one than it was told.
+        environment = {**os.environ, "JPY_PARENT_PID": str(me)}
+        try:
+            listener = install()
+            line = json.dumps({"observe": "", "ignored": config["ignored"]}).encode() + b"\n"
+            socket.send_fds(there, [line], [listener])
+            os.close(listener)
+            if json.loads(there.recv(_LONGEST_LINE))["problem"] is None:
+                environment[OBSERVED] = "1"
+        except (OSError, ValueError):
+            pass  # it runs all the same; its record will tell
+        there.close()
+        _execute(config["command"], environment)
+    there.close()
+    observer = Observer(None, config["report"])
+    observer.connect(here)
+    return child, observer
+
+
+def _listening(path: str) -> Observer:
+    import socket
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(128)
+    return Observer(listener, None)
+
+
+class Observer:
+    """Answers for observed calls, registers kernels, and reports.
+
+    Args:
+        listener: Takes connections; None if there is nobody to connect.
+        report: The file for the report on a command that is observed as a whole.
+    """
+
+    def __init__(self, listener: socket.socket | None, report: str | None) -> None:
+        import select
+
+        self._poll: select.poll = select.poll()
+        self._listener = listener
+        self._report = report
+        self._connections: dict[int, socket.socket] = {}
+        self._notes_of: dict[int, Notes] = {}  # by the listener of a kernel's filter
+        self._notes: dict[str, Notes] = {}  # by key
+        if listener is not None:
+            self._watch(listener.fileno())
+
+    def _watch(self, descriptor: int) -> None:
+        import select
+
+        self._poll.register(descriptor, select.POLLIN)
+
+    def connect(self, connection: socket.socket) -> None:
+        """Take the one line that comes over a connection, when it comes."""
+        self._connections[connection.fileno()] = connection
+        self._watch(connection.fileno())
+
+    def run(self, child: int, parent: int) -> NoReturn:
+        """Work until the command has ended, and then end as it did.
+
+        Args:
+            child: The command's process.
+            parent: The process that has started this one; the command does not outlive it.
+        """
+        end = os.pidfd_open(child)
+        parents_end = os.pidfd_open(parent) if self._report is not None else -1  # a server sees it itself
+        for descriptor in (end, parents_end):
+            if descriptor >= 0:
+                self._watch(descriptor)
+        status: int | None = None
+        while True:
+            for number, event in self._poll.poll():
+                if number in self._notes_of:
+                    self._answer(number, event)
+                elif number == end:
+                    self._poll.unregister(number)
+                    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                elif number == parents_end:
+                    os.killpg(0, signal.SIGKILL)
+                elif number in self._connections:
+                    self._take_line(number)
+                elif self._listener is not None:
+                    self.connect(self._listener.accept()[0])
+            if status is not None and self._is_done():
+                _end_as(status)
+
+    def _is_done(self) -> bool:
+        """Return whether nobody is left to be observed, or to ask."""
+        if self._report is not None:
+            self._write_report("", self._report)
+            return True
+        return not self._notes_of
+
+    def _answer(self, listener: int, event: int) -> None:
+        from .seccomp import let_go_on, receive
+
+        if event & ~1:  # POLLHUP: its last process has ended
+            self._poll.unregister(listener)
+            del self._notes_of[listener]
+            os.close(listener)
+            return
+        notification = receive(listener)
+        if notification is not None:
+            try:
+                self._notes_of[listener].take(notification)
+            finally:
+                let_go_on(listener, notification)
+
+    def _take_line(self, number: int) -> None:
+        import socket
+
+        connection = self._connections.pop(number)
+        self._poll.unregister(number)
+        listeners: list[int] = []
+        with connection:
+            try:
+                data, listeners, _, _ = socket.recv_fds(connection, _LONGEST_LINE, 1)
+                request = json.loads(data)
+                problem = self._register(request, listeners) if listeners else self._report_on(request)
+                connection.sendall(json.dumps({"problem": problem}).encode() + b"\n")
+            except (OSError, ValueError, KeyError, TypeError):
+                return  # who has connected is gone, or speaks another language
+
+    def _register(self, request: dict[str, Any], listeners: list[int]) -> str | None:
+        """Observe a kernel from now on."""
+        from .notes import Notes
+        from .seccomp import prefer_same_core
+
+        (listener,) = listeners
+        notes = self._notes[request["observe"]] = Notes(tuple(request["ignored"]))
+        prefer_same_core(listener)
+        self._notes_of[listener] = notes
+        self._watch(listener)
+        return None
+
+    def _report_on(self, request: dict[str, Any]) -> str | None:
+        if request["report"] not in self._notes:
+            return "it is not observed"
+        try:
+            self._write_report(request["report"], request["file"])
+        except OSError as error:
+            return f"{error}"
+        return None
+
+    def _write_report(self, key: str, path: str) -> None:
+        notes = self._notes.pop(key, None)
+        if notes is not None:
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+                json.dump(notes.to_json(), file, ensure_ascii=False)
+
+
+def _end_as(status: int) -> NoReturn:
+    """End with an exit code, or by a signal if the code is negative."""
+    if status < 0:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its own core is there, if it is wanted
+        signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -status)
+    os._exit(max(status, 1) if status < 0 else status)

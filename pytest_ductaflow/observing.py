@@ -1,0 +1,109 @@
+"""Have the processes of kernels observed, and get to know what was seen; see `observer`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .observer.notes import PAUSE, RESUME
+from .observer.process import OBSERVED
+from .observer.seccomp import is_possible
+
+SOCKET = "observer"  # in the folder of a server
+_PARENT = str(Path(__file__).parent.parent)
+_START = (
+    f"import sys; sys.path.insert(0, {_PARENT!r}); from {__package__}.observer.process import main; main()"
+)
+_PATIENCE = 20.0  # seconds for an answer that takes milliseconds
+
+
+@lru_cache(maxsize=1)
+def can_observe() -> bool:
+    """Return whether this system can tell what processes open."""
+    return is_possible() and hasattr(os, "pidfd_open")
+
+
+def observed_command(
+    command: Sequence[str], *, socket: str | None = None, report: str | None = None
+) -> list[str]:
+    """Return the command that starts another one below an observer.
+
+    Args:
+        command: What to start.
+        socket: Where kernels register, if the command is a server of kernels.
+        report: The file for the report, if the command is observed itself.
+    """
+    config = {
+        "command": list(command),
+        "socket": socket,
+        "report": report,
+        "ignored": [*ignored_folders(), *([os.path.join(os.path.dirname(report), "")] if report else [])],
+    }
+    return [sys.executable, "-I", "-S", "-c", _START, json.dumps(config)]
+
+
+@lru_cache(maxsize=1)
+def ignored_folders() -> tuple[str, ...]:
+    """Return where this interpreter's own files and packages lie; versions stand for what is in there."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(sorted({os.path.join(sysconfig.get_path(name), "") for name in names}))
+
+
+def ask_for_report(server_socket: str, key: str, file: Path) -> dict[str, Any] | None:
+    """Return what was seen of a kernel of a server; None if it was not observed.
+
+    Args:
+        server_socket: The socket of the server.
+        key: Under which the kernel has registered.
+        file: For the report, on its way.
+    """
+    place = os.path.join(os.path.dirname(server_socket), SOCKET)
+    with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(place)
+        connection.sendall(json.dumps({"report": key, "file": str(file)}).encode() + b"\n")
+        if json.loads(connection.recv(4096))["problem"] is None:
+            return read_report(file)
+    return None
+
+
+def read_report(file: Path) -> dict[str, Any] | None:
+    """Return the report that an observer has left; None if it has not."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        report: dict[str, Any] = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return report
+
+
+@contextlib.contextmanager
+def unobserved() -> Iterator[None]:
+    """Let nothing that this thread opens count as opened by the flow in whose kernel it runs."""
+    with contextlib.suppress(OSError):
+        os.stat(PAUSE)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.stat(RESUME)
+
+
+__all__ = [
+    "OBSERVED",
+    "SOCKET",
+    "ask_for_report",
+    "can_observe",
+    "ignored_folders",
+    "observed_command",
+    "read_report",
+    "unobserved",
+]
