@@ -86,7 +86,9 @@ def carry_out(
         error=_without_rights(record.error, execution.used),
         outputs=outputs,
         environment=_environment_of(execution.used),
-        packages=versions_of(execution.used.packages, _path_of(execution.used), is_build=bool(flows)),
+        packages=versions_of(
+            {*execution.used.packages, *inputs.imports}, _path_of(execution.used), is_build=bool(flows)
+        ),
         python_warnings=record.python_warnings + page.problems,
     )
     return record, execution.interrupted

@@ -24,7 +24,7 @@ from .store import REPORT, STYLESHEET, digest, is_record, read_record
 ABSENT = "absent"
 FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is there; the latter with its size
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
-MANY = 1_000  # files in a folder; beyond that, names, sizes and times stand for their content
+MANY = 1_000  # files in a folder; beyond that, they are one input
 _UNSEEN = (".", "__pycache__", REPORT, STYLESHEET)  # names that come and go by themselves
 _GRANULARITY = 20_000_000  # ns: a file written twice within one tick of its clock keeps its time
 _COARSE = 2_000_000_000  # ns: the same on file systems that keep whole seconds
@@ -65,8 +65,9 @@ def _digest_of_file(path: str, _stat: str) -> str:
 
 
 def _essence(record: Record) -> str:
-    """A record as an input: how it ended and what it wrote, not when."""
-    return text_digest(json.dumps([record.status, dict(record.outputs), record.config_digest]))
+    """Return the digest of a record as an input: how it ended and what it wrote and said, not when."""
+    said = (record.warnings, record.python_warnings, record.message)
+    return text_digest(json.dumps([record.status, dict(record.outputs), record.config_digest, *said]))
 
 
 def text_digest(text: str) -> str:
@@ -101,12 +102,27 @@ def listing_digest(folder: str | Path) -> str:
 
 
 def tree_digest(folder: str | Path) -> str:
-    """A folder of very many files: their names, sizes and times."""
-    lines = [
-        f"{os.path.relpath(path, folder)} {' '.join((stat_of(path) or '').split()[:2])}"
-        for path in files_below(folder)
-    ]
-    return text_digest("\n".join(lines)) if os.path.isdir(folder) else ABSENT
+    """Return the digest of a folder of very many files: of their names and contents."""
+    if not os.path.isdir(folder):
+        return ABSENT
+    files = ((os.path.relpath(path, folder), file_digest(path)) for path in files_below(folder))
+    return text_digest("\n".join(f"{name} {digest}" for name, digest in files))
+
+
+def tree_stat(folder: str | Path) -> str | None:
+    """Return a digest of the names, sizes, times and inodes in a folder; it saves hashing the files.
+
+    None if there is no such folder, or if one of the files has changed just now.
+    """
+    stats = [(os.path.relpath(path, folder), stat_of(path) or "") for path in files_below(folder)]
+    if not os.path.isdir(folder) or not all(settled(stat) for _, stat in stats if stat):
+        return None
+    return text_digest("\n".join(f"{name} {stat}" for name, stat in stats))
+
+
+def stat_of_input(path: str) -> str | None:
+    """Return what saves hashing an input: `stat_of` a file, or `tree_stat` of a folder (`…/**`)."""
+    return tree_stat(path[:-3]) if path.endswith("/**") else stat_of(path)
 
 
 def files_below(folder: str | Path) -> Iterator[str]:

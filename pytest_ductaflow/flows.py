@@ -126,7 +126,7 @@ def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
 
 
 @lru_cache(maxsize=512)
-def _read(path: Path, _mtime_ns: int) -> Source:
+def _read(path: Path, *_identity: int) -> Source:
     import jupytext  # type: ignore[import-untyped,unused-ignore]
 
     try:
@@ -147,10 +147,11 @@ def read_flow(path: Path) -> Source:
         DuctaflowError: If the file cannot be read as a notebook.
     """
     try:
-        changed = path.stat().st_mtime_ns
+        status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character
         raise FlowNotFound(f"flow {path} cannot be found: {error}") from error
-    return _read(path, changed)
+    # Times alone do not tell: copying tools keep them, and some disks have whole seconds.
+    return _read(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -23,14 +23,15 @@ from .fingerprint import (
     settled,
     stat_of,
     state_digest,
+    tree_stat,
 )
-from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
+from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
 from .model import RUNS, Instance, Record
 from .module_search import absent_modules
 from .named import files_named_exactly, named_files, named_places, what_is_at
-from .named_in_code import Guesses, absolute_paths_in_code
+from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
-from .places import is_elsewhere_owned, is_in_environment, is_shared_library
+from .places import belongs_to_others, is_in_environment, is_shared_library
 from .store import REPORT, STYLESHEET, RunFiles, shown
 from .uses import ALL, NOTHING, Used
 
@@ -52,6 +53,7 @@ class Inputs:
         written_elsewhere: Relative to the run directory.
         observed: How much was seen, as in `uses`.
         unknown: Why what it read is not known in full, in words; empty if it is.
+        imports: Top-level names of what the flow and its modules import by their code.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Inputs:
     written_elsewhere: tuple[str, ...] = ()
     observed: str = ALL
     unknown: tuple[str, ...] = ()
+    imports: frozenset[str] = frozenset()
 
 
 class InputSearch:
@@ -128,31 +131,46 @@ class _Run:
             folders: Those of which the names were read.
             written: Files that the run has written itself.
         """
-        digests, code, stats = {}, {}, {}
+        digests: dict[str, str] = {}
+        code: dict[str, str] = {}
+        stats: dict[str, str] = {}
         for path in sorted(files):
-            name, stat = shown(path, self.root), stat_of(path)
-            if path.endswith("/**"):
-                digests[name] = input_digest(path)
-            elif stat is None:
-                digests[name] = ABSENT
-            elif os.path.isdir(path):
+            if os.path.isdir(path):
                 folders.add(path)
-            elif path not in written and self.is_unstable(path, stat):
-                digests[name] = UNSTABLE
-            else:
-                digests[name] = file_digest(path, stat)
-                if stat_of(path) != stat:
-                    digests[name] = UNSTABLE
-                elif settled(stat):
-                    stats[name] = stat
-                is_code = path == self.instance.flow or path.endswith(".py")
-                if is_code and (found := code_digest(path)):
-                    code[name] = found
+                continue
+            name = shown(path, self.root)
+            digests[name], stat = self._digest_and_stat(path, is_written=path in written)
+            if stat is not None:
+                stats[name] = stat
+            is_code = path == self.instance.flow or path.endswith(".py")
+            if is_code and digests[name] not in (ABSENT, UNSTABLE) and (found := code_digest(path)):
+                code[name] = found
         digests |= {f"{shown(path, self.root)}/": self.listing(path) for path in sorted(folders)}
         for path in absent_modules(self.sources, self.used, self.instance):
             if self.counts(path):
                 digests.setdefault(shown(path, self.root), ABSENT)
-        return Inputs(digests, code, stats, observed=self.used.observed, unknown=self.used.unseen)
+        return Inputs(
+            digests, code, stats, observed=self.used.observed, unknown=self.used.unseen, imports=self._imports
+        )
+
+    @property
+    def _imports(self) -> frozenset[str]:
+        found = (imports_of(source) for source in self.sources)
+        return frozenset(name.partition(".")[0] for names in found for name, level in names if not level)
+
+    def _digest_and_stat(self, path: str, *, is_written: bool) -> tuple[str, str | None]:
+        """Return the digest of a file, or of all that is in a folder, and what saves hashing it again."""
+        if path.endswith("/**"):
+            return input_digest(path), tree_stat(path[:-3])
+        stat = stat_of(path)
+        if stat is None:
+            return ABSENT, None
+        if not is_written and self.is_unstable(path, stat):
+            return UNSTABLE, None
+        digest = file_digest(path, stat)
+        if stat_of(path) != stat:  # somebody has written it meanwhile
+            return UNSTABLE, None
+        return digest, stat if settled(stat) else None
 
     def is_unstable(self, path: str, stat: str) -> bool:
         """Return whether a file that is read was changed after that by somebody else."""
@@ -190,13 +208,13 @@ class _Run:
             inside = os.path.relpath(path, self.root)
             if inside in (os.path.join(RUNS, REPORT), os.path.join(RUNS, STYLESHEET)):
                 return False
-            return (not self._is_installed(path) and not is_elsewhere_owned(inside)) or self.is_named(path)
+            return (not self._is_installed(path) and not belongs_to_others(inside)) or self.is_named(path)
         # A root above the project, whose names change for reasons of their own, is no input as a folder.
         if f"{self.root}{os.sep}".startswith(os.path.join(path, "")):
             return path == self.root
         if self.is_named(path):
             return not self._is_temporary(path) or self.was_there(path)
-        if is_elsewhere_owned(path) or self._is_installed(path):
+        if belongs_to_others(path) or self._is_installed(path):
             return False
         if self._is_temporary(path):  # a scratch disk has data, too
             return os.path.join(path, "") not in _temporary() and self.was_there(path)
@@ -207,7 +225,7 @@ class _Run:
         return os.path.exists(path) and not self.is_changed(path)
 
     def is_named(self, path: str) -> bool:
-        """Return whether config or code name a file or a folder around it, or the flow's own code opens it."""
+        """Return whether config or code name a file, or a folder around it, or the flow's code opens it."""
         if path in self._names or path in self.used.opened_by_code:
             return True
         folder = os.path.dirname(path)
@@ -242,7 +260,7 @@ class _Seen(_Run):
 
     def inputs(self) -> Inputs:
         written = self._written
-        read = self.used.of(OPENED, DATABASE) | self.search.named_exactly
+        read = self.used.of(OPENED, DATABASE, STARTED) | self.search.named_exactly
         files = {path for path in read - written - self.by_flows if self._is_input(path)}
         # What an upstream has written always counts: if it is changed here, as it was left.
         files |= self.search.upstream_files | self.sources
@@ -255,14 +273,8 @@ class _Seen(_Run):
             if name not in inputs.digests and f"{name}/" not in inputs.digests
         }
         changed = (path for path in written if self._is_left_changed(path))
-        return Inputs(
-            {**inputs.digests, **questions},
-            inputs.code,
-            inputs.stats,
-            self.elsewhere(changed),
-            ALL,
-            inputs.unknown,
-        )
+        digests = {**inputs.digests, **questions}
+        return replace(inputs, digests=digests, written_elsewhere=self.elsewhere(changed))
 
     @cached_property
     def _written(self) -> set[str]:
@@ -292,8 +304,13 @@ class _Seen(_Run):
 
     def _is_input(self, path: str) -> bool:
         if self.used.states.get(path, "") is None and not os.path.exists(path):
-            return self._may_come(path)
-        return self.counts(path)
+            return self._may_come(path) and path not in self._programs
+        # Which packages a program of another language loads nobody tells; a new version has new programs.
+        return self.counts(path) or (not self.used.python and path in self._programs)
+
+    @cached_property
+    def _programs(self) -> set[str]:
+        return self.used.of(STARTED)
 
     def _may_come(self, path: str) -> bool:
         """Return whether it matters that a file is not there."""
@@ -302,7 +319,7 @@ class _Seen(_Run):
         return self.counts(path) and (not self._is_temporary(path) or self.is_named(path))
 
     def _asked(self, known: set[str]) -> Iterable[str]:
-        """Files and folders of which only was asked whether they are there, in the project or beside inputs."""
+        """Yield what the flow only asked for whether it is there, in the project or beside its inputs."""
         beside = {os.path.dirname(path) for path in known if not self.is_in_project(path)}
         asked = self.used.of(ASKED) - known - self._written - self.by_flows
         around = _folders_around({*known, self.run_dir, *asked})
@@ -344,14 +361,8 @@ class _Guessed(_Run):
         files = {path for path in read_only if self._counts(path)} | search.upstream_files | self.sources
         inputs = self.digested(files, folders, written)
         changed = written | {path for path in read if self._is_remade(path)}
-        return Inputs(
-            inputs.digests,
-            inputs.code,
-            inputs.stats,
-            self.elsewhere(changed),
-            used.observed,
-            tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED))),
-        )
+        unknown = tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED)))
+        return replace(inputs, written_elsewhere=self.elsewhere(changed), unknown=unknown)
 
     def _counts(self, path: str) -> bool:
         return self.counts(path.removesuffix("/**"))
@@ -376,7 +387,7 @@ class _Guessed(_Run):
                 yield f"what {reader} reads cannot be seen, and no path in config or code tells it"
 
     def _is_read(self, path: str) -> bool:
-        """Return whether a file that code names is rather read than written by it, when nothing else tells."""
+        """Return whether a file that code names is rather read than written, when nothing else tells."""
         if (
             os.path.dirname(path) == self.root
             and os.path.join(self.run_dir, os.path.basename(path)) in self.own

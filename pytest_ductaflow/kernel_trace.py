@@ -61,6 +61,7 @@ _READERS = (
     "multiprocessing.popen_spawn_win32", "multiprocessing.popen_forkserver",
     "joblib.externals.loky.backend.popen_loky_posix", "loky.backend.popen_loky_posix",
 )  # fmt: skip
+_has_begun = False
 _is_observed = False
 _stat = os.stat
 _questions: dict[str, Callable[..., Any]] = {}  # functions of `os` that are wrapped, as they were
@@ -90,54 +91,62 @@ def begin(trace: str) -> None:
     A file and not a list in memory, because forked processes of the flow tell of their files, too, and
     because a kernel that dies shall have told of its own.
     """
+    global _has_begun  # noqa: PLW0603
+    _has_begun = True
     if not _machinery:
         before_preload()
-    seen: set[tuple[str, str]] = set()
-    kernel = os.getpid()
+    hook = _Hook(trace)
+    sys.addaudithook(hook.take)
+    _note_questions(hook.note)
 
-    def write(use: str, path: str) -> None:
-        # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
-        with open(trace, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(json.dumps([use, path, time.time_ns()]) + "\n")
 
-    def note(use: str, path: Any, caller: FrameType | None) -> None:
-        found = _use_and_name(use, path, caller)
-        if found is None or found[1] == trace:
-            return
-        use, name = found
-        if use == SEARCHED:
-            if os.getpid() != kernel:
-                write(use, name)
-            else:
-                _searches[name] = _searches.get(name, 0) + 1
-        elif _is_observed:
-            if use != LISTED and name not in _opened_by_code and _is_by_project(caller):
-                _opened_by_code.add(name)
-        elif found not in seen and not _is_by_runner(caller):
-            write(use, name)
-            seen.add(found)
+class _Hook:
+    """Notes what audit events tell."""
 
-    def note_command(words: list[Any], folder: Any, caller: FrameType | None) -> None:
-        note(STARTED, os.fsdecode(words[0] or words[-1]).split(" ", 1)[0], caller)
-        for path in _files_in_command(words, folder):
-            note(NAMED, path, caller)
+    def __init__(self, trace: str) -> None:
+        self._trace = trace
+        self._seen: set[tuple[str, str]] = set()
+        self._kernel = os.getpid()
 
-    def hook(event: str, args: tuple[Any, ...]) -> None:
+    def take(self, event: str, args: tuple[Any, ...]) -> None:
         if event not in _EVENTS and event not in _COMMANDS and event != "import":
             return
         # The code that opens, as warnings and logging find theirs; a thread of a C library has none.
         caller = sys._getframe().f_back  # noqa: SLF001
         with contextlib.suppress(Exception):  # raised in a hook it would be the flow's own failure
             if event in _EVENTS:
-                note(_EVENTS[event](args), args[0], caller)
+                self.note(_EVENTS[event](args), args[0], caller)
             elif event == "import":
                 if _is_by_project(caller):
                     _imports.add(args[0])
             elif not _is_observed:
-                note_command(*_COMMANDS[event](args), caller)
+                self._note_command(*_COMMANDS[event](args), caller)
 
-    sys.addaudithook(hook)
-    _note_questions(note)
+    def note(self, use: str, path: Any, caller: FrameType | None) -> None:
+        found = _use_and_name(use, path, caller)
+        if found is None or found[1] == self._trace:
+            return
+        use, name = found
+        if use == SEARCHED and os.getpid() == self._kernel:
+            _searches[name] = _searches.get(name, 0) + 1
+        elif use == SEARCHED:
+            self._write(use, name)
+        elif _is_observed:
+            if use != LISTED and name not in _opened_by_code and _is_by_project(caller):
+                _opened_by_code.add(name)
+        elif found not in self._seen and not _is_by_runner(caller):
+            self._write(use, name)
+            self._seen.add(found)
+
+    def _note_command(self, words: list[Any], folder: Any, caller: FrameType | None) -> None:
+        self.note(STARTED, os.fsdecode(words[0] or words[-1]).split(" ", 1)[0], caller)
+        for path in _files_in_command(words, folder):
+            self.note(NAMED, path, caller)
+
+    def _write(self, use: str, path: str) -> None:
+        # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
+        with open(self._trace, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(json.dumps([use, path, time.time_ns()]) + "\n")
 
 
 def leave_files_to_observer() -> None:
@@ -184,7 +193,7 @@ def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
 
 
 def _is_by_project(caller: FrameType | None) -> bool:
-    """Return whether code outside of the interpreter's own folders is the first that is not the standard's."""
+    """Return whether the code that called the standard library is the project's, and not a package's."""
     while caller is not None and caller.f_code.co_filename.startswith(("<frozen ", *_STANDARD)):
         if caller.f_code.co_filename.startswith(_LIBRARIES):
             return False
@@ -340,14 +349,16 @@ def used() -> dict[str, Any]:
     """What the flow has imported so far, and the interpreter that runs it.
 
     Returns:
-        `modules`: source files outside the interpreter's own folders; `packages`: top-level names of
-        what is installed; `imports`: names of modules that code of the project has imported, or tried to;
-        `searches`: how often a folder was listed in search of modules; `opened_by_code`: files that code
-        of the project has opened itself; `readers`: modules that open files without asking Python; `python`, `executable`, `prefixes` and `path` of the interpreter.
+        `begun`: whether files are noted; `modules`: source files outside the interpreter's own folders;
+        `packages`: top-level names of what is installed; `imports`: names of modules that code of the
+        project has imported, or tried to; `searches`: how often a folder was listed in search of modules;
+        `readers`: modules that open files without asking Python; `opened_by_code`: files that code of the
+        project has opened itself; `python`, `executable`, `prefixes` and `path` of the interpreter.
     """
     new_files, new_packages = _imported(_new_modules())
     files, packages = _preloaded[0] | new_files, _preloaded[1] | new_packages
     return {
+        "begun": _has_begun,
         "modules": sorted(files),
         "packages": sorted(packages - _machines),
         "imports": sorted(_imports),

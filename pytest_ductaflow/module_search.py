@@ -1,4 +1,4 @@
-"""Modules that may come: places that are looked at before that of a module, or where one was looked for in vain."""
+"""Modules that may come: the places that an import looks at before the one where it finds its module."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Guesses:
 
     Constants are taken as whole paths; as parts of paths in the project, among which values of the config
     may stand (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`,
-    `f"trips_{year}.parquet"`) in folders that the code names, that were listed, or in which files were opened.
+    `f"trips_{year}.parquet"`) in folders that code names, that were listed, or in which files were opened.
 
     Args:
         sources: The flow and its modules.
@@ -99,7 +99,7 @@ class Guesses:
             yield from (os.path.normpath(path) for path in islice(found, MANY) if os.path.isfile(path))
 
     def in_folders_without(self, known: set[str]) -> set[str]:
-        """Return what is in folders that code names by several parts, where nothing else tells of files in them.
+        """Return what is in folders that code names by several parts and of whose files nothing else tells.
 
         Args:
             known: The files of which something tells.
@@ -151,8 +151,9 @@ def _before_magic(pattern: str) -> str:
 def absolute_paths_in_code(sources: Iterable[str]) -> set[str]:
     """Return the absolute paths among the constants of source files, and those below the home directory."""
     texts = {text for source in sources for text in _texts_in_code(source, stat_of(source) or "")}
-    paths = {os.path.normpath(os.path.expanduser(text)) for text in texts if text.startswith(("/", "~"))}
-    return {path for path in paths if path.startswith("/") and path.count("/") > 1 and _ANY not in path}
+    given = (text for text in texts if text.startswith(("/", "~")) and "\0" not in text)
+    paths = {os.path.normpath(os.path.expanduser(text)) for text in given}
+    return {path for path in paths if path.startswith("/") and path.count("/") > 1}
 
 
 def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
@@ -290,8 +291,16 @@ def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
     return found
 
 
-def imports_of(source: str) -> set[tuple[str, int]]:
-    """The modules that a file imports, and how many dots are before; `from a import b` may mean `a.b`."""
+def imports_of(source: str) -> frozenset[tuple[str, int]]:
+    """Return the modules that a file imports or looks for, and how many dots are before their names.
+
+    `from a import b` may mean a module `a.b`, too.
+    """
+    return _imports_of(source, stat_of(source) or "")
+
+
+@lru_cache(maxsize=1_000)
+def _imports_of(source: str, _stat: str) -> frozenset[tuple[str, int]]:
     names: set[tuple[str, int]] = set()
     for node in (node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
@@ -302,7 +311,7 @@ def imports_of(source: str) -> set[tuple[str, int]]:
             names |= {(node.module, node.level)} if node.module else set()
         elif isinstance(node, ast.Call) and (name := _name_of_module(node)):
             names.add((name, 0))
-    return names
+    return frozenset(names)
 
 
 def _name_of_module(call: ast.Call) -> str:

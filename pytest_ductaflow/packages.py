@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import re
@@ -25,7 +27,10 @@ def normalised_name(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def installed(path: tuple[str, ...]) -> Mapping[str, str]:
-    """Version of each distribution by normalised name; the first on the path counts.
+    """Return the version of each distribution by normalised name; the first on the path counts.
+
+    What was installed from a repository, an archive or a folder has its commit or content behind it: there
+    a version may be installed again with other code.
 
     Args:
         path: The folders of an interpreter's `sys.path`.
@@ -38,8 +43,24 @@ def installed(path: tuple[str, ...]) -> Mapping[str, str]:
             continue
         for name in sorted(names):
             if name.endswith("-info") and (found := _METADATA_FOLDER.match(name)):
-                versions.setdefault(normalised_name(found["name"]), found["version"])
+                version = f"{found['version']}{_origin_of(os.path.join(folder, name))}"
+                versions.setdefault(normalised_name(found["name"]), version)
     return versions
+
+
+def _origin_of(metadata_folder: str) -> str:
+    """Return what tells apart distributions of one version; "" for those from an index (PEP 610)."""
+    try:
+        with open(os.path.join(metadata_folder, "direct_url.json"), encoding="utf-8") as file:
+            origin = json.load(file)
+        if commit := origin.get("vcs_info", {}).get("commit_id"):
+            return f" ({commit[:12]})"
+        if origin.get("dir_info", {}).get("editable"):
+            return ""  # its modules are files of the user's
+        with open(os.path.join(metadata_folder, "RECORD"), "rb") as file:
+            return f" ({hashlib.file_digest(file, 'sha256').hexdigest()[:12]})"
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 @lru_cache(maxsize=8)

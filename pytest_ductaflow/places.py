@@ -7,77 +7,111 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-# Of the system: programs, libraries, and what these read by themselves.
-_SYSTEM = re.compile(
-    r"""
-    /(?: bin | sbin | lib(?:32|64|x32)? | proc | sys | boot )/
-    | /usr/(?: local/ )?(?: bin | sbin | lib(?:32|64|x32|exec)? | include | games )/
-    | /usr/(?: local/ )?share/(?: zoneinfo[\w-]* | fonts | fontconfig | locale | i18n | mime | misc | icons | themes
-        | X11 | xml | sgml | ca-certificates | terminfo | tabset | perl\d* | python\d* | R | proj | gdal | javascript
-        | texmf[\w-]* | texlive | ghostscript | poppler | color | glib-2\.0 | gtk-[\d.]+ | dbus-1 | p11-kit | file
-        | java | jupyter | doc | man | info | bash-completion | zsh | vim | dotnet | nodejs | openal | OpenCL | vulkan
-        | alsa | drirc\.d | libdrm | hwdata | pixmaps | tcltk | gcc[\w.-]* | libthai | hunspell | myspell
-        | dict | glvnd | egl | julia | octave | matplotlib )/
-    | /dev/(?!shm/)
-    | /dev/shm/(?: sem\. | psm_ | pym- | joblib_memmapping | loky- )
-    | /run/(?!user/|media/) | /var/run/
-    | /run/user/\d+/(?: bus | systemd | dbus-1 | pulse | wayland | dconf | keyring )
-    | /var/(?: cache/(?: fontconfig | ldconfig | man | debconf | apt ) | lib/(?: dpkg | apt | dbus | sss | snapd
-        | systemd | ghostscript | texmf | misc | nssdb ) | log )/
-    | /etc/(?: ld\.so[\w.]* | localtime | timezone | passwd | group | nsswitch\.conf | hosts? | host\.conf
-        | hostname | resolv\.conf | gai\.conf | services | protocols | networks | mime\.types | locale[\w.]*
-        | inputrc | environment | profile | bash\.bashrc | shells | login\.defs | os-release | lsb-release
-        | [\w-]+_version | [\w-]+-release | machine-id | mtab | fstab | papersize | fuse\.conf | vimrc
-        | pip\.conf | gitconfig | wgetrc | netrc | odbc[\w.]* | OpenCL | cpuinfo )$
-    | (?:/usr/local)?/etc/(?: fonts | ssl | pki | ca-certificates | alternatives | profile\.d | security | pam\.d | ld\.so\.conf\.d
-        | python[\d.]* | jupyter | ipython | R | matplotlib | X11 | xdg | skel | terminfo | default | ssh
-        | openmpi[\w-]* | pmix[\w-]* | crypto-policies | gss | krb5\.conf\.d | dpkg | apt | conda | java[\w-]* )/
-    | /Library/ | /System/ | /private/var/(?: db | folders )/
-    """,
-    re.VERBOSE,
+# By folder, the names in it that are not the user's; `name*` stands for all that begin so, `~` for the home
+# directory. What is not listed counts: a file too many makes an instance run again, one too few a wrong result.
+_SHARED = """zoneinfo* fonts fontconfig locale i18n mime misc icons themes X11 xml sgml ca-certificates
+    terminfo tabset perl* python* R proj gdal javascript texmf* texlive ghostscript poppler color
+    glib-2.0 gtk-* dbus-1 p11-kit file java jupyter doc man info bash-completion zsh vim dotnet nodejs
+    openal OpenCL vulkan alsa drirc.d libdrm hwdata pixmaps tcltk gcc* hunspell myspell dict glvnd egl
+    julia octave matplotlib"""
+_SETTINGS = """ld.so* localtime timezone passwd group nsswitch.conf host hosts host.conf hostname
+    resolv.conf gai.conf services protocols networks mime.types locale* inputrc environment profile*
+    bash.bashrc shells login.defs os-release lsb-release *_version *-release machine-id mtab fstab
+    papersize fuse.conf vimrc pip.conf gitconfig wgetrc netrc odbc* OpenCL fonts ssl pki
+    ca-certificates* alternatives security pam.d python* jupyter ipython R matplotlib X11 xdg skel
+    terminfo default ssh openmpi* pmix* crypto-policies gss krb5* dpkg apt conda java*"""
+_PLACES: Mapping[str, str] = {
+    "/": "bin sbin lib lib32 lib64 libx32 proc sys boot Library System",
+    "/usr": "bin sbin lib lib32 lib64 libx32 libexec include games",
+    "/usr/local": "bin sbin lib lib32 lib64 libexec include games",
+    "/usr/share": _SHARED,
+    "/usr/local/share": _SHARED,
+    "/etc": _SETTINGS,
+    "/usr/local/etc": _SETTINGS,
+    "/dev/shm": "sem.* psm_* pym-* joblib_memmapping* loky-*",  # noqa: S108
+    "/run": "systemd nscd dbus lock resolvconf udev utmp sshd initctl log mount shm",
+    "/run/user/*": "bus systemd dbus-1 pulse wayland* dconf keyring",
+    "/var": "run log",
+    "/var/cache": "fontconfig ldconfig man debconf apt",
+    "/var/lib": "dpkg apt dbus sss snapd systemd ghostscript texmf misc nssdb",
+    "/private/var": "db folders",
+    "~": """.cache .ipython .jupyter .matplotlib .fontconfig .fonts .keras .nv .npm .cargo .rustup
+        .pyenv .conda .condarc .vscode* .ssh .gnupg .mozilla .pki .dbus .duckdb .java .m2 .julia
+        .bashrc .bash_* .profile .zsh* .zprofile .inputrc .gitconfig .netrc .pythonrc* .Rprofile
+        .Renviron .pypirc .wgetrc .curlrc .odbc.ini .pgpass .my.cnf .ICEauthority .Xauthority
+        .python_history .mambarc""",
+    "~/.local": "lib bin state",
+    "~/.local/share": "jupyter fonts icons mime virtualenv Trash recently-used*",
+    "~/.config": """matplotlib pip jupyter ipython fontconfig git dask gtk* pulse dconf Code
+        configstore htop conda pandas numba mambarc""",
+    "~/Library": "Caches Fonts Preferences Jupyter Python",
+}
+# Wherever they lie: folders in which tools keep what is theirs.
+_TOOLS = frozenset(
+    (
+        ".git",
+        ".hg",
+        ".svn",
+        ".ipynb_checkpoints",
+        ".venv",
+        ".tox",
+        ".nox",
+        ".eggs",
+        ".idea",
+        ".vscode",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        ".pixi",
+        "__pycache__",
+        "node_modules",
+        ".duckdb_temp",
+        ".numba_cache",
+    )
 )
-
-# Below the home directory: caches, and the settings of tools.
-_IN_HOME = re.compile(
-    r"""
-    \.(?: cache | ipython | jupyter | matplotlib | fontconfig | fonts | keras | nv | npm | cargo | rustup | pyenv
-        | conda | condarc | vscode[\w-]* | ssh | gnupg | mozilla | pki | dbus | duckdb | theano | java | m2 | julia
-        | local/(?: lib | bin | state | share/(?: jupyter | fonts | icons | mime | virtualenv | Trash | recently-used ) )
-        | config/(?: matplotlib | pip | jupyter | ipython | fontconfig | git | dask | gtk[\w.-]* | pulse | dconf
-            | Code | configstore | htop | conda | pandas | numba | mambarc )
-        )(?: / | $ )
-    | \.(?: bashrc | bash_profile | bash_login | bash_logout | bash_aliases | profile | zshrc | zshenv | zprofile
-        | inputrc | gitconfig | netrc | pythonrc[\w.]* | Rprofile | Renviron | pypirc | condarc | wgetrc | curlrc
-        | odbc\.ini | pgpass | my\.cnf | hushlogin | ICEauthority | Xauthority | python_history | mambarc )$
-    | Library/(?: Caches | Fonts | Preferences | Jupyter | Python )/
-    """,
-    re.VERBOSE,
-)
-
-# Anywhere: folders in which tools keep what is theirs.
-_TOOLS = re.compile(
-    r"(?:^|/)(?:\.git|\.hg|\.svn|\.ipynb_checkpoints|\.venv|\.tox|\.nox|\.eggs|\.idea|\.vscode|\.pytest_cache"
-    r"|\.mypy_cache|\.ruff_cache|\.hypothesis|\.pixi|__pycache__|node_modules|[\w.-]+\.egg-info"
-    r"|\.duckdb_temp|\.numba_cache)(?:/|$)"
-)
-_OF_INTERPRETERS = ("bin", "lib", "lib64", "libexec", "include", "Scripts", "Lib", "Library", "DLLs", "Include")
+_OF_INTERPRETERS = ("bin", "lib", "lib64", "libexec", "include", "Scripts", "Lib", "Library", "DLLs")
+_EACH_USER = re.compile(r"^(/run/user/)\d+$")
+_STAR = re.escape("*")
 _SHARED_LIBRARY = re.compile(r"\.(?:so|dylib|dll)(?:\.[\d.]+)?$")
 
 
-def is_elsewhere_owned(path: str) -> bool:
+def belongs_to_others(path: str) -> bool:
     """Return whether a file or folder is the system's, a library's or a tool's.
 
     Args:
-        path: Absolute.
+        path: Absolute, or relative to the project.
     """
-    slashed = path.replace(os.sep, "/")
-    if _SYSTEM.match(slashed) or _SYSTEM.match(f"{slashed}/") or _TOOLS.search(slashed):
+    parts = path.replace(os.sep, "/").split("/")
+    if not _TOOLS.isdisjoint(parts):
         return True
-    home = _home()
-    return slashed.startswith(home) and bool(_IN_HOME.match(slashed, len(home)))
+    around = "" if parts[0] else "/"
+    for part in parts:
+        if (names := _names().get(around)) is not None and names.match(part):
+            return True
+        around = f"{around.rstrip('/')}/{part}" if around else part
+        around = "~" if around == _home() else _EACH_USER.sub(r"\1*", around)
+    return False
+
+
+@lru_cache(maxsize=1)
+def _names() -> Mapping[str, re.Pattern[str]]:
+    return {
+        folder: re.compile("|".join(f"{re.escape(name).replace(_STAR, '.*')}$" for name in names.split()))
+        for folder, names in _PLACES.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def _home() -> str:
+    try:
+        return Path.home().as_posix()
+    except RuntimeError:  # no home directory is known
+        return ""
 
 
 def is_shared_library(path: str) -> bool:
@@ -101,11 +135,3 @@ def is_in_environment(path: str, prefix: str) -> bool:
 @lru_cache(maxsize=100)
 def _is_environment(prefix: str) -> bool:
     return any(os.path.exists(os.path.join(prefix, name)) for name in ("pyvenv.cfg", "conda-meta"))
-
-
-@lru_cache(maxsize=1)
-def _home() -> str:
-    try:
-        return f"{Path.home().as_posix().rstrip('/')}/"
-    except RuntimeError:  # no home directory is known
-        return "\0"

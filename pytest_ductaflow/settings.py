@@ -194,7 +194,7 @@ OPTIONS = (
     ),
     Option(
         "unseen",
-        "What becomes of an unchanged instance of which not all reading was seen: it runs again, or is trusted.",
+        "What becomes of an unchanged instance if not all of its reading was seen: run again, or trust.",
         default="run",
         choices=("run", "trust"),
     ),

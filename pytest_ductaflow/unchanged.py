@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from .fingerprint import ABSENT, UNSTABLE, code_digest, config_digest, digest_like, settled, stat_of
+from .fingerprint import ABSENT, UNSTABLE, code_digest, config_digest, digest_like, settled, stat_of_input
 from .model import JSON, Instance, Record, Status
 from .named import output_files
 from .packages import installed, own_path, python_version
@@ -149,14 +149,14 @@ def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
 def _input_changes(record: Record, root: str, seen: _Seen) -> Iterator[str]:
     for name, digest in record.inputs.items():
         path = os.path.join(root, name)
-        stat = stat_of(path)
+        stat = stat_of_input(path)
         if stat is not None and stat == record.stats.get(name):
             continue
         now = digest_like(digest, path)
         if now == digest or _is_same_code(record, name, path):
             if now != digest:
                 seen.digests[name] = now
-            if stat is not None and not name.endswith(("/", "/**")) and settled(stat):
+            if stat is not None and not name.endswith("/") and (name.endswith("/**") or settled(stat)):
                 seen.stats[name] = stat
             continue
         yield _change_of_input(record, name, digest, now)

@@ -15,6 +15,7 @@ from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, OPENED, SEARCHED, STA
 from .observer.notes import ASKED as SEEN_ASKED
 from .observer.notes import LISTED as SEEN_LISTED
 from .observer.notes import READ as SEEN_READ
+from .observer.notes import STARTED as SEEN_STARTED
 from .observer.notes import UPDATED as SEEN_UPDATED
 from .observer.notes import WRITTEN as SEEN_WRITTEN
 
@@ -22,6 +23,7 @@ ALL, PYTHON_ONLY, NOTHING = "all", "python only", "no"  # what was seen, as reco
 
 _USES = {
     SEEN_READ: OPENED,
+    SEEN_STARTED: STARTED,
     SEEN_WRITTEN: WRITTEN,
     SEEN_UPDATED: DATABASE,
     SEEN_LISTED: LISTED,
@@ -90,9 +92,10 @@ class Used:
             since: dict[str, int] = {}
             for _, path, moment in told:
                 since.setdefault(path, moment)
-            seen = PYTHON_ONLY if last_words else NOTHING
+            seen = PYTHON_ONLY if words.pop("begun", False) else NOTHING
             uses = {(use, path) for use, path, _ in told if use != SEARCHED}
             return cls(observed=seen, uses=tuple(sorted(uses)), since=since, **words)
+        words.pop("begun", None)
         searches = Counter(words.pop("searches", {}))
         searches.update(path for use, path, _ in told if use == SEARCHED)
         return cls(

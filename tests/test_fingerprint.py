@@ -28,6 +28,7 @@ from pytest_ductaflow.fingerprint import (
     settled,
     stat_of,
     tree_digest,
+    tree_stat,
 )
 from pytest_ductaflow.model import Record, Status
 from pytest_ductaflow.store import REPORT, RunFiles
@@ -174,14 +175,13 @@ def test_a_folder_that_is_not_there_is_absent(tmp_path, digest):
     assert digest(lay(tmp_path / "file")) == ABSENT
 
 
-@pytest.mark.parametrize("edit", ["size", "time", "name", "new", "gone", "deep"])
-def test_a_tree_changes_with_names_sizes_and_times_at_any_depth(tmp_path, edit):
+@pytest.mark.parametrize("edit", ["content", "name", "new", "gone", "deep"])
+def test_a_tree_changes_with_names_and_contents_at_any_depth(tmp_path, edit):
     path = lay(tmp_path / "t" / "a" / "b" / "x", "1")
     lay(tmp_path / "t" / "y")
     before = tree_digest(tmp_path / "t")
     edits: dict[str, Callable[[], object]] = {
-        "size": lambda: path.write_text("12", encoding="utf-8"),
-        "time": lambda: os.utime(path, (1, 1)),
+        "content": lambda: path.write_text("2", encoding="utf-8"),
         "name": lambda: path.rename(path.with_name("z")),
         "new": lambda: lay(tmp_path / "t" / "z"),
         "gone": path.unlink,
@@ -191,10 +191,24 @@ def test_a_tree_changes_with_names_sizes_and_times_at_any_depth(tmp_path, edit):
     assert tree_digest(tmp_path / "t") != before
 
 
-def test_a_tree_is_the_same_wherever_it_lies(tmp_path):
+def test_a_tree_is_the_same_wherever_it_lies_and_whenever_it_was_copied(tmp_path):
     for place in ("1", "2"):
-        os.utime(lay(tmp_path / place / "a" / "x", "1"), (1, 1))
+        lay(tmp_path / place / "a" / "x", "1")
+    os.utime(tmp_path / "1" / "a" / "x", (1, 1))
     assert tree_digest(tmp_path / "1") == tree_digest(tmp_path / "2")
+
+
+def test_files_of_a_tree_are_not_read_again_while_sizes_and_times_are_the_same(tmp_path, monkeypatch):
+    path = lay(tmp_path / "t" / "a" / "x", "1")
+    monkeypatch.setattr(fingerprint, "settled", lambda _: True)
+    before = tree_stat(tmp_path / "t")
+    assert before is not None
+    assert tree_stat(tmp_path / "t") == before
+    os.utime(path, (1, 1))
+    assert tree_stat(tmp_path / "t") != before
+    monkeypatch.setattr(fingerprint, "settled", lambda _: False)
+    assert tree_stat(tmp_path / "t") is None
+    assert tree_stat(tmp_path / "none") is None
 
 
 def test_files_below_a_folder_are_in_the_order_of_their_names(tmp_path):

@@ -210,8 +210,8 @@ def test_what_is_the_runs_own_the_systems_or_a_tools_is_no_input(root, use, path
         "/usr/src/data/x.csv",
         "/usr/local/share/data/x.csv",
         "/var/lib/jenkins/workspace/data/x.csv",
-        "/var/tmp/data/x.csv",  # noqa: S108
-        "/dev/shm/data/x.csv",  # noqa: S108
+        "/var/tmp/data/x.csv",
+        "/dev/shm/data/x.csv",
         "/etc/model/x.json",
         "/library/x.csv",
     ],

@@ -1,4 +1,4 @@
-"""See every file that a process and its children open, as the Linux kernel tells it (seccomp user notification).
+"""See every file that a process and its children open, with seccomp user notification of the Linux kernel.
 
     observer (this package, `python -I -S observer CONFIG`)
       └─ the command that it starts: the server of forked kernels, or one ordinary kernel

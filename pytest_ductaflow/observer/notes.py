@@ -11,7 +11,8 @@ from typing import Any
 
 from .seccomp import ARCHITECTURE, CALLS, Notification, text_at, word_at
 
-READ = "r"  # opened for reading, or started as a program
+READ = "r"  # opened for reading
+STARTED = "x"  # as a program
 WRITTEN = "w"  # opened for writing, or put in place by a rename or a link
 UPDATED = "u"  # opened for both, and not emptied: a database
 LISTED = "l"  # the names in a folder
@@ -22,8 +23,8 @@ PAUSE, RESUME, BEGIN = (f"/ductaflow-observer/{word}" for word in ("pause", "res
 
 _KIND_OF_CALL = {
     "creat": WRITTEN,
-    "execve": READ,
-    "execveat": READ,
+    "execve": STARTED,
+    "execveat": STARTED,
     "rename": WRITTEN,
     "renameat": WRITTEN,
     "renameat2": WRITTEN,
@@ -86,41 +87,50 @@ class Notes:
         this project that runs the flows of a build works in the kernel of that build. Before `BEGIN` a
         kernel has used only what it needs to start.
         """
-        thread = notification.thread
         if notification.architecture != ARCHITECTURE or notification.call not in CALLS:
             self.unseen["a program for another kind of processor"] = None
             return
         name, place, folder_place = CALLS[notification.call]
-        try:
-            raw = text_at(thread, notification.arguments[place])
-        except OSError as error:
-            if os.path.exists(f"/proc/{thread}"):
-                self.unseen[f"the memory of a program cannot be read ({error.strerror})"] = None
-            return
+        thread, raw = notification.thread, self._text(notification, place)
         kind = self._kind(name, notification)
-        if not raw or not kind:
+        if not raw or not kind or self._is_known(thread, kind, raw):
             return
-        absolute = raw.startswith(b"/")
-        if absolute and kind != LISTED and (kind, raw) in self._known:
-            if kind == ASKED:
-                self._last_asked[thread] = raw
-            return
-        descriptor = notification.arguments[folder_place] if folder_place is not None else None
-        path = os.fsdecode(raw) if absolute else _resolved(thread, descriptor, raw)
-        if path is None:
-            return
-        if path in (PAUSE, RESUME):
-            (self._paused.add if path == PAUSE else self._paused.discard)(thread)
-            return
-        if path == BEGIN:
+        path = os.fsdecode(raw)
+        if not os.path.isabs(path):
+            descriptor = notification.arguments[folder_place] if folder_place is not None else None
+            folder = _folder_of(thread, descriptor)
+            if folder is None:
+                return
+            path = os.path.join(folder, path)
+        if path in (PAUSE, RESUME, BEGIN):
+            self._obey(path, thread)
+        elif thread not in self._paused:
+            self._note(thread, kind, _plain(path))
+            self._last_asked[thread] = raw if kind == ASKED else b""
+            if raw.startswith(b"/"):
+                self._known.add((kind, raw))
+
+    def _text(self, notification: Notification, place: int) -> bytes:
+        try:
+            return text_at(notification.thread, notification.arguments[place])
+        except OSError as error:
+            if os.path.exists(f"/proc/{notification.thread}"):
+                self.unseen[f"the memory of a program cannot be read ({error.strerror})"] = None
+            return b""
+
+    def _is_known(self, thread: int, kind: str, raw: bytes) -> bool:
+        """Return whether a use was noted already; listings are counted each time."""
+        if kind == LISTED or (kind, raw) not in self._known:
+            return False
+        if kind == ASKED:
+            self._last_asked[thread] = raw
+        return True
+
+    def _obey(self, word: str, thread: int) -> None:
+        if word == BEGIN:
             self._forget()
-            return
-        if thread in self._paused:
-            return
-        if absolute and kind != LISTED:
-            self._known.add((kind, raw))
-        self._note(thread, name, kind, _plain(path))
-        self._last_asked[thread] = raw if kind == ASKED else b""
+        else:
+            (self._paused.add if word == PAUSE else self._paused.discard)(thread)
 
     def _forget(self) -> None:
         for notes in (self.uses, self.listings, self.privileged, self._known):
@@ -148,7 +158,7 @@ class Notes:
             return READ
         return WRITTEN if access == os.O_WRONLY or flags & os.O_TRUNC else UPDATED
 
-    def _note(self, thread: int, call: str, kind: str, path: str) -> None:
+    def _note(self, thread: int, kind: str, path: str) -> None:
         if path.startswith(self.ignored) or (path.startswith(_UNCOUNTED) and not path.startswith(_COUNTED)):
             return
         use = self.uses.get(path)
@@ -158,7 +168,7 @@ class Notes:
             kind = ASKED
         if kind not in use.kinds:
             use.kinds += kind
-        if call in ("execve", "execveat"):
+        if kind == STARTED:
             self._programs.add(thread)
             if _has_other_rights(path):
                 self.privileged[path] = None
@@ -189,15 +199,14 @@ class Notes:
         }
 
 
-def _resolved(thread: int, descriptor: int | None, raw: bytes) -> str | None:
-    """Return the absolute path that a relative one means for a thread; None if it has ended."""
+def _folder_of(thread: int, descriptor: int | None) -> str | None:
+    """Return the folder to which a relative path of a thread refers; None if the thread has ended."""
     number = _WORKING_DIRECTORY if descriptor is None else descriptor & 0xFFFFFFFF
     at_cwd = number in (_WORKING_DIRECTORY, _WORKING_DIRECTORY & 0xFFFFFFFF)
     try:
-        folder = os.readlink(f"/proc/{thread}/cwd" if at_cwd else f"/proc/{thread}/fd/{number}")
+        return os.readlink(f"/proc/{thread}/cwd" if at_cwd else f"/proc/{thread}/fd/{number}")
     except OSError:
         return None
-    return os.path.join(folder, os.fsdecode(raw))
 
 
 def _plain(path: str) -> str:

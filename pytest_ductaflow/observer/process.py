@@ -52,10 +52,10 @@ def _start(command: list[str]) -> int:
     """Start a command that ends when this process does."""
     me = os.getpid()
     child = os.fork()
-    if child:
-        return child
-    _share_fate_of(me)
-    _execute(command, os.environ)
+    if not child:
+        _share_fate_of(me)
+        _execute(command, os.environ)
+    return child
 
 
 def _share_fate_of(parent: int) -> None:
@@ -68,7 +68,7 @@ def _execute(command: list[str], environment: Any) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execvpe(command[0], command, environment)
+        os.execvpe(command[0], command, environment)  # noqa: S606 - as it is said
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         os._exit(127)
@@ -130,6 +130,8 @@ class Observer:
         self._connections: dict[int, socket.socket] = {}
         self._notes_of: dict[int, Notes] = {}  # by the listener of a kernel's filter
         self._notes: dict[str, Notes] = {}  # by key
+        self._end = self._parents_end = -1
+        self._status: int | None = None
         if listener is not None:
             self._watch(listener.fileno())
 
@@ -150,27 +152,30 @@ class Observer:
             child: The command's process.
             parent: The process that has started this one; the command does not outlive it.
         """
-        end = os.pidfd_open(child)
-        parents_end = os.pidfd_open(parent) if self._report is not None else -1  # a server sees it itself
-        for descriptor in (end, parents_end):
-            if descriptor >= 0:
-                self._watch(descriptor)
-        status: int | None = None
-        while True:
+        self._end = os.pidfd_open(child)
+        self._watch(self._end)
+        if self._report is not None:  # a server sees for itself that its client is gone
+            self._parents_end = os.pidfd_open(parent)
+            self._watch(self._parents_end)
+        while self._status is None or not self._is_done():
             for number, event in self._poll.poll():
-                if number in self._notes_of:
-                    self._answer(number, event)
-                elif number == end:
+                if number == self._end:
                     self._poll.unregister(number)
-                    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                elif number == parents_end:
-                    os.killpg(0, signal.SIGKILL)
-                elif number in self._connections:
-                    self._take_line(number)
-                elif self._listener is not None:
-                    self.connect(self._listener.accept()[0])
-            if status is not None and self._is_done():
-                _end_as(status)
+                    self._status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                else:
+                    self._take(number, event)
+        _end_as(self._status)
+
+    def _take(self, number: int, event: int) -> None:
+        """Deal with what has come over a descriptor."""
+        if number in self._notes_of:
+            self._answer(number, event)
+        elif number in self._connections:
+            self._take_line(number)
+        elif number == self._parents_end:
+            os.killpg(0, signal.SIGKILL)
+        elif self._listener is not None:
+            self.connect(self._listener.accept()[0])
 
     def _is_done(self) -> bool:
         """Return whether nobody is left to be observed, or to ask."""
