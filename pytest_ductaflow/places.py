@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 # By folder, the names in it that are not the user's; `name*` stands for all that begin so, `~` for the home
-# directory. What is not listed counts: a file too many makes an instance run again, one too few a wrong result.
+# directory. What is not listed counts: a file too many costs a run, one too few gives a wrong result.
 _SHARED = """zoneinfo* fonts fontconfig locale i18n mime misc icons themes X11 xml sgml ca-certificates
     terminfo tabset perl* python* R proj gdal javascript texmf* texlive ghostscript poppler color
     glib-2.0 gtk-* dbus-1 p11-kit file java jupyter doc man info bash-completion zsh vim dotnet nodejs

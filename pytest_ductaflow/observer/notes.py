@@ -119,8 +119,8 @@ class Notes:
             return b""
 
     def _is_known(self, thread: int, kind: str, raw: bytes) -> bool:
-        """Return whether a use was noted already; listings are counted each time."""
-        if kind == LISTED or (kind, raw) not in self._known:
+        """Return whether a use was noted already; listings and programs are noted each time."""
+        if kind in (LISTED, STARTED) or (kind, raw) not in self._known:
             return False
         if kind == ASKED:
             self._last_asked[thread] = raw

@@ -87,6 +87,7 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
         _share_fate_of(me)
         # A kernel ends when its parent is another one than it was told.
         environment = {**os.environ, "JPY_PARENT_PID": str(me)}
+        environment.pop(OBSERVED, None)
         try:
             listener = install()
             line = json.dumps({"observe": "", "ignored": config["ignored"]}).encode() + b"\n"
