@@ -132,18 +132,26 @@ class Case:
         for name, content in self.files.items():
             self._put(name, content[0] if isinstance(content, tuple) else content, places)
 
-    def change(self, places: Places) -> None:
-        for name, content in self.files.items():
-            if isinstance(content, tuple):
-                self._put(name, content[1], places)
+    def change(self, places: Places) -> dict[str, bytes]:
+        """Make the change; return what was in the files that it has changed."""
+        changed = {name: content[1] for name, content in self.files.items() if isinstance(content, tuple)}
+        paths = {name: self.path(name, places) for name in changed}
+        earlier = {
+            name: path.read_bytes()
+            for name, path in paths.items()
+            if path.is_file() and not path.is_symlink()
+        }
+        for name, content in changed.items():
+            self._put(name, content, places)
         if self.edit is not None:
             self.edit(self, places)
+        return earlier
 
-    def undo(self, places: Places) -> None:
-        """Put back what the change has changed; what it has removed first, as links lead to it."""
+    def undo(self, places: Places, earlier: Mapping[str, bytes]) -> None:
+        """Put back what was in the files before `change`, to the last byte: some formats hold the time."""
         for name, content in self.files.items():
             if isinstance(content, tuple):
-                self._put(name, content[0], places)
+                self._put(name, earlier.get(name, content[0]), places)
 
     def _put(self, name: str, content: Content, places: Places) -> None:
         path = self.path(name, places)
@@ -689,7 +697,7 @@ PYTHON = (
 
 PROCESSES = (
     Case(
-        "cat",
+        "cat_by_subprocess",
         """
         import subprocess
 
@@ -1186,9 +1194,15 @@ TABLES = (
         """
         import pyarrow.dataset as ds
 
-        result = ds.dataset(root / "data" / "<case>", partitioning=["year"], format="parquet").to_table()
+        DATA = root / "data" / "<case>"
+        schema = (DATA / "schema.json").read_text()
+        result = ds.dataset(DATA / "years", partitioning=["year"], format="parquet").to_table()
         """,
-        files={"2020/a.parquet": parquet(1), "2021/a.parquet": both(parquet)},
+        files={
+            "schema.json": "{}",
+            "years/2020/a.parquet": parquet(1),
+            "years/2021/a.parquet": both(parquet),
+        },
         needs=("pyarrow",),
         is_seen_by_python=False,
     ),
@@ -1197,9 +1211,10 @@ TABLES = (
         """
         from pyarrow import csv
 
+        schema = (root / "<here>" / "schema.json").read_text()
         result = csv.read_csv(os.path.join(root, "<here>", "zones_" + config["name"] + ".csv"))
         """,
-        files={"zones_high.csv": TABLE},
+        files={"schema.json": "{}", "zones_high.csv": TABLE},
         config={"name": "high"},
         needs=("pyarrow",),
         is_seen_by_python=False,
@@ -1240,6 +1255,17 @@ TABLES = (
         result = duckdb.sql(f"select sum(n) from '{root}/<here>/*.csv'").fetchall()
         """,
         files={"schema.json": "{}", "p0.csv": "n\n1\n", "p1.csv": TABLE},
+        needs=("duckdb",),
+        is_seen_by_python=False,
+    ),
+    Case(
+        "duckdb_pattern_at_the_end_of_a_chain",
+        """
+        import duckdb
+
+        result = duckdb.read_csv(str(root / "data" / "<case>" / "*.csv")).fetchall()
+        """,
+        files={"p0.csv": "n\n1\n", "p1.csv": TABLE},
         needs=("duckdb",),
         is_seen_by_python=False,
     ),
@@ -1442,6 +1468,17 @@ NAMES = (
         """,
         files={"rail-high.csv": TABLE},
         config={"scenario": "HIGH RAIL"},
+        **DUCK,
+    ),
+    Case(
+        "base_folder_outside",
+        """
+        import duckdb
+
+        BASE = Path("<outside>")
+        result = duckdb.read_csv(str(BASE / "zones.csv")).fetchall()
+        """,
+        files={"<outside>/zones.csv": TABLE},
         **DUCK,
     ),
     Case(
