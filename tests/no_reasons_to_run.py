@@ -713,6 +713,32 @@ WRITTEN = (
         is_seen_by_python=False,
     ),
     Case(
+        "pipes_of_programs",
+        """
+        import subprocess
+
+        command = ["bash", "-c", "cat <(echo 1) <(sort <(echo 2))"]
+        result = subprocess.check_output(command)
+        """,
+        on="linux",
+        edit=nothing,
+        is_seen_by_python=False,
+    ),
+    Case(
+        "named_pipe",
+        """
+        import subprocess
+
+        Path("pipe").unlink(missing_ok=True)
+        os.mkfifo("pipe")
+        with subprocess.Popen("echo 1 > pipe", shell=True):
+            result = Path("pipe").read_text()
+        """,
+        on="posix",
+        edit=nothing,
+        is_seen_by_python=False,
+    ),
+    Case(
         "temporary_database",
         """
         import sqlite3, tempfile

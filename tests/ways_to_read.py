@@ -21,9 +21,12 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Case:
         needs: Modules without which it is skipped.
         on: The platforms that have what it needs: "", "posix" or "linux".
         place: The one of `Places` that it needs.
+        kernel: The Jupyter kernel that it needs.
         is_seen_by_python: Whether all that it reads is opened by Python itself, in the flow's own process or
             a fork of it; what is not is seen by nobody where the kernel does not tell.
         suffix: Of its flow.
@@ -100,6 +104,7 @@ class Case:
     needs: tuple[str, ...] = ()
     on: str = ""
     place: str = "project"
+    kernel: str = "python3"
     is_seen_by_python: bool = True
     suffix: str = ".py"
     edit: Callable[[Case, Places], object] | None = None
@@ -180,7 +185,18 @@ class Case:
             return "for POSIX"
         if self.on == "linux" and sys.platform != "linux":
             return "for Linux"
+        if self.kernel not in kernels():
+            return f"needs the kernel {self.kernel}"
         return next((f"needs {name}" for name in self.needs if importlib.util.find_spec(name) is None), "")
+
+
+@lru_cache(maxsize=1)
+def kernels() -> set[str]:
+    """The kernels that are installed for all users of the machine or of the environment."""
+    found = KernelSpecManager().find_kernel_specs()
+    return {"python3"} | {
+        name for name, place in found.items() if not Path(place).is_relative_to(Path.home())
+    }
 
 
 def _remove(path: Path) -> None:
@@ -850,6 +866,22 @@ PROCESSES = (
         suffix=".sh",
         needs=("bash_kernel",),
         on="posix",
+        is_seen_by_python=False,
+    ),
+    Case(
+        "r_kernel",
+        """
+        # %% tags=["parameters"]
+        name <- ""
+
+        # %%
+        folder <- "../../../<here>"
+        writeLines(readLines(file.path(folder, paste0(name, ".txt"))), "result.txt")
+        """,
+        files={"zones.txt": TEXT},
+        config={"name": "zones"},
+        suffix=".R",
+        kernel="ir",
         is_seen_by_python=False,
     ),
     Case(
