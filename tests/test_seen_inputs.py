@@ -1,0 +1,279 @@
+"""What is seen of a run beside its result: files it publishes, packages, and edits while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import write_project
+
+pytestmark = pytest.mark.slow
+
+PYTEST = (sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow")
+CONDUCTOR = 'from pytest_ductaflow import conduct\n\nconduct("flows/a.py", [{"instance_name": "one"}])\n'
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not seen what DuckDB opens")
+# The module by which a flow tells a test that it has come so far, and waits for what the test does then.
+WAITING = """\
+import os
+import socket
+
+def wait():
+    if "PORT" in os.environ:
+        with socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))) as connection:
+            connection.recv(1)
+"""
+
+
+def start(root: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
+    hidden = ("PYTEST_", "COV_")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "--ductaflow",
+            "conductor.py",
+            *args,
+        ],
+        cwd=root,
+        env=environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
+    """By step and name, what each instance of a session came to."""
+    output, _ = session.communicate(timeout=120)
+    words = r"^conductor\.py::(\S+?)::(\S+) (PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)"
+    found = {f"{step}/{name}": word for step, name, word in re.findall(words, output, re.MULTILINE)}
+    assert found, output
+    return found
+
+
+def explained(root: Path) -> dict[str, str]:
+    """By step and name, why each instance would run that would."""
+    output, _ = start(root, "--ductaflow-explain").communicate(timeout=120)
+    assert re.search(r"^\d+ would run, ", output, re.MULTILINE), output
+    found = re.findall(r"^conductor\.py::(\S+?)::(\S+) +(\S.*)$", output, re.MULTILINE)
+    return {f"{step}/{name}": reason for step, name, reason in found}
+
+
+def record(root: Path, step: str, name: str) -> dict:
+    return json.loads((root / f"runs/{step}/{name}/{step}_record.json").read_text(encoding="utf-8"))
+
+
+def result(root: Path, step: str = "a", name: str = "one") -> str:
+    return (root / f"runs/{step}/{name}/result.txt").read_text(encoding="utf-8")
+
+
+@contextmanager
+def started_and_held(root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A session whose flow has come to `wait()`, and goes on after the block."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        session = start(root, PORT=str(server.getsockname()[1]))
+        connection, _ = server.accept()
+        with connection:
+            yield session
+
+
+# ---------------------------------------------------------------- what it publishes
+
+
+@on_linux
+@pytest.mark.parametrize("reader", ["python", "duckdb"])
+def test_a_database_that_is_published_is_an_output_and_is_made_again(tmp_path: Path, reader: str) -> None:
+    """A compiled writer has written it outside of the run directory, and another flow reads it."""
+    pytest.importorskip("duckdb")
+    reads = {
+        "python": 'result = len((root / config["db"]).read_bytes()) > 0',
+        "duckdb": (
+            'import duckdb\nresult = duckdb.connect(str(root / db), read_only=True).sql("from t").fetchall()'
+        ),
+    }
+    root = write_project(
+        tmp_path / "project",
+        {
+            "flows/export.py": """\
+                import duckdb
+                from pathlib import Path
+                place = Path(config["_project_root"], "data", "public")
+                place.mkdir(parents=True, exist_ok=True)
+                with duckdb.connect(str(place / "r.db")) as connection:
+                    connection.execute("create or replace table t as select 1 as n")
+                """,
+            "flows/plot.py": 'from pathlib import Path\nroot = Path(config["_project_root"])\n'
+            + reads[reader],
+            "conductor.py": """\
+                from pytest_ductaflow import conduct
+                conduct("flows/export.py", [{"instance_name": "a"}])
+                conduct("flows/plot.py", [{"instance_name": "p", "db": "data/public/r.db"}])
+                """,
+        },
+    )
+    assert outcomes(start(root)) == {"export/a": "PASSED", "plot/p": "PASSED"}
+    assert "../../../data/public/r.db" in record(root, "export", "a")["outputs"]
+    assert explained(root) == {}
+    (root / "data/public/r.db").unlink()
+    after = outcomes(start(root))
+    assert after["export/a"] == "PASSED"
+    assert after["plot/p"] in {"PASSED", "UNCHANGED"}
+    assert (root / "data/public/r.db").exists()
+
+
+# ---------------------------------------------------------------- packages
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_packages_that_we_import_as_well_are_those_of_the_flow(tmp_path: Path, *, fork: bool) -> None:
+    """A flow's record has the versions of what it imports, whoever else imports that."""
+    root = write_project(
+        tmp_path / "project",
+        {
+            "flows/a.py": """\
+                import dateutil.parser
+                from packaging.version import Version
+                import psutil
+                import helper
+                """,
+            "helper.py": "def load(text):\n    import yaml\n\n    return yaml.safe_load(text)\n",
+            "conductor.py": CONDUCTOR,
+        },
+    )
+    options = [] if fork else ["--no-ductaflow-fork"]
+    assert outcomes(start(root, *options)) == {"a/one": "PASSED"}
+    assert {"python-dateutil", "packaging", "psutil", "pyyaml"} <= set(record(root, "a", "one")["packages"])
+
+
+# ---------------------------------------------------------------- edits while it runs
+
+
+@on_linux
+@pytest.mark.parametrize("name", ["{root}/data.csv", "{root}/data_{config['year']}.csv", "{root}/data*.csv"])
+def test_data_that_are_edited_after_duckdb_has_read_them_are_no_output_of_the_flow(
+    tmp_path: Path, name: str
+) -> None:
+    """What comes of the old data is not kept, and later edits are noticed as well."""
+    pytest.importorskip("duckdb")
+    root = write_project(
+        tmp_path / "project",
+        {
+            "flows/a.py": f"""\
+                import duckdb
+                from pathlib import Path
+                from waiting import wait
+                root = config["_project_root"]
+                result = duckdb.sql(f"select n from read_csv('{name}')").fetchall()
+                wait()
+                Path("result.txt").write_text(str(result))
+                """,
+            "waiting.py": WAITING,
+            "conductor.py": CONDUCTOR.replace('"one"', '"one", "year": 2030'),
+        },
+    )
+    data = root / ("data_2030.csv" if "year" in name else "data.csv")
+    data.write_text("n\n1\n", encoding="utf-8")
+    with started_and_held(root) as session:
+        data.write_text("n\n7\n", encoding="utf-8")
+    assert outcomes(session) == {"a/one": "PASSED"}
+    assert result(root) == "[(1,)]"
+    assert "a/one" in explained(root)
+    assert outcomes(start(root)) == {"a/one": "PASSED"}
+    assert result(root) == "[(7,)]"
+    assert explained(root) == {}
+    data.write_text("n\n8\n", encoding="utf-8")
+    assert "a/one" in explained(root)
+
+
+def test_data_that_are_edited_while_they_are_hashed_are_not_taken_for_those_that_were_read(
+    tmp_path: Path,
+) -> None:
+    """The edit comes between the look at the file's times and that at its content, in the session itself."""
+    root = write_project(
+        tmp_path / "project",
+        {
+            "flows/a.py": """\
+                from pathlib import Path
+                text = Path(config["_project_root"], "data.txt").read_text()
+                Path("result.txt").write_text(text)
+                """,
+            "data.txt": "1\n",
+            # Edits the data when the session opens them, the flow having read them.
+            "conftest.py": """\
+                import os, sys
+                from pathlib import Path
+
+                ROOT = Path(__file__).parent
+                DATA, READ = str(ROOT / "data.txt"), ROOT / "runs/a/one/result.txt"
+
+                def edit(event, args):
+                    if event == "open" and args[0] == DATA and READ.exists() and not edit.done:
+                        edit.done = True
+                        Path(DATA).write_text("7\\n")
+
+                edit.done = "EDIT" not in os.environ
+                sys.addaudithook(edit)
+                """,
+            "conductor.py": CONDUCTOR,
+        },
+    )
+    assert outcomes(start(root, EDIT="1")) == {"a/one": "PASSED"}
+    assert result(root) == "1\n"
+    assert (root / "data.txt").read_text(encoding="utf-8") == "7\n", "the edit has not taken place"
+    assert "a/one" in explained(root)
+    assert outcomes(start(root)) == {"a/one": "PASSED"}
+    assert result(root) == "7\n"
+    assert explained(root) == {}
+
+
+@pytest.mark.parametrize("keeps_time", [False, True], ids=["new_time", "time_kept"])
+def test_a_flow_that_is_edited_while_one_of_its_instances_runs_is_not_said_to_have_run(
+    tmp_path: Path, *, keeps_time: bool
+) -> None:
+    """Each instance has run the code that its record tells of, or runs again."""
+    root = write_project(
+        tmp_path / "project",
+        {
+            "flows/a.py": """\
+                from pathlib import Path
+                from waiting import wait
+                if config.get("waits"):
+                    wait()
+                Path("result.txt").write_text("1")
+                """,
+            "waiting.py": WAITING,
+            "conductor.py": """\
+                from pytest_ductaflow import conduct
+                conduct("flows/a.py", [{"instance_name": "one", "waits": True}, {"instance_name": "two"}])
+                """,
+        },
+    )
+    flow = root / "flows/a.py"
+    with started_and_held(root) as session:
+        stat = flow.stat()
+        text = flow.read_text(encoding="utf-8")
+        flow.write_text(text.replace('write_text("1")', 'write_text("7")'), encoding="utf-8")
+        if keeps_time:
+            os.utime(flow, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert outcomes(session) == {"a/one": "PASSED", "a/two": "PASSED"}
+    runs_again = explained(root)
+    assert result(root, name="one") == "1"
+    assert "a/one" in runs_again
+    assert result(root, name="two") == "7" or "a/two" in runs_again
+    assert set(outcomes(start(root)).values()) <= {"PASSED", "UNCHANGED"}
+    assert [result(root, name=name) for name in ("one", "two")] == ["7", "7"]
+    assert explained(root) == {}
