@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
@@ -20,7 +20,7 @@ from . import store
 from .cores import has_idle_core
 from .errors import DuctaflowError
 from .execute import Execution, execute
-from .fingerprint import config_digest
+from .fingerprint import config_digest, input_digest
 from .inputs import InputSearch
 from .model import FLOW_FAILED, RUNS, Failure, Instance, Record, Status
 from .named import output_files
@@ -78,7 +78,7 @@ def carry_out(
     record = record.with_(
         kernel=instance.kernel_name or settings.kernel,
         config_digest=config_digest(instance.config),
-        inputs=inputs.digests,
+        inputs={**inputs.digests, **_digests(execution.kernel_files, instance)},
         code=inputs.code,
         stats=inputs.stats,
         observed=inputs.observed,
@@ -152,6 +152,10 @@ def _last_words(running: Record, execution: Execution, attempts: int, flows: tup
         flows=flows,
         peak_memory=execution.peak_memory,
     )
+
+
+def _digests(files: Iterable[str], instance: Instance) -> dict[str, str]:
+    return {store.shown(path, instance.project_root): input_digest(path) for path in files}
 
 
 def _without_rights(failure: Failure | None, used: Used) -> Failure | None:

@@ -28,7 +28,7 @@ from .errors import DuctaflowError, InstanceFailed
 from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
 from .flows import Source, read_flow
 from .fork_servers import servers
-from .kernel import Spec, kernel_spec, kernel_specs
+from .kernel import Spec, kernel_files, kernel_spec, kernel_specs
 from .kernel_calls import Setup
 from .kernel_start import start_kernel
 from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
@@ -53,7 +53,8 @@ class Execution:
         warning_count: How many there were.
         python_warnings: What `warnings.warn` printed, each once.
         interrupted: Whether Ctrl-C stopped it, and so shall stop all.
-        used: What it used, as far as its kernel could tell.
+        used: What it used, as far as that was seen.
+        kernel_files: The files that decided which kernel ran it.
     """
 
     failure: Failure | None = None
@@ -64,6 +65,7 @@ class Execution:
     python_warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     used: Used = field(default_factory=Used)
+    kernel_files: tuple[str, ...] = ()
 
 
 def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, str]:
@@ -174,7 +176,7 @@ def execute(
     kernel_name, spec = _installed_for(source, instance.kernel_name, settings.kernel)
     notebook = prepare_notebook(source, instance.full_config, kernel_name, str(spec.language))
     timeout = instance.timeout or settings.timeout
-    execution = Execution()
+    execution = Execution(kernel_files=kernel_files(kernel_name, spec.resource_dir))
     file = NotebookFile(notebook, files.notebook)
     began = time.monotonic()
 

@@ -374,17 +374,17 @@ class _Guessed(_Run):
     def _unknown(self, guesses: Guesses, guessed: set[str]) -> Iterable[str]:
         """Why what was read is not known in full."""
         if self.used.observed == NOTHING:
-            yield "what it reads cannot be seen"
+            yield "what it reads could not be seen"
         programs = sorted(os.path.basename(name) for name in self.used.programs)
         programs = [name for name in programs if name not in _ABOUT_THE_SYSTEM]
         if programs:
-            yield f"what {programs[0]} reads cannot be seen"
+            yield f"what {programs[0]} reads could not be seen"
         if self.used.readers:
             reader = self.used.readers[0].partition(".")[0]
             if unresolved := guesses.unresolved(self.own):
-                yield f"what {reader} reads cannot be seen: {unresolved[0]!r} may mean any file"
+                yield f"what {reader} reads could not be seen: {unresolved[0]!r} may mean any file"
             elif not any(os.path.isfile(path) and self.counts(path) for path in guessed):
-                yield f"what {reader} reads cannot be seen, and no path in config or code tells it"
+                yield f"what {reader} reads could not be seen, and no path in config or code tells it"
 
     def _is_read(self, path: str) -> bool:
         """Return whether a file that code names is rather read than written, when nothing else tells."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from abc import ABC, abstractmethod
+from functools import lru_cache
+from itertools import takewhile
 from multiprocessing.connection import wait
 from typing import Any, TypeAlias
 
@@ -106,6 +110,21 @@ class Kernel(ABC):
 def kernel_specs() -> list[str]:
     """The names of the kernels that are installed."""
     return sorted(KernelSpecManager().find_kernel_specs())
+
+
+@lru_cache(maxsize=64)
+def kernel_files(name: str, folder: str) -> tuple[str, ...]:
+    """Return the files that decide which kernel a name means: its own, and those that would come before it.
+
+    Args:
+        name: Of the kernel.
+        folder: Where its kernelspec lies. One of this environment goes with the interpreter and is left out.
+    """
+    places = [os.path.join(place, name, "kernel.json") for place in KernelSpecManager().kernel_dirs]
+    own = os.path.join(folder, "kernel.json")
+    earlier = list(takewhile(lambda place: place != own, places))
+    is_ours = own.startswith(os.path.join(sys.prefix, "")) or not os.path.exists(own)
+    return tuple(earlier if is_ours else [*earlier, own])
 
 
 def kernel_spec(name: str) -> Spec | None:

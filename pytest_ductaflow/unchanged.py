@@ -81,7 +81,7 @@ def check(
 def _unknown(record: Record) -> Iterator[str]:
     """Why what an instance has read is not known in full; what a build has seen includes its flows."""
     if record.observed != ALL:
-        unseen = record.unknown if record.observed else ("what it reads was not seen",)
+        unseen = record.unknown if record.observed else ("what it reads could not be seen",)
         yield from (f"{why} (ductaflow_unseen = trust keeps it)" for why in unseen)
         for flow in record.flows:
             yield from _unknown(flow)
