@@ -20,6 +20,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import psutil
 import pytest
 from conftest import write_project
 from jupyter_client.blocking import BlockingKernelClient
@@ -99,6 +100,20 @@ def parent_of_kernel(project: Project, code: str = "", **more: Any) -> int:
     return int(project.printed()[-1])
 
 
+STARTER = """\
+import os
+with open(f"/proc/{os.getppid()}/stat") as stat:
+    print(stat.read().rpartition(")")[2].split()[1])
+"""
+
+
+def starter_of_kernel(project: Project, **more: Any) -> int:
+    """The process that has started an ordinary kernel, with an observer in between."""
+    record = project.run(f"{more.pop('code', '')}\n{STARTER}", **more)
+    assert record.status is Status.SUCCESS, record.error
+    return int(project.printed()[-1])
+
+
 def is_alive(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -142,7 +157,7 @@ def test_flows_that_import_other_things_have_other_parents(project: Project) -> 
 def test_an_ordinary_kernel_is_a_child_of_this_process(
     project: Project, code: str, settings: Settings
 ) -> None:
-    assert parent_of_kernel(project, code, settings=settings) == os.getpid()
+    assert starter_of_kernel(project, code=code, settings=settings) == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +184,7 @@ def test_the_kernel_of_this_interpreter_is_forked() -> None:
 
 def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUCTAFLOW_FORK", "0")
-    assert parent_of_kernel(project) == os.getpid()
+    assert starter_of_kernel(project) == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -404,7 +419,8 @@ def test_a_long_path_of_temporary_files_is_no_hindrance(
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", fork_servers.ForkServers())
-    assert (parent_of_kernel(project, settings=Settings(force=True, fork=fork)) == os.getpid()) != fork
+    settings = Settings(force=True, fork=fork)
+    assert (starter_of_kernel(project, settings=settings) == os.getpid()) != fork
 
 
 def test_a_reader_that_is_slower_than_the_flow_loses_nothing(
@@ -537,10 +553,12 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
     assert is_alive(template)
 
 
-def test_a_server_that_was_killed_is_replaced(project: Project) -> None:
+@pytest.mark.parametrize("killed", ["observer", "server"])
+def test_a_server_that_was_killed_is_replaced(project: Project, killed: str) -> None:
     first = parent_of_kernel(project, "import csv")
     for server in fork_servers.servers._servers.values():
-        os.kill(server._process.pid, signal.SIGKILL)
+        (child,) = psutil.Process(server._process.pid).children()
+        os.kill(server._process.pid if killed == "observer" else child.pid, signal.SIGKILL)
     wait_until(
         lambda: not any(s.is_alive for s in fork_servers.servers._servers.values()), "the end of the server"
     )
@@ -553,7 +571,7 @@ def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
     monkeypatch.setattr("pytest_ductaflow.kernel_start.servers", fork_servers.ForkServers())
     monkeypatch.setattr(fork_servers.ForkServer, "MODULE", "pytest_ductaflow.no_such_server", raising=True)
     monkeypatch.setattr("pytest_ductaflow.kernel_start._complaints", set())
-    records = [project.run("import os\nprint(os.getppid())", name) for name in "ab"]
+    records = [project.run(STARTER, name) for name in "ab"]
     assert [record.status for record in records] == [Status.SUCCESS, Status.SUCCESS]
     assert {project.printed(name)[-1] for name in "ab"} == {str(os.getpid())}
     (told,) = records[0].python_warnings
