@@ -22,6 +22,7 @@ from .model import JSON, Record
 from .store import REPORT, STYLESHEET, digest, is_record, read_record
 
 ABSENT = "absent"
+SPECIAL = "no regular file"  # a pipe or device: reading it would take what is meant for others
 FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is there; the latter with its size
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, they are one input
@@ -61,7 +62,7 @@ def _last_change(stat: str) -> int:
 def _digest_of_file(path: str, _stat: str) -> str:
     if is_record(path) and (record := read_record(Path(path))[0]) is not None:
         return _essence(record)
-    return digest(Path(path))
+    return digest(Path(path)) if os.path.isfile(path) else SPECIAL
 
 
 def _essence(record: Record) -> str:

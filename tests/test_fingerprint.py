@@ -198,6 +198,12 @@ def test_a_tree_is_the_same_wherever_it_lies_and_whenever_it_was_copied(tmp_path
     assert tree_digest(tmp_path / "1") == tree_digest(tmp_path / "2")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert input_digest(str(tmp_path / "pipe")) == fingerprint.SPECIAL
+
+
 def test_files_of_a_tree_are_not_read_again_while_sizes_and_times_are_the_same(tmp_path, monkeypatch):
     path = lay(tmp_path / "t" / "a" / "x", "1")
     monkeypatch.setattr(fingerprint, "settled", lambda _: True)
