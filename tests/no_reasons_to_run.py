@@ -725,20 +725,6 @@ WRITTEN = (
         is_seen_by_python=False,
     ),
     Case(
-        "named_pipe",
-        """
-        import subprocess
-
-        Path("pipe").unlink(missing_ok=True)
-        os.mkfifo("pipe")
-        with subprocess.Popen("echo 1 > pipe", shell=True):
-            result = Path("pipe").read_text()
-        """,
-        on="posix",
-        edit=nothing,
-        is_seen_by_python=False,
-    ),
-    Case(
         "temporary_database",
         """
         import sqlite3, tempfile
