@@ -55,9 +55,17 @@ def start(root: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
     )
 
 
+def output_of(session: subprocess.Popen[str]) -> str:
+    try:
+        return session.communicate(timeout=60)[0]
+    except subprocess.TimeoutExpired:
+        session.terminate()
+        pytest.fail(f"the session did not end:\n{session.communicate()[0]}")
+
+
 def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
     """By step and name, what each instance of a session came to."""
-    output, _ = session.communicate(timeout=120)
+    output = output_of(session)
     words = r"^conductor\.py::(\S+?)::(\S+) (PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)"
     found = {f"{step}/{name}": word for step, name, word in re.findall(words, output, re.MULTILINE)}
     assert found, output
@@ -66,7 +74,7 @@ def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
 
 def explained(root: Path) -> dict[str, str]:
     """By step and name, why each instance would run that would."""
-    output, _ = start(root, "--ductaflow-explain").communicate(timeout=120)
+    output = output_of(start(root, "--ductaflow-explain"))
     assert re.search(r"^\d+ would run, ", output, re.MULTILINE), output
     found = re.findall(r"^conductor\.py::(\S+?)::(\S+) +(\S.*)$", output, re.MULTILINE)
     return {f"{step}/{name}": reason for step, name, reason in found}
@@ -133,6 +141,30 @@ def test_a_database_that_is_published_is_an_output_and_is_made_again(tmp_path: P
     assert after["export/a"] == "PASSED"
     assert after["plot/p"] in {"PASSED", "UNCHANGED"}
     assert (root / "data/public/r.db").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="for POSIX")
+@pytest.mark.parametrize("folder", [".", "../../.."], ids=["own", "shared"])
+def test_a_named_pipe_that_a_flow_has_read_is_not_read_by_the_session(tmp_path: Path, folder: str) -> None:
+    """There is nobody any more who would write into it, so reading it would take for ever."""
+    root = write_project(
+        tmp_path / "project",
+        {
+            "flows/a.py": f"""\
+                import os, subprocess
+                from pathlib import Path
+                pipe = Path("{folder}", "pipe")
+                pipe.unlink(missing_ok=True)
+                os.mkfifo(pipe)
+                with subprocess.Popen(f"echo 1 > {{pipe}}", shell=True):
+                    Path("result.txt").write_text(pipe.read_text())
+                """,
+            "conductor.py": CONDUCTOR,
+        },
+    )
+    assert outcomes(start(root)) == {"a/one": "PASSED"}
+    assert result(root) == "1\n"
+    assert explained(root) == {}
 
 
 # ---------------------------------------------------------------- packages
