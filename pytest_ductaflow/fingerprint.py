@@ -62,7 +62,7 @@ def _last_change(stat: str) -> int:
 def _digest_of_file(path: str, _stat: str) -> str:
     if is_record(path) and (record := read_record(Path(path))[0]) is not None:
         return _essence(record)
-    return digest(Path(path)) if os.path.isfile(path) else SPECIAL
+    return digest(Path(path)) if os.path.isfile(path) or os.path.isdir(path) else SPECIAL
 
 
 def _essence(record: Record) -> str:
