@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import recording, store
+from . import pytest_imports, recording, store
 from .clashes import collisions
 from .declare import (
     After,
@@ -79,10 +79,11 @@ def conduct(
     """
     __tracebackhide__ = True
     origin = caller()
+    _not_while_pytest_imports("conduct", origin)
     root = _root_of(origin)
     runs = _runs_of_this_build()
     declared = TableDeclaration(flow, table, origin, root, step, base, config, after, runs).declare()
-    if recording.is_collecting():
+    if recording.is_recording():
         recording.record(declared.instances, declared.problems)
         return declared.instances
     problems = declared.problems + collisions(declared.instances)
@@ -204,6 +205,7 @@ def run_notebook(
     __tracebackhide__ = True
     config = dict(config or {})
     origin = caller()
+    _not_while_pytest_imports("run_notebook", origin)
     given_root = project_root or config.get("_project_root")
     root = Path(given_root).resolve() if given_root else _root_of(origin)
     places = (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root)
@@ -255,6 +257,7 @@ def run_step_flow(
     __tracebackhide__ = True
     config = dict(config or {})
     origin = caller()
+    _not_while_pytest_imports("run_step_flow", origin)
     root = Path(config["_project_root"]) if config.get("_project_root") else _root_of(origin)
 
     def declare() -> Instance:
@@ -284,13 +287,13 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         if problem := flow_problem(Path(instance.flow), origin.at(root), root):
             raise TableError([problem])
     except DuctaflowError as error:
-        if not recording.is_collecting():
+        if not recording.is_recording():
             raise
         known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
         recording.record([], known)
         return root / RUNS
     files = RunFiles.of(instance)
-    if recording.is_collecting():
+    if recording.is_recording():
         recording.record([] if no_execute else [instance])
         return files.notebook
     if no_execute:
@@ -352,6 +355,7 @@ def debug_flow(
     Raises:
         DuctaflowError: If there is no config.
     """
+    _not_while_pytest_imports("debug_flow", caller())
     directory, stem = Path(execution_dir), stem_of(flow_path)
     if config is None:
         earlier = [
@@ -364,7 +368,7 @@ def debug_flow(
             raise DuctaflowError(f"no config given, and {directory} has none of an earlier run")
         config = json.loads(found.read_text(encoding="utf-8-sig"))
         print(f"Config of the earlier run: {found}")
-    if force and directory.exists() and not recording.is_collecting():
+    if force and directory.exists() and not recording.is_recording():
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
     flow = store.shown(find_flow(flow_path, (Path.cwd(), _root_of(caller()))), Path.cwd())
@@ -381,6 +385,17 @@ def debug_flow(
     print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
     print(json.dumps(launch, indent=4))
     return directory
+
+
+def _not_while_pytest_imports(call: str, origin: Origin) -> None:
+    """Refuse a call at the top of a module that pytest, without `--ductaflow`, imports to look for tests.
+
+    Raises:
+        CallRefused: Then, and before anything has been done.
+    """
+    if pytest_imports.is_importing():
+        line = f":{origin.line}" if origin.line else ""
+        pytest_imports.refuse(f"{store.shown(origin.file, Path.cwd())}{line}: {call}()")
 
 
 def _root_of(origin: Origin) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from .stored.instance import EXPECTED, INPUTS, is_stored
 from .stored.instance import FILE as STORED_FILE
 
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
+_TEST = re.compile(r"^(?:(?:async )?def test|class Test)", re.MULTILINE)
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
 
 
@@ -130,7 +132,7 @@ def discover(
         path = Path(os.path.abspath(invocation_dir / argument.partition("[")[0].partition("::")[0]))
         if path.is_dir():
             found |= dict(_in_folder(path, settings.files, ignored_folders))
-        elif path.is_file() and (kind := _kind_of(path, test_files)):
+        elif path.is_file() and (kind := _kind_of(path, settings.files, test_files)):
             found[path] = kind
     return [
         Source(path, kind, project_root(path, settings, invocation_dir, rootdir))
@@ -152,7 +154,7 @@ def project_root(path: Path, settings: Settings, invocation_dir: Path, rootdir: 
     return root
 
 
-def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
+def _kind_of(path: Path, conductors: Sequence[str], test_files: Sequence[str]) -> Kind | None:
     """What a file named on the command line is; None if it is not ours."""
     if is_stored(path):
         return "stored"
@@ -164,8 +166,14 @@ def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
         return None
     if looks_like_flow(path):
         return "flow"
-    is_test = path.suffix == ".py" and any(fnmatch.fnmatch(path.name, pattern) for pattern in test_files)
-    return None if is_test else "conductor"
+    if path.suffix == ".py" and _matches(path.name, test_files):
+        return "conductor" if _matches(path.name, conductors) and not _has_tests(path) else None
+    return "conductor"
+
+
+def _has_tests(path: Path) -> bool:
+    """Whether a file that is called as a conductor and as a module of tests, `test_conductor.py`, is the latter."""
+    return bool(_TEST.search(path.read_text(encoding="utf-8", errors="replace")))
 
 
 def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> Iterable[tuple[Path, Kind]]:

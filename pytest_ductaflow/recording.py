@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,14 +17,26 @@ from .model import Instance
 
 VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
+_asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
 
 
 def is_collecting() -> bool:
     """Whether this conductor's calls are only recorded: `pytest --ductaflow` is collecting it.
 
     What a conductor does *after* its instances ran (reading their results, say) belongs under
-    `if not is_collecting():`.
+    `if not is_collecting():`. Under pytest it has its turn when they have ended.
     """
+    _asked.set()
+    return is_recording()
+
+
+def was_asked() -> bool:
+    """Whether `is_collecting` has been called in this process."""
+    return _asked.is_set()
+
+
+def is_recording() -> bool:
+    """What `is_collecting` says, for ourselves."""
     return VARIABLE in os.environ
 
 
@@ -35,7 +48,7 @@ def begin(calls: Path, root: Path) -> None:
 
 def project_root() -> Path | None:
     """The project of the conductor that is being collected, None if none is."""
-    return Path(os.environ[_ROOT]) if is_collecting() and _ROOT in os.environ else None
+    return Path(os.environ[_ROOT]) if is_recording() and _ROOT in os.environ else None
 
 
 def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:

@@ -30,6 +30,7 @@ LAYERS = (
         "packages",
         "precedence",
         "preload_rules",
+        "pytest_imports",
         "quantities",
         "report",
         "report.page",
