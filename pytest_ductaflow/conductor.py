@@ -391,7 +391,7 @@ def _not_while_pytest_imports(call: str, origin: Origin) -> None:
     """Refuse a call at the top of a module that pytest, without `--ductaflow`, imports to look for tests.
 
     Raises:
-        CallRefused: Then, and before anything has been done.
+        Refused: Then, and before anything has been done.
     """
     if pytest_imports.is_importing():
         line = f":{origin.line}" if origin.line else ""

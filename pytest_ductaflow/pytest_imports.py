@@ -9,14 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .errors import Refused
+
 _at_work: list[list[str]] = []  # for each collector, the innermost last: the calls that were refused in it
-
-
-class CallRefused(BaseException):
-    """A call that would run instances while pytest looks for tests.
-
-    No `Exception`: conductors have their calls in `try:`, and would go on to what comes after the runs.
-    """
 
 
 @contextmanager
@@ -43,7 +38,7 @@ def refuse(call: str) -> None:
     """Do not let a call run anything.
 
     Raises:
-        CallRefused: Always.
+        Refused: Always.
     """
     _at_work[-1].append(call)
-    raise CallRefused(call)
+    raise Refused(call)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from .errors import Problem
@@ -17,6 +17,8 @@ from .model import Instance
 
 VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
+Listener = Callable[[Sequence[Instance], int], None]
+_listeners: list[Listener] = []
 _asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
 
 
@@ -53,10 +55,19 @@ def project_root() -> Path | None:
 
 def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:
     """Note instances, and what is wrong with others, in the order of the calls."""
-    lines = [json.dumps({"instance": instance.to_json()}) for instance in instances]
+    noted = list(instances)
+    lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
-    with open(os.environ[VARIABLE], "a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in lines).encode()
+    with open(os.environ[VARIABLE], "ab") as file:
+        file.write(text)
+    for listener in _listeners:
+        listener(noted, len(text))
+
+
+def listen(listener: Listener) -> None:
+    """Let a function be told what this process records: the instances, and how many bytes it has written."""
+    _listeners.append(listener)
 
 
 def read(path: Path) -> tuple[list[Instance], list[Problem]]:

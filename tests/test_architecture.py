@@ -30,7 +30,6 @@ LAYERS = (
         "packages",
         "precedence",
         "preload_rules",
-        "pytest_imports",
         "quantities",
         "report",
         "report.page",
@@ -40,13 +39,13 @@ LAYERS = (
         "stored",
         "uses",
     },
-    {"forkserver.ending", "kernel_calls"},
+    {"forkserver.ending", "kernel_calls", "pytest_imports"},
     {"forkserver.ipython"},
     {"forkserver.forked_kernel"},
     {"forkserver.template"},
     {"fork_servers", "forkserver.serving", "settings", "flows", "store", "table_files", "compare.reading"},
+    {"clashes"},
     {
-        "clashes",
         "compare.compressed",
         "compare.digests",
         "compare.values",
@@ -57,8 +56,10 @@ LAYERS = (
         "notebook_file",
         "notebook_html",
         "output",
+        "conductor_file",
         "recording",
         "report.rows",
+        "what_was_there",
         "stored.instance",
         "summary",
     },
@@ -71,6 +72,7 @@ LAYERS = (
         "kernel_forked",
         "kernel_ordinary",
         "tables",
+        "guarding",
         "run_paths",
         "stored.portable",
     },
@@ -96,7 +98,7 @@ LAYERS = (
     {"plugin"},
     {"cli"},
 )
-PYTEST_FROM = 22  # the layer from which on pytest may be seen
+PYTEST_FROM = 23  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},
