@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import pytest_imports, recording, store
+from . import answers, pytest_imports, recording, store
 from .clashes import collisions
 from .declare import (
     After,
@@ -36,6 +36,7 @@ from .settings import Settings
 from .store import RunFiles
 
 if TYPE_CHECKING:
+    from .answers import Answers
     from .report.live import LiveReport
 
 SIGNS = {
@@ -90,8 +91,24 @@ def conduct(
     if problems:
         _quiet_traceback()
         raise TableError(problems)
-    _run_all(declared.instances)
+    if (given := answers.current()) is not None:
+        _answer_all(declared.instances, given)
+    else:
+        _raise_if_any(_run_all(declared.instances), len(declared.instances))
     return declared.instances
+
+
+def _answer_all(instances: list[Instance], given: Answers) -> None:
+    """Tell of instances that have run under pytest, and run those that nobody collected.
+
+    Raises:
+        SweepFailed: If some have failed.
+    """
+    __tracebackhide__ = True
+    known = [(instance, given.record_of(instance)) for instance in instances]
+    failed = [record for _, record in known if record is not None and not record.status.good]
+    failed += _run_all([instance for instance, record in known if record is None])
+    _raise_if_any(failed, len(instances))
 
 
 @lru_cache
@@ -112,22 +129,26 @@ def _report_of_script(instance: Instance) -> LiveReport | None:
     """
     script = Path(sys.argv[0]).resolve()
     is_conductor = script.is_file() and script == Path(instance.source).resolve()
-    if not is_conductor or looks_like_flow(script):
+    if not is_conductor or looks_like_flow(script) or answers.current() is not None:
         return None
     return _report_of(Path(instance.project_root))
 
 
-def _run_all(instances: list[Instance]) -> None:
-    """Run one after the other behind a progress bar; the report follows."""
-    __tracebackhide__ = True
+def _run_all(instances: list[Instance]) -> list[Record]:
+    """Run one after the other behind a progress bar; the report follows.
+
+    Returns:
+        The records of those that failed.
+    """
     from tqdm.auto import tqdm
 
     if not instances:
-        return
+        return []
     settings = _settings()
     failed: list[Record] = []
     counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
-    report = None if store.surrounding_build() else _report_of(Path(instances[0].project_root))
+    is_part = store.surrounding_build() is not None or answers.current() is not None  # of what has a report
+    report = None if is_part else _report_of(Path(instances[0].project_root))
     for instance in instances:
         if report is not None:
             report.add(_id_of(instance), instance, _repeat_command(instance))
@@ -141,10 +162,20 @@ def _run_all(instances: list[Instance]) -> None:
             if record.status is Status.ERROR:
                 failed.append(record)
                 tqdm.write(f"🔴 {record.step}/{record.instance}: {record.message} ({record.run_dir})")
+    return failed
+
+
+def _raise_if_any(failed: list[Record], number: int) -> None:
+    """Say which of a number of instances have failed.
+
+    Raises:
+        SweepFailed: If there are any.
+    """
+    __tracebackhide__ = True
     if failed:
         names = ", ".join(f"{record.step}/{record.instance}" for record in failed)
         _quiet_traceback()
-        raise SweepFailed(f"{len(failed)} of {len(instances)} instances failed: {names}")
+        raise SweepFailed(f"{len(failed)} of {number} instances failed: {names}")
 
 
 def _run_reported(instance: Instance, settings: Settings, report: LiveReport | None) -> Record:
@@ -298,8 +329,19 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         return files.notebook
     if no_execute:
         return _lay_out(instance, files)
-    from .execute import FlowExecutionError
+    given = answers.current()
+    record = given.record_of(instance) if given is not None else None
+    if record is None:
+        record = _run_told(instance)
+    if record.error is not None:
+        from .execute import FlowExecutionError
 
+        raise FlowExecutionError(_failure_line(record, record.error), record)
+    return files.notebook
+
+
+def _run_told(instance: Instance) -> Record:
+    """Run the instance of a single call, and print how it ended."""
     report = _report_of_script(instance)
     if report is not None:
         report.add(_id_of(instance), instance, _repeat_command(instance))
@@ -308,12 +350,12 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     done = "unchanged" if record.unchanged else took
     print(f"{SIGNS[record.status]} {instance.stem} {done} {record.run_dir}", flush=True)
-    if record.error is not None:
-        raise FlowExecutionError(_failure_line(record, record.error), record)
-    return files.notebook
+    return record
 
 
 def _failure_line(record: Record, error: Failure) -> str:
+    if error.type == answers.NOT_RUN:
+        return f"{record.step}/{record.instance} has not run: {error.message}"
     at = f":{error.file_line}" if error.file_line else ""
     cell = f" in cell {error.cell}" if error.cell else ""
     return f"{stem_of(record.flow)} failed{cell} ({record.flow}{at}): {error.summary}"
@@ -402,6 +444,8 @@ def _root_of(origin: Origin) -> Path:
     """The project of a calling file; of the working directory where there is no file (a notebook)."""
     if (told := recording.project_root()) is not None:
         return told
+    if (given := answers.current()) is not None:
+        return given.root
     path = Path(origin.file)
     return project_root_of(path.resolve() if path.is_file() else Path.cwd())
 
@@ -421,8 +465,11 @@ def _runs_of_this_build() -> Path | None:
 
 
 def _settings() -> Settings:
-    build = store.surrounding_build()
-    return Settings.loads(build[1]) if build else Settings(force=True)  # who calls wants it run
+    if (build := store.surrounding_build()) is not None:
+        return Settings.loads(build[1])
+    if (given := answers.current()) is not None:
+        return Settings.loads(given.settings)
+    return Settings(force=True)  # who calls wants it run
 
 
 def _quiet_traceback() -> None:

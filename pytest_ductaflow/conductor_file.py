@@ -26,6 +26,7 @@ class Stopped:
         type: Class name of the exception.
         message: Its text.
         line: The line of the conductor (1-based), where known.
+        source: The text of that line.
         frames: The traceback in the user's own code, a text each, the innermost last.
         is_ours: Whether the message alone says what to do.
         exit_code: What it gave to `sys.exit`, if it ended so.
@@ -34,6 +35,7 @@ class Stopped:
     type: str
     message: str
     line: int | None = None
+    source: str = ""
     frames: tuple[str, ...] = ()
     is_ours: bool = False
     exit_code: str | None = None
@@ -48,7 +50,9 @@ def run(path: Path) -> tuple[ModuleType, Stopped | None]:
     # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
     sys.modules["ductaflow"] = importlib.import_module("pytest_ductaflow")
     sys.argv[:] = [str(path)]
-    sys.path.insert(0, str(path.parent))  # not before: a module of the project may be called as one of Python's
+    sys.path.insert(
+        0, str(path.parent)
+    )  # not before: a module of the project may be called as one of Python's
     module = ModuleType("__main__")
     module.__file__ = str(path)
     sys.modules["__main__"] = module
@@ -70,11 +74,12 @@ def _stopped(path: Path, error: BaseException) -> Stopped:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((_PACKAGE, "<frozen"))
     ]
-    line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+    last = next((frame for frame in reversed(frames) if frame.filename == str(path)), None)
+    line, source = (last.lineno, last.line or "") if last is not None else (None, "")
     if isinstance(error, SyntaxError):
         line = error.lineno
     told = tuple(text.rstrip() for text in traceback.format_list(frames))
-    return Stopped(type(error).__name__, str(error), line, told, isinstance(error, DuctaflowError))
+    return Stopped(type(error).__name__, str(error), line, source, told, isinstance(error, DuctaflowError))
 
 
 def asks_whether_collecting(path: Path) -> bool:

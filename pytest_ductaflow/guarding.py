@@ -1,9 +1,9 @@
 """Keeps a conductor that pytest only collects from what has to wait until its instances have ended.
 
-In the process that executes it, reads below the run directories of instances just recorded are refused: what is
-there is of an earlier session. So is whatever would delete, move or overwrite files of the project that
-were there before. Python tells of both by audit events (PEP 578), but of no look at whether a file exists: for
-that, `os.stat` and its like are replaced by functions that look here first. New files may be written.
+In the process that executes it, reads below the run directories of instances just recorded are refused: what
+is there is of an earlier session. So is whatever would delete, move or overwrite files of the project that
+were there before. Python tells of both by audit events (PEP 578), but of no look at whether a file exists:
+for that, `os.stat` and its like are replaced by functions that look here first. New files may be written.
 """
 
 from __future__ import annotations
@@ -158,9 +158,7 @@ class Guard:
     def _list(self, path: Any = None) -> None:
         self._check(in_folder(path), "lists", is_listing=True)
 
-    def _check(
-        self, path: str | None, verb: str, *, is_look: bool = False, is_listing: bool = False
-    ) -> None:
+    def _check(self, path: str | None, verb: str, *, is_look: bool = False, is_listing: bool = False) -> None:
         """Refuse a read of what a recorded instance is going to write."""
         self._update()
         if path is None or not self._run_dirs:

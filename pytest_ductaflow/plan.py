@@ -31,8 +31,8 @@ from .stored.instance import FILE as STORED_FILE
 
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
 LATER = (
-    "  It has its turn when the instances have ended, as a test item `conductor.py::after`, and nothing was lost "
-    "(from pytest_ductaflow import is_collecting)."
+    "  It has its turn when the instances have ended, as a test item `conductor.py::after`, and nothing was "
+    "lost (from pytest_ductaflow import is_collecting)."
 )
 _TEST = re.compile(r"^(?:(?:async )?def test|class Test)", re.MULTILINE)
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
@@ -211,7 +211,7 @@ def _kind_of(path: Path, conductors: Sequence[str], test_files: Sequence[str]) -
 
 
 def _has_tests(path: Path) -> bool:
-    """Whether a file that is called as a conductor and as a module of tests, `test_conductor.py`, is the latter."""
+    """Whether a file that is called as a conductor and as tests are, `test_conductor.py`, has tests."""
     return bool(_TEST.search(path.read_text(encoding="utf-8", errors="replace")))
 
 

@@ -1,11 +1,10 @@
-"""What a conductor may do while pytest only collects it, and what it has to leave until its instances have ended.
+"""What a conductor may do while pytest only collects it, and what it has to leave until later.
 
 The process that executes the conductor is started as a session starts it, without the session around it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -173,7 +172,10 @@ LOSSES = {
         'import threading; t = threading.Thread(target=os.remove, args=["summary.json"]); t.start(); t.join()',
         "would delete summary.json",
     ),
-    "as the process ends": ('import atexit; atexit.register(os.remove, "summary.json")', "would delete summary.json"),
+    "as the process ends": (
+        'import atexit; atexit.register(os.remove, "summary.json")',
+        "would delete summary.json",
+    ),
 }
 
 
@@ -186,7 +188,9 @@ def test_nothing_that_was_there_is_lost(project, way):
     before = state_of(project)
     first = refused(project, f"{HEAD}{code}\n{CALL}")[0]
     where = "conductor.py" if way in ("in a thread", "as the process ends") else f"conductor.py:{LINE - 1}"
-    assert first.startswith(f"{where} {says} while pytest only collects: put it under `if not is_collecting():`")
+    assert first.startswith(
+        f"{where} {says} while pytest only collects: put it under `if not is_collecting():`"
+    )
     changed = {"new", "summary.json"} if "before" in way or way == "replace" else set()
     after = state_of(project)
     assert {name for name in before | after if before.get(name) != after.get(name)} <= changed
@@ -211,7 +215,7 @@ ALLOWED = {
     "a log": f'{CALL}open("log.txt", "a").write("1"); open("summary.json", "a").close()',
     "an empty file": f'{CALL}open("delivery/empty.txt", "w").write("1")',
     "a cache": f'{CALL}os.makedirs(".x_cache", exist_ok=True); Path(".x_cache/a").write_text("1")',
-    "outside of the project": f'{CALL}\nfd, name = tempfile.mkstemp(); os.close(fd); os.remove(name)',
+    "outside of the project": f"{CALL}\nfd, name = tempfile.mkstemp(); os.close(fd); os.remove(name)",
     "an exchange of new files": f'{CALL}Path("a").write_text("1"); Path("b").write_text("2"); os.replace("a", "b")',
     "what a child process made": f'{CALL}subprocess.run([sys.executable, "-c", "open(chr(97), chr(119)).write(chr(97))"])\n'
     'os.remove("a")',

@@ -245,7 +245,7 @@ def test_conductor_that_fails_shows_where_and_what_it_printed(message, root):
 
 
 def test_conductor_that_needs_what_is_not_there_yet(message):
-    """The message of a conductor that looks for results at collection says why there are none, and what to do."""
+    """The message of a conductor that looks for results at collection says why there are none."""
     number = next(n for n, line in enumerate(message) if line.startswith("needs.py:5: FileNotFoundError"))
     assert any("if not is_collecting():" in line for line in message[number:])
 
