@@ -25,7 +25,7 @@ from . import answers, store
 from .answers import Ending
 from .fingerprint import changed_since, input_digest, settled, stat_of, text_digest
 from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
-from .model import RUNS, Failure, Instance, Record, Status, slug
+from .model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
 from .output import Output
 from .settings import Settings
 from .store import RunFiles
@@ -137,7 +137,9 @@ class After:
             ):
                 failure, used = self._execute(Path(folder), settings, output)
         except BaseException as error:
-            failure = Failure(type(error).__name__, str(error) or "stopped")
+            failure = Failure(type(error).__name__, str(error))
+            if isinstance(error, KeyboardInterrupt):
+                failure = Failure(INTERRUPTED, "stopped by the keyboard")
             store.write_record(files, running.with_(status=Status.ERROR, error=failure))
             raise
         status = Status.ERROR if failure else Status.WARNING if output.warning_count else Status.SUCCESS

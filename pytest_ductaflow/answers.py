@@ -1,7 +1,7 @@
 """Answers for the calls of a conductor that is executed once more, after its instances have ended.
 
-Under pytest a call whose instance was recorded at collection returns what it would have returned, or raises, by what the
-session has made of it; nothing runs twice. Other calls run there and then.
+Under pytest a call whose instance was recorded at collection returns what it would have returned, or raises,
+by what the session has made of it; nothing runs twice. Other calls run there and then.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 In the process that executes it, reads below the run directories of instances just recorded are refused: what
 is there is of an earlier session. So is whatever would delete, move or overwrite files of the project that
-were there before. Python tells of both by audit events (PEP 578), but of no look at whether a file exists:
+were there before, unless it leaves a file with the same content. Python tells of both by audit events (PEP 578), but of no look at whether a file exists:
 for that, `os.stat` and its like are replaced by functions that look here first. New files may be written.
 """
 
 from __future__ import annotations
 
+import filecmp
 import fnmatch
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Any
 from .clashes import path_key
 from .errors import Refused
 from .model import RUNS, Instance
+from .setting_aside import set_aside
 from .store import shown
 from .what_was_there import WhatWasThere, in_folder
 
@@ -45,10 +47,12 @@ class Guard:
         root: Its project root.
         calls: The file into which its calls are recorded, also by other processes of its.
         told: A file that gets a line for each thing that was refused, as conductors may catch what is raised.
+        aside: A folder for copies of files that are written anew.
     """
 
-    def __init__(self, conductor: Path, root: Path, calls: Path, told: Path) -> None:
-        self._conductor, self._root, self._calls, self._told = conductor, root, calls, told
+    def __init__(self, conductor: Path, root: Path, calls: Path, told: Path, aside: Path) -> None:
+        self._conductor, self._root, self._calls = conductor, root, calls
+        self._told, self._aside = told, aside
         self._before = WhatWasThere(root)
         self._steps_in = path_key(os.path.realpath(root / RUNS))
         self._run_dirs: dict[str, str] = {}  # real path: the instance that is going to write there
@@ -146,7 +150,9 @@ class Guard:
         if flags & os.O_APPEND and not flags & os.O_TRUNC:  # a log: nothing is lost
             self._before.touched(place)
         elif self._before.was_there(place) and self._before.has_content(place):
-            self._refuse(f"would overwrite {self._shown(place)}")
+            what = f"would overwrite {self._shown(place)}"
+            if not flags & os.O_TRUNC or not set_aside(place, self._aside, self._message(what)):
+                self._refuse(what)
         self._before.made(place)
 
     def _read(self, path: Any) -> None:
@@ -201,7 +207,9 @@ class Guard:
         self._update()
         parts = os.path.abspath(os.fsdecode(pattern)).split(os.sep)
         first = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
-        real = os.path.join(os.path.realpath(os.sep.join(parts[:first]) or os.sep), *parts[first:])
+        real = os.path.join(
+            os.path.realpath(os.path.join(parts[0] + os.sep, *parts[1:first])), *parts[first:]
+        )
         wanted = path_key(real).split(os.sep)
         for run_dir, owner in self._run_dirs.items():
             if _leads_into(wanted, run_dir.split(os.sep)) and not self._is_excused(is_look=False):
@@ -211,7 +219,7 @@ class Guard:
         self._glob(os.path.join(os.path.realpath(folder), os.fsdecode(pattern)))
 
     def _is_excused(self, is_look: bool) -> bool:
-        """Whether it is our own code that reads, or code that only wants to make a folder or to know its name."""
+        """Whether our own code reads, or code that only wants to make a folder or to know its name."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as traceback does
         ours = set()
         while frame is not None and frame.f_code.co_filename != str(self._conductor):
@@ -234,7 +242,8 @@ class Guard:
 
     def _rename(self, source: Any, target: Any, source_folder: Any = -1, target_folder: Any = -1) -> None:
         old, new = in_folder(source, source_folder), in_folder(target, target_folder)
-        self._keep(new, "overwrite")
+        if old is None or new is None or not _is_same(old, new):
+            self._keep(new, "overwrite")
         self._keep(old, "move")
         if new is not None:
             self._before.made(self._before.place(new))
@@ -276,13 +285,19 @@ class Guard:
         Raises:
             Refused: Always.
         """
-        why = "" if is_whole else " while pytest only collects"
-        message = f"{self._where()} {what}{why}: {CURE}"
+        message = f"{self._where()} {what}: {CURE}" if is_whole else self._message(what)
         if message not in self._said:
             self._said.add(message)
             with open(self._told, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{json.dumps(message)}\n")
         raise Refused(message)
+
+    def _message(self, what: str) -> str:
+        """What to say of a loss. Before the first call it may be of a file that instances read."""
+        message = f"{self._where()} {what} while pytest only collects: {CURE}"
+        if self._run_dirs or not what.startswith("would overwrite"):
+            return message
+        return f"{message} (if instances read it, delete it first: new files may be written)"
 
     def _where(self) -> str:
         """The line of the conductor, and that of a module of the project that it calls."""
@@ -304,6 +319,11 @@ class Guard:
 
 def _is_library(file: str) -> bool:
     return file.startswith(("<", _STANDARD)) or "site-packages" in file
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two files have the same content, so that one can take the place of the other."""
+    return os.path.isfile(one) and os.path.isfile(other) and filecmp.cmp(one, other, shallow=False)
 
 
 def _leads_into(pattern: Sequence[str], run_dir: Sequence[str]) -> bool:

@@ -24,6 +24,7 @@ from .errors import DuctaflowError
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
+from .setting_aside import put_back
 from .settings import Settings
 from .store import RunFiles, is_past_config, past_configs, read_record, records
 from .stored.instance import EXPECTED, INPUTS, is_stored
@@ -324,12 +325,11 @@ def _names_in(folder: str) -> frozenset[str]:
         return frozenset()
 
 
-def _refused(file: Path) -> list[str]:
+def _refused(file: Path, more: Sequence[str]) -> list[str]:
     """What a conductor did that has to wait until its instances have ended."""
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [*map(json.loads, lines), LATER]
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    messages = [*map(json.loads, lines), *more]
+    return [*messages, LATER] if messages else []
 
 
 def _ask(
@@ -344,6 +344,7 @@ def _ask(
             "where": settings.where,
             "calls": str(folder / "calls"),
             "refused": str(folder / "refused"),
+            "aside": str(folder / "aside"),
         }
         request.write_text(json.dumps(data), encoding="utf-8")
         # -P: a calendar.py of the project is not the one that the libraries mean
@@ -364,9 +365,11 @@ def _ask(
                     exit_code = process.wait()
                 except BaseException:
                     process.kill()
+                    process.wait()
+                    put_back(folder / "aside")
                     raise
         printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
-        refused = _refused(folder / "refused")
+        refused = _refused(folder / "refused", put_back(folder / "aside"))
         if not result.exists() and refused:
             return {}, refused
         if not result.exists():

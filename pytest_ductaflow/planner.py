@@ -48,13 +48,14 @@ class Outcome:
     has_after: bool = False  # of a conductor: whether it has something to do after its instances
 
 
-def of_conductor(path: Path, root: Path, calls: Path, refused: Path) -> Outcome:
+def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path) -> Outcome:
     """Execute a conductor with its calls recorded into the file `calls`.
 
-    What it does and has to leave until its instances have ended is told in the file `refused`.
+    What it does and has to leave until its instances have ended is told in the file `refused`. Files that it
+    writes anew are copied into the folder `aside` before.
     """
     recording.begin(calls, root)
-    guard = Guard(path, root, calls, refused)
+    guard = Guard(path, root, calls, refused, aside)
     recording.listen(guard.recorded)
     guard.begin()
     module, stopped = conductor_file.run(path)
@@ -214,7 +215,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     for source in request["sources"]:
         path, root = Path(source["path"]), Path(source["root"])
         if source["kind"] == "conductor":
-            outcome = of_conductor(path, root, Path(request["calls"]), Path(request["refused"]))
+            calls, refused, aside = (Path(request[name]) for name in ("calls", "refused", "aside"))
+            outcome = of_conductor(path, root, calls, refused, aside)
         else:
             outcome = kinds[source["kind"]](path, root)
         outcome.instances = with_distinct_names(outcome.instances)

@@ -31,6 +31,7 @@ LAYERS = (
         "precedence",
         "preload_rules",
         "quantities",
+        "setting_aside",
         "report",
         "report.page",
         "compare",

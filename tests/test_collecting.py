@@ -220,6 +220,8 @@ ALLOWED = {
     "what a child process made": f'{CALL}subprocess.run([sys.executable, "-c", "open(chr(97), chr(119)).write(chr(97))"])\n'
     'os.remove("a")',
     "what waits": f'{CALL}\nif not is_collecting():\n    shutil.rmtree("delivery"); results()',
+    "the same again": 'Path("summary.json").write_text(json.dumps({"total": 30}))\n'
+    f'shutil.copyfile("data/zones.csv", "data/zones.csv.new"); os.replace("data/zones.csv.new", "data/zones.csv")\n{CALL}',
     "calls in one folder": 'run_notebook("flows/grow.py", execution_dir="runs/s")\n'
     'run_notebook("flows/grow.py", execution_dir="runs/s/deep")',
 }
@@ -231,6 +233,24 @@ def test_what_a_conductor_may_do_while_it_is_collected(project, what):
     (project / ".x_cache/a").write_text("old")
     plan = plan_of(project, f"{HEAD}{ALLOWED[what]}\n")
     assert plan.all
+
+
+def test_a_file_that_is_written_anew_keeps_its_time_if_it_is_the_same(project):
+    """A conductor that writes its table each time can, and what it wrote is put back if it is another."""
+    table = project / "table.csv"
+    code = f"{HEAD}pd.DataFrame({{'a': [1]}}).to_csv('table.csv', index=False)\n{CALL}"
+    plan_of(project, code)
+    os.utime(table, (1_000_000_000, 1_000_000_000))
+    assert plan_of(project, code).all
+    assert table.stat().st_mtime == 1_000_000_000
+    first = refused(project, code.replace("[1]", "[2]"))[0]
+    says = f"conductor.py:{LINE - 1} would overwrite table.csv while pytest only collects: put it under"
+    assert first.startswith(says)
+    assert first.endswith("(if instances read it, delete it first: new files may be written)")
+    assert table.read_text().split() == ["a", "1"]
+    dies = f"{code.replace('[1]', '[2]')}os._exit(3)\n"
+    assert refused(project, dies)[0].startswith(says)
+    assert table.read_text().split() == ["a", "1"]
 
 
 @pytest.mark.parametrize("caught", ["Exception", "BaseException"])
