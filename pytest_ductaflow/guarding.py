@@ -2,8 +2,9 @@
 
 In the process that executes it, reads below the run directories of instances just recorded are refused: what
 is there is of an earlier session. So is whatever would delete, move or overwrite files of the project that
-were there before, unless it leaves a file with the same content. Python tells of both by audit events (PEP 578), but of no look at whether a file exists:
-for that, `os.stat` and its like are replaced by functions that look here first. New files may be written.
+were there before, unless they are left with the same content. Python tells of both by audit events (PEP 578),
+but of no look at whether a file exists: for that, `os.stat` and its like are replaced by functions that look
+here first. New files may be written.
 """
 
 from __future__ import annotations

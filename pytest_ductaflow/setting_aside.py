@@ -49,7 +49,7 @@ def put_back(folder: Path) -> list[str]:
         lines = (folder / _JOURNAL).read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    messages = []
+    messages: list[str] = []
     for file, copy, message in reversed(
         [json.loads(line) for line in lines]
     ):  # the first copy has the last word

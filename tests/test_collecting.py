@@ -169,7 +169,7 @@ LOSSES = {
     "rm": ('subprocess.run(["rm", "-r", "delivery"])', "would delete delivery"),
     "rm in a shell": ('os.system("rm -rf delivery/r1")', "would delete delivery/r1"),
     "in a thread": (
-        'import threading; t = threading.Thread(target=os.remove, args=["summary.json"]); t.start(); t.join()',
+        'import threading; threading.Thread(target=os.remove, args=["summary.json"]).start()',
         "would delete summary.json",
     ),
     "as the process ends": (
@@ -216,12 +216,12 @@ ALLOWED = {
     "an empty file": f'{CALL}open("delivery/empty.txt", "w").write("1")',
     "a cache": f'{CALL}os.makedirs(".x_cache", exist_ok=True); Path(".x_cache/a").write_text("1")',
     "outside of the project": f"{CALL}\nfd, name = tempfile.mkstemp(); os.close(fd); os.remove(name)",
-    "an exchange of new files": f'{CALL}Path("a").write_text("1"); Path("b").write_text("2"); os.replace("a", "b")',
-    "what a child process made": f'{CALL}subprocess.run([sys.executable, "-c", "open(chr(97), chr(119)).write(chr(97))"])\n'
+    "an exchange of new files": f"{CALL}for name in 'ab': Path(name).write_text(name)\nos.replace('a', 'b')",
+    "what a child process made": f'{CALL}subprocess.run([sys.executable, "-c", "open(chr(97), chr(119))"])\n'
     'os.remove("a")',
     "what waits": f'{CALL}\nif not is_collecting():\n    shutil.rmtree("delivery"); results()',
     "the same again": 'Path("summary.json").write_text(json.dumps({"total": 30}))\n'
-    f'shutil.copyfile("data/zones.csv", "data/zones.csv.new"); os.replace("data/zones.csv.new", "data/zones.csv")\n{CALL}',
+    f'shutil.copyfile("data/zones.csv", "new"); os.replace("new", "data/zones.csv")\n{CALL}',
     "calls in one folder": 'run_notebook("flows/grow.py", execution_dir="runs/s")\n'
     'run_notebook("flows/grow.py", execution_dir="runs/s/deep")',
 }

@@ -68,7 +68,8 @@ rates = json.loads(Path("rates.json").read_text())
 made = conduct("flows/grow.py", [{"instance_name": f"r{n}", "rate": rate} for n, rate in enumerate(rates)])
 if not is_collecting():
     table = results()
-    Path("told.json").write_text(json.dumps([sorted(table["instance"]), [i.name for i in made], is_collecting()]))
+    told = [sorted(table["instance"]), [i.name for i in made], is_collecting()]
+    Path("told.json").write_text(json.dumps(told))
     print("told of", len(made))
 """
 
@@ -122,15 +123,15 @@ def three(tmp_path: Path) -> Path:
 
 
 def test_the_delivery_of_an_older_project_is_never_lost_and_never_stale(grow):
-    """Script, factor changed, pytest: refused with the lines, alone, with workers, collected only, in a fresh clone."""
+    """Script, factor changed, pytest alone, with workers, collecting only, in a fresh clone: refused."""
     assert python(grow, "conductor.py")[0] == 0
     assert (delivered(grow), value(grow / "summary.json")) == ({"r1": 10, "r2": 20}, {"total": 30})
     (grow / "conductor.py").write_text(LOOP.replace("FACTOR = 1", "FACTOR = 100"))
     for args in ((), ("-n", "2"), ("--collect-only",)):
         code, output = session(grow, "conductor.py", *args)
         assert code == pytest.ExitCode.USAGE_ERROR
-        says = "conductor.py:10 looks for runs/grow/r1/result.json, which grow/r1 is going to write: put it under"
-        assert f"{says} `if not is_collecting():`" in output
+        says = "conductor.py:10 looks for runs/grow/r1/result.json, which grow/r1 is going to write: put it"
+        assert f"{says} under `if not is_collecting():`" in output
         assert (delivered(grow), value(grow / "summary.json")) == ({"r1": 10, "r2": 20}, {"total": 30})
         assert value(grow / "runs/grow/r1/result.json") == {"value": 10}
     shutil.rmtree(grow / "runs")
@@ -192,7 +193,7 @@ def test_collected_and_selected_as_any_item(three):
 
 
 def test_it_is_unchanged_while_all_that_it_depends_on_is(three):
-    """Runs of any session, the conductor, what it read and what it wrote; also if it was left out in between."""
+    """Runs of any session, the conductor, what it read and what it wrote; also if left out in between."""
 
     def again(*args: str) -> str:
         return outcomes(session(three, "conductor.py", "-v", *args)[1])["after"]
@@ -232,7 +233,7 @@ def test_it_waits_for_all_to_end_well(three, workers):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
 def test_always_calls_raise_as_in_a_script(three, workers):
-    """With `always` it is done however they ended: a call of one that failed raises what it raises in a script."""
+    """With `always` it is done however they ended: a call of one that failed raises as in a script."""
     conductor = """\
         import json
         from pathlib import Path
@@ -281,7 +282,7 @@ def test_one_that_fails_shows_the_line_and_what_it_printed(three):
     code, output = session(three, "conductor.py", "-v")
     assert (code, outcomes(output)["after"]) == (1, "FAILED")
     assert "E   ZeroDivisionError: division by zero" in output
-    assert "conductor failed, conductor.py:10" in output
+    assert "conductor failed, conductor.py:11" in output
     assert 'File "helper.py", line 2, in fail' in output
     assert "so far" in output
     assert "repeat:        pytest --ductaflow conductor.py::after" in output

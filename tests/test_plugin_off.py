@@ -13,7 +13,7 @@ from conftest import write_project
 ROWS = "[{'instance_name': 'one'}, {'instance_name': 'two'}]"
 CALLS = {
     "conduct": f"from pytest_ductaflow import conduct\n\nconduct('flows/a.py', {ROWS})\n",
-    "run_notebook": "from ductaflow import run_notebook\n\nrun_notebook('flows/a.py', execution_dir='runs/a')\n",
+    "run_notebook": "from ductaflow import run_notebook\n\nrun_notebook('flows/a.py', execution_dir='a')\n",
     "run_step_flow": "from ductaflow import run_step_flow\n\nrun_step_flow('flows/a.py', 'a', 'one')\n",
     "debug_flow": "from ductaflow import debug_flow\n\ndebug_flow('flows/a.py', 'kept', {}, force=True)\n",
 }
