@@ -10,8 +10,6 @@ import datetime
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +21,7 @@ from typing import IO, Any
 
 from . import answers, store
 from .answers import Ending
+from .child_process import run_module
 from .fingerprint import changed_since, input_digest, settled, stat_of, text_digest
 from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
@@ -34,7 +33,6 @@ from .uses import Used
 STEP = "after"
 _PACKAGE = os.path.join(Path(__file__).parent, "")
 _UNSTABLE = ""  # the digest of a file that was changed while it was read
-_PATIENCE = 5.0  # seconds for a process that was asked to end
 _Known = Mapping[str, Any]
 
 
@@ -178,27 +176,16 @@ class After:
         answers.write(answered, root, settings.dumps(), self.instances)
         asked = {"conductor": self.instance.flow, "answers": str(answered), "trace": str(trace)}
         store.write_json(request, asked)
-        command = [sys.executable, "-P", "-m", f"{__package__}.after_process", str(request), str(result)]
-        environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
-        with subprocess.Popen(
-            command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        ) as process:
-            try:
-                for line in process.stdout or ():
-                    output.write("stdout", line)
-            except BaseException:
-                _end(process)
-                raise
+        exit_code = run_module(
+            f"{__package__}.after_process",
+            [str(request), str(result)],
+            folder=root,
+            printed=folder / "printed",
+            take=lambda text: output.write("stdout", text),
+        )
         told = _read(result)
         if told is None:
-            what = f"its process ended with exit code {process.returncode} before it was done"
+            what = f"its process ended with exit code {exit_code} before it was done"
             return Failure("ProcessDied", what), Used()
         used = Used.told(trace, told["used"])
         return (self._failure(told["stopped"]) if told["stopped"] else None), used
@@ -272,12 +259,3 @@ def _read(file: Path) -> _Known | None:
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Let a process end by itself, as Ctrl-C has reached it as well, or end it."""
-    process.terminate()
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()

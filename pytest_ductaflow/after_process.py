@@ -13,10 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import answers, conductor_file, kernel_trace
+from .child_process import end_with_parent
 from .store import write_json
 
 
 def main() -> None:
+    end_with_parent()
     request, result = sys.argv[1:3]
     data = json.loads(Path(request).read_text(encoding="utf-8"))
     os.environ[answers.VARIABLE] = data["answers"]

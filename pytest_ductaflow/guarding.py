@@ -12,6 +12,7 @@ from __future__ import annotations
 import filecmp
 import fnmatch
 import json
+import logging
 import os
 import shlex
 import sys
@@ -152,7 +153,9 @@ class Guard:
             self._before.touched(place)
         elif self._before.was_there(place) and self._before.has_content(place):
             what = f"would overwrite {self._shown(place)}"
-            if not flags & os.O_TRUNC or not set_aside(place, self._aside, self._message(what)):
+            # A log that begins anew each time is put back without a word: nobody wants that of collecting.
+            message = "" if _is_logging() else self._message(what)
+            if not flags & os.O_TRUNC or not set_aside(place, self._aside, message):
                 self._refuse(what)
         self._before.made(place)
 
@@ -316,6 +319,14 @@ class Guard:
 
     def _shown(self, place: str) -> str:
         return shown(place, os.path.realpath(self._root))
+
+
+def _is_logging() -> bool:
+    """Whether Python's `logging` is opening a file."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    while frame is not None and frame.f_globals.get("__name__") != logging.__name__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _is_library(file: str) -> bool:

@@ -23,7 +23,7 @@ def set_aside(file: str, folder: Path, message: str) -> bool:
     Args:
         file: The file.
         folder: Where copies are kept.
-        message: What to say if it is not the same in the end.
+        message: What to say if it is not the same in the end; "" to put it back without a word.
 
     Returns:
         Whether there is a copy now; not of what is too large.
@@ -60,7 +60,7 @@ def put_back(folder: Path) -> list[str]:
                 shutil.copyfile(copy, file)
         with contextlib.suppress(OSError):
             shutil.copystat(copy, file)
-    return messages
+    return [message for message in messages if message]
 
 
 def _is_same(file: str, copy: str) -> bool:

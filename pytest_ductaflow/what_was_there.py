@@ -100,7 +100,8 @@ class WhatWasThere:
 
 
 def _is_cache(part: str) -> bool:
-    return part == "__pycache__" or (part.startswith(".") and "cache" in part)
+    """Whether a folder is called as those whose files are made again if they are gone."""
+    return part in ("__pycache__", "cache", "caches") or (part.startswith(".") and "cache" in part)
 
 
 def in_folder(path: object, descriptor: object = -1) -> str | None:

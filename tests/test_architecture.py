@@ -16,6 +16,7 @@ PACKAGE = Path(pytest_ductaflow.__file__).parent
 LAYERS = (
     {
         "causes",
+        "child_process",
         "config_table",
         "cores",
         "errors",

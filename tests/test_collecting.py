@@ -253,6 +253,13 @@ def test_a_file_that_is_written_anew_keeps_its_time_if_it_is_the_same(project):
     assert table.read_text().split() == ["a", "1"]
 
 
+def test_a_log_that_begins_anew_stays_that_of_the_last_run(project):
+    (project / "conductor.log").write_text("of the last run\n")
+    start = "import logging\nlogging.basicConfig(filename='conductor.log', filemode='w', level=10)\n"
+    assert plan_of(project, f"{HEAD}{start}logging.info('collecting')\n{CALL}").all
+    assert (project / "conductor.log").read_text() == "of the last run\n"
+
+
 @pytest.mark.parametrize("caught", ["Exception", "BaseException"])
 def test_a_conductor_that_catches_it_is_told_all_the_same(project, caught):
     code = f"{HEAD}{CALL}try:\n    shutil.rmtree('delivery')\nexcept {caught}:\n    pass\n"

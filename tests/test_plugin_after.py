@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import write_project
 
@@ -422,7 +426,41 @@ def test_results_do_not_count_it(three):
     assert "3 tests collected" in output
 
 
-def test_a_script_and_a_build_are_as_before(three):
+def test_what_it_has_started_and_left_behind_does_not_hold_the_session_up(three):
+    left = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(90)'])"
+    (three / "conductor.py").write_text(f"{TOLD}    {left}\n")
+    began = time.monotonic()
+    _, output = session(three, "conductor.py", "-v")
+    assert outcomes(output)["after"] == "PASSED"
+    assert time.monotonic() - began < 80
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_it_ends_with_the_session(three, how):
+    """Whether the session is interrupted or killed, the conductor's process is gone, and not taken for done."""
+    waits = (
+        "import os, time; Path('pid').write_text(str(os.getpid())); os.rename('pid', 'here'); time.sleep(90)"
+    )
+    (three / "conductor.py").write_text(f"{TOLD}    {waits}\n")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
+    command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py"]
+    with subprocess.Popen(command, cwd=three, env=environment, stdout=subprocess.DEVNULL) as pytest_session:
+        while not (three / "here").exists():
+            assert pytest_session.poll() is None
+            time.sleep(0.05)
+        pid = int((three / "here").read_text())
+        pytest_session.send_signal(how)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(20)
+    assert not psutil.pid_exists(pid)
+    record = value(three / "runs/.after/conductor/conductor_record.json")
+    assert record["status"] == ("error" if how is signal.SIGINT else "running")
+    (three / "conductor.py").write_text(TOLD)
+    assert outcomes(session(three, "conductor.py", "-v")[1])["after"] == "PASSED"
+
+
+def test_a_script_is_as_before(three):
     """`python conductor.py` runs its calls and then the rest; nothing of pytest's ways is left behind."""
     code, output = python(three, "conductor.py")
     assert code == 0
