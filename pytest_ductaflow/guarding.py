@@ -22,6 +22,7 @@ from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 from .clashes import path_key
 from .errors import Refused
@@ -64,7 +65,7 @@ class Guard:
         self._said: set[str] = set()
         self._handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
-            "sqlite3.connect": self._read,
+            "sqlite3.connect": self._connect,
             "os.listdir": self._list,
             "os.scandir": self._list,
             "glob.glob": self._glob,
@@ -97,11 +98,14 @@ class Guard:
     def recorded(self, instances: Sequence[Instance], size: int) -> None:
         """Take notice of instances that this process has just recorded with so many bytes."""
         self._read_up_to += size
+        self._alone(self._add_all, instances)
+
+    def _add_all(self, instances: Sequence[Instance]) -> None:
         for instance in instances:
             self._add(instance.run_dir, f"{instance.step}/{instance.name}")
 
     def _add(self, run_dir: str, label: str) -> None:
-        real = path_key(os.path.realpath(run_dir))
+        real = path_key(self._before.target(run_dir))
         self._run_dirs.setdefault(real, label)
         step = os.path.dirname(real)
         if step.startswith(f"{self._steps_in}{os.sep}"):
@@ -161,6 +165,10 @@ class Guard:
 
     def _read(self, path: Any) -> None:
         self._check(in_folder(path), "reads")
+
+    def _connect(self, database: Any) -> None:
+        if (text := in_folder(database)) is not None and not text.startswith(":"):  # else it is in memory
+            self._read(urlsplit(text).path if text.startswith("file:") else text)
 
     def _look(self, path: Any, folder: Any) -> None:
         self._check(in_folder(path, folder), "looks for", is_look=True)

@@ -214,6 +214,7 @@ ALLOWED = {
     '    Path(name, "x").write_text("1")',
     "a log": f'{CALL}open("log.txt", "a").write("1"); open("summary.json", "a").close()',
     "an empty file": f'{CALL}open("delivery/empty.txt", "w").write("1")',
+    "a database in memory": f'{CALL}os.chdir("runs/grow/r1"); sqlite3.connect(":memory:")',
     "a cache": f'{CALL}os.makedirs(".x_cache", exist_ok=True); Path(".x_cache/a").write_text("1")',
     "outside of the project": f"{CALL}\nfd, name = tempfile.mkstemp(); os.close(fd); os.remove(name)",
     "an exchange of new files": f"{CALL}for name in 'ab': Path(name).write_text(name)\nos.replace('a', 'b')",

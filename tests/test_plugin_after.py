@@ -438,7 +438,7 @@ def test_what_it_has_started_and_left_behind_does_not_hold_the_session_up(three)
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_it_ends_with_the_session(three, how):
-    """Whether the session is interrupted or killed, the conductor's process is gone, and not taken for done."""
+    """Whether the session is interrupted or killed, its process is gone, and not taken for done."""
     waits = (
         "import os, time; Path('pid').write_text(str(os.getpid())); os.rename('pid', 'here'); time.sleep(90)"
     )
