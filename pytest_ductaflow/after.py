@@ -89,15 +89,18 @@ class After:
         root = self.instance.project_root
         if seen["runs"] != self._state_of_runs():
             yield "instances have run"
-        for path, digest in seen["inputs"].items():
-            stat = None if path.endswith("/") else stat_of(path)
-            if stat is not None and seen["stats"].get(path) == stat:
+        for name, digest in seen["inputs"].items():
+            path = os.path.join(root, name)
+            stat = None if name.endswith("/") else stat_of(path)
+            if stat is not None and seen["stats"].get(name) == stat:
                 continue
             if digest == _UNSTABLE or _digest(path) != digest:
-                yield f"{store.shown(path, root)} changed"
-        for path in seen["outputs"]:
-            if not os.path.lexists(path):
-                yield f"{store.shown(path, root)} is not there"
+                yield f"{name} changed"
+        yield from (
+            f"{name} is not there"
+            for name in seen["outputs"]
+            if not os.path.lexists(os.path.join(root, name))
+        )
 
     def _state_of_runs(self) -> str:
         """Which runs of the instances there are."""
@@ -105,7 +108,15 @@ class After:
         for instance, ending in self.instances:
             record, _ = store.read_record(RunFiles.of(instance).record)
             has_run = ending if ending in ("blocked", "skipped") else "run"
-            told.append([instance.key, has_run, record and [record.started, record.status]])
+            told.append(
+                [
+                    instance.step,
+                    instance.name,
+                    instance.stem,
+                    has_run,
+                    record and [record.started, record.status],
+                ]
+            )
         return text_digest(json.dumps(told))
 
     def run(self, settings: Settings, echo: IO[str]) -> Record:
@@ -212,19 +223,20 @@ class After:
         changed = {os.path.dirname(path) for path in written}
         read = used.of(OPENED, DATABASE, MODULE, NAMED) | set(used.modules) | {self.instance.flow}
         listed = {f"{path}/" for path in used.of(LISTED) if path not in changed}
-        inputs, stats = {}, {}
+        inputs, stats, root = {}, {}, self.instance.project_root
         for path in sorted((read - written) | listed):
             if self._is_known(path) or not os.path.exists(path):
                 continue
-            stat = stat_of(path)
+            name, stat = store.shown(path, root), stat_of(path)
             is_file = not path.endswith("/") and stat is not None
             if is_file and stat and changed_since(stat, used.since.get(path, time.time_ns())):
-                inputs[path] = _UNSTABLE
+                inputs[name] = _UNSTABLE
                 continue
-            inputs[path] = _digest(path)
+            inputs[name] = _digest(path)
             if is_file and stat and settled(stat):
-                stats[path] = stat
-        return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": sorted(written)}
+                stats[name] = stat
+        outputs = sorted(store.shown(path, root) for path in written)
+        return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
 
     def _is_known(self, path: str) -> bool:
         """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
