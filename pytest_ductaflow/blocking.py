@@ -81,6 +81,21 @@ class Gate:
                 return Hindrance("blocked", told.reason + more, of_failure=told.of_failure)
         return None
 
+    def hindrance_of_after(self, numbers: Sequence[int]) -> Hindrance | None:
+        """What keeps from being done what is to follow these instances, once all have ended well."""
+        verdicts = self.statuses.read()
+        for verdict in _WORST_FIRST:
+            bad = [n for n in numbers if n in self.selected and verdicts.get(n) == verdict]
+            if verdict == "skipped":
+                bad = [number for number in bad if not self._is_good(number)]
+            if bad:
+                told = self._told(bad[0], verdict)
+                more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+                reason = told.reason.removeprefix("upstream ") + more
+                return Hindrance("blocked", reason, of_failure=told.of_failure)
+        missing = [n for n in numbers if n not in self.selected and not self._is_good(n)]
+        return Hindrance("blocked", self._unready("", missing)) if missing else None
+
     def _told(self, upstream: int, verdict: Verdict | None) -> Hindrance:
         label = f"upstream {self._graph.labels[upstream]}"
         if verdict == "failed":
@@ -120,12 +135,14 @@ class Gate:
         missing = [upstream for upstream in upstreams if not self._is_good(upstream)]
         if not missing:
             return None
-        names = _some([self._graph.labels[upstream] for upstream in missing])
+        return Hindrance("failed", self._unready("upstreams " if len(missing) > 1 else "upstream ", missing))
+
+    def _unready(self, what: str, missing: Sequence[int]) -> str:
+        """That instances were not selected and are not good, and how to run them."""
+        names = _some([self._graph.labels[number] for number in missing])
         many = len(missing) > 1
         verb, it = ("were not selected and have", "them") if many else ("was not selected and has", "it")
-        command = self._command_for(missing[:_NAMED])
-        reason = f"upstream{'s' * many} {names} {verb} no good record; run {it} first: {command}"
-        return Hindrance("failed", reason)
+        return f"{what}{names} {verb} no good record; run {it} first: {self._command_for(missing[:_NAMED])}"
 
     def _outside(self, number: int) -> Hindrance | None:
         """By a run directory that is not of this plan, and in which something did not end well."""

@@ -22,6 +22,8 @@ from .items import (
     SETTINGS,
     InstanceItem,
     SourceFile,
+    after_of,
+    id_of_after,
     node_id_of,
     only_instances,
     repeat_command,
@@ -190,9 +192,13 @@ def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -
 
 
 def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:
-    """The instances by the node ids that their items have, without collecting them."""
-    return {
-        node_id_of(path, instance, rootpath): instance
-        for path, instances in plan.instances.items()
-        for instance in instances
-    }
+    """The instances by the node ids that their items have, without collecting them.
+
+    What conductors do after their instances is among them.
+    """
+    found: dict[str, Instance] = {}
+    for path, instances in plan.instances.items():
+        found |= {node_id_of(path, instance, rootpath): instance for instance in instances}
+        if path in plan.afters:
+            found[id_of_after(path, rootpath)] = after_of(path, plan)
+    return found

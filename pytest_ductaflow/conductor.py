@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import recording, store
+from . import answers, pytest_imports, recording, store
 from .clashes import collisions
 from .declare import (
     After,
@@ -36,6 +36,7 @@ from .settings import Settings
 from .store import RunFiles
 
 if TYPE_CHECKING:
+    from .answers import Answers
     from .report.live import LiveReport
 
 SIGNS = {
@@ -79,18 +80,35 @@ def conduct(
     """
     __tracebackhide__ = True
     origin = caller()
+    _not_while_pytest_imports("conduct", origin)
     root = _root_of(origin)
     runs = _runs_of_this_build()
     declared = TableDeclaration(flow, table, origin, root, step, base, config, after, runs).declare()
-    if recording.is_collecting():
+    if recording.is_recording():
         recording.record(declared.instances, declared.problems)
         return declared.instances
     problems = declared.problems + collisions(declared.instances)
     if problems:
         _quiet_traceback()
         raise TableError(problems)
-    _run_all(declared.instances)
+    if (given := answers.current()) is not None:
+        _answer_all(declared.instances, given)
+    else:
+        _raise_if_any(_run_all(declared.instances), len(declared.instances))
     return declared.instances
+
+
+def _answer_all(instances: list[Instance], given: Answers) -> None:
+    """Tell of instances that have run under pytest, and run those that nobody collected.
+
+    Raises:
+        SweepFailed: If some have failed.
+    """
+    __tracebackhide__ = True
+    known = [(instance, given.record_of(instance)) for instance in instances]
+    failed = [record for _, record in known if record is not None and not record.status.good]
+    failed += _run_all([instance for instance, record in known if record is None])
+    _raise_if_any(failed, len(instances))
 
 
 @lru_cache
@@ -111,22 +129,26 @@ def _report_of_script(instance: Instance) -> LiveReport | None:
     """
     script = Path(sys.argv[0]).resolve()
     is_conductor = script.is_file() and script == Path(instance.source).resolve()
-    if not is_conductor or looks_like_flow(script):
+    if not is_conductor or looks_like_flow(script) or answers.current() is not None:
         return None
     return _report_of(Path(instance.project_root))
 
 
-def _run_all(instances: list[Instance]) -> None:
-    """Run one after the other behind a progress bar; the report follows."""
-    __tracebackhide__ = True
+def _run_all(instances: list[Instance]) -> list[Record]:
+    """Run one after the other behind a progress bar; the report follows.
+
+    Returns:
+        The records of those that failed.
+    """
     from tqdm.auto import tqdm
 
     if not instances:
-        return
+        return []
     settings = _settings()
     failed: list[Record] = []
     counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
-    report = None if store.surrounding_build() else _report_of(Path(instances[0].project_root))
+    is_part = store.surrounding_build() is not None or answers.current() is not None  # of what has a report
+    report = None if is_part else _report_of(Path(instances[0].project_root))
     for instance in instances:
         if report is not None:
             report.add(_id_of(instance), instance, _repeat_command(instance))
@@ -140,10 +162,20 @@ def _run_all(instances: list[Instance]) -> None:
             if record.status is Status.ERROR:
                 failed.append(record)
                 tqdm.write(f"🔴 {record.step}/{record.instance}: {record.message} ({record.run_dir})")
+    return failed
+
+
+def _raise_if_any(failed: list[Record], number: int) -> None:
+    """Say which of a number of instances have failed.
+
+    Raises:
+        SweepFailed: If there are any.
+    """
+    __tracebackhide__ = True
     if failed:
         names = ", ".join(f"{record.step}/{record.instance}" for record in failed)
         _quiet_traceback()
-        raise SweepFailed(f"{len(failed)} of {len(instances)} instances failed: {names}")
+        raise SweepFailed(f"{len(failed)} of {number} instances failed: {names}")
 
 
 def _run_reported(instance: Instance, settings: Settings, report: LiveReport | None) -> Record:
@@ -204,6 +236,7 @@ def run_notebook(
     __tracebackhide__ = True
     config = dict(config or {})
     origin = caller()
+    _not_while_pytest_imports("run_notebook", origin)
     given_root = project_root or config.get("_project_root")
     root = Path(given_root).resolve() if given_root else _root_of(origin)
     places = (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root)
@@ -255,6 +288,7 @@ def run_step_flow(
     __tracebackhide__ = True
     config = dict(config or {})
     origin = caller()
+    _not_while_pytest_imports("run_step_flow", origin)
     root = Path(config["_project_root"]) if config.get("_project_root") else _root_of(origin)
 
     def declare() -> Instance:
@@ -284,19 +318,30 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         if problem := flow_problem(Path(instance.flow), origin.at(root), root):
             raise TableError([problem])
     except DuctaflowError as error:
-        if not recording.is_collecting():
+        if not recording.is_recording():
             raise
         known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
         recording.record([], known)
         return root / RUNS
     files = RunFiles.of(instance)
-    if recording.is_collecting():
+    if recording.is_recording():
         recording.record([] if no_execute else [instance])
         return files.notebook
     if no_execute:
         return _lay_out(instance, files)
-    from .execute import FlowExecutionError
+    given = answers.current()
+    record = given.record_of(instance) if given is not None else None
+    if record is None:
+        record = _run_told(instance)
+    if record.error is not None:
+        from .execute import FlowExecutionError
 
+        raise FlowExecutionError(_failure_line(record, record.error), record)
+    return files.notebook
+
+
+def _run_told(instance: Instance) -> Record:
+    """Run the instance of a single call, and print how it ended."""
     report = _report_of_script(instance)
     if report is not None:
         report.add(_id_of(instance), instance, _repeat_command(instance))
@@ -305,12 +350,12 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     done = "unchanged" if record.unchanged else took
     print(f"{SIGNS[record.status]} {instance.stem} {done} {record.run_dir}", flush=True)
-    if record.error is not None:
-        raise FlowExecutionError(_failure_line(record, record.error), record)
-    return files.notebook
+    return record
 
 
 def _failure_line(record: Record, error: Failure) -> str:
+    if error.type == answers.NOT_RUN:
+        return f"{record.step}/{record.instance} has not run: {error.message}"
     at = f":{error.file_line}" if error.file_line else ""
     cell = f" in cell {error.cell}" if error.cell else ""
     return f"{stem_of(record.flow)} failed{cell} ({record.flow}{at}): {error.summary}"
@@ -352,6 +397,7 @@ def debug_flow(
     Raises:
         DuctaflowError: If there is no config.
     """
+    _not_while_pytest_imports("debug_flow", caller())
     directory, stem = Path(execution_dir), stem_of(flow_path)
     if config is None:
         earlier = [
@@ -364,7 +410,7 @@ def debug_flow(
             raise DuctaflowError(f"no config given, and {directory} has none of an earlier run")
         config = json.loads(found.read_text(encoding="utf-8-sig"))
         print(f"Config of the earlier run: {found}")
-    if force and directory.exists() and not recording.is_collecting():
+    if force and directory.exists() and not recording.is_recording():
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
     flow = store.shown(find_flow(flow_path, (Path.cwd(), _root_of(caller()))), Path.cwd())
@@ -383,10 +429,23 @@ def debug_flow(
     return directory
 
 
+def _not_while_pytest_imports(call: str, origin: Origin) -> None:
+    """Refuse a call at the top of a module that pytest, without `--ductaflow`, imports to look for tests.
+
+    Raises:
+        Refused: Then, and before anything has been done.
+    """
+    if pytest_imports.is_importing():
+        line = f":{origin.line}" if origin.line else ""
+        pytest_imports.refuse(f"{store.shown(origin.file, Path.cwd())}{line}: {call}()")
+
+
 def _root_of(origin: Origin) -> Path:
     """The project of a calling file; of the working directory where there is no file (a notebook)."""
     if (told := recording.project_root()) is not None:
         return told
+    if (given := answers.current()) is not None:
+        return given.root
     path = Path(origin.file)
     return project_root_of(path.resolve() if path.is_file() else Path.cwd())
 
@@ -406,8 +465,11 @@ def _runs_of_this_build() -> Path | None:
 
 
 def _settings() -> Settings:
-    build = store.surrounding_build()
-    return Settings.loads(build[1]) if build else Settings(force=True)  # who calls wants it run
+    if (build := store.surrounding_build()) is not None:
+        return Settings.loads(build[1])
+    if (given := answers.current()) is not None:
+        return Settings.loads(given.settings)
+    return Settings(force=True)  # who calls wants it run
 
 
 def _quiet_traceback() -> None:

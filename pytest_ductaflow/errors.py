@@ -37,6 +37,13 @@ class SweepFailed(DuctaflowError):
     """Some instances of a conductor that ran as a script have failed."""
 
 
+class Refused(BaseException):
+    """What a conductor may not do while pytest collects.
+
+    No `Exception`: conductors have their calls in `try:`, and would go on to what comes after the runs.
+    """
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in what a user declared.

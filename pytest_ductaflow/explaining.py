@@ -11,7 +11,7 @@ import pytest
 from . import store
 from .collection import plan_of
 from .graph_text import dot, mermaid
-from .items import PLAN, SETTINGS, InstanceItem, only_instances
+from .items import PLAN, SETTINGS, AfterItem, InstanceItem, only_instances
 from .named import output_files
 from .runner import records_of
 from .settings import Settings
@@ -55,7 +55,11 @@ class ExplainHooks:
             fates[number] = _fate(item, settings, ups, written)
             if fates[number] != _UNCHANGED:
                 written |= dict.fromkeys(_outputs_of(item), plan.graph.labels[number])
-        _print(terminal, {items[number].nodeid: fate for number, fate in fates.items()})
+        told = {items[number].nodeid: fate for number, fate in fates.items()}
+        for after in (item for item in session.items if isinstance(item, AfterItem)):
+            mine = [fates.get(number, _UNCHANGED) for number in plan.numbers[after.path]]
+            told[after.nodeid] = _fate_of_after(after, settings, mine)
+        _print(terminal, told)
         return True
 
 
@@ -92,6 +96,19 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
     read_from = (written.get(os.path.join(root, name)) for name in inputs)
     others = dict.fromkeys([*upstreams, *(label for label in read_from if label is not None)])
     return f"{_MAY_RUN}{' or '.join(others)} writes something else" if others else _UNCHANGED
+
+
+def _fate_of_after(item: AfterItem, settings: Settings, fates: list[str]) -> str:
+    """Why a conductor would be executed once more after its instances, of which some may run."""
+    if settings.after == "never":
+        return _UNCHANGED
+    reasons = ("forced",) if settings.force else item.after.reasons()
+    if reasons:
+        return "; ".join(reasons)
+    if all(fate == _UNCHANGED for fate in fates):
+        return _UNCHANGED
+    certain = any(fate != _UNCHANGED and not fate.startswith(_MAY_RUN) for fate in fates)
+    return "instances would run" if certain else f"{_MAY_RUN}one of its instances does"
 
 
 def _print(terminal: Any, fates: Mapping[str, str]) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .after import STEP
+from .after import instance_of as instance_of_after
 from .blocking import Gate, Hindrance
 from .errors import DuctaflowError, InstanceFailed
 from .model import Instance, Neighbours, Record, slug
@@ -24,6 +26,7 @@ from .stored.instance import FILE as STORED_FILE
 from .stored.instance import is_stored
 
 if TYPE_CHECKING:
+    from .after import After
     from .compare.tolerance import Tolerance
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -53,6 +56,16 @@ class SourceFile(pytest.File):
                 yield from _items(self, instances)
                 continue
             yield Step.from_parent(self, name=slug(step), instances=instances)
+        plan = self.config.stash[PLAN]
+        if self.path in plan.afters:
+            after = after_of(self.path, plan)
+            number = plan.number_of_after(self.path)
+            yield AfterItem.from_parent(self, name=STEP, instance=after, number=number)
+
+
+def after_of(conductor: Path, plan: Plan) -> Instance:
+    """What a conductor does after its instances."""
+    return instance_of_after(conductor, Path(plan.instances[conductor][0].project_root))
 
 
 class Step(pytest.Collector):
@@ -71,8 +84,8 @@ def _items(parent: pytest.Collector, instances: list[tuple[int, Instance]]) -> I
         yield InstanceItem.from_parent(parent, name=slug(instance.name), instance=instance, number=number)
 
 
-class InstanceItem(pytest.Item):
-    """One instance as a test item."""
+class PlannedItem(pytest.Item):
+    """What the plan has in an order, and what leaves a record."""
 
     def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -83,19 +96,27 @@ class InstanceItem(pytest.Item):
         for mark in instance.marks:
             self.add_marker(mark)
 
+    def find_hindrance(self) -> Hindrance | None:
+        """What keeps it from being run, None if nothing does."""
+        raise NotImplementedError
+
+    def carry_out(self, settings: Settings) -> Record:
+        """Run it."""
+        raise NotImplementedError
+
     def setup(self) -> None:
-        """See whether all that the instance depends on has ended well.
+        """See whether all that it depends on has ended well.
 
         Raises:
-            pytest.skip.Exception: If an upstream of this session has not.
+            pytest.skip.Exception: If something of this session has not.
         """
         self.record = None
-        self.hindrance = self.config.stash[GATE].hindrance(self.number)
+        self.hindrance = self.find_hindrance()
         if self.hindrance is not None and self.hindrance.verdict == "blocked":
             pytest.skip(self.hindrance.reason)
 
     def runtest(self) -> None:
-        """Run the instance.
+        """Run it.
 
         Raises:
             InstanceFailed: If it ended with an error, or with a warning and these are to fail.
@@ -103,10 +124,35 @@ class InstanceItem(pytest.Item):
         if self.hindrance is not None:
             raise NotReady(self.hindrance.reason)
         settings = self.config.stash[SETTINGS]
-        record = self.record = self._accept(settings) if settings.accept else self._run(settings)
-        self._pass_warnings_on(record)
+        record = self.record = self.carry_out(settings)
+        for text in record.python_warnings:  # into pytest's warnings summary
+            _tell_warning(self.config, text, self.instance.flow, self.nodeid)
         if verdict_of(record, settings.warnings) == "failed":
             raise InstanceFailed(record.message or str(record.status), record)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
+            here = self.config.invocation_params.dir
+            command = repeat_command(self.nodeid, self.config.rootpath, here)
+            return failure_repr(excinfo.value.record, Path(self.instance.project_root), here, command)
+        if isinstance(excinfo.value, NotReady):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        source = self.instance.source or str(self.path)
+        line = self.instance.line
+        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
+
+
+class InstanceItem(PlannedItem):
+    """One instance as a test item."""
+
+    def find_hindrance(self) -> Hindrance | None:
+        return self.config.stash[GATE].hindrance(self.number)
+
+    def carry_out(self, settings: Settings) -> Record:
+        return self._accept(settings) if settings.accept else self._run(settings)
 
     def _run(self, settings: Settings) -> Record:
         from .runner import run
@@ -138,24 +184,49 @@ class InstanceItem(pytest.Item):
     def neighbours(self) -> Neighbours:
         return self.config.stash[PLAN].neighbours(self.number)
 
-    def _pass_warnings_on(self, record: Record) -> None:
-        """Python's own warnings into pytest's warnings summary."""
-        for text in record.python_warnings:
-            _tell_warning(self.config, text, self.instance.flow, self.nodeid)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
-            here = self.config.invocation_params.dir
-            command = repeat_command(self.nodeid, self.config.rootpath, here)
-            return failure_repr(excinfo.value.record, Path(self.instance.project_root), here, command)
-        if isinstance(excinfo.value, NotReady):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+class AfterItem(PlannedItem):
+    """What a conductor does after its instances, as a test item."""
 
-    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        source = self.instance.source or str(self.path)
-        line = self.instance.line
-        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
+    def setup(self) -> None:
+        """See whether it is wanted, and whether all instances have ended well.
+
+        Raises:
+            pytest.skip.Exception: If not, with the reason.
+        """
+        settings = self.config.stash[SETTINGS]
+        self.record = self.hindrance = None
+        if settings.accept:
+            pytest.skip("--ductaflow-accept runs nothing")
+        if settings.after == "never":
+            pytest.skip("ductaflow_after is never")
+        super().setup()
+
+    def find_hindrance(self) -> Hindrance | None:
+        if self.config.stash[SETTINGS].after == "always":
+            return None
+        return self.config.stash[GATE].hindrance_of_after(self._numbers)
+
+    def carry_out(self, settings: Settings) -> Record:
+        return self.after.run(settings, sys.stdout)
+
+    @property
+    def after(self) -> After:
+        """The conductor, and how its instances have ended."""
+        from .after import After
+
+        plan, gate = self.config.stash[PLAN], self.config.stash[GATE]
+        verdicts = gate.statuses.read()
+        ended = [
+            (plan.all[number], verdicts.get(number) if number in gate.selected else None)
+            for number in self._numbers
+        ]
+        return After(self.instance, ended)
+
+    @property
+    def _numbers(self) -> range:
+        """Of the conductor's instances in the plan."""
+        return self.config.stash[PLAN].numbers[self.path]
 
 
 def _tell_warning(config: pytest.Config, text: str, file: str, node_id: str = "") -> None:
@@ -179,7 +250,7 @@ class OutcomeHooks:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if isinstance(item, InstanceItem) and call.when == "call" and item.record is not None:
+        if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
             data = item.record.to_json()
             is_worker = hasattr(item.config, "workerinput")
             report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
@@ -203,6 +274,12 @@ def node_id_of(path: Path, instance: Instance, rootpath: Path) -> str:
     file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
     step = "" if instance.stored_in else f"::{slug(instance.step)}"
     return f"{file.as_posix()}{step}::{slug(instance.name)}"
+
+
+def id_of_after(conductor: Path, rootpath: Path) -> str:
+    """The node id of what a conductor does after its instances."""
+    file = conductor.relative_to(rootpath) if conductor.is_relative_to(rootpath) else conductor
+    return f"{file.as_posix()}::{STEP}"
 
 
 def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> str:
@@ -230,6 +307,10 @@ def _seen_from(here: Path, rootpath: Path, file: str) -> str:
 def quoted(text: str) -> str:
     """An argument as the shell of this platform wants it."""
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
+def only_planned(items: Iterable[pytest.Item]) -> list[PlannedItem]:
+    return [item for item in items if isinstance(item, PlannedItem)]
 
 
 def only_instances(items: Iterable[pytest.Item]) -> list[InstanceItem]:

@@ -15,6 +15,7 @@ from .declare import caller
 from .flows import project_root_of
 from .lights import REACH, is_warning
 from .model import RUNS, Instance, Record, Status, default_step
+from .recording import is_recording
 from .report.page import render
 from .report.rows import ended_row, waiting_row
 from .store import RunFiles
@@ -153,17 +154,20 @@ def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str
     for result in results:
         name = str(result.get("scenario", ""))
         directory = Path(model_root).resolve() / "Model_Runs" / name
-        record = _record_in(directory, name, result, root)
-        files = RunFiles(directory, Path(record.flow).stem)
+        # While pytest collects nothing has run, and what is there is of an earlier session.
+        record = None if is_recording() else _record_in(directory, name, result, root)
+        flow, step = (record.flow, record.step) if record is not None else (name, default_step(name))
         config = {key: value for key, value in result.items() if key not in ("scenario", "status", "error")}
-        instance = Instance(record.flow, record.step, name, config, str(directory), str(root))
+        instance = Instance(flow, step, name, config, str(directory), str(root))
         row = waiting_row(f"conductor.py::{name}", instance, "", root / RUNS)
-        rows.append(ended_row(row, record, files, root / RUNS))
+        if record is not None:
+            row = ended_row(row, record, RunFiles(directory, Path(flow).stem), root / RUNS)
+        rows.append(row)
     data = {
         "schema": 1,
         "title": root.name,
         "command": "",
-        "started": min((row["started"] for row in rows if row["started"]), default=None),
+        "started": min((row["started"] for row in rows if row.get("started")), default=None),
         "updated": None,
         "finished": None,
         "outcome": "finished",

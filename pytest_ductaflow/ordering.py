@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from dataclasses import replace
 
 import pytest
 
 from .graph import Graph
-from .items import GATE, PLAN, SETTINGS, InstanceItem, NotReady, only_instances
+from .items import GATE, PLAN, SETTINGS, NotReady, PlannedItem, only_instances, only_planned
 from .outcomes import verdict_of
 from .statuses import Verdict
 
@@ -21,7 +20,7 @@ class OrderHooks:
     """Has the last word on the order, and the last look at each item."""
 
     def __init__(self) -> None:
-        self._running: InstanceItem | None = None
+        self._running: PlannedItem | None = None
         self._has_failed = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -30,11 +29,10 @@ class OrderHooks:
     ) -> Generator[None, object, object]:
         """After all other plugins have chosen and shuffled."""
         result = yield
-        graph = config.stash[PLAN].graph
-        if any("::" in argument for argument in config.args):
-            # In the order asked for, as far as upstreams allow; which flow was declared first is no reason.
-            graph = replace(graph, before=graph.upstreams)
-        _put_upstreams_first(graph, items)
+        plan = config.stash[PLAN]
+        # Where instances are named, in the order asked for, as far as upstreams allow.
+        as_asked = any("::" in argument for argument in config.args)
+        _put_upstreams_first(plan.order_as_asked if as_asked else plan.order, items)
         config.stash[GATE].selected = frozenset(item.number for item in only_instances(items))
         return result
 
@@ -44,7 +42,7 @@ class OrderHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """What processes and plugins that did not see the item have to know."""
         report = yield
-        if isinstance(item, InstanceItem) and call.excinfo is not None:
+        if isinstance(item, PlannedItem) and call.excinfo is not None:
             if report.failed and isinstance(call.excinfo.value, NotReady):
                 setattr(report, REFUSED, str(call.excinfo.value))
             elif report.skipped and call.when == "setup" and item.hindrance is not None:
@@ -57,7 +55,7 @@ class OrderHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """When all is over, attempts of other plugins as well, how the instance ended."""
-        self._running = item if isinstance(item, InstanceItem) else None
+        self._running = item if isinstance(item, PlannedItem) else None
         self._has_failed = False
         result = yield
         if self._running is not None:
@@ -73,14 +71,14 @@ class OrderHooks:
 
 def _put_upstreams_first(graph: Graph, items: list[pytest.Item]) -> None:
     """Instances change places with each other; all other items stay where they are."""
-    mine = only_instances(items)
+    mine = only_planned(items)
     numbers = list(dict.fromkeys(item.number for item in mine))
     rank = {number: place for place, number in enumerate(graph.order(numbers))}
     ordered = iter(sorted(mine, key=lambda item: rank[item.number]))
-    items[:] = [next(ordered) if isinstance(item, InstanceItem) else item for item in items]
+    items[:] = [next(ordered) if isinstance(item, PlannedItem) else item for item in items]
 
 
-def _verdict(item: InstanceItem, *, has_failed: bool) -> Verdict:
+def _verdict(item: PlannedItem, *, has_failed: bool) -> Verdict:
     if has_failed:
         return "failed"
     if item.hindrance is not None:

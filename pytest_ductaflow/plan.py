@@ -9,11 +9,12 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -23,12 +24,18 @@ from .errors import DuctaflowError
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
+from .setting_aside import put_back
 from .settings import Settings
 from .store import RunFiles, is_past_config, past_configs, read_record, records
 from .stored.instance import EXPECTED, INPUTS, is_stored
 from .stored.instance import FILE as STORED_FILE
 
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
+LATER = (
+    "  It has its turn when the instances have ended, as a test item `conductor.py::after`, and nothing was "
+    "lost (from pytest_ductaflow import is_collecting)."
+)
+_TEST = re.compile(r"^(?:(?:async )?def test|class Test)", re.MULTILINE)
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
 
 
@@ -49,11 +56,14 @@ class Plan:
         instances: By the source's path.
         graph: Which of them wait for which others; there, an instance is its place in `all`.
         durations: Seconds that instances took when they last ran, by the same numbers, where known.
+        afters: The conductors that have something to do after their instances. What they do is numbered from
+            the last node of the graph on.
     """
 
     instances: dict[Path, list[Instance]]
     graph: Graph = field(default_factory=Graph)
     durations: dict[int, float] = field(default_factory=dict)
+    afters: tuple[Path, ...] = ()
 
     def dumps(self) -> str:
         """As text, for pytest's workers."""
@@ -61,6 +71,7 @@ class Plan:
             "instances": {str(path): [i.to_json() for i in found] for path, found in self.instances.items()},
             "graph": self.graph.to_json(),
             "durations": list(self.durations.items()),
+            "afters": list(map(str, self.afters)),
         }
         return json.dumps(data)
 
@@ -68,12 +79,43 @@ class Plan:
     def loads(cls, text: str) -> Plan:
         data = json.loads(text)
         return cls(
-            _instances(data["instances"]), Graph.from_json(data["graph"]), dict(map(tuple, data["durations"]))
+            _instances(data["instances"]),
+            Graph.from_json(data["graph"]),
+            dict(map(tuple, data["durations"])),
+            tuple(map(Path, data["afters"])),
         )
 
     @cached_property
     def all(self) -> list[Instance]:
         return [instance for found in self.instances.values() for instance in found]
+
+    @cached_property
+    def numbers(self) -> Mapping[Path, range]:
+        """The numbers of the instances of each source."""
+        found, first = {}, 0
+        for path, instances in self.instances.items():
+            found[path] = range(first, first + len(instances))
+            first += len(instances)
+        return found
+
+    def number_of_after(self, conductor: Path) -> int:
+        """The number under which what a conductor does after its instances is known."""
+        return len(self.graph.before) + self.afters.index(conductor)
+
+    @cached_property
+    def order(self) -> Graph:
+        """What has to wait for what, with that which conductors do after all of their instances."""
+        return self._followed_by_afters(self.graph.before)
+
+    @cached_property
+    def order_as_asked(self) -> Graph:
+        """The same where the user has named instances: which flow was declared first is no reason."""
+        barriers = len(self.graph.before) - len(self.graph.upstreams)
+        return self._followed_by_afters((*self.graph.upstreams, *[()] * barriers))
+
+    def _followed_by_afters(self, before: tuple[tuple[int, ...], ...]) -> Graph:
+        afters = tuple(tuple(self.numbers[conductor]) for conductor in self.afters)
+        return replace(self.graph, before=before + afters)
 
     @cached_property
     def _run_dirs(self) -> Mapping[str, list[str]]:
@@ -130,7 +172,7 @@ def discover(
         path = Path(os.path.abspath(invocation_dir / argument.partition("[")[0].partition("::")[0]))
         if path.is_dir():
             found |= dict(_in_folder(path, settings.files, ignored_folders))
-        elif path.is_file() and (kind := _kind_of(path, test_files)):
+        elif path.is_file() and (kind := _kind_of(path, settings.files, test_files)):
             found[path] = kind
     return [
         Source(path, kind, project_root(path, settings, invocation_dir, rootdir))
@@ -152,7 +194,7 @@ def project_root(path: Path, settings: Settings, invocation_dir: Path, rootdir: 
     return root
 
 
-def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
+def _kind_of(path: Path, conductors: Sequence[str], test_files: Sequence[str]) -> Kind | None:
     """What a file named on the command line is; None if it is not ours."""
     if is_stored(path):
         return "stored"
@@ -164,8 +206,14 @@ def _kind_of(path: Path, test_files: Sequence[str]) -> Kind | None:
         return None
     if looks_like_flow(path):
         return "flow"
-    is_test = path.suffix == ".py" and any(fnmatch.fnmatch(path.name, pattern) for pattern in test_files)
-    return None if is_test else "conductor"
+    if path.suffix == ".py" and _matches(path.name, test_files):
+        return "conductor" if _matches(path.name, conductors) and not _has_tests(path) else None
+    return "conductor"
+
+
+def _has_tests(path: Path) -> bool:
+    """Whether a file that is called as a conductor and as tests are, `test_conductor.py`, has tests."""
+    return bool(_TEST.search(path.read_text(encoding="utf-8", errors="replace")))
 
 
 def _in_folder(folder: Path, names: Sequence[str], ignored: Sequence[str]) -> Iterable[tuple[Path, Kind]]:
@@ -209,13 +257,13 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     """
     conductors = [[source] for source in sources if source.kind == "conductor"]
     others = [source for source in sources if source.kind != "conductor"]
-    answers: dict[str, list[dict[str, JSON]]] = {}
+    answers: dict[str, dict[str, JSON]] = {}
     complaints: list[str] = []
     for group in (*conductors, *([others] if others else [])):
         found, wrong = _ask(group, settings, echo=echo)
         answers |= found
         complaints += wrong
-    instances = _instances(answers)
+    instances = _instances({path: answer["instances"] for path, answer in answers.items()})
     # A past run is a second mention of what a conductor declares, not a second instance.
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
     is_complete = not complaints  # else names would seem unknown that are only not declared yet
@@ -225,7 +273,8 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     complaints += [str(problem) for problem in problems if is_complete]
     if complaints:
         raise PlanError("\n".join(complaints))
-    return Plan(instances, graph, durations)
+    afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])
+    return Plan(instances, graph, durations, afters)
 
 
 def earlier_runs(instances: Sequence[Instance]) -> tuple[dict[int, tuple[str, ...]], dict[int, float]]:
@@ -276,9 +325,16 @@ def _names_in(folder: str) -> frozenset[str]:
         return frozenset()
 
 
+def _refused(file: Path, more: Sequence[str]) -> list[str]:
+    """What a conductor did that has to wait until its instances have ended."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    messages = [*map(json.loads, lines), *more]
+    return [*messages, LATER] if messages else []
+
+
 def _ask(
     group: Sequence[Source], settings: Settings, *, echo: bool
-) -> tuple[dict[str, list[dict[str, JSON]]], list[str]]:
+) -> tuple[dict[str, dict[str, JSON]], list[str]]:
     """Let a process answer for some sources; what it declares, and what is wrong with it."""
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as name:
         folder = Path(name)
@@ -287,9 +343,12 @@ def _ask(
             "sources": [{"path": str(s.path), "kind": s.kind, "root": str(s.root)} for s in group],
             "where": settings.where,
             "calls": str(folder / "calls"),
+            "refused": str(folder / "refused"),
+            "aside": str(folder / "aside"),
         }
         request.write_text(json.dumps(data), encoding="utf-8")
-        command = [sys.executable, "-m", f"{__package__}.planner", str(request), str(result)]
+        # -P: a calendar.py of the project is not the one that the libraries mean
+        command = [sys.executable, "-P", "-m", f"{__package__}.planner", str(request), str(result)]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         with open(output, "wb") as stream:
             sink = None if echo else stream
@@ -306,16 +365,21 @@ def _ask(
                     exit_code = process.wait()
                 except BaseException:
                     process.kill()
+                    process.wait()
+                    put_back(folder / "aside")
                     raise
         printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
+        refused = _refused(folder / "refused", put_back(folder / "aside"))
+        if not result.exists() and refused:
+            return {}, refused
         if not result.exists():
             what = f"{group[0].path.name}: its process ended with exit code {exit_code} before it was done"
             return {}, [what, *printed]
         answers = json.loads(result.read_text(encoding="utf-8"))
-    complaints = []
+    complaints = refused
     for answer in answers.values():
         complaints += answer["problems"]
         if answer["error"]:
             complaints.append(answer["error"])
             complaints += [f"  | {line}" for line in printed]
-    return {path: answer["instances"] for path, answer in answers.items()}, complaints
+    return answers, complaints

@@ -6,11 +6,8 @@ project root, so that a conductor's relative paths hold; nothing of it stays in 
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import sys
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import recording, store
+from . import conductor_file, recording, store
 from .clashes import with_distinct_names
 from .declare import (
     Origin,
@@ -29,6 +26,7 @@ from .declare import (
 )
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, source_as_script
+from .guarding import Guard
 from .model import RUNS, Instance
 from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
 from .tables import FLOW_COLUMNS, NAME, select
@@ -47,56 +45,40 @@ class Outcome:
     instances: list[Instance] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     error: str | None = None
+    has_after: bool = False  # of a conductor: whether it has something to do after its instances
 
 
-def of_conductor(path: Path, root: Path, calls: Path) -> Outcome:
-    """Execute a conductor with its calls recorded into the file `calls`."""
+def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path) -> Outcome:
+    """Execute a conductor with its calls recorded into the file `calls`.
+
+    What it does and has to leave until its instances have ended is told in the file `refused`. Files that it
+    writes anew are copied into the folder `aside` before.
+    """
     recording.begin(calls, root)
-    # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
-    sys.modules["ductaflow"] = importlib.import_module("pytest_ductaflow")
-    sys.argv[:] = [str(path)]
-    sys.path[0] = str(path.parent)
-    module = ModuleType("__main__")
-    module.__file__ = str(path)
-    sys.modules["__main__"] = module
-    error = None
-    try:
-        exec(compile(source_as_script(path), str(path), "exec"), module.__dict__)  # noqa: S102
-    except SystemExit as exit_:
-        error = _exit_error(path, root, exit_)
-    except BaseException as raised:
-        error = _error_text(path, root, raised, any_call=calls.exists())
+    guard = Guard(path, root, calls, refused, aside)
+    recording.listen(guard.recorded)
+    guard.begin()
+    module, stopped = conductor_file.run(path)
+    error = None if stopped is None else _error_text(path, root, stopped, any_call=calls.exists())
     instances, problems = recording.read(calls)
     if error is None:
         tables = _tables_of(module, path, root, instances)
         instances += tables.instances
         problems += tables.problems
-    return Outcome(instances, problems, error)
+    has_after = recording.was_asked() or conductor_file.asks_whether_collecting(path)
+    return Outcome(instances, problems, error, has_after=has_after)
 
 
-def _exit_error(path: Path, root: Path, exit_: SystemExit) -> str | None:
-    if exit_.code in (None, 0):
-        return None
-    return f"{store.shown(path, root)} ended with exit code {exit_.code}"
-
-
-def _error_text(path: Path, root: Path, error: BaseException, *, any_call: bool) -> str:
+def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_call: bool) -> str:
     """What went wrong in a conductor, at which of its lines, without frames that are not the user's."""
-    package = f"{Path(__file__).parent}{os.sep}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((package, "<frozen"))
-    ]
-    line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
-    if isinstance(error, SyntaxError):
-        line = error.lineno
-    where = f"{store.shown(path, root)}:{line}" if line else store.shown(path, root)
-    parts = [f"{where}: {type(error).__name__}: {error}"]
-    if not isinstance(error, DuctaflowError):
-        parts += [part.rstrip() for part in traceback.format_list(frames)]
-    if any_call and not isinstance(error, SyntaxError | DuctaflowError):
-        parts.append(NOT_YET)
+    if stopped.exit_code is not None:
+        return f"{store.shown(path, root)} ended with exit code {stopped.exit_code}"
+    where = f"{store.shown(path, root)}:{stopped.line}" if stopped.line else store.shown(path, root)
+    parts = [f"{where}: {stopped.type}: {stopped.message}"]
+    if not stopped.is_ours:
+        parts += stopped.frames
+        if any_call and stopped.type != "SyntaxError":
+            parts.append(NOT_YET)
     return "\n".join(parts)
 
 
@@ -233,7 +215,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     for source in request["sources"]:
         path, root = Path(source["path"]), Path(source["root"])
         if source["kind"] == "conductor":
-            outcome = of_conductor(path, root, Path(request["calls"]))
+            calls, refused, aside = (Path(request[name]) for name in ("calls", "refused", "aside"))
+            outcome = of_conductor(path, root, calls, refused, aside)
         else:
             outcome = kinds[source["kind"]](path, root)
         outcome.instances = with_distinct_names(outcome.instances)
@@ -247,6 +230,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             "instances": [instance.to_json() for instance in outcome.instances],
             "problems": [str(problem) for problem in outcome.problems],
             "error": outcome.error,
+            "has_after": outcome.has_after,
         }
         for path, outcome in outcomes.items()
     }

@@ -6,10 +6,13 @@ nothing itself.
 
 from __future__ import annotations
 
+import fnmatch
 import os
+from collections.abc import Generator, Sequence
 
 import pytest
 
+from .pytest_imports import importing
 from .settings import OPTIONS, Option, Settings
 
 
@@ -115,3 +118,41 @@ def pytest_configure(config: pytest.Config) -> None:
 
             refuse_in_ci(settings, os.environ)
             register(ApprovingHooks(), "ductaflow-approving")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A conductor that pytest takes for a module of tests runs nothing, also where it catches exceptions."""
+    with importing() as refused:
+        report = yield
+    if refused:
+        from _pytest.reports import CollectErrorRepr
+
+        report.outcome, report.result = "failed", []
+        report.longrepr = CollectErrorRepr(_not_a_test(collector, refused))
+    return report
+
+
+def _not_a_test(collector: pytest.Collector, refused: Sequence[str]) -> str:
+    """What to type in place of having a conductor collected as a module of tests."""
+    from .items import quoted
+
+    config = collector.config
+    path = os.path.relpath(collector.path, config.invocation_params.dir).replace(os.sep, "/")
+    name = os.path.basename(path)
+    what = f"{refused[0]} would run while pytest only looks for tests, so nothing has run."
+    names = settings_of(config).files
+    is_test = any(fnmatch.fnmatch(name, pattern) for pattern in config.getini("python_files"))
+    if is_test and not any(fnmatch.fnmatch(name, pattern) for pattern in names):
+        other = os.path.join(os.path.dirname(path), _conductor_name(name))
+        rename = f"\n{name} is called as a file of tests is. If it is a conductor, rename it to {other}, and"
+        return f"{what}{rename}\nrun it with: pytest --ductaflow {quoted(other)}"
+    return f"{what}\nrun it with: pytest --ductaflow {quoted(path)}"
+
+
+def _conductor_name(name: str) -> str:
+    """What a file that is called as tests are may be called as a conductor."""
+    stem = os.path.splitext(name)[0].removeprefix("test_").removesuffix("_test")
+    return f"{stem}_conductor.py"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from .errors import Problem
@@ -16,14 +17,28 @@ from .model import Instance
 
 VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
+Listener = Callable[[Sequence[Instance], int], None]
+_listeners: list[Listener] = []
+_asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
 
 
 def is_collecting() -> bool:
     """Whether this conductor's calls are only recorded: `pytest --ductaflow` is collecting it.
 
     What a conductor does *after* its instances ran (reading their results, say) belongs under
-    `if not is_collecting():`.
+    `if not is_collecting():`. Under pytest it has its turn when they have ended.
     """
+    _asked.set()
+    return is_recording()
+
+
+def was_asked() -> bool:
+    """Whether `is_collecting` has been called in this process."""
+    return _asked.is_set()
+
+
+def is_recording() -> bool:
+    """What `is_collecting` says, for ourselves."""
     return VARIABLE in os.environ
 
 
@@ -35,15 +50,24 @@ def begin(calls: Path, root: Path) -> None:
 
 def project_root() -> Path | None:
     """The project of the conductor that is being collected, None if none is."""
-    return Path(os.environ[_ROOT]) if is_collecting() and _ROOT in os.environ else None
+    return Path(os.environ[_ROOT]) if is_recording() and _ROOT in os.environ else None
 
 
 def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:
     """Note instances, and what is wrong with others, in the order of the calls."""
-    lines = [json.dumps({"instance": instance.to_json()}) for instance in instances]
+    noted = list(instances)
+    lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
-    with open(os.environ[VARIABLE], "a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in lines).encode()
+    with open(os.environ[VARIABLE], "ab") as file:
+        file.write(text)
+    for listener in _listeners:
+        listener(noted, len(text))
+
+
+def listen(listener: Listener) -> None:
+    """Let a function be told what this process records: the instances, and how many bytes it has written."""
+    _listeners.append(listener)
 
 
 def read(path: Path) -> tuple[list[Instance], list[Problem]]:

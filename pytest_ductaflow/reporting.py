@@ -15,7 +15,7 @@ from _pytest._code.code import ReprFileLocation
 
 from .collection import node_ids
 from .failure_text import Line
-from .items import PLAN, SETTINGS, only_instances, repeat_command
+from .items import PLAN, SETTINGS, only_planned, repeat_command
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, failure_repr, record_of
@@ -48,7 +48,7 @@ class ReportingHooks:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if self._workers == 0:
-            self._begin({item.nodeid for item in only_instances(session.items)}, 1)
+            self._begin({item.nodeid for item in only_planned(session.items)}, 1)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from .items import EXCHANGE, GATE, PLAN, InstanceItem
+from .items import EXCHANGE, GATE, PLAN, PlannedItem
 from .ready import ReadyQueue
 from .store import write_json
 from .workload import Work, Workload, chunks_of, weights_of
@@ -250,7 +250,7 @@ def _workload(config: pytest.Config, collection: list[str], node: Node, workers:
     numbers: list[int | None] = json.loads(text)
     ordinary = [position for position, number in enumerate(numbers) if number is None]
     queue = ReadyQueue(
-        plan.graph,
+        plan.order,
         {number for number in numbers if number is not None},
         weights_of(plan.all, plan.durations),
     )
@@ -284,7 +284,7 @@ class WorkerHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Before xdist tells the controller the ids."""
-        numbers = [item.number if isinstance(item, InstanceItem) else None for item in session.items]
+        numbers = [item.number if isinstance(item, PlannedItem) else None for item in session.items]
         worker = session.config.workerinput["workerid"]  # type: ignore[attr-defined]
         write_json(_numbers_file(session.config, worker), numbers)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 HtmlMode = Literal["all", "failed", "none"]
+AfterMode = Literal["always", "well", "never"]
 WarningsMode = Literal["xfail", "pass", "fail"]
 ObserveMode = Literal["all", "python", "off"]
 UnseenMode = Literal["run", "trust"]
@@ -179,6 +180,13 @@ OPTIONS = (
         is_switch=True,
     ),
     Option(
+        "after",
+        "When a conductor is executed once more, for what it does after its instances: when all of these "
+        "have ended well (well), however they ended (always), or never.",
+        default="well",
+        choices=("always", "well", "never"),
+    ),
+    Option(
         "fork",
         "Start each kernel anew, not (as on Linux) from a process that has imported what its flow imports.",
         default=True,
@@ -279,6 +287,7 @@ class Settings:
     root: str | None = _DEFAULT["root"]
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
+    after: AfterMode = _DEFAULT["after"]
     fork: bool = _DEFAULT["fork"]
     observe: ObserveMode = _DEFAULT["observe"]
     unseen: UnseenMode = _DEFAULT["unseen"]

@@ -28,6 +28,7 @@ from .model import RUNS, Failure, Instance, Record, Status
 
 REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
+AFTER = ".after"  # in `runs/`: what conductors do after their instances
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
 _TIMES_TELL = 2_000_000_000  # ns after which a change of a file is bound to show in its times
@@ -182,7 +183,7 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
         found = [record for record in read if record is not None]
         for record in found:
             yield Path(folder), record
-        folders[:] = sorted(sub for sub in folders if not (found and sub == RUNS))
+        folders[:] = sorted(sub for sub in folders if sub != AFTER and not (found and sub == RUNS))
 
 
 def past_configs(directory: Path) -> list[Path]:

@@ -16,6 +16,7 @@ PACKAGE = Path(pytest_ductaflow.__file__).parent
 LAYERS = (
     {
         "causes",
+        "child_process",
         "config_table",
         "cores",
         "errors",
@@ -34,6 +35,7 @@ LAYERS = (
         "precedence",
         "preload_rules",
         "quantities",
+        "setting_aside",
         "report",
         "report.page",
         "compare",
@@ -41,15 +43,15 @@ LAYERS = (
         "statuses",
         "stored",
     },
-    {"forkserver.ending", "observer.notes"},
+    {"forkserver.ending", "observer.notes", "pytest_imports"},
     {"forkserver.ipython", "observer.process"},
     {"forkserver.forked_kernel"},
     {"forkserver.template"},
     {"observing", "settings", "uses"},
     {"kernel_calls"},
     {"fork_servers", "forkserver.serving", "flows", "store", "table_files", "compare.reading"},
+    {"clashes"},
     {
-        "clashes",
         "compare.compressed",
         "compare.digests",
         "compare.values",
@@ -60,8 +62,10 @@ LAYERS = (
         "notebook_file",
         "notebook_html",
         "output",
+        "conductor_file",
         "recording",
         "report.rows",
+        "what_was_there",
         "stored.instance",
         "summary",
     },
@@ -74,6 +78,8 @@ LAYERS = (
         "kernel_forked",
         "kernel_ordinary",
         "tables",
+        "answers",
+        "guarding",
         "run_paths",
         "stored.portable",
     },
@@ -91,8 +97,8 @@ LAYERS = (
     {"blocking", "execute", "graph_text", "ready"},
     {"carry_out", "workload"},
     {"runner"},
-    {"accepting", "conductor", "looking_back"},
-    {"flow_side", "plan", "planner", "failure_text"},
+    {"accepting", "after", "conductor", "looking_back"},
+    {"after_process", "flow_side", "plan", "planner", "failure_text"},
     {"hookspecs", "outcomes"},
     {"items"},
     {"collection", "ordering", "scheduling", "sharding"},
@@ -100,7 +106,7 @@ LAYERS = (
     {"plugin"},
     {"cli"},
 )
-PYTEST_FROM = 25  # the layer from which on pytest may be seen
+PYTEST_FROM = 26  # the layer from which on pytest may be seen
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HOMES = {
     "jupytext": {"flows"},

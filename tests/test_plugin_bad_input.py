@@ -71,6 +71,12 @@ CONDUCTORS = {
 conduct("flows/a.py", [{{"instance_name": "to_read"}}])
 print(Path("runs/a/to_read/results.json").read_text())
 """,
+    "needs": f"""\
+{CONDUCT}from pathlib import Path
+
+conduct("flows/a.py", [{{"instance_name": "to_need"}}])
+print(Path("summary.json").read_text())
+""",
     "caught": f"""\
 {CALLS}
 try:
@@ -222,7 +228,8 @@ def test_value_that_json_lacks(message):
         ("syntax", "syntax.py:2: SyntaxError: expected ':'"),
         ("exits", "exits.py ended with exit code 3"),
         ("kills_itself", "kills_itself.py: its process ended with exit code 5 before it was done"),
-        ("reads", "reads.py:4: FileNotFoundError: "),
+        ("reads", "reads.py:4 reads runs/a/to_read/results.json, which a/to_read is going to write: put it"),
+        ("needs", "needs.py:5: FileNotFoundError: "),
     ],
 )
 def test_conductor_that_does_not_come_to_its_end(message, stem, says):
@@ -237,9 +244,9 @@ def test_conductor_that_fails_shows_where_and_what_it_printed(message, root):
     assert "last words" in message
 
 
-def test_conductor_that_reads_what_an_instance_has_yet_to_write(message):
-    """The message of a conductor that reads results at collection says why there are none, and what to do."""
-    number = next(n for n, line in enumerate(message) if line.startswith("reads.py:4: FileNotFoundError"))
+def test_conductor_that_needs_what_is_not_there_yet(message):
+    """The message of a conductor that looks for results at collection says why there are none."""
+    number = next(n for n, line in enumerate(message) if line.startswith("needs.py:5: FileNotFoundError"))
     assert any("if not is_collecting():" in line for line in message[number:])
 
 

@@ -1,0 +1,35 @@
+"""Runs in a process of its own: executes a conductor once more, after its instances have ended.
+
+`python -P -m pytest_ductaflow.after_process REQUEST RESULT`; both are JSON files. The working directory is
+the project root, as at collection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from . import answers, conductor_file, kernel_trace
+from .child_process import end_with_parent
+from .store import write_json
+
+
+def main() -> None:
+    end_with_parent()
+    request, result = sys.argv[1:3]
+    data = json.loads(Path(request).read_text(encoding="utf-8"))
+    os.environ[answers.VARIABLE] = data["answers"]
+    kernel_trace.begin(data["trace"])
+    _, stopped = conductor_file.run(Path(data["conductor"]))
+    given = answers.current()
+    if given is not None and (doubt := given.doubt) is not None:
+        print(f"⚠️ {doubt}", flush=True)
+    used = kernel_trace.used()
+    write_json(Path(result), {"stopped": asdict(stopped) if stopped else None, "used": used})
+
+
+if __name__ == "__main__":
+    main()

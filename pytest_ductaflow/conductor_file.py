@@ -1,0 +1,102 @@
+"""Executes the file of a conductor as `python conductor.py` does, and says what stopped it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from .errors import DuctaflowError, Refused
+from .flows import source_as_script
+
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_ASKS = "is_collecting"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What ended a conductor before its last line.
+
+    Attributes:
+        type: Class name of the exception.
+        message: Its text.
+        line: The line of the conductor (1-based), where known.
+        source: The text of that line.
+        frames: The traceback in the user's own code, a text each, the innermost last.
+        is_ours: Whether the message alone says what to do.
+        exit_code: What it gave to `sys.exit`, if it ended so.
+    """
+
+    type: str
+    message: str
+    line: int | None = None
+    source: str = ""
+    frames: tuple[str, ...] = ()
+    is_ours: bool = False
+    exit_code: str | None = None
+
+
+def run(path: Path) -> tuple[ModuleType, Stopped | None]:
+    """Execute a conductor as the main module of this process.
+
+    Returns:
+        Its module, and what stopped it; None if nothing did but what `guarding` has refused and told.
+    """
+    # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
+    sys.modules["ductaflow"] = importlib.import_module("pytest_ductaflow")
+    sys.argv[:] = [str(path)]
+    sys.path.insert(
+        0, str(path.parent)
+    )  # not before: a module of the project may be called as one of Python's
+    module = ModuleType("__main__")
+    module.__file__ = str(path)
+    sys.modules["__main__"] = module
+    try:
+        exec(compile(source_as_script(path), str(path), "exec"), module.__dict__)  # noqa: S102
+    except Refused:
+        return module, None
+    except SystemExit as exit_:
+        good = exit_.code in (None, 0)
+        return module, None if good else Stopped("SystemExit", str(exit_.code), exit_code=str(exit_.code))
+    except BaseException as error:
+        return module, _stopped(path, error)
+    return module, None
+
+
+def _stopped(path: Path, error: BaseException) -> Stopped:
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((_PACKAGE, "<frozen"))
+    ]
+    last = next((frame for frame in reversed(frames) if frame.filename == str(path)), None)
+    line, source = (last.lineno, last.line or "") if last is not None else (None, "")
+    if isinstance(error, SyntaxError):
+        line = error.lineno
+    told = tuple(text.rstrip() for text in traceback.format_list(frames))
+    return Stopped(type(error).__name__, str(error), line, source, told, isinstance(error, DuctaflowError))
+
+
+def asks_whether_collecting(path: Path) -> bool:
+    """Whether a conductor's code makes use of `is_collecting`: then it has something to do after its runs."""
+    try:
+        tree = ast.parse(source_as_script(path))
+    except (SyntaxError, ValueError):
+        return False
+    names = {_ASKS} | {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == _ASKS and alias.asname
+    }
+    return any(
+        (isinstance(node, ast.Name) and node.id in names)
+        or (isinstance(node, ast.Attribute) and node.attr == _ASKS)
+        for node in ast.walk(tree)
+    )
