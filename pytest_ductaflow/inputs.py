@@ -36,10 +36,17 @@ from .store import REPORT, STYLESHEET, RunFiles, shown
 from .uses import ALL, NOTHING, Used
 
 _PACKAGE = os.path.join(Path(__file__).parent, "")
+_NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
 # Programs that libraries start to learn something of the system.
 _ABOUT_THE_SYSTEM = frozenset(
     ("uname", "arch", "fc-list", "ldconfig", "lscpu", "lsb_release", "sysctl", "sw_vers", "system_profiler")
 )
+
+
+# Readers of formats in which a file may name others, and databases in which a view may.
+_LEAD_ELSEWHERE = ("h5py", "netCDF4", "tables", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr")
+_DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
+_LANGUAGES = ("R", "julia", "octave-cli", "node", "ruby", "java", "MATLAB", "stata", "gams", "ghc")
 
 
 @dataclass(frozen=True)
@@ -198,6 +205,8 @@ class _Run:
 
     def counts(self, path: str) -> bool:
         """Return whether a file or folder is the user's, and not a library's, a tool's, or the run's own."""
+        if path.startswith(_NEVER):
+            return False
         if self.is_own(path):
             inside = os.path.relpath(path, self.run_dir)
             is_ours = path in self.own or inside in self._our_files or inside.split(os.sep)[0] == RUNS
@@ -261,10 +270,15 @@ class _Seen(_Run):
     def inputs(self) -> Inputs:
         written = self._written
         read = self.used.of(OPENED, DATABASE, STARTED) | self.search.named_exactly
+        # What is read through a link that the run has made lies elsewhere.
+        links = (path for path in read if self.is_own(path) and os.path.islink(path))
+        read |= {os.path.realpath(path) for path in links}
         files = {path for path in read - written - self.by_flows if self._is_input(path)}
         # What an upstream has written always counts: if it is changed here, as it was left.
         files |= self.search.upstream_files | self.sources
-        folders = {path for path in self.used.of(LISTED) if not self.is_own(path) and self.counts(path)}
+        listed = {path for path in self.used.of(LISTED) if not self.is_own(path)}
+        files |= {path for path in listed if not os.path.isdir(path) and self._is_input(path)}
+        folders = {path for path in listed if os.path.isdir(path) and self.counts(path)}
         inputs = self.digested(files, folders, written)
         asked = {shown(path, self.root): path for path in self._asked(files | folders)}
         questions = {
@@ -305,8 +319,9 @@ class _Seen(_Run):
     def _is_input(self, path: str) -> bool:
         if self.used.states.get(path, "") is None and not os.path.exists(path):
             return self._may_come(path) and path not in self._programs
-        # Which packages a program of another language loads nobody tells; a new version has new programs.
-        return self.counts(path) or (not self.used.python and path in self._programs)
+        # The version of another language is told by its program, wherever that lies.
+        is_language = path in self._programs and os.path.basename(path) in _LANGUAGES
+        return self.counts(path) or is_language
 
     @cached_property
     def _programs(self) -> set[str]:
@@ -332,7 +347,12 @@ class _Seen(_Run):
                 yield path
 
     def was_there(self, path: str) -> bool:
-        return self.used.states.get(path) is not None
+        state = self.used.states.get(path)
+        if state is None:
+            return False
+        if state.startswith(FOLDER):  # one that the run has made has just been changed
+            return os.path.isdir(path) and int(state.split()[1]) <= self.began
+        return not changed_since(state, self.began)
 
     def is_unstable(self, path: str, stat: str) -> bool:
         if path in self.used.states:
@@ -354,7 +374,7 @@ class _Guessed(_Run):
         read |= {path for path in guessed | guesses.missing if self._is_read(path)}
         read |= {path for path in used.of(ASKED) if not os.path.exists(path) and self.is_in_project(path)}
         if used.readers:
-            folders |= {path for path in guesses.folders if self.counts(path) and not self.is_own(path)}
+            folders |= {path for path in guesses.searched if self.counts(path) and not self.is_own(path)}
         written = used.of(WRITTEN) | {path for path in read if self._is_written(path)}
         # What an upstream has written always counts: if it is changed here, as it was left.
         read_only = read - written - self.by_flows
@@ -380,8 +400,12 @@ class _Guessed(_Run):
         if programs:
             yield f"what {programs[0]} reads could not be seen"
         if self.used.readers:
-            reader = self.used.readers[0].partition(".")[0]
-            if unresolved := guesses.unresolved(self.own):
+            leading = [name for name in self.used.readers if name in _LEAD_ELSEWHERE]
+            reader = (*leading, *self.used.readers)[0].partition(".")[0]
+            databases = (path for path in guessed if path.endswith(_DATABASES))
+            if leading or any(map(os.path.isfile, databases)):
+                yield f"what {reader} reads could not be seen: a file may lead to others"
+            elif unresolved := guesses.unresolved(self.own):
                 yield f"what {reader} reads could not be seen: {unresolved[0]!r} may mean any file"
             elif not any(os.path.isfile(path) and self.counts(path) for path in guessed):
                 yield f"what {reader} reads could not be seen, and no path in config or code tells it"

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from jupyter_client.manager import KernelManager
 from .errors import KernelStartError
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel
 from .observing import can_observe, observed_command, read_report
+
+_REPORT = 2.0  # seconds that an observer may take to write its report
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 class _Manager(KernelManager):  # type: ignore[misc]
@@ -104,14 +112,16 @@ class OrdinaryKernel(Kernel):
         below: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
             below = psutil.Process(self._process.pid).children(recursive=True)
+        if self._report is not None:  # the observer ends with them, and reports
+            _kill(below)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_REPORT)
         if os.name == "posix":
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # also when it is gone and others are left
         elif self._process.poll() is None:
             self._process.kill()
-        for process in below:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        _kill(below)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GROUP_KILL)
 

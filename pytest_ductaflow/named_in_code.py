@@ -88,6 +88,12 @@ class Guesses:
             *(path for text in self._texts for path in self._matching(text)),
         }
 
+    @property
+    def searched(self) -> set[str]:
+        """The folders in which names match a pattern or template: more may come."""
+        patterned = {os.path.dirname(path) for text in self._texts for path in self._matching(text)}
+        return patterned | {folder for folder in self.folders if any(_files_like(self._parts, folder))}
+
     def _matching(self, text: str) -> Iterator[str]:
         """The files that match a pattern or template with folders in it."""
         pattern = text.replace(_ANY, "*")
