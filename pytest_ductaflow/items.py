@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shlex
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from .blocking import Gate, Hindrance
 from .errors import DuctaflowError, InstanceFailed
+from .failure_text import quoted
 from .model import Instance, Neighbours, Record, slug
 from .outcomes import FlowWarning, failure_repr, sendable, verdict_of
 from .plan import Plan
@@ -113,7 +113,18 @@ class InstanceItem(pytest.Item):
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
         judge = self._judge() if self.instance.stored_in else None
-        return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge)
+        return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge, say=self._say)
+
+    def _say(self, line: str) -> None:
+        """Write a line to the terminal while the output of tests is captured."""
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            if terminal is not None:
+                terminal.ensure_newline()
+                terminal.write_line(line)
+            else:  # a worker of xdist has its own way to the terminal only for errors
+                print(line, file=sys.stderr, flush=True)
 
     def _judge(self) -> Callable[[Record], Record]:
         """What compares that which a stored instance writes with what is expected of it."""
@@ -225,11 +236,6 @@ def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> st
 @lru_cache(maxsize=100)
 def _seen_from(here: Path, rootpath: Path, file: str) -> str:
     return Path(os.path.relpath(rootpath / file, here)).as_posix()
-
-
-def quoted(text: str) -> str:
-    """An argument as the shell of this platform wants it."""
-    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def only_instances(items: Iterable[pytest.Item]) -> list[InstanceItem]:

@@ -21,7 +21,7 @@ from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, failure_repr, record_of
 from .report.live import LiveReport
 from .sharding import DIVISION
-from .store import close_record
+from .store import RunFiles, close_record
 from .summary import Summary, show_flows
 
 
@@ -141,7 +141,11 @@ class ReportingHooks:
         report.when = "call"
         report.ductaflow_crash = True  # type: ignore[attr-defined]
         instance = self._instances.get(report.nodeid)
-        if instance is not None and (record := close_record(instance, str(report.longrepr))) is not None:
+        from .locking import is_free
+
+        if instance is None or not is_free(RunFiles.of(instance), instance.project_root):
+            return  # another session has taken it over
+        if (record := close_record(instance, str(report.longrepr))) is not None:
             report.ductaflow = record.to_json()  # type: ignore[attr-defined]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

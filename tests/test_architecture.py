@@ -53,6 +53,7 @@ LAYERS = (
         "fingerprint",
         "forkserver.__main__",
         "kernel",
+        "locking",
         "notebook_file",
         "notebook_html",
         "output",
@@ -64,6 +65,7 @@ LAYERS = (
     {
         "client",
         "compare.findings",
+        "earlier_runs",
         "import_order",
         "named",
         "pages",
@@ -106,6 +108,7 @@ HOMES = {
     "nbconvert": {"notebook_html"},
     "xdist": {"scheduling"},
     "click": {"cli"},
+    "filelock": {"locking"},
     "yaml": {"compare.structures"},
     "PIL": {"compare.images"},
     "resvg_py": {"compare.svg"},
