@@ -130,6 +130,8 @@ class CleanStart:
         """Move or delete what the last run has left; where that was begun earlier, do it to its end."""
         if (moving := self._shelf.moving) is not None:
             names = own_names(moving) - self._kept - self._of_others()
+            within = [os.path.relpath(folder, self._files.directory) for folder in self._within(moving.flows)]
+            names = {name for name in names if not any(Path(name).is_relative_to(sub) for sub in within)}
             self._shelf.take(names, max(self._generations, 1))
         self._delete(self._going)
         for ours in (self._files.notebook, self._files.html, self._files.log):
@@ -178,9 +180,10 @@ class CleanStart:
 
     def _run_dirs_within(self) -> list[str]:
         """The run directories of a build's flows, which clear their own."""
-        flows = list(store.read_journal(self._files.journal))
-        if self._earlier is not None:
-            flows += self._earlier.flows
+        told = store.read_journal(self._files.journal)
+        return self._within((*told, *(self._earlier.flows if self._earlier is not None else ())))
+
+    def _within(self, flows: Iterable[Record]) -> list[str]:
         within = (os.path.join(self._root, flow.run_dir) for flow in flows)
         return [folder for folder in within if Path(folder) != self._files.directory]
 
@@ -210,7 +213,7 @@ class Shelf:
     def __init__(self, files: RunFiles, root: str | Path) -> None:
         self._files = files
         self._root = root
-        base, name = store.housekeeping(files, root)
+        base, name = store.place_of_earlier(files, root)
         self._base, self._name = base / store.EARLIER, name
 
     @property

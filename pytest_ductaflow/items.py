@@ -17,7 +17,7 @@ from .blocking import Gate, Hindrance
 from .errors import DuctaflowError, InstanceFailed
 from .failure_text import quoted
 from .model import Instance, Neighbours, Record, slug
-from .outcomes import FlowWarning, failure_repr, sendable, verdict_of
+from .outcomes import FlowWarning, Waiting, failure_repr, sendable, verdict_of
 from .plan import Plan
 from .settings import Settings
 from .stored.instance import FILE as STORED_FILE
@@ -116,15 +116,11 @@ class InstanceItem(pytest.Item):
         return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge, say=self._say)
 
     def _say(self, line: str) -> None:
-        """Write a line to the terminal while the output of tests is captured."""
-        capture = self.config.pluginmanager.getplugin("capturemanager")
-        terminal = self.config.pluginmanager.getplugin("terminalreporter")
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            if terminal is not None:
-                terminal.ensure_newline()
-                terminal.write_line(line)
-            else:  # a worker of xdist has its own way to the terminal only for errors
-                print(line, file=sys.stderr, flush=True)
+        """Write a line to the terminal at once; a worker of xdist reaches it by a warning only."""
+        if hasattr(self.config, "workerinput"):
+            _tell_warning(self.config, line, self.instance.flow, self.nodeid, Waiting)
+        else:
+            write_now(self.config, line)
 
     def _judge(self) -> Callable[[Record], Record]:
         """What compares that which a stored instance writes with what is expected of it."""
@@ -169,8 +165,22 @@ class InstanceItem(pytest.Item):
         return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
 
 
-def _tell_warning(config: pytest.Config, text: str, file: str, node_id: str = "") -> None:
-    message = warnings.WarningMessage(FlowWarning(text), FlowWarning, file, 0)
+def write_now(config: pytest.Config, line: str) -> None:
+    """Write a line to the terminal, also while the output of a test is captured."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None:  # the user wants none
+        return
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        terminal.ensure_newline()
+        terminal.write_line(line)
+        terminal.flush()
+
+
+def _tell_warning(
+    config: pytest.Config, text: str, file: str, node_id: str = "", kind: type[FlowWarning] = FlowWarning
+) -> None:
+    message = warnings.WarningMessage(kind(text), kind, file, 0)
     told = {"warning_message": message, "when": "runtest", "nodeid": node_id, "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=told)
 

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from . import store
 from .errors import DuctaflowError
-from .model import Owner, Record
+from .model import RUNS, Owner, Record
 from .store import RunFiles
 
 _PAUSE = 0.05  # seconds between two looks at a lock that somebody else holds
@@ -81,9 +81,7 @@ def held(
         InUse: If another process is running it and `wait` is false, or it is run within itself.
         OSError: If there can be no lock.
     """
-    path = _lock_file(files, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = FileLock(_lock_file(files, root))
     has_waited = not _is_taken(lock)
     if has_waited:
         _wait_for(lock, files, label, wait=wait, say=say)
@@ -95,8 +93,8 @@ def held(
 
 def is_free(files: RunFiles, root: str | Path) -> bool:
     """Whether no process is running an instance."""
-    lock = FileLock(_lock_file(files, root))
     with contextlib.suppress(OSError):
+        lock = FileLock(_lock_file(files, root))
         if not _is_taken(lock):
             return False
         lock.release()
@@ -104,10 +102,22 @@ def is_free(files: RunFiles, root: str | Path) -> bool:
 
 
 def _lock_file(files: RunFiles, root: str | Path) -> Path:
-    folder, name = store.housekeeping(files, root)
-    # Not by its name: that of a run directory may be as long as a path can be.
+    """The file to lock, in a folder that is there.
+
+    It is in the project's `runs/`, also for a run directory elsewhere, in which people look; only where the
+    project cannot be written to, it is in the run directory.
+    """
+    runs = Path(root) / RUNS
+    name = os.path.relpath(files.directory, runs) if files.directory.is_relative_to(runs) else files.directory
+    # A digest: the name of a run directory may be as long as a path can be.
     key = hashlib.sha256(os.fsencode(f"{name}/{files.stem}")).hexdigest()[:16]
-    return folder / store.LOCKS / f"{key}.lock"
+    folder = runs / store.LOCKS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = files.directory / store.LOCKS
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{key}.lock"
 
 
 def _is_taken(lock: FileLock) -> bool:

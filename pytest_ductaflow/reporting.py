@@ -6,6 +6,7 @@ Under xdist this is the controller, which runs nothing itself; the records come 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from _pytest._code.code import ReprFileLocation
 
 from .collection import node_ids
 from .failure_text import Line
-from .items import PLAN, SETTINGS, only_instances, repeat_command
+from .items import PLAN, SETTINGS, only_instances, repeat_command, write_now
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
-from .outcomes import FailureRepr, failure_repr, record_of
+from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .report.live import LiveReport
 from .sharding import DIVISION
 from .store import RunFiles, close_record
@@ -134,6 +135,11 @@ class ReportingHooks:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and terminal.verbosity >= 1:
             show_flows(terminal, record.flows)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """What a worker of xdist has to say at once."""
+        if isinstance(warning_message.message, Waiting):
+            write_now(self._config, str(warning_message.message))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:

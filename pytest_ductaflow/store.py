@@ -219,12 +219,12 @@ def _folders_of_runs(folders: Iterable[str], *, in_run: bool) -> list[str]:
     return sorted(folder for folder in folders if folder not in left_out)
 
 
-def housekeeping(files: RunFiles, root: str | Path) -> tuple[Path, str]:
-    """Where locks and earlier files of a run are.
+def place_of_earlier(files: RunFiles, root: str | Path) -> tuple[Path, str]:
+    """Where the earlier files of a run are.
 
     Returns:
-        The folder that holds `.earlier` and `.locks`, and the run directory's name in it: the project's
-        `runs/`, or, for a run directory that lies elsewhere, that directory itself, and ".".
+        The folder that holds `.earlier`, and the run directory's name in it: the project's `runs/`, or, for
+        a run directory that lies elsewhere, that directory itself, and ".".
     """
     runs = Path(root) / RUNS
     if files.directory != runs and files.directory.is_relative_to(runs):
