@@ -170,15 +170,16 @@ class Gate:
                 continue
             for path in _places(value, instance):
                 owners = self._owners(path)
-                if not upstreams.isdisjoint(owners) and self._is_left_over(path, key, owners, instance):
+                if not upstreams.isdisjoint(owners) and self._is_left_over(path, key, owners, number):
                     labels = " and ".join(self._graph.labels[owner] for owner in owners if owner in upstreams)
                     name = shown(path, instance.project_root)
                     reason = f"config key {key!r}: {name} is not among what {labels} wrote last"
                     return Hindrance("failed", reason)
         return None
 
-    def _is_left_over(self, path: Path, key: str, owners: Sequence[int], instance: Instance) -> bool:
+    def _is_left_over(self, path: Path, key: str, owners: Sequence[int], number: int) -> bool:
         """Whether a path in the run directory of other instances leads to nothing that they have written."""
+        instance = self._instances[number]
         run_dir = Path(self._instances[owners[0]].run_dir)
         name = path.relative_to(run_dir).as_posix()
         if name == "." or path.is_dir():
@@ -186,11 +187,10 @@ class Gate:
         there = _exists(path)
         if not there and names_output(key):
             return False  # it is going to be written
-        last, _ = read_record(RunFiles.of(instance).record)
-        if last is not None and os.path.relpath(path, instance.run_dir) in last.outputs:
-            return False
         found = records_in(run_dir)
         if any(name in RunFiles(run_dir, stem).names for stem in found):
+            return False
+        if self._is_written_from_elsewhere(path, number):
             return False
         written = _written_in(run_dir, found.values(), instance.project_root)
         # What is not there may be the beginning or the end of a name: `shape` of shape.shp, `a.gpkg|roads`.
@@ -198,6 +198,15 @@ class Gate:
             name == other or (not there and (other.startswith(name) or name.startswith(other)))
             for other in written
         )
+
+    def _is_written_from_elsewhere(self, path: Path, number: int) -> bool:
+        """Whether an instance itself, or another upstream, has put a file into somebody else's folder."""
+        for other in (number, *self._graph.upstreams[number]):
+            run_dir = self._instances[other].run_dir
+            last, _ = read_record(RunFiles.of(self._instances[other]).record)
+            if last is not None and Path(os.path.relpath(path, run_dir)).as_posix() in last.outputs:
+                return True
+        return False
 
     def _owners(self, path: Path) -> Sequence[int]:
         """The instances in whose run directory a path lies, by number."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sqlite3
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 from click.testing import CliRunner
 from conftest import write_project
@@ -449,3 +454,100 @@ def test_patterns_of_what_is_kept(name, patterns, expected):
 @pytest.fixture(autouse=True)
 def _in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+# --- any history, compared with none
+
+ANY_HISTORY = """
+    import os, shutil, sqlite3
+    from pathlib import Path
+    os.mkdir("tables")
+    for i in range(n):
+        Path(f"tables/part_{i}.csv").write_text(f"{i} VARIANT")
+    if "VARIANT" == "b":
+        os.makedirs("more/deep")
+        os.symlink("tables", "link")
+    with open("log.csv", "a") as log:
+        log.write(f"{rate}\\n")
+    with sqlite3.connect("x.db") as db:
+        db.execute("create table t (a)")
+        db.execute("insert into t values (?)", (rate,))
+    if not Path("model.txt").exists():
+        Path("model.txt").write_text(f"{rate} VARIANT")
+    shutil.copy2(os.path.join(config["_project_root"], "data.csv"), "copied.csv")
+    found = sorted(str(path) for path in Path().rglob("*") if path.suffix == ".csv")
+    Path("found.txt").write_text("\\n".join(found))
+    assert not fails, "as it is told to"
+    """
+STATES = {"rate": [1, 2], "n": [1, 3], "fails": [False, True], "variant": ["a", "b"]}
+EDITS = st.one_of(
+    *(st.tuples(st.just(key), st.sampled_from(values)) for key, values in STATES.items()),
+    st.sampled_from([("delete", None), ("kill", None), ("force", None), ("restore", None)]),
+)
+_from_nothing: dict[str, tuple[str, dict[str, str]]] = {}
+
+
+def what_was_written(run_dir: Path) -> dict[str, str]:
+    found = {name: text for name, text in tree_of_bytes(run_dir).items() if not name.startswith("train_")}
+    with sqlite3.connect(run_dir / "x.db") as database:
+        found["x.db"] = str(database.execute("select a from t").fetchall())
+    return found
+
+
+def tree_of_bytes(folder: Path) -> dict[str, str]:
+    paths = [path for path in folder.rglob("*") if not (path.is_dir() and any(path.iterdir()))]
+    return {
+        path.relative_to(folder).as_posix(): "a folder" if path.is_dir() else str(path.read_bytes())
+        for path in paths
+    }
+
+
+def run_in(
+    root: Path, state: Mapping[str, object], settings: Settings = HTML_OFF
+) -> tuple[str, dict[str, str]]:
+    config = {key: value for key, value in state.items() if key != "variant"}
+    made = Project(root, ANY_HISTORY.replace("VARIANT", str(state["variant"])))
+    (root / "data.csv").write_text("data")
+    os.utime(root / "data.csv", (1, 1))
+    return made.run(settings, **config).status.value, what_was_written(made.run_dir)
+
+
+def from_nothing(root: Path, state: Mapping[str, object]) -> tuple[str, dict[str, str]]:
+    """What a run in an empty folder gives, which is tried once for each state."""
+    key = json.dumps(state)
+    if key not in _from_nothing:
+        _from_nothing[key] = run_in(root / f"nothing_{len(_from_nothing)}", state)
+    return _from_nothing[key]
+
+
+def leave_half_a_run(root: Path) -> None:
+    """What a run leaves whose process was killed over it."""
+    files = RunFiles(root / "runs/train/base", "train")
+    start = CleanStart(files, root, read_record(files.record)[0], generations=1)
+    start.announce(record_of(files).with_(status=Status.RUNNING))
+    start.clear()
+    lay(files, {"tables/part_0.csv": "half", "log.csv": "half", "model.txt": "half", "x.db-journal": "half"})
+
+
+@pytest.mark.slow
+@hypothesis.settings(
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+)
+@hypothesis.given(st.lists(EDITS, min_size=2, max_size=5))
+def test_whatever_has_run_before_the_result_is_that_of_a_run_from_nothing(tmp_path_factory, edits):
+    base = tmp_path_factory.getbasetemp() / "any_history"
+    root = Path(tempfile.mkdtemp(dir=base)) if base.exists() else base / "first"
+    root.mkdir(parents=True, exist_ok=True)
+    state: dict[str, object] = {key: values[0] for key, values in STATES.items()}
+    run_in(root, state)
+    for what, value in edits:
+        settings = Settings(html="none", force=what == "force")
+        if what in STATES:
+            state[what] = value
+        elif what == "delete":
+            (root / "runs/train/base/copied.csv").unlink()
+        elif what == "kill":
+            leave_half_a_run(root)
+        elif what == "restore":
+            CliRunner().invoke(main, ["restore", str(root / "runs/train/base")])
+        assert run_in(root, state, settings) == from_nothing(base, state)
