@@ -66,6 +66,8 @@ def carry_out(
     finally:
         files.journal.unlink(missing_ok=True)
     record = _last_words(running, execution, attempts, flows)
+    if record.status.good:
+        start.set_aside_others_than(flows)
     written = start.written()
     outputs = store.digests(files.directory, written.outputs)
     by_flows = (path for flow in flows for path in output_files(flow, instance.project_root))

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from . import locking, store
 from .errors import DuctaflowError
-from .model import Record, stem_of
+from .model import RUNS, Record, stem_of
 from .store import RunFiles, Stat
 
 _MOVING = ".moving"  # beside the steps in `.earlier`: what is on its way there
@@ -116,15 +116,43 @@ class CleanStart:
             The record as it was written.
         """
         self._files.directory.mkdir(parents=True, exist_ok=True)
-        if self._earlier is not None and self._earlier.status.good:
-            self._shelf.forget()
-            if self._generations:
-                self._shelf.announce(self._earlier)
+        self._announce_good_run()
         running = running.with_(
             found=tuple(sorted(self._found)), owner=locking.this_process(), last_good=self._shelf.latest
         )
         store.publish(self._files, running)
         return running
+
+    def _announce_good_run(self) -> None:
+        if self._earlier is not None and self._earlier.status.good:
+            self._shelf.forget()
+            if self._generations:
+                self._shelf.announce(self._earlier)
+
+    def set_aside_others_than(self, flows: Iterable[Record]) -> None:
+        """Clear the folders of flows that a build has run in earlier times, and not now.
+
+        Args:
+            flows: Those that it has run now.
+        """
+        known = {
+            (flow.run_dir, flow.flow) for record in (*self._others(), *flows) for flow in record.with_flows()
+        }
+        for folder, record in list(store.records(self._files.directory / RUNS)):
+            if not record.source and not any((r.run_dir, r.flow) in known for r in record.with_flows()):
+                for each in record.with_flows():
+                    self._retire(RunFiles(Path(self._root, each.run_dir), stem_of(each.flow)))
+                _remove_empty(folder, self._files.directory)
+
+    def _retire(self, files: RunFiles) -> None:
+        """Clear a folder in which nothing is going to run."""
+        record, _ = store.read_record(files.record)
+        start = CleanStart(files, self._root, record, generations=self._generations)
+        start._announce_good_run()
+        start.clear()
+        files.config.unlink(missing_ok=True)
+        files.record.unlink(missing_ok=True)
+        _remove_empty(files.directory, self._files.directory)
 
     def clear(self) -> None:
         """Move or delete what the last run has left; where that was begun earlier, do it to its end."""
@@ -314,15 +342,7 @@ class Shelf:
         """Leave no folders behind that hold nothing."""
         runs = [self._generation(number) for number in range(1, generations + 2)]
         for files in (self._staging, *runs):
-            folder = files.directory
-            while folder.is_relative_to(self._base):
-                try:
-                    folder.rmdir()
-                except FileNotFoundError:
-                    pass
-                except OSError:
-                    break
-                folder = folder.parent
+            _remove_empty(files.directory, self._base.parent)
 
 
 def _ours(files: RunFiles) -> Iterator[str]:
@@ -341,6 +361,18 @@ def _move(source: Path, target: Path, names: Iterable[str]) -> None:
         if (source / name).is_dir():
             (target / name).mkdir(parents=True, exist_ok=True)
     _remove(source, (name for name in names if name.endswith("/")))
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Delete a folder that holds nothing, and those around it that do not either, up to another one."""
+    while folder != top and folder.is_relative_to(top):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            break
+        folder = folder.parent
 
 
 def _is_file_or_link(path: Path) -> bool:

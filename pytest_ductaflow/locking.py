@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import os
 import socket
@@ -21,13 +22,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from . import store
 from .errors import DuctaflowError
 from .model import RUNS, Owner, Record
 from .store import RunFiles
 
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # of file systems that know none
 _PAUSE = 0.05  # seconds between two looks at a lock that somebody else holds
 _UNTIL_TOLD = 1.0  # seconds in which a process that has just taken a lock says who it is
 _LAST_WORDS = 10.0  # seconds in which the kernel of a process that was killed ends
@@ -81,8 +83,14 @@ def held(
         InUse: If another process is running it and `wait` is false, or it is run within itself.
         OSError: If there can be no lock.
     """
-    lock = FileLock(_lock_file(files, root))
-    has_waited = not _is_taken(lock)
+    lock: BaseFileLock = FileLock(_lock_file(files, root))
+    try:
+        has_waited = not _is_taken(lock)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        lock = SoftFileLock(f"{lock.lock_file}.held")
+        has_waited = not _is_taken(lock)
     if has_waited:
         _wait_for(lock, files, label, wait=wait, say=say)
     try:
@@ -120,7 +128,7 @@ def _lock_file(files: RunFiles, root: str | Path) -> Path:
     return folder / f"{key}.lock"
 
 
-def _is_taken(lock: FileLock) -> bool:
+def _is_taken(lock: BaseFileLock) -> bool:
     """Take a lock if nobody holds it."""
     try:
         lock.acquire(timeout=0)
@@ -129,7 +137,7 @@ def _is_taken(lock: FileLock) -> bool:
     return True
 
 
-def _wait_for(lock: FileLock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]) -> None:
+def _wait_for(lock: BaseFileLock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]) -> None:
     """Take a lock as soon as the process that holds it has ended its run.
 
     Raises:

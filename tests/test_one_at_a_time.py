@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -319,6 +320,32 @@ def test_the_flows_of_a_build_clear_their_own_and_those_unchanged_are_not_run_ag
     assert (tmp_path / "runs/.earlier/b/i/runs/p/x.txt").read_text() == "1"
 
 
+@pytest.mark.slow
+def test_flows_that_a_build_does_not_run_any_more_leave_no_folder(tmp_path):
+    """What reads all that is in its `runs/` finds what a fresh clone has."""
+    code = """
+        from pytest_ductaflow import run_notebook
+        for name in names:
+            run_notebook("flows/x.py", config={"n": n}, execution_dir=f"runs/{name}")
+        assert not fails
+        """
+    write_project(tmp_path, {"builds/b.py": code, "flows/x.py": 'open("x.txt", "x").write(str(n))\n'})
+    flow, run_dir = str(tmp_path / "builds/b.py"), str(tmp_path / "runs/b/i")
+    instance = Instance(flow, "b", "i", {}, run_dir, str(tmp_path))
+
+    def run(names: str, *, fails: bool = False) -> list[str]:
+        config = {"n": 1, "names": names, "fails": fails}
+        runner.run(instance.with_(config=config), Settings(html="none"))
+        return sorted(path.name for path in Path(run_dir, "runs").glob("*"))
+
+    assert run("pq") == ["p", "q"]
+    assert run("pr", fails=True) == ["p", "q", "r"]
+    assert run("p") == ["p"]
+    assert (tmp_path / "runs/.earlier/b/i/runs/q/x.txt").exists()
+    (tmp_path / "runs/b/i/runs/mine.txt").touch()
+    assert run("q") == ["mine.txt", "q"]
+
+
 # --- the lock alone
 
 HOLD = """
@@ -371,6 +398,20 @@ def test_where_a_project_cannot_be_written_to_the_lock_is_in_the_run_directory(t
     with held(files, tmp_path, "x/A", wait=False, say=print):
         assert not is_free(files, tmp_path)
     assert store.contents(files) == {}
+
+
+def test_a_file_system_without_locks_has_a_marker_in_place_of_a_lock(tmp_path, monkeypatch):
+    def none(self: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locking.FileLock, "_acquire", none)
+    files = RunFiles(tmp_path / "runs/x/A", "x")
+    with held(files, tmp_path, "x/A", wait=False, say=print):
+        with pytest.raises(InUse), held(files, tmp_path, "x/A", wait=False, say=print):
+            pass
+        assert len(list((tmp_path / "runs/.locks").glob("*.held"))) == 1
+    with held(files, tmp_path, "x/A", wait=False, say=print):
+        pass
 
 
 def test_who_waits_is_told_once_and_then_knows_that_time_has_passed(tmp_path):
