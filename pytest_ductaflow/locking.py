@@ -137,7 +137,9 @@ def _is_taken(lock: BaseFileLock) -> bool:
     return True
 
 
-def _wait_for(lock: BaseFileLock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]) -> None:
+def _wait_for(
+    lock: BaseFileLock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]
+) -> None:
     """Take a lock as soon as the process that holds it has ended its run.
 
     Raises:

@@ -67,12 +67,14 @@ def run(
     label, wait = f"{instance.step}/{instance.name}", not settings.no_wait
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locking.held(files, instance.project_root, label, wait=wait, say=say))
+            lock = locking.held(files, instance.project_root, label, wait=wait, say=say)
+            has_waited = stack.enter_context(lock)
         except locking.InUse as error:
             return _refused(instance, first, Failure(IN_USE, str(error)))
         except OSError as error:
             return _refused(instance, first, _unusable(error))
-        found = _look(instance, files, settings, neighbours)  # it may have been run in the meantime
+        was_run = has_waited or store.read_record(files.record)[0] != first.earlier
+        found = _look(instance, files, settings, neighbours) if was_run else first
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
         return _run(instance, files, found, settings, neighbours, echo, judge)

@@ -112,7 +112,7 @@ def check_keep(pattern: str) -> str:
         ValueError: If it leads out of the run directory.
     """
     if not pattern.strip("/") or pattern.startswith("/") or ".." in pattern.split("/"):
-        raise ValueError(f"{pattern!r} is not a pattern of files in the run directory")
+        raise ValueError(f"{pattern!r}: expected a pattern of files in the run directory")
     return pattern
 
 

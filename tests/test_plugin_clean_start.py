@@ -146,7 +146,7 @@ def test_what_is_kept_is_found_again_also_by_a_past_run_that_is_named(tmp_path, 
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
-        ("'../x'", "keep='../x': '../x' is not a pattern of files in the run directory"),
+        ("'../x'", "keep='../x': '../x': expected a pattern of files in the run directory"),
         ("3", "keep=3: 3: expected patterns of files, separated by commas"),
     ],
 )
