@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import write_project
@@ -233,14 +235,15 @@ def test_what_a_killed_session_was_running_is_taken_over_from_a_clean_start(root
 def test_without_waiting_the_instance_fails_at_once_and_is_not_touched(root, flows, start):
     first = start()
     with flows.next():
-        before = {path: path.stat().st_mtime_ns for path in (root / "runs/slow/i").iterdir()}
+        names = ("slow_config.json", "slow_record.json", "lines.txt")
+        before = {name: (root / "runs/slow/i" / name).stat().st_mtime_ns for name in names}
         second = start("--ductaflow-no-wait")
         output = second.rest()
         assert second.process.returncode == 1
         pid = record_of(root, "slow").owner.pid
         assert re.search(rf"InUse: slow/i is being run by process {pid} on .* since \d\d:\d\d\n", output)
         assert "upstream slow/i failed" in output
-        assert before == {path: path.stat().st_mtime_ns for path in before}
+        assert before == {name: (root / "runs/slow/i" / name).stat().st_mtime_ns for name in names}
     assert first.rest()
     assert first.process.returncode == 0
     assert lines(root) == TWICE
@@ -468,7 +471,7 @@ def test_the_kernel_of_a_killed_process_is_waited_for(tmp_path, monkeypatch):
             slept.append(seconds)
             kernel.communicate("\n", timeout=PATIENCE)
 
-        monkeypatch.setattr(locking.time, "sleep", sleep)
+        monkeypatch.setattr(locking, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
         locking.wait_for_orphans(me, tmp_path)
         assert slept == []
         locking.wait_for_orphans(dead, tmp_path)
