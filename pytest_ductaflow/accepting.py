@@ -17,6 +17,7 @@ from .errors import DuctaflowError
 from .fingerprint import code_digest, config_digest, input_digest
 from .inputs import InputSearch
 from .kernel_trace import LISTED, OPENED, WRITTEN
+from .locking import InUse, held
 from .model import Instance, Neighbours, Record, stem_of
 from .named_in_code import modules_named_in_code
 from .runner import records_of, upstream_files
@@ -44,7 +45,16 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
     Raises:
         NothingToAccept: Saying what is missing.
     """
-    files = RunFiles.of(instance)
+    files, label = RunFiles.of(instance), f"{instance.step}/{instance.name}"
+    try:
+        with held(files, instance.project_root, label, wait=False, say=lambda _: None):
+            return _accept(instance, files, settings, neighbours)
+    except InUse as error:
+        raise NothingToAccept(str(error)) from None
+
+
+def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> Record:
+    """The same, while nobody else runs the instance."""
     earlier, _ = store.read_record(files.record)
     label = f"{instance.step}/{instance.name}"
     if instance.stored_in:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from .graph import Graph
-from .model import RUNS, Instance
+from .model import RUNS, Instance, Record, stem_of
+from .references import is_pattern, leaves, names_output
 from .statuses import Statuses, Verdict
-from .store import RunFiles, read_record, records, shown
+from .store import RunFiles, read_record, records, records_in, shown
 
+_LONGEST_PATH = 4_096  # characters; a longer text is something else
 _NAMED = 5  # of many, in one message
 _WORST_FIRST: tuple[Verdict | None, ...] = ("failed", "blocked", "skipped", None)
 
@@ -64,7 +66,7 @@ class Gate:
 
     def hindrance(self, number: int) -> Hindrance | None:
         """What keeps an instance from being run, None if nothing does."""
-        checks = (self._blocked, self._not_selected, self._outside, self._unwritten)
+        checks = (self._blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
         return next((found for check in checks if (found := check(number)) is not None), None)
 
     def _blocked(self, number: int) -> Hindrance | None:
@@ -175,6 +177,71 @@ class Gate:
                 return Hindrance("failed", reason + self._near(text, instance))
         return None
 
+    def _left_over(self, number: int) -> Hindrance | None:
+        """By a path to a file of an upstream that the last run of that upstream has not written."""
+        instance, upstreams = self._instances[number], set(self._graph.upstreams[number])
+        if not upstreams:
+            return None
+        for key, value in leaves(instance.config):
+            if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_PATH or is_pattern(value):
+                continue
+            for path in _places(value, instance):
+                owners = self._owners(path)
+                if not upstreams.isdisjoint(owners) and self._is_left_over(path, key, owners, number):
+                    labels = " and ".join(self._graph.labels[owner] for owner in owners if owner in upstreams)
+                    name = shown(path, instance.project_root)
+                    reason = f"config key {key!r}: {name} is not among what {labels} wrote last"
+                    return Hindrance("failed", reason)
+        return None
+
+    def _is_left_over(self, path: Path, key: str, owners: Sequence[int], number: int) -> bool:
+        """Whether a path in the run directory of other instances leads to nothing that they have written."""
+        instance = self._instances[number]
+        run_dir = Path(self._instances[owners[0]].run_dir)
+        name = path.relative_to(run_dir).as_posix()
+        if name == "." or path.is_dir():
+            return False
+        there = _exists(path)
+        if not there and names_output(key):
+            return False  # it is going to be written
+        found = records_in(run_dir)
+        if any(name in RunFiles(run_dir, stem).names for stem in found):
+            return False
+        if self._is_written_from_elsewhere(path, number):
+            return False
+        written = _written_in(run_dir, found.values(), instance.project_root)
+        # What is not there may be the beginning or the end of a name: `shape` of shape.shp, `a.gpkg|roads`.
+        return bool(found) and not any(
+            name == other or (not there and (other.startswith(name) or name.startswith(other)))
+            for other in written
+        )
+
+    def _is_written_from_elsewhere(self, path: Path, number: int) -> bool:
+        """Whether an instance itself, or another upstream, has put a file into somebody else's folder."""
+        for other in (number, *self._graph.upstreams[number]):
+            run_dir = self._instances[other].run_dir
+            last, _ = read_record(RunFiles.of(self._instances[other]).record)
+            if last is not None and Path(os.path.relpath(path, run_dir)).as_posix() in last.outputs:
+                return True
+        return False
+
+    def _owners(self, path: Path) -> Sequence[int]:
+        """The instances in whose run directory a path lies, by number."""
+        folder = str(path)
+        while folder not in self._by_run_dir:
+            above = os.path.dirname(folder)
+            if above == folder:
+                return ()
+            folder = above
+        return self._by_run_dir[folder]
+
+    @cached_property
+    def _by_run_dir(self) -> Mapping[str, Sequence[int]]:
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for number, instance in enumerate(self._instances):
+            numbers[os.path.normpath(instance.run_dir)].append(number)
+        return numbers
+
     def _near(self, text: str, instance: Instance) -> str:
         """The instances that there are in the step into which a path points."""
         runs = Path(instance.project_root, RUNS)
@@ -205,6 +272,16 @@ def _places(text: str, instance: Instance) -> Iterator[Path]:
     """What a path in a config can mean."""
     for base in (instance.project_root, instance.run_dir):
         yield Path(os.path.normpath(os.path.join(base, text)))
+
+
+def _written_in(run_dir: Path, found: Iterable[Record], root: str) -> Iterator[str]:
+    """What runs have written in a run directory, relative to it; with the files of a build's flows."""
+    for record in found:
+        for each in record.with_flows():
+            below = os.path.relpath(os.path.join(root, each.run_dir), run_dir)
+            ours = RunFiles(Path(below), stem_of(each.flow))
+            names = (*each.outputs, *each.made, *ours.names)
+            yield from (Path(os.path.normpath(os.path.join(below, name))).as_posix() for name in names)
 
 
 def _exists(path: Path) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import IO
 
 from . import store
 from .cores import has_idle_core
+from .earlier_runs import CleanStart
 from .errors import DuctaflowError
 from .execute import Execution, execute
 from .fingerprint import config_digest, input_digest
@@ -39,6 +39,7 @@ def carry_out(
     settings: Settings,
     echo: IO[str] | None,
     search: InputSearch,
+    start: CleanStart,
 ) -> tuple[Record, bool]:
     """From config to record.
 
@@ -49,6 +50,7 @@ def carry_out(
         settings: HTML mode, default kernel and default time-out.
         echo: A stream that gets the flow's output as it comes.
         search: What will find its inputs.
+        start: Its run directory, which is clear.
 
     Returns:
         The record, and whether the keyboard stopped it.
@@ -56,20 +58,18 @@ def carry_out(
     Raises:
         OSError: If the run directory cannot be used.
     """
-    began = time.time_ns()
-    _lay_out(instance, files)
-    for stale in (files.notebook, files.html, files.log):
-        stale.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
-    publish(files, running)
-    before = store.stat_outputs(files)
+    store.write_config(files, instance.full_config)  # the record says already that it runs
+    began = files.config.stat().st_mtime_ns  # by the clock of the file system, which may be another machine's
     page = _Page(instance, files, settings)
     try:
-        execution, attempts, flows = _attempts(instance, files, settings, echo, page)
+        execution, attempts, flows = _attempts(instance, files, running, settings, echo, page, start)
     finally:
         files.journal.unlink(missing_ok=True)
     record = _last_words(running, execution, attempts, flows)
-    changed = [name for name, stat in store.stat_outputs(files).items() if before.get(name) != stat]
-    outputs = store.digests(files.directory, changed)
+    if record.status.good:
+        start.set_aside_others_than(flows)
+    written = start.written()
+    outputs = store.digests(files.directory, written.outputs)
     by_flows = (path for flow in flows for path in output_files(flow, instance.project_root))
     inputs = search.finish(execution.used, outputs, began, of_flows=by_flows)
     outputs |= store.digests(files.directory, inputs.written_elsewhere)
@@ -85,6 +85,8 @@ def carry_out(
         unknown=inputs.unknown,
         error=_without_rights(record.error, execution.used),
         outputs=outputs,
+        altered=written.altered,
+        made=written.made,
         environment=_environment_of(execution.used),
         packages=versions_of(
             {*execution.used.packages, *inputs.imports}, _path_of(execution.used), is_build=bool(flows)
@@ -94,22 +96,30 @@ def carry_out(
     return record, execution.interrupted
 
 
-def _lay_out(instance: Instance, files: RunFiles) -> None:
-    """Prepare the run directory; a replay begins in an empty one, lest something older passes for its own."""
+def _lay_out_again(instance: Instance, files: RunFiles, running: Record, start: CleanStart) -> None:
+    """Let the next attempt begin as the first one did."""
     if instance.stored_in:
         clear_replay(files)
-    store.write_config(files, instance.full_config)
+        store.write_config(files, instance.full_config)
+        publish(files, running)
+    start.clear_attempt()
 
 
 def _attempts(
-    instance: Instance, files: RunFiles, settings: Settings, echo: IO[str] | None, page: _Page
+    instance: Instance,
+    files: RunFiles,
+    running: Record,
+    settings: Settings,
+    echo: IO[str] | None,
+    page: _Page,
+    start: CleanStart,
 ) -> tuple[Execution, int, tuple[Record, ...]]:
     """Run until it ends well or there are no retries left."""
     attempts = 0
     while attempts <= instance.retries:
         attempts += 1
-        if instance.stored_in and attempts > 1:
-            _lay_out(instance, files)
+        if attempts > 1:
+            _lay_out_again(instance, files, running, start)
         files.journal.unlink(missing_ok=True)
         page.is_written = False
         try:
@@ -120,6 +130,7 @@ def _attempts(
                 environment=store.build_environment(files, settings.dumps()),
                 echo=echo,
                 at_end=page.write,
+                last_good=running.last_good,
             )
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
@@ -143,6 +154,9 @@ def _last_words(running: Record, execution: Execution, attempts: int, flows: tup
     status = Status.ERROR if failure else Status.WARNING if orange else Status.SUCCESS
     return running.with_(
         status=status,
+        found=None,
+        owner=None,
+        last_good=running.last_good if failure else "",
         duration=round(execution.seconds, 3),
         attempts=attempts,
         warnings=tuple(execution.warnings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shlex
 import sys
@@ -10,14 +11,18 @@ from pathlib import Path
 import click
 import pytest
 
+from .earlier_runs import Restored, flow_of_earlier_run
+from .earlier_runs import restore as restore_run
 from .errors import DuctaflowError
+from .failure_text import quoted
 from .github import append_summary, endings_of_rows
-from .items import quoted
+from .locking import held
 from .merging import Merged
 from .merging import merge as merge_shards
 from .plan import project_root
 from .plugin import settings_of
 from .settings import Settings
+from .store import RunFiles, shown
 from .stored.storing import DEFAULT_FOLDER, StoreOptions, Written, store_run
 
 _REFUSED = 2  # exit code; 1 says that instances failed
@@ -107,6 +112,41 @@ def store(
             click.echo(f"Error: {error}", err=True)
             refused = True
     sys.exit(_REFUSED if refused else 0)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--flow", help="Which flow, where several share the run directory.")
+def restore(run_dir: Path, *, flow: str | None) -> None:
+    """Bring the last good run of an instance back, after one that failed or went wrong.
+
+    RUN_DIR is a run directory, such as runs/analysis/scenario_A. What is there now is deleted, if it failed,
+    or changes places with what is brought back. The exit code is 2 if there is nothing to bring back.
+    """
+    run_dir = Path(os.path.abspath(run_dir))
+    try:
+        _, root, _ = _project_of(run_dir)
+        stem = flow_of_earlier_run(run_dir, root, flow)
+        files, label = RunFiles(run_dir, stem), shown(run_dir, root)
+        with held(files, root, label, wait=False, say=click.echo):
+            restored = restore_run(files, root)
+    except (DuctaflowError, OSError) as error:
+        raise _Refusal(str(error)) from None
+    _tell_restored(restored, label)
+
+
+def _tell_restored(restored: Restored, label: str) -> None:
+    record, replaced = restored.record, restored.replaced
+    ran = datetime.datetime.fromisoformat(record.started).astimezone()
+    count = len(record.outputs)
+    files = f"{count} file{'s' * (count != 1)} that its flow wrote"
+    click.echo(f"{label}: back is the run of {ran:%Y-%m-%d %H:%M} ({record.status}), {files}")
+    if replaced is not None and replaced.status.good:
+        click.echo("the run that was there ended well, too: restore once more to change back")
+    elif replaced is not None:
+        click.echo("what the run that failed had written is deleted")
+    for flow in restored.missing:
+        click.secho(f"note: {flow} is as a later run has left it; its earlier one is not kept", fg="yellow")
 
 
 def _project_of(path: Path) -> tuple[Settings, Path, tuple[str, ...]]:

@@ -12,7 +12,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -56,6 +56,7 @@ def conduct(
     base: Mapping[str, Any] | None = None,
     config: ConfigOfRow | None = None,
     after: After = None,
+    keep: str | Sequence[str] = (),
 ) -> list[Instance]:
     """Spread a flow or build over the rows of a control table: every row is an instance.
 
@@ -69,6 +70,8 @@ def conduct(
         base: Config under every row.
         config: A function from a row (a dict without empty cells) to its config, in place of the row.
         after: Instances (as this function returns them) that have to end well before these start.
+        keep: Patterns of files and folders in the run directories (checkpoints, caches) that the next run
+            finds again; all else that an instance wrote is moved aside before it runs again.
 
     Returns:
         The instances, in the order of the table.
@@ -83,7 +86,7 @@ def conduct(
     _not_while_pytest_imports("conduct", origin)
     root = _root_of(origin)
     runs = _runs_of_this_build()
-    declared = TableDeclaration(flow, table, origin, root, step, base, config, after, runs).declare()
+    declared = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs).declare()
     if recording.is_recording():
         recording.record(declared.instances, declared.problems)
         return declared.instances

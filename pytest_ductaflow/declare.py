@@ -19,6 +19,7 @@ from typing import Any
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, looks_like_flow, read_flow
 from .model import JSON, RUNS, Instance, config_hash, default_step, stem_of
+from .settings import check_keep
 from .store import shown
 from .tables import (
     FLOW_COLUMNS,
@@ -37,7 +38,7 @@ from .tables import (
 
 After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
-RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks")
+RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks", "_keep")
 _IGNORED = ("_project_root", "_no_execute")
 
 
@@ -128,6 +129,7 @@ class TableDeclaration:
         base: Config under every row.
         config: From a row to its config, in place of the row itself.
         after: Upstreams of every row.
+        keep: Patterns of what the next run of every row finds again.
         runs: The `runs/` folder: the project's, or inside a build the build's own.
     """
 
@@ -139,6 +141,7 @@ class TableDeclaration:
     base: Mapping[str, Any] | None = None
     config: ConfigOfRow | None = None
     after: After = None
+    keep: str | Sequence[str] = ()
     runs: Path | None = None
 
     def declare(self) -> Declared:
@@ -147,6 +150,7 @@ class TableDeclaration:
             frame, file = as_frame(self.table, self._places)
             common = _base(self.base)
             after = upstreams(self.after)
+            self.kept  # noqa: B018 - raises, once for all rows
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
         where = shown(file, self.root) if file else self.origin.at(self.root)
@@ -167,6 +171,18 @@ class TableDeclaration:
     def _places(self) -> tuple[Path, ...]:
         """Directories to which relative paths may refer."""
         return (Path.cwd(), self.root, Path(self.origin.file).parent)
+
+    @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """`keep=` as patterns.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        try:
+            return patterns(self.keep)
+        except ValueError as error:
+            raise ValueError(f"keep={self.keep!r}: {error}") from None
 
     @cached_property
     def found(self) -> Callable[[str | Path], Path]:
@@ -251,7 +267,7 @@ class _Row:
             source=self.table.origin.file,
             line=self.table.origin.line,
             row=self.number,
-            **{"after": after, **reserved},
+            **{"after": after, **reserved, "keep": (*self.table.kept, *reserved.get("keep", ()))},
         )
 
     def _schema_problems(self, flow: Path, config: dict[str, JSON]) -> list[Problem]:
@@ -336,9 +352,23 @@ def reserved_value(key: str, value: JSON) -> Any:
         return tuple(str(mark) for mark in marks)
     if key == "_after":
         return upstreams(value)
+    if key == "_keep":
+        return patterns(value)
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
         raise ValueError(f"{value!r}: expected an amount such as '4 GB'")
     return str(value)
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """Patterns of files that are kept, of a list or of a text with commas.
+
+    Raises:
+        ValueError: If it is something else, or a pattern leads out of the run directory.
+    """
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, Sequence) or not all(isinstance(item, str) for item in listed):
+        raise ValueError(f"{value!r}: expected patterns of files, separated by commas")
+    return tuple(check_keep(item.strip()) for item in listed if item.strip())
 
 
 def _number(value: JSON) -> float | None:

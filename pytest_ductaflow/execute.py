@@ -154,6 +154,7 @@ def execute(
     environment: Mapping[str, str] | None = None,
     echo: IO[str] | None = None,
     at_end: Callable[[], None] = lambda: None,
+    last_good: str = "",
 ) -> Execution:
     """Run an instance in its run directory, which holds its config already.
 
@@ -165,6 +166,7 @@ def execute(
         environment: Variables of the kernel on top of this process's.
         echo: A stream that gets the output as well.
         at_end: Called when the notebook is saved and the kernel is still ending.
+        last_good: The folder of the last run that ended well, told in the notebook of one that fails.
 
     Returns:
         What came of it, also when the flow failed.
@@ -226,7 +228,7 @@ def execute(
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
             file.notebook_complete()
-            mark_failure(notebook, execution.failure)
+            mark_failure(notebook, execution.failure, last_good)
         if file.due_at is not None:
             file.write()
     execution.warnings, execution.warning_count = output.warnings, output.warning_count

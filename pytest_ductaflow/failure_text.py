@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,7 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
         command: What repeats just this instance.
     """
     if record.differs:
-        return [*_differences(record, root, here), Line(""), *_places(record, root, here, command)]
+        return [*_differences(record, root, here), Line(""), *_places(record, record, root, here, command)]
     chain = _to_the_cause(record)
     lines: list[Line] = []
     for depth, failed in enumerate(chain):
@@ -44,13 +46,18 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
             inner = chain[depth + 1]
             verb = "warned" if record.status is Status.WARNING else "failed"
             lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} {verb}", ("red", "bold")))
-    return [*lines, Line(""), *_places(chain[-1], root, here, command)]
+    return [*lines, Line(""), *_places(chain[-1], record, root, here, command)]
 
 
-def _places(record: Record, root: Path, here: Path, command: str) -> Iterator[Line]:
+def _places(record: Record, failed: Record, root: Path, here: Path, command: str) -> Iterator[Line]:
+    """Where the files are, of what failed first in an instance and of the instance, and what to type."""
     run_dir = root / record.run_dir
     yield Line(f"run directory: {_typed(run_dir, here)}")
     yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
+    if failed.last_good:
+        yield Line(f"last good run: {_typed(root / failed.last_good, here)}")
+        run = quoted(_typed(root / failed.run_dir, here))
+        yield Line(f"bring it back: ductaflow restore {run}")
     yield Line(f"repeat:        {command}")
     if record.differs:
         yield Line(f"tolerances:    {_typed(root / record.source, here)}")
@@ -158,6 +165,11 @@ def _last_output(log: Path) -> Iterator[Line]:
         yield Line("")
         yield Line("last output:")
         yield from (Line(f"  {line}") for line in lines[-_TAIL:])
+
+
+def quoted(text: str) -> str:
+    """An argument as the shell of this platform wants it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def _typed(path: Path, here: Path) -> str:

@@ -124,10 +124,18 @@ def _is_machinery(frame: str) -> bool:
     return f"{_PACKAGE}{os.sep}" in frame or bool(_OWN_FRAMES.search(frame))
 
 
-def mark_failure(notebook: Any, failure: Failure) -> None:
-    """Say on top of the notebook that it failed and where; papermill drops such cells in a new run."""
+def mark_failure(notebook: Any, failure: Failure, last_good: str = "") -> None:
+    """Say on top of the notebook that it failed and where; papermill drops such cells in a new run.
+
+    Args:
+        notebook: The notebook, as far as it ran.
+        failure: What stopped it.
+        last_good: The folder with the files of the last run that ended well, empty if there is none.
+    """
     link = f" in [cell {failure.cell}](#ductaflow-failure)" if failure.cell else ""
     text = f'<span style="color:#b3261e">**This run failed**{link}:</span>\n\n```\n{failure.summary}\n```'
+    if last_good:
+        text += f"\n\nThe files of the last run that ended well are in `{last_good}`."
     cell = running_cell(notebook)
     marks = [(0, text)]
     if cell is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shlex
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,8 +17,9 @@ from .after import STEP
 from .after import instance_of as instance_of_after
 from .blocking import Gate, Hindrance
 from .errors import DuctaflowError, InstanceFailed
+from .failure_text import quoted
 from .model import Instance, Neighbours, Record, slug
-from .outcomes import FlowWarning, failure_repr, sendable, verdict_of
+from .outcomes import FlowWarning, Waiting, failure_repr, sendable, verdict_of
 from .plan import Plan
 from .settings import Settings
 from .stored.instance import FILE as STORED_FILE
@@ -159,7 +159,14 @@ class InstanceItem(PlannedItem):
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
         judge = self._judge() if self.instance.stored_in else None
-        return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge)
+        return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge, say=self._say)
+
+    def _say(self, line: str) -> None:
+        """Write a line to the terminal at once; a worker of xdist reaches it by a warning only."""
+        if hasattr(self.config, "workerinput"):
+            _tell_warning(self.config, line, self.instance.flow, self.nodeid, Waiting)
+        else:
+            write_now(self.config, line)
 
     def _judge(self) -> Callable[[Record], Record]:
         """What compares that which a stored instance writes with what is expected of it."""
@@ -229,8 +236,22 @@ class AfterItem(PlannedItem):
         return self.config.stash[PLAN].numbers[self.path]
 
 
-def _tell_warning(config: pytest.Config, text: str, file: str, node_id: str = "") -> None:
-    message = warnings.WarningMessage(FlowWarning(text), FlowWarning, file, 0)
+def write_now(config: pytest.Config, line: str) -> None:
+    """Write a line to the terminal, also while the output of a test is captured."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None:  # the user wants none
+        return
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        terminal.ensure_newline()
+        terminal.write_line(line)
+        terminal.flush()
+
+
+def _tell_warning(
+    config: pytest.Config, text: str, file: str, node_id: str = "", kind: type[FlowWarning] = FlowWarning
+) -> None:
+    message = warnings.WarningMessage(kind(text), kind, file, 0)
     told = {"warning_message": message, "when": "runtest", "nodeid": node_id, "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=told)
 
@@ -302,11 +323,6 @@ def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> st
 @lru_cache(maxsize=100)
 def _seen_from(here: Path, rootpath: Path, file: str) -> str:
     return Path(os.path.relpath(rootpath / file, here)).as_posix()
-
-
-def quoted(text: str) -> str:
-    """An argument as the shell of this platform wants it."""
-    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def only_planned(items: Iterable[pytest.Item]) -> list[PlannedItem]:

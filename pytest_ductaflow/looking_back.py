@@ -119,6 +119,8 @@ def analyze_execution_logs(output_dir: str | Path) -> str:
     """
     lights = {Status.SUCCESS}
     for log in sorted(Path(output_dir).rglob("*_execution_output.txt")):
+        if store.EARLIER in log.relative_to(output_dir).parts:
+            continue
         stem = log.name.removesuffix("_execution_output.txt")
         record, _ = store.read_record(RunFiles(log.parent, stem).record)
         status = record.status if record else _light_of_log(log)

@@ -18,10 +18,11 @@ from typing import Any, Self
 
 SCHEMA_VERSION = 1
 JSON = Any
-_RESERVED = ("timeout", "retries", "cores", "memory", "marks")
+_RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep")
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
 FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
 INTERRUPTED = "Interrupted"  # that of an instance which Ctrl-C stopped
+IN_USE = "InUse"  # that of an instance which another process is running
 OUTPUTS_DIFFER = "OutputsDiffer"  # that of a stored instance which did not write what was expected
 
 
@@ -90,6 +91,7 @@ class Instance:
         cores: Cores that the instance asks for.
         memory: Memory that it asks for, as written ("4 GB").
         marks: pytest marks of the item.
+        keep: Patterns, relative to the run directory, of what the next run finds again.
         kernel_name: Jupyter kernel; None means the notebook's own, or python3.
         output_suffix: What the executed notebook is called after the flow's stem.
         html: Whether an HTML page of the notebook is wanted.
@@ -114,6 +116,7 @@ class Instance:
     cores: float | None = None
     memory: str | None = None
     marks: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
     kernel_name: str | None = None
     output_suffix: str = "_executed"
     html: bool = True
@@ -156,7 +159,7 @@ class Instance:
 
     @classmethod
     def from_json(cls, data: dict[str, JSON]) -> Self:
-        for name in ("after", "marks"):
+        for name in ("after", "marks", "keep"):
             if data.get(name) is not None:
                 data[name] = tuple(data[name])
         return cls(**data)
@@ -254,6 +257,21 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """The process that runs an instance.
+
+    Attributes:
+        host: Name of the machine.
+        pid: Number of the process.
+        started: When it started, in seconds since the epoch: a later process may get the same number.
+    """
+
+    host: str
+    pid: int
+    started: float
+
+
+@dataclass(frozen=True)
 class Record:
     """What happened to an instance; the small JSON file in its run directory.
 
@@ -271,7 +289,14 @@ class Record:
         packages: Installed distributions that it imported, and their versions.
         upstreams: The instances that had to end before it, as `step/instance`.
         undeclared: Instances whose files it read without being said to depend on them.
-        outputs: By path relative to the run directory, the digest of every file that it wrote.
+        outputs: By path relative to the run directory, the digest of every file that it wrote, or found
+            again because it is kept.
+        altered: Those of the outputs that others had put there before it began.
+        made: What else it made in its run directory: folders (names that end in `/`), pipes, links that
+            lead nowhere.
+        found: While it runs: all that was in its run directory when it began, and was not its own.
+        owner: While it runs: the process that runs it.
+        last_good: Of a run that failed: the folder with the files of the last one that ended well.
         stats: By path of an input, size and times when it had that digest: saves hashing it again.
         observed: How much was seen of what it read: "all", "python only" or "no".
         unknown: Why what it read is not known in full, in words.
@@ -305,6 +330,11 @@ class Record:
     upstreams: tuple[str, ...] = ()
     undeclared: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    altered: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    found: tuple[str, ...] | None = None
+    owner: Owner | None = None
+    last_good: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     peak_memory: int | None = None
     stats: Mapping[str, str] = field(default_factory=dict)
@@ -341,20 +371,29 @@ class Record:
     def to_json(self) -> dict[str, JSON]:
         """Plain JSON types only: an enum does not pass between xdist's processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("unchanged", "stored", "reserved"):
+        for name in ("unchanged", "stored", "reserved", "altered", "made", "owner", "last_good"):
             if not data[name]:
                 del data[name]
-        return data | {
-            "status": self.status.value,
-            "error": asdict(self.error) if self.error else None,
-            "flows": [flow.to_json() for flow in self.flows],
-            "warnings": list(self.warnings),
-            "python_warnings": list(self.python_warnings),
-            "upstreams": list(self.upstreams),
-            "undeclared": list(self.undeclared),
-            "unknown": list(self.unknown),
-            "differences": [asdict(difference) for difference in self.differences],
-        }
+        if self.found is None:
+            del data["found"]
+        lists = {name: list(data[name]) for name in ("altered", "made", "found") if name in data}
+        if self.owner is not None:
+            data["owner"] = asdict(self.owner)
+        return (
+            data
+            | lists
+            | {
+                "status": self.status.value,
+                "error": asdict(self.error) if self.error else None,
+                "flows": [flow.to_json() for flow in self.flows],
+                "warnings": list(self.warnings),
+                "python_warnings": list(self.python_warnings),
+                "upstreams": list(self.upstreams),
+                "undeclared": list(self.undeclared),
+                "unknown": list(self.unknown),
+                "differences": [asdict(difference) for difference in self.differences],
+            }
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
@@ -370,6 +409,8 @@ class Record:
         values["error"] = Failure(**values["error"]) if values.get("error") else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
-        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown"):
+        values["owner"] = Owner(**values["owner"]) if values.get("owner") else None
+        values["found"] = tuple(values["found"]) if values.get("found") is not None else None
+        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "altered", "made", "unknown"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

@@ -17,6 +17,10 @@ class FlowWarning(UserWarning):
     """What `warnings.warn` said inside a flow."""
 
 
+class Waiting(FlowWarning):
+    """An instance waits for another process that is running it."""
+
+
 class FailureRepr(TerminalRepr):
     """A failure as the terminal shows it, coloured only where it is written."""
 

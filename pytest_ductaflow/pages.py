@@ -100,7 +100,7 @@ class PageWriter:
         told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
         for files, problem in told:
             record, _ = store.read_record(files.record)
-            if record is not None:
+            if record is not None and record.owner is None:  # else somebody is running it again
                 store.write_record(files, record.with_(python_warnings=(*record.python_warnings, problem)))
         return [problem for _, problem in told]
 

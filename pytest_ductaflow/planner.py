@@ -131,7 +131,8 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
     except FlowNotFound as error:
         return Outcome(problems=[Problem(store.shown(config_file, root), str(error))])
     outcome = _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
-    outcome.instances = [instance.with_(always_run=True) for instance in outcome.instances]
+    keep = tuple(record.reserved.get("_keep", ())) if record else ()
+    outcome.instances = [instance.with_(always_run=True, keep=keep) for instance in outcome.instances]
     return outcome
 
 

@@ -137,7 +137,7 @@ def pytest_make_collect_report(
 
 def _not_a_test(collector: pytest.Collector, refused: Sequence[str]) -> str:
     """What to type in place of having a conductor collected as a module of tests."""
-    from .items import quoted
+    from .failure_text import quoted
 
     config = collector.config
     path = os.path.relpath(collector.path, config.invocation_params.dir).replace(os.sep, "/")

@@ -47,7 +47,7 @@ def references(instances: Sequence[Instance]) -> list[References]:
     for number, (mine, instance) in enumerate(zip(found, instances, strict=True)):
         for label in dict.fromkeys(instance.after or ()):
             names.refer_by_label(mine, number, label)
-        for key, value in _leaves(instance.config):
+        for key, value in leaves(instance.config):
             if isinstance(value, str) and _refer_by_path(mine, paths, number, key, value):
                 continue
             if instance.stored_in:
@@ -57,7 +57,7 @@ def references(instances: Sequence[Instance]) -> list[References]:
     return found
 
 
-def _leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+def leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
     """All values of a config with dotted keys; those in a list have the list's key."""
     rest: list[tuple[str, JSON]] = [*config.items()][::-1]
     while rest:
@@ -70,6 +70,16 @@ def _leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             yield key, value
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a path in a config stands for several."""
+    return _PATTERN.search(text) is not None
+
+
+def names_output(key: str) -> bool:
+    """Whether a config key, with dots, names something that is going to be written."""
+    return _OUTPUT.search(key.rpartition(".")[2]) is not None
+
+
 def _refer_by_path(mine: References, paths: RunPaths, number: int, key: str, text: str) -> bool:
     """Note whose files a text points to; False if it is no path into a run directory or `runs/`."""
     pointed = paths.pointed_to(number, text)
@@ -77,7 +87,7 @@ def _refer_by_path(mine: References, paths: RunPaths, number: int, key: str, tex
         mine.upstreams.append((_key_reason(key), paths.instances_in(run_dir)))
     if pointed.others or pointed.own:
         return True
-    if pointed.in_runs and not _PATTERN.search(text) and not _OUTPUT.search(key.rpartition(".")[2]):
+    if pointed.in_runs and not is_pattern(text) and not names_output(key):
         mine.orphans.append((key, text))
     return pointed.in_runs
 

@@ -6,6 +6,7 @@ Under xdist this is the controller, which runs nothing itself; the records come 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from _pytest._code.code import ReprFileLocation
 
 from .collection import node_ids
 from .failure_text import Line
-from .items import PLAN, SETTINGS, only_planned, repeat_command
+from .items import PLAN, SETTINGS, only_planned, repeat_command, write_now
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
-from .outcomes import FailureRepr, failure_repr, record_of
+from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .report.live import LiveReport
 from .sharding import DIVISION
-from .store import close_record
+from .store import RunFiles, close_record
 from .summary import Summary, show_flows
 
 
@@ -135,13 +136,22 @@ class ReportingHooks:
         if terminal is not None and terminal.verbosity >= 1:
             show_flows(terminal, record.flows)
 
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """What a worker of xdist has to say at once."""
+        if isinstance(warning_message.message, Waiting):
+            write_now(self._config, str(warning_message.message))
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
         """xdist: a worker died; its report has no phase, and other plugins drop such a report."""
         report.when = "call"
         report.ductaflow_crash = True  # type: ignore[attr-defined]
         instance = self._instances.get(report.nodeid)
-        if instance is not None and (record := close_record(instance, str(report.longrepr))) is not None:
+        from .locking import is_free
+
+        if instance is None or not is_free(RunFiles.of(instance), instance.project_root):
+            return  # another session has taken it over
+        if (record := close_record(instance, str(report.longrepr))) is not None:
             report.ductaflow = record.to_json()  # type: ignore[attr-defined]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -10,18 +10,26 @@ import datetime
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from . import store
 from .inputs import InputSearch
-from .model import INTERRUPTED, Failure, Instance, Neighbours, Record, Status
+from .model import IN_USE, INTERRUPTED, Failure, Instance, Neighbours, Record, Status
 from .named import output_files
 from .settings import Settings
 from .store import RunFiles, publish
 from .unchanged import check
 
+if TYPE_CHECKING:
+    from .earlier_runs import CleanStart
+
 _ALONE = Neighbours()
+
+
+def _say_here(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def run(
@@ -31,6 +39,7 @@ def run(
     neighbours: Neighbours = _ALONE,
     echo: IO[str] | None = None,
     judge: Callable[[Record], Record] | None = None,
+    say: Callable[[str], None] = _say_here,
 ) -> Record:
     """Run an instance and leave its files, unless nothing that it depends on has changed.
 
@@ -40,6 +49,7 @@ def run(
         neighbours: The other instances, as far as it has to do with them.
         echo: A stream that gets the flow's output as it comes.
         judge: Has the last word on the record of an instance that ran.
+        say: Gets one line if another process is running the instance and has to be waited for.
 
     Returns:
         The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
@@ -49,30 +59,85 @@ def run(
         KeyboardInterrupt: After record and notebook have been saved.
     """
     files = RunFiles.of(instance)
-    earlier, _ = store.read_record(files.record)
-    upstreams = records_of(neighbours)
-    reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
-    if not (settings.force or instance.always_run):
-        kernel = instance.kernel_name or settings.kernel
-        found = check(instance, earlier, upstreams, kernel, trusts_unseen=settings.unseen == "trust")
+    first = _look(instance, files, settings, neighbours)
+    if first.record is not None and not first.refreshed:
+        return _kept(first.record, files, is_news=False)  # the lock is for those who write
+    from . import locking
+
+    label, wait = f"{instance.step}/{instance.name}", not settings.no_wait
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = locking.held(files, instance.project_root, label, wait=wait, say=say)
+            has_waited = stack.enter_context(lock)
+        except locking.InUse as error:
+            return _refused(instance, first, Failure(IN_USE, str(error)))
+        except OSError as error:
+            return _refused(instance, first, _unusable(error))
+        was_run = has_waited or store.read_record(files.record)[0] != first.earlier
+        found = _look(instance, files, settings, neighbours) if was_run else first
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
-        reason = "; ".join(found.reasons)
-    running = _first_words(instance, reason)
+        return _run(instance, files, found, settings, neighbours, echo, judge)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is known of an instance before it runs.
+
+    Attributes:
+        earlier: The record of its last run.
+        upstreams: Labels and records of its upstreams.
+        reason: Why it has to run.
+        record: The record to keep if it has not.
+        refreshed: Whether that is newer than the file.
+    """
+
+    earlier: Record | None
+    upstreams: list[tuple[str, Record]]
+    reason: str
+    record: Record | None = None
+    refreshed: bool = False
+
+
+def _look(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> _Look:
+    """See whether an instance has to run."""
+    earlier, _ = store.read_record(files.record)
+    upstreams = records_of(neighbours)
+    if settings.force or instance.always_run:
+        reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
+        return _Look(earlier, upstreams, reason)
+    kernel, trusts = instance.kernel_name or settings.kernel, settings.unseen == "trust"
+    found = check(instance, earlier, upstreams, kernel, trusts_unseen=trusts)
+    return _Look(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
+
+
+def _run(
+    instance: Instance,
+    files: RunFiles,
+    look: _Look,
+    settings: Settings,
+    neighbours: Neighbours,
+    echo: IO[str] | None,
+    judge: Callable[[Record], Record] | None,
+) -> Record:
+    """Run an instance, which nobody else is running, from a clean start to its record."""
+    running = _first_words(instance, look.reason)
     if settings.fork:
         _start_server()
-    search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)
     try:
         from .carry_out import carry_out
 
-        record, interrupted = carry_out(instance, files, running, settings, echo, search)
+        start = _clean_start(instance, files, look.earlier, settings)
+        running = start.announce(running)
+        start.clear()
+        search = InputSearch(instance, upstream_files(look.upstreams, instance.project_root), look.earlier)
+        record, interrupted = carry_out(instance, files, running, settings, echo, search, start)
         record = _with_upstreams(record, instance, neighbours)
         if judge is not None and not interrupted:
             record = judge(record)
         publish(files, record)
     except OSError as error:
-        failure = Failure(type(error).__name__, f"the run directory cannot be used: {error}")
-        record, interrupted = _publish_failure(files, running, failure), False
+        record, interrupted = _publish_failure(files, running, _unusable(error)), False
     except KeyboardInterrupt:  # before its flow began, or after it ended
         _publish_failure(files, running, Failure(INTERRUPTED, "stopped by the keyboard"))
         raise
@@ -84,9 +149,37 @@ def run(
     return record
 
 
+def _clean_start(
+    instance: Instance, files: RunFiles, earlier: Record | None, settings: Settings
+) -> CleanStart:
+    """The run directory as the instance will find it; that of a replay is empty."""
+    from .earlier_runs import CleanStart
+    from .stored.instance import clear_replay
+
+    root = instance.project_root
+    if instance.stored_in:
+        clear_replay(files)
+        return CleanStart(files, root, None)
+    keep = (*settings.keep, *instance.keep)
+    return CleanStart(files, root, earlier, keep=keep, generations=settings.generations)
+
+
+def _unusable(error: OSError) -> Failure:
+    return Failure(type(error).__name__, f"the run directory cannot be used: {error}")
+
+
+def _refused(instance: Instance, look: _Look, failure: Failure) -> Record:
+    """The record of an instance that was not begun; its run directory is not touched."""
+    record = _first_words(instance, look.reason).with_(status=Status.ERROR, error=failure)
+    if (build := store.surrounding_build()) is not None:
+        journal, _ = build
+        store.add_to_journal(journal, record)
+    return record
+
+
 def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Record:
     """The record of a run that came to nothing, left where it can be: there may be no run directory yet."""
-    record = running.with_(status=Status.ERROR, error=failure)
+    record = running.with_(status=Status.ERROR, error=failure, owner=None)
     with contextlib.suppress(OSError):
         publish(files, record)
     return record

@@ -43,9 +43,10 @@ class Option:
 
     @property
     def flag(self) -> str:
+        name = self.name.replace("_", "-")
         if self.is_switch and self.default:
-            return f"--no-ductaflow-{self.name}"
-        return f"--ductaflow-{self.name}" if self.name != "on" else "--ductaflow"
+            return f"--no-ductaflow-{name}"
+        return f"--ductaflow-{name}" if name != "on" else "--ductaflow"
 
     @property
     def ini(self) -> str:
@@ -99,6 +100,27 @@ def _modules(text: str) -> tuple[str, ...]:
         if not all(part.isidentifier() for part in name.split(".")):
             raise ValueError(f"expected names of modules, not {name!r}")
     return names
+
+
+def _generations(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError("expected a whole number, 0 or more")
+    return int(text)
+
+
+def check_keep(pattern: str) -> str:
+    """A pattern of files to keep, as it is.
+
+    Raises:
+        ValueError: If it leads out of the run directory.
+    """
+    if not pattern.strip("/") or pattern.startswith("/") or ".." in pattern.split("/"):
+        raise ValueError(f"{pattern!r}: expected a pattern of files in the run directory")
+    return pattern
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(map(check_keep, text.split()))
 
 
 def _megabytes(text: str) -> float:
@@ -185,6 +207,27 @@ OPTIONS = (
         "have ended well (well), however they ended (always), or never.",
         default="well",
         choices=("always", "well", "never"),
+    ),
+    Option(
+        "keep",
+        "Patterns of files and folders in run directories that the next run finds again, such as caches.",
+        default=(),
+        convert=_patterns,
+        on_command_line=False,
+    ),
+    Option(
+        "generations",
+        "How many earlier good runs of an instance are kept in runs/.earlier (0: none).",
+        default=1,
+        convert=_generations,
+        on_command_line=False,
+    ),
+    Option(
+        "no_wait",
+        "Fail an instance that another process is running, in place of waiting for it.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
     ),
     Option(
         "fork",
@@ -288,6 +331,9 @@ class Settings:
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
     after: AfterMode = _DEFAULT["after"]
+    keep: tuple[str, ...] = _DEFAULT["keep"]
+    generations: int = _DEFAULT["generations"]
+    no_wait: bool = _DEFAULT["no_wait"]
     fork: bool = _DEFAULT["fork"]
     observe: ObserveMode = _DEFAULT["observe"]
     unseen: UnseenMode = _DEFAULT["unseen"]

@@ -5,6 +5,8 @@
         {flow}_execution_output.txt  {flow}_record.json  and what the flow writes
         {flow}_differences/  of a stored instance whose figures are not as expected
         runs/…              the run directories of a build's flows, same shape
+    .earlier/{step}/{instance}/  the files of the last good run, if another one has begun since
+    .locks/                 files that are locked while an instance runs
 
 Files are written to a temporary file beside the target and then renamed; what cannot be read is
 "not there", with one line that says why.
@@ -16,6 +18,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,9 +32,12 @@ from .model import RUNS, Failure, Instance, Record, Status
 
 REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
-AFTER = ".after"  # in `runs/`: what conductors do after their instances
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
+# Beside the steps; no run directory is in them. The last has what conductors do after their instances.
+EARLIER, LOCKS, AFTER = ".earlier", ".locks", ".after"
+_OURS_BESIDE = frozenset({RUNS, EARLIER, LOCKS, AFTER})  # folders in a run directory that are not its flow's
+_TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 _TIMES_TELL = 2_000_000_000  # ns after which a change of a file is bound to show in its times
 _BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
 
@@ -85,7 +92,8 @@ class RunFiles:
 
 def write_atomic(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not the process's number: it tells neither threads apart, nor the machines that share a disk.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         # A lone surrogate, as undecodable output leaves, becomes an escape that JSON reads back.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -156,6 +164,15 @@ def is_record(path: str) -> bool:
     return path.endswith(_RECORD_END)
 
 
+def records_in(directory: Path) -> dict[str, Record]:
+    """The records in one folder, by the stem of their flows."""
+    read = {
+        path.name.removesuffix(_RECORD_END): read_record(path)[0]
+        for path in directory.glob(f"*{_RECORD_END}")
+    }
+    return {stem: record for stem, record in read.items() if record is not None}
+
+
 def close_record(instance: Instance, message: str) -> Record | None:
     """End the record of an instance whose process died over it, so that it does not stay `running`.
 
@@ -166,7 +183,8 @@ def close_record(instance: Instance, message: str) -> Record | None:
     record, _ = read_record(files.record)
     if record is None or record.status is not Status.RUNNING:
         return None
-    closed = record.with_(status=Status.ERROR, error=Failure("WorkerDied", message.strip()))
+    failure = Failure("WorkerDied", message.strip())
+    closed = record.with_(status=Status.ERROR, error=failure, owner=None)
     with contextlib.suppress(OSError):
         write_record(files, closed)
     return closed
@@ -183,7 +201,7 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
         found = [record for record in read if record is not None]
         for record in found:
             yield Path(folder), record
-        folders[:] = sorted(sub for sub in folders if sub != AFTER and not (found and sub == RUNS))
+        folders[:] = _folders_of_runs(folders, in_run=bool(found))
 
 
 def past_configs(directory: Path) -> list[Path]:
@@ -192,8 +210,27 @@ def past_configs(directory: Path) -> list[Path]:
     for folder, folders, names in os.walk(directory):
         found = sorted(Path(folder, name) for name in names if is_past_config(Path(folder, name)))
         configs += found
-        folders[:] = sorted(sub for sub in folders if not (found and sub == RUNS))
+        folders[:] = _folders_of_runs(folders, in_run=bool(found))
     return configs
+
+
+def _folders_of_runs(folders: Iterable[str], *, in_run: bool) -> list[str]:
+    """The folders in which runs are looked for: not those of a build's flows, nor what is set aside."""
+    left_out = _OURS_BESIDE if in_run else {EARLIER, LOCKS, AFTER}
+    return sorted(folder for folder in folders if folder not in left_out)
+
+
+def place_of_earlier(files: RunFiles, root: str | Path) -> tuple[Path, str]:
+    """Where the earlier files of a run are.
+
+    Returns:
+        The folder that holds `.earlier`, and the run directory's name in it: the project's `runs/`, or, for
+        a run directory that lies elsewhere, that directory itself, and ".".
+    """
+    runs = Path(root) / RUNS
+    if files.directory != runs and files.directory.is_relative_to(runs):
+        return runs, files.directory.relative_to(runs).as_posix()
+    return files.directory, "."
 
 
 def stem_of_config(config: Path) -> str:
@@ -232,17 +269,29 @@ def read_journal(journal: Path) -> tuple[Record, ...]:
 
 
 def build_environment(files: RunFiles, settings: str) -> dict[str, str]:
-    """What the flows inside a build need to know of it."""
-    return {_BUILD_VARIABLE: json.dumps({"journal": str(files.journal), "settings": settings})}
+    """What the flows inside a build need to know of it, and of the builds around it."""
+    around = [str(journal) for journal in (*builds_around(), files.journal)]
+    return {
+        _BUILD_VARIABLE: json.dumps({"journal": str(files.journal), "settings": settings, "around": around})
+    }
 
 
 def surrounding_build() -> tuple[Path, str] | None:
     """Journal and settings of the build in whose kernel this code runs, None outside of one."""
+    data = _build_data()
+    return (Path(data["journal"]), data["settings"]) if data is not None else None
+
+
+def builds_around() -> list[Path]:
+    """The journals of all builds in whose kernels this code runs, the outermost first."""
+    data = _build_data()
+    return [Path(journal) for journal in data["around"]] if data is not None else []
+
+
+def _build_data() -> dict[str, Any] | None:
     text = os.environ.get(_BUILD_VARIABLE)
-    if text is None:
-        return None
-    data = json.loads(text)
-    return Path(data["journal"]), data["settings"]
+    data: dict[str, Any] | None = json.loads(text) if text is not None else None
+    return data
 
 
 def publish(files: RunFiles, record: Record) -> None:
@@ -266,30 +315,65 @@ def digest(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def stat_outputs(files: RunFiles) -> dict[str, tuple[int, int]]:
-    """Size and time of every file in the run directory that is the flow's own, not ours.
+Stat = tuple[int, int, int, int]  # size, time of change, time of change of the entry, inode
+
+
+def contents(files: RunFiles, besides: Iterable[str] = ()) -> dict[str, Stat | None]:
+    """What is in the run directory and is not ours.
+
+    Args:
+        files: Those of the run.
+        besides: Absolute paths of folders in it that are left out.
 
     Returns:
-        By path relative to the run directory. The run directories of a build's flows are left out.
+        By path relative to the run directory, the size, times and inode of every file; None for folders
+        (names that end in `/`), for links that lead nowhere, and for pipes. The run directories of a
+        build's flows are left out.
     """
+    ours = _our_names(files)
+    left_out = {os.path.normpath(folder) for folder in besides}
+    found: dict[str, Stat | None] = {}
+    for folder, folders, names in os.walk(files.directory):
+        inside = Path(folder).relative_to(files.directory).as_posix()
+        start = "" if inside == "." else f"{inside}/"
+        not_ours = [name for name in folders if start or name not in ours | _OURS_BESIDE]
+        folders[:] = [
+            name for name in not_ours if name != "__pycache__" and os.path.join(folder, name) not in left_out
+        ]
+        found |= {f"{start}{name}/": None for name in folders if not os.path.islink(f"{folder}/{name}")}
+        found |= {f"{start}{name}": None for name in folders if os.path.islink(f"{folder}/{name}")}
+        for name in names:
+            if start or not (name in ours or is_temporary(name, ours)):
+                found[f"{start}{name}"] = _stat_of_file(os.path.join(folder, name))
+    return found
+
+
+def _our_names(files: RunFiles) -> set[str]:
+    """The names in a run directory that belong to our own files, of all flows that share it."""
     ours = set(files.names)
     for path in files.directory.glob(f"*{_RECORD_END}"):
         if read_record(path)[0] is not None:  # else it is a file that the flow calls so
             ours |= RunFiles(files.directory, path.name.removesuffix(_RECORD_END)).names
-    found = {}
-    for folder, folders, names in os.walk(files.directory):
-        top = Path(folder) == files.directory
-        folders[:] = [sub for sub in folders if not (top and sub in {RUNS, *ours}) and sub != "__pycache__"]
-        for name in names:
-            if top and (name in ours or name.endswith(".tmp")):
-                continue
-            path = Path(folder, name)
-            with contextlib.suppress(OSError):  # a dangling link, or gone in the meantime
-                status = path.stat()
-                if stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer
-                    inside = path.relative_to(files.directory).as_posix()
-                    found[inside] = (status.st_size, status.st_mtime_ns)
-    return found
+    return ours
+
+
+def is_temporary(name: str, ours: Iterable[str]) -> bool:
+    """Whether a name is that of one of our files on its way, which a killed process may have left."""
+    match = _TEMPORARY.fullmatch(name)
+    return match is not None and match[1] in ours
+
+
+def _stat_of_file(path: str) -> Stat | None:
+    with contextlib.suppress(OSError):  # a dangling link, or gone in the meantime
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer
+            return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    return None
+
+
+def stat_outputs(files: RunFiles) -> dict[str, Stat]:
+    """Size, times and inode of every file in the run directory that is the flow's own, not ours."""
+    return {name: stat for name, stat in contents(files).items() if stat is not None}
 
 
 def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:

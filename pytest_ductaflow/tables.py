@@ -25,6 +25,7 @@ import pandas as pd
 
 from .errors import DuctaflowError, Problem
 from .model import config_hash, slug
+from .store import EARLIER, LOCKS
 from .table_files import TEXT_COLUMNS, read_table
 
 # Columns that say what an instance is; the others are its config.
@@ -331,6 +332,8 @@ def check_name(name: str, what: str) -> str | None:
     parts = name.split("/")
     if PurePosixPath(name).is_absolute() or ".." in parts or "." in parts or PurePath(name).drive:
         return f"{what} {name!r} would leave runs/"
+    if {EARLIER, LOCKS} & set(parts):
+        return f"{what} {name!r} is the name of a folder that runs/ has for itself"
     if "" in parts:
         return f"{what} {name!r} has an empty part"
     if _CONTROLS.search(name):

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from .fingerprint import ABSENT, UNSTABLE, code_digest, config_digest, digest_like, settled, stat_of_input
+from .fingerprint import (
+    ABSENT,
+    UNSTABLE,
+    code_digest,
+    config_digest,
+    digest_like,
+    file_digest,
+    settled,
+    stat_of_input,
+)
 from .model import JSON, Instance, Record, Status
 from .named import output_files
 from .packages import installed, own_path, python_version
@@ -108,6 +117,7 @@ def _reasons(
     for label, upstream in upstreams:
         yield from _new_files_of(label, upstream, record, root)
     yield from (f"{what} is gone" for what in missing(instance, record))
+    yield from (f"output {name} is not as it left it" for name in _rewritten(record, root))
     yield from _version_changes(record)
     written = dict(_written_by(record, root))
     for flow in record.flows:
@@ -196,6 +206,13 @@ def missing(instance: Instance, record: Record) -> Iterator[str]:
         yield notebook.name
     for flow in islice(record.with_flows(), 1, None):
         yield from (f"output {name} of flow {flow.flow}" for name in _gone(flow, root))
+
+
+def _rewritten(record: Record, root: str) -> Iterator[str]:
+    """Files of others that it has changed, and that somebody has changed since."""
+    folder = os.path.join(root, record.run_dir)
+    paths = {name: os.path.join(folder, name) for name in record.altered if name in record.outputs}
+    return (name for name, path in paths.items() if file_digest(path) != record.outputs[name])
 
 
 def _gone(record: Record, root: str) -> Iterator[str]:

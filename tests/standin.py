@@ -26,7 +26,7 @@ from pytest_ductaflow.model import Failure, Instance, Record, Status
 
 
 def run(instance: Instance, *_: Any, **__: Any) -> Record:
-    """Do what the config says, and leave a record."""
+    """Do what the config says, and leave a file and a record."""
     label, root, do = f"{instance.step}/{instance.name}", instance.project_root, instance.config["do"]
     log = Path(root, "events.jsonl")
     _tell(log, label=label, event="start", at=time.monotonic_ns())
@@ -38,6 +38,7 @@ def run(instance: Instance, *_: Any, **__: Any) -> Record:
     record = _record(instance, is_red=do == "fail" or (do == "fail once" and _is_first_time(instance)))
     files = store.RunFiles.of(instance)
     files.directory.mkdir(parents=True, exist_ok=True)
+    (files.directory / "out.txt").touch()
     store.write_record(files, record)
     _tell(log, label=label, event="end", at=time.monotonic_ns())
     return record
@@ -52,6 +53,7 @@ def _record(instance: Instance, *, is_red: bool) -> Record:
         instance=instance.name,
         run_dir=store.shown(instance.run_dir, instance.project_root),
         duration=instance.config.get("sleep", 0),
+        outputs={"out.txt": ""},
         error=Failure("Red", "no such zone") if is_red else None,
         warnings=("⚠️ few data",) if is_orange else (),
     )

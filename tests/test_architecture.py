@@ -59,6 +59,7 @@ LAYERS = (
         "fingerprint",
         "forkserver.__main__",
         "kernel",
+        "locking",
         "notebook_file",
         "notebook_html",
         "output",
@@ -72,6 +73,7 @@ LAYERS = (
     {
         "client",
         "compare.findings",
+        "earlier_runs",
         "import_order",
         "named",
         "pages",
@@ -117,6 +119,7 @@ HOMES = {
     "nbconvert": {"notebook_html"},
     "xdist": {"scheduling"},
     "click": {"cli"},
+    "filelock": {"locking"},
     "yaml": {"compare.structures"},
     "PIL": {"compare.images"},
     "resvg_py": {"compare.svg"},

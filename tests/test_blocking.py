@@ -158,3 +158,67 @@ def test_text_that_no_file_system_holds_is_not_there(tmp_path, text):
     found = made.hindrance(0)
     assert found is not None
     assert "is not there" in found.reason
+
+
+def upstream_and_reader(
+    root: Path, config: dict[str, object], outputs: Sequence[str], **more
+) -> Hindrance | None:
+    """What keeps `etl/n1` from reading what a path in its config names of `etl/n0`."""
+    made = gate(root, [[], [0]])
+    made._instances = [made._instances[0], made._instances[1].with_(config=config)]
+    files = RunFiles.of(made._instances[0])
+    files.directory.mkdir(parents=True, exist_ok=True)
+    record = Record(Status.SUCCESS, "flows/etl.py", "etl", "n0", "runs/etl/n0", **more)
+    write_record(files, record.with_(outputs=dict.fromkeys(outputs, "")))
+    made.statuses.write(0, "ok")
+    return made.hindrance(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "outputs"),
+    [
+        ("runs/etl/n0/a.csv", ["a.csv"]),
+        ("../n0/a.csv", ["a.csv"]),
+        ("runs/etl/n0", []),
+        ("runs/etl/n0/*.csv", []),
+        ("runs/etl/n0/etl_record.json", []),
+        ("runs/etl/n0/etl_executed.ipynb", []),
+        ("runs/etl/n0/shape", ["shape.shp", "shape.dbf"]),
+        ("runs/etl/n0/a.gpkg|roads", ["a.gpkg"]),
+        ("runs/etl/n0/made", []),
+        ("runs/etl/n0/runs/x/i/b.csv", []),
+        ("runs/etl/n0/runs/x/i/x_config.json", []),
+        ("data/a.csv", []),
+        ("a text about runs/etl/n0/a.csv", []),
+    ],
+)
+def test_paths_to_what_an_upstream_wrote_let_it_through(tmp_path, text, outputs):
+    """Also to its own files, those of a build's flows, and the beginning of several names."""
+    inner = Record(Status.SUCCESS, "flows/x.py", "x", "i", "runs/etl/n0/runs/x/i", outputs={"b.csv": ""})
+    config = {"deep": {"list": [text]}}
+    assert upstream_and_reader(tmp_path, config, outputs, flows=(inner,), made=("made/",)) is None
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_path_to_what_an_upstream_did_not_write_keeps_it(tmp_path, is_there):
+    if is_there:
+        (tmp_path / "runs/etl/n0").mkdir(parents=True)
+        (tmp_path / "runs/etl/n0/old.csv").touch()
+    reason = "config key 'deep.src': runs/etl/n0/old.csv is not among what etl/n0 wrote last"
+    config = {"deep": {"src": "runs/etl/n0/old.csv"}}
+    assert upstream_and_reader(tmp_path, config, ["new.csv"]) == Hindrance("failed", reason)
+
+
+def test_a_file_that_the_instance_itself_writes_into_an_upstreams_folder_is_let_through(tmp_path):
+    config = {"output_file": "runs/etl/n0/mine.csv"}
+    assert upstream_and_reader(tmp_path, config, []) is None
+    (tmp_path / "runs/etl/n0/mine.csv").touch()
+    assert upstream_and_reader(tmp_path, config, []) is not None
+    run_dir = tmp_path / "runs/etl/n1"
+    run_dir.mkdir(parents=True)
+    outputs = {"../n0/mine.csv": ""}
+    write_record(
+        RunFiles(run_dir, "etl"),
+        Record(Status.SUCCESS, "flows/etl.py", "etl", "n1", "runs/etl/n1", outputs=outputs),
+    )
+    assert upstream_and_reader(tmp_path, config, []) is None

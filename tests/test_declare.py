@@ -395,6 +395,9 @@ def test_a_rows_own_upstreams_take_the_place_of_the_calls(project):
         ("_memory", 4, "4"),
         ("_after", "a; b", ("a", "b")),
         ("_after", [], ()),
+        ("_keep", "a b.pt, cache/", ("a b.pt", "cache/")),
+        ("_keep", ["*.pt"], ("*.pt",)),
+        ("_keep", [], ()),
     ],
 )
 def test_reserved_values_are_kept_in_one_form(key, value, kept):
@@ -418,6 +421,7 @@ def test_reserved_values_are_kept_in_one_form(key, value, kept):
             float("nan"),
         ),
         pytest.param("_retries", float("inf")),
+        *[("_keep", value) for value in (5, None, [1], {"a": 1}, "/a", "../a", "a/../b", ["/"])],
         pytest.param("_after", 5),
         pytest.param("_after", True),
         pytest.param("_after", {"a": "b"}),

@@ -47,6 +47,19 @@ def test_a_failure_tells_flow_cell_line_message_directory_and_how_to_repeat_it()
     ]
 
 
+def test_a_failure_after_a_good_run_says_where_that_is_and_how_to_get_it_back():
+    """Of the instance, also where one of a build's flows has failed."""
+    inner = a_record("y", Failure("E", "no"), run_dir="runs/s/A/runs/y", last_good="runs/.earlier/s/A/runs/y")
+    build = a_record(error=Failure("FlowFailed", "y failed"), flows=(inner,), last_good="runs/.earlier/s/A")
+    assert text_of(build)[-5:] == [
+        "run directory: runs/s/A/runs/y",
+        "output:        runs/s/A/runs/y/y_execution_output.txt",
+        "last good run: runs/.earlier/s/A",
+        "bring it back: ductaflow restore runs/s/A",
+        "repeat:        pytest --ductaflow 'c.py::s::A'",
+    ]
+
+
 def test_the_failed_line_and_the_message_stand_out():
     failure = Failure("E", "no", 1, "a\nb", 2, 2)
     styles = {

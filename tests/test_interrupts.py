@@ -168,7 +168,7 @@ def test_ctrl_c_before_there_is_a_run_directory_is_ctrl_c(
     interrupted: Callable[[object, str], Path],
 ) -> None:
     """The first instance imports papermill, which takes long enough for people to press."""
-    assert not interrupted(carry_out, "carry_out").exists()
+    assert not interrupted(runner, "_clean_start").exists()
 
 
 def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(

@@ -15,6 +15,7 @@ from pytest_ductaflow.model import (
     SCHEMA_VERSION,
     Failure,
     Instance,
+    Owner,
     Record,
     Status,
     config_hash,
@@ -43,6 +44,12 @@ FAILED = Record(
     error=Failure("ValueError", "no\nluck", 3, "boom()", 1, 12, "trace"),
     flows=(Record(Status.SUCCESS, "flows/y.py", "y", "B", "runs/x/A/runs/y/B"),),
     inputs={"data/ä.csv": "sha256:0"},
+    outputs={"a": "sha256:1", "b": "sha256:2"},
+    altered=("b",),
+    made=("c/",),
+    found=("b",),
+    owner=Owner("host", 7, 1.5),
+    last_good="runs/.earlier/x/A",
     peak_memory=7,
 )
 
@@ -155,6 +162,7 @@ def test_an_instance_with_everything_is_read_back_from_json():
         cores=2.0,
         memory="4 GB",
         marks=("slow", "nightly"),
+        keep=("*.pt",),
         kernel_name="ir",
         output_suffix="_done",
         html=False,

@@ -97,7 +97,7 @@ conduct("flows/dies.py", [{"instance_name": "one"}])
 conduct("flows/meant.py", [{"instance_name": "one"}])
 conduct("flows/endless.py", [{"instance_name": "one", "_timeout": 1.5}])
 conduct("flows/no_python.py", [{"instance_name": "one"}])
-conduct("flows/second_time.py", [{"instance_name": "one", "_retries": 2}])
+conduct("flows/second_time.py", [{"instance_name": "one", "_retries": 2, "_keep": "seen"}])
 run_notebook("flows/green.py", config={"instance_name": "no_kernel"}, kernel_name="nosuch")
 """
 OUR_FILES = (
@@ -425,7 +425,7 @@ def test_syntax_error_of_a_flow_is_shown_at_its_line(first):
 
 
 def test_retries_until_it_works(first):
-    """`_retries` runs a flow again in the same directory until it ends well, and counts."""
+    """`_retries` runs a flow again until it ends well, and counts; it finds again what it keeps."""
     record = first.record("second_time")
     assert (record["status"], record["attempts"]) == ("success", 2)
     assert first.log("second_time") == ["the second time"]

@@ -23,6 +23,7 @@ def test_each_field_of_the_settings_is_an_option_and_the_other_way_round():
 
 def test_the_spellings_of_an_option_come_from_its_name():
     assert (BY_NAME["where"].flag, BY_NAME["where"].ini) == ("--ductaflow-where", "ductaflow_where")
+    assert (BY_NAME["no_wait"].flag, BY_NAME["no_wait"].ini) == ("--ductaflow-no-wait", "ductaflow_no_wait")
     assert (BY_NAME["on"].flag, BY_NAME["on"].ini) == ("--ductaflow", "ductaflow")
 
 
@@ -59,6 +60,9 @@ def test_a_default_is_one_of_the_choices(name):
         ("timeout", " 60 ", 60.0),
         ("timeout", "1e3", 1000.0),
         ("kernel", "ir", "ir"),
+        ("keep", "*.pt  cache/\nlogs", ("*.pt", "cache/", "logs")),
+        ("generations", " 0 ", 0),
+        ("no_wait", "yes", True),
         ("root", "../a b", "../a b"),
         ("files", "a.py  b_*.py\nc.py", ("a.py", "b_*.py", "c.py")),
     ],
@@ -80,6 +84,9 @@ def test_a_text_is_parsed_the_same_from_the_command_line_and_the_ini_file(name, 
         ("timeout", "-1", "expected more than 0 seconds"),
         ("timeout", "nan", "expected more than 0 seconds"),
         *[("shard", text, "expected a part and their number") for text in ("2", "2/", "a/b", "-1/2")],
+        ("keep", "../x", "expected a pattern of files in the run directory"),
+        ("generations", "-1", "expected a whole number, 0 or more"),
+        ("generations", "many", "expected a whole number, 0 or more"),
         ("shard", "6/5", "expected a part from 1 to 5"),
         ("shard", "0/5", "expected a part from 1 to 5"),
         ("shard", "0/0", "expected at least one part"),

@@ -63,6 +63,29 @@ def test_a_write_that_fails_leaves_the_old_text_and_nothing_else(tmp_path, monke
     assert os.listdir(tmp_path) == ["x.json"]
 
 
+def test_two_that_write_one_file_at_once_do_not_share_a_temporary_file(tmp_path, monkeypatch):
+    """Also two threads, or two processes of one number on two machines."""
+    names, replace = [], os.replace
+
+    def remember(source: Path, target: Path) -> None:
+        names.append(source)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", remember)
+    for _ in range(2):
+        store.write_atomic(tmp_path / "x.json", "new")
+    assert len(set(names)) == 2
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_has_changed(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        lay(tmp_path, name)
+        os.utime(tmp_path / name, (1, 1))
+    before = store.contents(RunFiles(tmp_path, "x"))["a.txt"]
+    os.replace(tmp_path / "b.txt", tmp_path / "a.txt")
+    assert store.contents(RunFiles(tmp_path, "x"))["a.txt"] != before
+
+
 def test_json_is_written_for_people(tmp_path):
     store.write_json(tmp_path / "x.json", {"z": "ä", "a": Path("b/c")})
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "z": "ä",\n  "a": "b/c"\n}\n'
@@ -257,9 +280,16 @@ def lay(directory: Path, *names: str) -> None:
 
 def test_only_what_the_flow_wrote_is_its_output(run):
     lay(run.directory, "result.csv", "plots/a b.png", "deep/runs/c.txt", "x_extra.json")
-    lay(run.directory, ".x_record.json.99.tmp", "__pycache__/m.pyc")
+    lay(run.directory, ".x_record.json.99.tmp", "__pycache__/m.pyc", "own.tmp", ".own.99.tmp")
+    lay(run.directory, ".earlier/a.txt", ".locks/a.lock")
     found = store.stat_outputs(run)
-    assert set(found) == {"result.csv", "plots/a b.png", "deep/runs/c.txt", "x_extra.json"}
+    names = {"result.csv", "plots/a b.png", "deep/runs/c.txt", "x_extra.json", "own.tmp", ".own.99.tmp"}
+    assert set(found) == names
+    assert {name for name, stat in store.contents(run).items() if stat is None} == {
+        "plots/",
+        "deep/",
+        "deep/runs/",
+    }
     assert found["result.csv"][0] == 1
 
 

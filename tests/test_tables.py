@@ -406,6 +406,8 @@ def test_these_names_can_be_folders(name):
     [
         ("", "is empty"),
         ("..", "would leave runs/"),
+        (".earlier", "is the name of a folder that runs/ has for itself"),
+        ("a/.locks", "is the name of a folder that runs/ has for itself"),
         ("../x", "would leave runs/"),
         ("a/../../b", "would leave runs/"),
         ("a/..", "would leave runs/"),

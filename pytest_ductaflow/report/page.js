@@ -147,6 +147,7 @@ function details(row) {
     ["started", row.started && timestamp(row.started)],
     ["peak memory", row.peak_memory != null ? memory(row.peak_memory) : null],
     ["directory", row.directory ? link(`${row.directory}/`, row.directory) : null],
+    ["last good run", row.last_good ? link(`${row.last_good}/`, row.last_good) : null],
   ].filter(([, value]) => value);
   const config = flatten(row.config);
   const parts = [

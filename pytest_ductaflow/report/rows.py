@@ -63,6 +63,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "duration": record.duration,
         "peak_memory": record.peak_memory,
         "message": record.message,
+        "last_good": _last_good(record, root, runs),
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
         "traceback": _traceback(record),
@@ -86,6 +87,11 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
         "links": _links(files, runs),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
     }
+
+
+def _last_good(record: Record, root: Path, runs: Path) -> str | None:
+    """The folder of the last run that ended well, of one that failed."""
+    return _relative(root / record.last_good, runs) if record.last_good else None
 
 
 def _traceback(record: Record) -> str | None:
