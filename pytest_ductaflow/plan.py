@@ -20,6 +20,7 @@ from typing import Literal
 
 from .clashes import collisions, path_key
 from .errors import DuctaflowError
+from .fingerprint import config_digest, file_digest
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
@@ -220,35 +221,55 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
     is_complete = not complaints  # else names would seem unknown that are only not declared yet
     complaints += [str(problem) for problem in collisions(declared)]
-    undeclared, durations = earlier_runs([i for found in instances.values() for i in found])
-    graph, problems = make_graph(list(instances.values()), undeclared)
+    every = [i for found in instances.values() for i in found]
+    earlier = earlier_runs(every)
+    graph, problems = make_graph(
+        list(instances.values()), earlier.undeclared, lambda number: earlier.is_settled(number, every[number])
+    )
     complaints += [str(problem) for problem in problems if is_complete]
     if complaints:
         raise PlanError("\n".join(complaints))
-    return Plan(instances, graph, durations)
+    return Plan(instances, graph, earlier.durations)
 
 
-def earlier_runs(instances: Sequence[Instance]) -> tuple[dict[int, tuple[str, ...]], dict[int, float]]:
-    """What the records of earlier runs tell for the next one.
+@dataclass(frozen=True)
+class EarlierRuns:
+    """What the records of earlier runs tell for the next one, by place of the instances in their sequence.
 
-    Returns:
-        Labels of the instances whose files an instance read without saying so, and the seconds that an
-        instance took; both by place in the sequence, where there is something to tell.
+    Attributes:
+        undeclared: Labels of the instances whose files an instance read without saying so.
+        durations: Seconds that an instance took.
+        contents: Of those that ended well, the digests of config and flow.
     """
-    undeclared, durations = {}, {}
+
+    undeclared: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    durations: dict[int, float] = field(default_factory=dict)
+    contents: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def is_settled(self, number: int, instance: Instance) -> bool:
+        """Whether it is known what an instance reads: it ended well with the config and flow of now."""
+        contents = self.contents.get(number)
+        return contents == (config_digest(instance.config), file_digest(instance.flow))
+
+
+def earlier_runs(instances: Sequence[Instance]) -> EarlierRuns:
+    """Read the records of earlier runs, each once."""
+    found = EarlierRuns()
     present = lru_cache(maxsize=None)(_names_in)
     for number, instance in enumerate(instances):
         folder, name = os.path.split(path_key(os.path.normpath(instance.run_dir)))
         record = read_record(RunFiles.of(instance).record)[0] if name in present(folder) else None
         if instance.duration is not None:  # the same wherever it runs, so that shards agree
-            durations[number] = instance.duration
+            found.durations[number] = instance.duration
         if record is None:
             continue
         if record.undeclared:
-            undeclared[number] = record.undeclared
+            found.undeclared[number] = record.undeclared
         if instance.duration is None and _has_ended(record):
-            durations[number] = record.duration or 0.0
-    return undeclared, durations
+            found.durations[number] = record.duration or 0.0
+        if record.status.good:
+            found.contents[number] = record.config_digest, record.inputs.get(record.flow, "")
+    return found
 
 
 def _has_ended(record: Record) -> bool:

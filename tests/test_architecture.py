@@ -28,6 +28,7 @@ LAYERS = (
         "lights",
         "model",
         "packages",
+        "path_lists",
         "precedence",
         "preload_rules",
         "quantities",
