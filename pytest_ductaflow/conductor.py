@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import recording, store
+from . import calls, declared, recording, store
 from .clashes import collisions
 from .declare import (
     After,
@@ -81,16 +81,53 @@ def conduct(
     origin = caller()
     root = _root_of(origin)
     runs = _runs_of_this_build()
-    declared = TableDeclaration(flow, table, origin, root, step, base, config, after, runs).declare()
+    made = TableDeclaration(flow, table, origin, root, step, base, config, after, runs).declare()
     if recording.is_collecting():
-        recording.record(declared.instances, declared.problems)
-        return declared.instances
-    problems = declared.problems + collisions(declared.instances)
+        calls.note(made.instances)
+        recording.record(made.instances, made.problems)
+        return made.instances
+    problems = made.problems + collisions(made.instances)
     if problems:
         _quiet_traceback()
         raise TableError(problems)
-    _run_all(declared.instances)
-    return declared.instances
+    _note(made.instances, at_once=True)
+    _run_all(made.instances)
+    return made.instances
+
+
+def _note(instances: list[Instance], *, at_once: bool) -> None:
+    """Note what a call is going to run; of a conductor also for other processes, at the latest at its end."""
+    calls.note(instances)
+    script = _script()
+    if script is None or not instances or store.surrounding_build() is not None:
+        return
+    _note_at_exit(script)
+    if at_once:
+        declared.note_script(Path(instances[0].project_root), script, instances, complete=False)
+
+
+@lru_cache
+def _note_at_exit(script: Path) -> None:
+    atexit.register(_note_script, script)
+
+
+def _note_script(script: Path) -> None:
+    """Note what a conductor has run, now that it has ended."""
+    is_whole = len(sys.argv) == 1 and not hasattr(sys, "last_value")  # arguments may leave out a part
+    by_root: dict[str, list[Instance]] = {}
+    for instance in calls.made():
+        by_root.setdefault(instance.project_root, []).append(instance)
+    for root, instances in by_root.items():
+        declared.note_script(Path(root), script, instances, complete=is_whole)
+
+
+def _script() -> Path | None:
+    """The conductor that Python is running; None in a notebook, and in programs that are installed."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    path = Path(file).resolve() if file else None
+    if path is None or path.suffix != ".py" or "site-packages" in path.parts or looks_like_flow(path):
+        return None
+    return path
 
 
 @lru_cache
@@ -291,10 +328,12 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         return root / RUNS
     files = RunFiles.of(instance)
     if recording.is_collecting():
+        calls.note([] if no_execute else [instance])
         recording.record([] if no_execute else [instance])
         return files.notebook
     if no_execute:
         return _lay_out(instance, files)
+    _note([instance], at_once=False)
     from .execute import FlowExecutionError
 
     report = _report_of_script(instance)

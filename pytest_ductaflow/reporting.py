@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from _pytest._code.code import ReprFileLocation
 
+from . import no_more
 from .collection import node_ids
 from .failure_text import Line
 from .items import PLAN, SETTINGS, only_instances, repeat_command
@@ -83,6 +84,7 @@ class ReportingHooks:
             self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
         for live in self._reports.values():
             live.follow()
+        no_more.note(config.stash[PLAN])
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)
@@ -156,11 +158,13 @@ class ReportingHooks:
             return
         terminalreporter.section("ductaflow", "-")
         self._summary.show(terminalreporter)
+        here = self._config.invocation_params.dir
+        for line in no_more.lines(self._config.stash[PLAN], here):
+            terminalreporter.line(line)
         for problem in self._problems:
             terminalreporter.line(problem, yellow=True)
         if self._problems:
             return
-        here = self._config.invocation_params.dir
         for live in self._reports.values():
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
 

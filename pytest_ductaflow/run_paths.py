@@ -148,7 +148,8 @@ class RunPaths:
         """
         if pattern not in self._matched:
             parts = pattern.split(os.sep)
-            inside, below = [], []
+            inside: list[str] = []
+            below: list[str] = []
             for run_dir in self._members:
                 if (found := _match(run_dir, parts)) is not None:
                     (inside if found == "inside" else below).append(run_dir)

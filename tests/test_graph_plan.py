@@ -116,7 +116,7 @@ def test_earlier_records_teach_upstreams_and_durations(tmp_path):
 def test_a_duration_is_that_of_a_run_that_ended(tmp_path, status, duration, expected):
     instance = an_instance(tmp_path, "etl/A")
     ran(instance, status=status, duration=duration)
-    assert earlier_runs([instance]) == EarlierRuns(durations=expected)
+    assert earlier_runs([instance]).durations == expected
 
 
 def test_what_cannot_be_read_teaches_nothing(tmp_path):
