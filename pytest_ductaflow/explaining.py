@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ import pytest
 from . import store
 from .collection import plan_of
 from .graph_text import dot, mermaid
-from .items import PLAN, SETTINGS, InstanceItem, only_instances
+from .items import PLAN, SETTINGS, InstanceItem, node_id_of, only_instances, repeat_command
 from .named import output_files
+from .out_of_date import out_of_date
 from .runner import records_of
 from .settings import Settings
 from .store import RunFiles
@@ -56,6 +57,7 @@ class ExplainHooks:
             if fates[number] != _UNCHANGED:
                 written |= dict.fromkeys(_outputs_of(item), plan.graph.labels[number])
         _print(terminal, {items[number].nodeid: fate for number, fate in fates.items()})
+        _print_out_of_date(terminal, session.config, items.keys())
         return True
 
 
@@ -90,6 +92,13 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
     read_from = (written.get(os.path.join(root, name)) for name in inputs)
     others = dict.fromkeys([*upstreams, *(label for label in read_from if label is not None)])
     return f"{_MAY_RUN}{' or '.join(others)} writes something else" if others else _UNCHANGED
+
+
+def _print_out_of_date(terminal: Any, config: pytest.Config, selected: Collection[int]) -> None:
+    plan, here = config.stash[PLAN], config.invocation_params.dir
+    ids = [node_id_of(path, i, config.rootpath) for path, found in plan.instances.items() for i in found]
+    for upstream in out_of_date(plan, selected, config.stash[SETTINGS]):
+        terminal.line(upstream.line(repeat_command(ids[upstream.number], config.rootpath, here)))
 
 
 def _print(terminal: Any, fates: Mapping[str, str]) -> None:

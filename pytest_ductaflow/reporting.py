@@ -6,7 +6,7 @@ Under xdist this is the controller, which runs nothing itself; the records come 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from _pytest._code.code import ReprFileLocation
 from . import no_more
 from .collection import node_ids
 from .failure_text import Line
-from .items import PLAN, SETTINGS, only_instances, repeat_command
+from .items import PLAN, SETTINGS, node_id_of, only_instances, repeat_command
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
+from .out_of_date import out_of_date
 from .outcomes import FailureRepr, failure_repr, record_of
+from .plan import Plan
 from .report.live import LiveReport
 from .sharding import DIVISION
 from .store import close_record
@@ -35,6 +37,7 @@ class ReportingHooks:
         self._reports: dict[Path, LiveReport] = {}
         self._summary = Summary()
         self._problems: list[str] = []
+        self._selected: set[str] = set()  # node ids of what this session runs
 
     def pytest_report_header(self) -> list[str]:
         plan = self._config.stash.get(PLAN, None)
@@ -69,6 +72,7 @@ class ReportingHooks:
         config = self._config
         if config.getoption("collectonly"):
             return
+        self._selected = selected
         self._instances = node_ids(config.stash[PLAN], config.rootpath)
         settings, division = config.stash[SETTINGS], config.stash.get(DIVISION, {})
         shards = {config.stash[PLAN].all[number].key: shard for number, shard in division.items()}
@@ -85,6 +89,17 @@ class ReportingHooks:
         for live in self._reports.values():
             live.follow()
         no_more.note(config.stash[PLAN])
+
+    def _look_at_upstreams(self, here: Path) -> None:
+        """Note those that were not selected though they are out of date; it is told elsewhere if none ran."""
+        plan, rootpath = self._config.stash[PLAN], self._config.rootpath
+        if len(self._selected) >= len(plan.all):
+            return
+        ids, numbers = _selected_numbers(plan, rootpath, self._selected)
+        for found in out_of_date(plan, numbers, self._config.stash[SETTINGS]):
+            if found.has_good_record:
+                command = repeat_command(ids[found.number], rootpath, here)
+                self._summary.out_of_date(found.line(command))
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)
@@ -157,8 +172,9 @@ class ReportingHooks:
         if not self._reports:
             return
         terminalreporter.section("ductaflow", "-")
-        self._summary.show(terminalreporter)
         here = self._config.invocation_params.dir
+        self._look_at_upstreams(here)
+        self._summary.show(terminalreporter)
         for line in no_more.lines(self._config.stash[PLAN], here):
             terminalreporter.line(line)
         for problem in self._problems:
@@ -167,6 +183,12 @@ class ReportingHooks:
             return
         for live in self._reports.values():
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
+
+
+def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> tuple[list[str], set[int]]:
+    """The node ids of a plan's instances by their numbers, and the numbers of those selected."""
+    ids = [node_id_of(path, i, rootpath) for path, found in plan.instances.items() for i in found]
+    return ids, {number for number, node_id in enumerate(ids) if node_id in selected}
 
 
 def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:

@@ -24,6 +24,7 @@ class Summary:
         self._warned: list[str] = []
         self._blocked: list[str] = []
         self._undeclared: list[str] = []
+        self._out_of_date: list[str] = []
         self._unchanged = 0
 
     def ended(self, node_id: str, record: Record) -> None:
@@ -38,6 +39,10 @@ class Summary:
         """An instance was not run, because of another."""
         self._blocked.append(f"{node_id} - {reason}")
 
+    def out_of_date(self, line: str) -> None:
+        """An upstream was not selected, and would have run."""
+        self._out_of_date.append(line)
+
     def show(self, terminal: Any) -> None:
         """Write all lines."""
         _show(terminal, "WARNED", self._warned, yellow=True)
@@ -45,6 +50,7 @@ class Summary:
         _show(terminal, "undeclared input", self._undeclared, yellow=True)
         if self._undeclared:
             terminal.line("From now on they wait for these; name the files in their configs, or say after=.")
+        _show(terminal, "OUT OF DATE", self._out_of_date, yellow=True)
         if self._unchanged:
             terminal.line(f"{self._unchanged} unchanged, so not run again")
 

@@ -91,7 +91,7 @@ LAYERS = (
     {"runner"},
     {"accepting", "conductor", "looking_back"},
     {"flow_side", "plan", "planner", "failure_text"},
-    {"hookspecs", "outcomes"},
+    {"hookspecs", "out_of_date", "outcomes"},
     {"items"},
     {"collection", "no_more", "ordering", "scheduling", "sharding"},
     {"approving", "explaining", "github", "reporting"},

@@ -50,6 +50,8 @@ class Done:
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
         self.lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
         words = re.findall(r"^\S+\.\w+::(\S+?)::(\S+) ([A-Z]+)", done.stdout, re.MULTILINE)
+        of_workers = re.findall(r"^\[gw.*\] ([A-Z]+) \S+\.\w+::(\S+?)::(\S+)", done.stdout, re.MULTILINE)
+        words += [(step, name, word) for word, step, name in of_workers]
         self.outcomes = {f"{step}/{name}": word for step, name, word in words}
 
 
@@ -213,9 +215,8 @@ def test_many_folders_are_one_line_and_one_command(project: Path):
     edit(project, "conductor.py", "rate=[1, 2, 3, 4, 5]", "rate=[1]")
     told = session(project).out
     assert (
-        "4 folders in runs/a are of no instance any more: "
-        "rate=2,years=25, rate=3,years=25, rate=4,years=25, …; remove them with: ductaflow rm --undeclared runs/a"
-        in told
+        "4 folders in runs/a are of no instance any more: rate=2,years=25, rate=3,years=25, "
+        "rate=4,years=25, …; remove them with: ductaflow rm --undeclared runs/a" in told
     )
     done = rm(project, "--undeclared", "runs/a", stdin="y\n")
     assert done.code == 0
@@ -379,3 +380,74 @@ def test_what_is_declared_follows_plans_and_scripts():
     now = now.after_script(of("c"), "2", complete=True)
     assert (now.now, now.earlier) == (of("c"), of("abx"))
     assert Declaration.from_json(json.loads(json.dumps(now.to_json()))) == now
+
+
+# ---------------------------------------------------------------- upstreams that are out of date
+
+
+CHAIN = {
+    "flows/a.py": 'open("v.txt", "w").write(str(config["x"]))\n',
+    "flows/b.py": """\
+        from pathlib import Path
+        Path("w.txt").write_text(Path(config["_project_root"], config["src"]).read_text())
+        """,
+    "conductor.py": """\
+        from pytest_ductaflow import conduct
+        conduct("flows/a.py", [{"instance_name": "i", "x": 1}])
+        conduct("flows/b.py", [{"instance_name": "j", "src": "runs/a/i/v.txt"}])
+        conduct("flows/b.py", [{"instance_name": "k", "src": "runs/b/j/w.txt"}], step="c")
+        """,
+}
+
+
+@pytest.fixture(scope="module")
+def after_a_chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_project(tmp_path_factory.mktemp("chain") / "project", CHAIN)
+    done = session(root)
+    assert done.outcomes == {"a/i": "PASSED", "b/j": "PASSED", "c/k": "PASSED"}
+    assert "out of date" not in done.out
+    return root
+
+
+@pytest.fixture
+def chain(after_a_chain: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(after_a_chain, tmp_path / "chain"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["conductor.py::b::j"], "UNCHANGED"),
+        (["conductor.py::b::j", "--ductaflow-force"], "PASSED"),
+        (["-k", "j"], "UNCHANGED"),
+        (["--ductaflow-where", "step == 'b'"], "UNCHANGED"),
+        (["-k", "j", "-n", "2"], "UNCHANGED"),
+        (["conductor.py::c::k"], "UNCHANGED"),  # also where it is further up
+    ],
+)
+def test_an_upstream_that_is_out_of_date_and_was_not_selected_is_told(
+    chain: Path, arguments: list[str], word: str
+):
+    """https://github.com/ropensci/targets/issues/1495: one target asked for, its chain not rebuilt."""
+    edit(chain, "conductor.py", '"x": 1', '"x": 2')
+    line = (
+        "upstream a/i is out of date (config: x 1 → 2) and was not selected; "
+        "pytest --ductaflow conductor.py::a::i"
+    )
+    done = session(chain, *arguments)
+    assert set(done.outcomes.values()) == {word}
+    assert done.out.count("is out of date") == 1
+    assert line in done.out
+    told = session(chain, "--ductaflow-explain", *arguments)
+    assert f"\n{line}\n" in told.out
+    assert "out of date" not in session(chain, "conductor.py").out
+    assert "out of date" not in session(chain, *arguments).out
+
+
+def test_explain_also_tells_of_an_upstream_that_has_never_run(chain: Path):
+    shutil.rmtree(chain / "runs/a")
+    told = session(chain, "--ductaflow-explain", "-k", "j").out
+    assert "upstream a/i is out of date (new) and was not selected" in told
+    done = session(chain, "-k", "j")
+    assert "upstream a/i was not selected and has no good record" in done.out
+    assert "out of date" not in done.out
