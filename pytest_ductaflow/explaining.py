@@ -85,7 +85,7 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
         always = "a stored instance always runs" if item.instance.stored_in else "named by its run directory"
         return "forced" if settings.force else always
     kernel = item.instance.kernel_name or settings.kernel
-    reasons = check(item.instance, record, records_of(item.neighbours), kernel).reasons
+    reasons = check(item.instance, record, records_of(item.neighbours), kernel, item.neighbours).reasons
     if reasons:
         return "; ".join((*reasons, *((problem,) if problem else ())))
     root, inputs = item.instance.project_root, record.inputs if record is not None else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import takewhile
@@ -18,13 +18,15 @@ from .fingerprint import (
     code_digest,
     file_digest,
     input_digest,
+    listing_digest,
     settled,
     stat_of,
 )
 from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
-from .model import RUNS, Instance, Record
+from .model import RUNS, Instance, Neighbours, Record
 from .named import named_files, what_is_at
 from .named_in_code import files_named_in_code, folders_named_in_code, missing_files_named_in_code
+from .outside import puts_its_own_into
 from .store import REPORT, STYLESHEET, RunFiles, shown
 from .uses import Used
 
@@ -51,10 +53,18 @@ class InputSearch:
         instance: The instance.
         upstream_files: What its upstreams have written, absolute.
         earlier: The record of its earlier run.
+        made_beside: As of its neighbours: names in a folder that are none of its inputs.
     """
 
-    def __init__(self, instance: Instance, upstream_files: Iterable[str], earlier: Record | None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        upstream_files: Iterable[str],
+        earlier: Record | None,
+        made_beside: Callable[[str], Collection[str]] = Neighbours.made_beside,
+    ) -> None:
         self._instance = instance
+        self._made_beside = made_beside
         self._root = instance.project_root
         self._run_dir = instance.run_dir
         self._upstream_files = set(upstream_files)
@@ -93,13 +103,13 @@ class InputSearch:
         elsewhere = (written | {path for path in read if self._is_remade(path)}) - by_flows
         elsewhere = {path for path in elsewhere if not self._is_own(path) and self._counts(path)}
         return replace(
-            self._inputs(files, folders, written),
+            self._inputs(files, folders, written, elsewhere),
             written_elsewhere=tuple(
                 sorted(os.path.relpath(path, self._run_dir) for path in elsewhere if os.path.isfile(path))
             ),
         )
 
-    def _inputs(self, files: set[str], folders: set[str], written: set[str]) -> Inputs:
+    def _inputs(self, files: set[str], folders: set[str], written: set[str], elsewhere: set[str]) -> Inputs:
         digests, code, stats = {}, {}, {}
         for path in sorted(files):
             name, stat = shown(path, self._root), stat_of(path)
@@ -118,7 +128,10 @@ class InputSearch:
                 is_code = path == self._instance.flow or path.endswith(".py")
                 if is_code and (found := code_digest(path)):
                     code[name] = found
-        digests |= {f"{shown(path, self._root)}/": input_digest(f"{path}/") for path in sorted(folders)}
+        for path in sorted(folders):
+            is_shared = puts_its_own_into(path, elsewhere, files)
+            left_out = self._made_beside(path) if is_shared else ()
+            digests[f"{shown(path, self._root)}/"] = listing_digest(path, left_out)
         return Inputs(digests, code, stats)
 
     def _in_folders_of_unseen_readers(self, sources: set[str], guessed: set[str]) -> set[str]:

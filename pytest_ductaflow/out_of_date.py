@@ -47,7 +47,8 @@ def out_of_date(plan: Plan, selected: Collection[int], settings: Settings) -> It
             continue
         record, _ = read_record(RunFiles.of(instance).record)
         kernel = instance.kernel_name or settings.kernel
-        reasons = check(instance, record, records_of(plan.neighbours(number)), kernel).reasons
+        neighbours = plan.neighbours(number)
+        reasons = check(instance, record, records_of(neighbours), kernel, neighbours).reasons
         if reasons:
             good = record is not None and record.status.good
             yield OutOfDate(number, plan.graph.labels[number], reasons, good)

@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from .fingerprint import config_digest, file_digest
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
+from .outside import Outside, files_outside, writers_of
 from .settings import Settings
 from .store import RunFiles, is_past_config, past_configs, read_record, records
 from .stored.instance import EXPECTED, INPUTS, is_stored
@@ -50,11 +52,15 @@ class Plan:
         instances: By the source's path.
         graph: Which of them wait for which others; there, an instance is its place in `all`.
         durations: Seconds that instances took when they last ran, by the same numbers, where known.
+        writers: Files outside of run directories, and the instances that have written them.
+        began_ns: When the plan was made, in nanoseconds since the epoch.
     """
 
     instances: dict[Path, list[Instance]]
     graph: Graph = field(default_factory=Graph)
     durations: dict[int, float] = field(default_factory=dict)
+    writers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    began_ns: int = 0
 
     def dumps(self) -> str:
         """As text, for pytest's workers."""
@@ -62,6 +68,8 @@ class Plan:
             "instances": {str(path): [i.to_json() for i in found] for path, found in self.instances.items()},
             "graph": self.graph.to_json(),
             "durations": list(self.durations.items()),
+            "writers": self.writers,
+            "began_ns": self.began_ns,
         }
         return json.dumps(data)
 
@@ -69,7 +77,11 @@ class Plan:
     def loads(cls, text: str) -> Plan:
         data = json.loads(text)
         return cls(
-            _instances(data["instances"]), Graph.from_json(data["graph"]), dict(map(tuple, data["durations"]))
+            _instances(data["instances"]),
+            Graph.from_json(data["graph"]),
+            dict(map(tuple, data["durations"])),
+            {path: tuple(numbers) for path, numbers in data["writers"].items()},
+            data["began_ns"],
         )
 
     @cached_property
@@ -84,6 +96,10 @@ class Plan:
             found.setdefault(instance.run_dir, []).append(label)
         return found
 
+    @cached_property
+    def _outside(self) -> Outside:
+        return Outside(self.writers, self.all, self.graph.before, self.began_ns)
+
     def neighbours(self, number: int) -> Neighbours:
         """The other instances, as far as the one with this number has to do with them."""
         graph, instances = self.graph, self.all
@@ -93,6 +109,8 @@ class Plan:
             declared=tuple((graph.labels[up], instances[up]) for up in declared),
             learned=tuple(graph.labels[up] for up in learned),
             run_dirs=self._run_dirs,
+            overwritten=self._outside.overwritten(number),
+            made_beside=partial(self._outside.made_beside, number),
         )
 
 
@@ -229,7 +247,7 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     complaints += [str(problem) for problem in problems if is_complete]
     if complaints:
         raise PlanError("\n".join(complaints))
-    return Plan(instances, graph, earlier.durations)
+    return Plan(instances, graph, earlier.durations, writers_of(earlier.outside), time.time_ns())
 
 
 @dataclass(frozen=True)
@@ -240,11 +258,13 @@ class EarlierRuns:
         undeclared: Labels of the instances whose files an instance read without saying so.
         durations: Seconds that an instance took.
         contents: Of those that ended well, the digests of config and flow.
+        outside: Number, project root and record of those that wrote outside of their run directories.
     """
 
     undeclared: dict[int, tuple[str, ...]] = field(default_factory=dict)
     durations: dict[int, float] = field(default_factory=dict)
     contents: dict[int, tuple[str, str]] = field(default_factory=dict)
+    outside: list[tuple[int, str, Record]] = field(default_factory=list)
 
     def is_settled(self, number: int, instance: Instance) -> bool:
         """Whether it is known what an instance reads: it ended well with the config and flow of now."""
@@ -267,6 +287,8 @@ def earlier_runs(instances: Sequence[Instance]) -> EarlierRuns:
             found.undeclared[number] = record.undeclared
         if instance.duration is None and _has_ended(record):
             found.durations[number] = record.duration or 0.0
+        if next(files_outside(record, instance.project_root), None) is not None:
+            found.outside.append((number, instance.project_root, record))
         if record.status.good:
             found.contents[number] = record.config_digest, record.inputs.get(record.flow, "")
     return found

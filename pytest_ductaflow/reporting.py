@@ -136,7 +136,8 @@ class ReportingHooks:
     def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
         if record is not None:
             live.ended(report.nodeid, record)
-            self._summary.ended(report.nodeid, record)
+            instance = self._instances[report.nodeid]
+            self._summary.ended(report.nodeid, record, instance.project_root)
             self._show_flows(record)
         elif report.failed:
             live.failed(report.nodeid, str(report.longrepr).strip().splitlines()[0])

@@ -53,14 +53,15 @@ def run(
     upstreams = records_of(neighbours)
     reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
     if not (settings.force or instance.always_run):
-        found = check(instance, earlier, upstreams, instance.kernel_name or settings.kernel)
+        found = check(instance, earlier, upstreams, instance.kernel_name or settings.kernel, neighbours)
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
         reason = "; ".join(found.reasons)
     running = _first_words(instance, reason)
     if settings.fork:
         _start_server()
-    search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)
+    files_of_upstreams = upstream_files(upstreams, instance.project_root)
+    search = InputSearch(instance, files_of_upstreams, earlier, neighbours.made_beside)
     try:
         from .carry_out import carry_out
 

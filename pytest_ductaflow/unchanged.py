@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from .fingerprint import ABSENT, UNSTABLE, code_digest, config_digest, input_digest, settled, stat_of
-from .model import JSON, Instance, Record, Status
+from .fingerprint import (
+    ABSENT,
+    UNSTABLE,
+    code_digest,
+    config_digest,
+    file_digest,
+    input_digest,
+    listing_digest,
+    settled,
+    stat_of,
+)
+from .model import JSON, Instance, Neighbours, Record, Status
 from .named import output_files
+from .outside import files_outside, puts_its_own_into
 from .packages import installed, own_path, python_version
-from .store import RunFiles, shown
+from .store import RunFiles, is_record, shown
 
+_ALONE = Neighbours()
 SHOWN = 3  # reasons in a record and in explanations
 _LONGEST_VALUE = 40  # characters of a value in a reason
 
@@ -45,7 +57,11 @@ class _Seen:
 
 
 def check(
-    instance: Instance, record: Record | None, upstreams: Sequence[tuple[str, Record]], kernel: str
+    instance: Instance,
+    record: Record | None,
+    upstreams: Sequence[tuple[str, Record]],
+    kernel: str,
+    neighbours: Neighbours = _ALONE,
 ) -> Check:
     """Compare an instance with its last record.
 
@@ -54,13 +70,14 @@ def check(
         record: What is known of its last run.
         upstreams: Labels and records of the upstreams that it declares.
         kernel: The kernel that is asked for.
+        neighbours: The other instances, as far as it has to do with them.
     """
     if record is None:
         return Check(("new",))
     if not record.status.good:
         return Check(("it did not end" if record.status is Status.RUNNING else "it failed",))
     seen = _Seen()
-    reasons = tuple(islice(_reasons(instance, record, upstreams, kernel, seen), SHOWN))
+    reasons = tuple(islice(_reasons(instance, record, upstreams, kernel, neighbours, seen), SHOWN))
     if reasons:
         return Check(reasons)
     if not seen.digests and not seen.stats:
@@ -74,6 +91,7 @@ def _reasons(
     record: Record,
     upstreams: Sequence[tuple[str, Record]],
     kernel: str,
+    neighbours: Neighbours,
     seen: _Seen,
 ) -> Iterator[str]:
     yield from _config_changes(instance, record)
@@ -84,12 +102,13 @@ def _reasons(
         yield f"flow: {record.flow} → {shown(instance.flow, root)}"
     if shown(instance.run_dir, root) != record.run_dir:
         yield f"run directory: {record.run_dir} → {shown(instance.run_dir, root)}"
-    yield from _input_changes(record, root, seen)
+    yield from _input_changes(record, root, seen, neighbours.made_beside)
     for label, upstream in upstreams:
         yield from _new_files_of(label, upstream, record, root)
     yield from (f"{what} is gone" for what in missing(instance, record))
-    yield from _version_changes(record)
     written = dict(_written_by(record, root))
+    yield from _changes_outside(record, root, written, neighbours.overwritten, seen)
+    yield from _version_changes(record)
     for flow in record.flows:
         yield from _changes_of_flow(flow, record, root, written)
 
@@ -126,13 +145,36 @@ def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
         yield os.path.normpath(os.path.join(folder, name)), digest
 
 
-def _input_changes(record: Record, root: str, seen: _Seen) -> Iterator[str]:
+def _changes_outside(
+    record: Record, root: str, written: Mapping[str, str], overwritten: Collection[str], seen: _Seen
+) -> Iterator[str]:
+    """Files outside of the run directory that are not as the instance left them, and by no other of the plan."""
+    run_dir = os.path.normpath(os.path.join(root, record.run_dir))
+    inside = os.path.join(run_dir, "")
+    for path, digest in written.items():
+        if path.startswith(inside) or path in overwritten or is_record(path):
+            continue
+        name, stat = os.path.relpath(path, run_dir), stat_of(path)
+        if stat is None or stat == record.stats.get(name):
+            continue  # what is gone is told as such
+        if file_digest(path, stat) != digest:
+            yield f"output {shown(path, root)} is not what it wrote"
+        elif settled(stat):
+            seen.stats[name] = stat
+
+
+def _input_changes(
+    record: Record, root: str, seen: _Seen, made_beside: Callable[[str], Collection[str]] | None = None
+) -> Iterator[str]:
     for name, digest in record.inputs.items():
         path = os.path.join(root, name)
         stat = stat_of(path)
         if stat is not None and stat == record.stats.get(name):
             continue
-        now = input_digest(path)
+        if made_beside is not None and name.endswith("/") and _puts_its_own_into(record, root, path):
+            now = listing_digest(path, made_beside(os.path.normpath(path)))
+        else:
+            now = input_digest(path)
         if now == digest or _is_same_code(record, name, path):
             if now != digest:
                 seen.digests[name] = now
@@ -140,6 +182,12 @@ def _input_changes(record: Record, root: str, seen: _Seen) -> Iterator[str]:
                 seen.stats[name] = stat
             continue
         yield _change_of_input(record, name, digest, now)
+
+
+def _puts_its_own_into(record: Record, root: str, folder: str) -> bool:
+    """Whether an instance writes into a folder outside of its run directory, and reads nothing there."""
+    files = (os.path.join(root, name) for name in record.inputs if not name.endswith("/"))
+    return puts_its_own_into(folder, files_outside(record, root), files)
 
 
 def _is_same_code(record: Record, name: str, path: str) -> bool:

@@ -451,3 +451,145 @@ def test_explain_also_tells_of_an_upstream_that_has_never_run(chain: Path):
     done = session(chain, "-k", "j")
     assert "upstream a/i was not selected and has no good record" in done.out
     assert "out of date" not in done.out
+
+
+# ---------------------------------------------------------------- folders and several paths in a config
+
+SLOW = """\
+import time
+time.sleep(config.get("sleep", 0))
+if config["x"] < 0:
+    raise ValueError("negative")
+open("v.txt", "w").write(str(config["x"]))
+"""
+SUM = """\
+import glob, json
+from pathlib import Path
+root = Path(config["_project_root"])
+texts = [part for part in config["tables"].split(";")]
+paths = [root / p for p in texts] if "{" not in texts[0] else [root / f"runs/a/{n}/v.txt" for n in ("one", "two")]
+files = [f for p in paths for f in (sorted(p.glob("*/v.txt")) if p.is_dir() else [p])]
+print("read", [int(f.read_text()) for f in files])
+"""
+TWO = 'conduct("flows/a.py", [{"instance_name": "one", "x": 1}, {"instance_name": "two", "x": 2, "sleep": 2}])\n'
+
+
+@pytest.mark.parametrize("tables", ["runs/a", "runs/a/one/v.txt;runs/a/two/v.txt", "runs/a/{one,two}/v.txt"])
+def test_folders_lists_and_braces_wait_for_all_that_they_mean(tmp_path: Path, tables: str):
+    """A folder of a step, a cell of CSV with two paths, braces: all of them are upstreams."""
+    table = f'conduct("flows/sum.py", [{{"instance_name": "s", "tables": "{tables}"}}])\n'
+    head = "from pytest_ductaflow import conduct\n"
+    write_project(tmp_path, {"flows/a.py": SLOW, "flows/sum.py": SUM, "conductor.py": head + table + TWO})
+    log = tmp_path / "runs/sum/s/sum_execution_output.txt"
+    done = session(tmp_path, "-n", "2")  # though it is introduced before what it reads
+    assert done.outcomes["sum/s"] == "PASSED", done.out
+    assert "read [1, 2]" in log.read_text()
+    assert "undeclared" not in done.out
+    (tmp_path / "conductor.py").write_text(head + TWO + table, encoding="utf-8")
+    edit(tmp_path, "conductor.py", '"x": 2', '"x": 20')
+    assert session(tmp_path, "-n", "2").outcomes["sum/s"] == "PASSED"
+    assert "read [1, 20]" in log.read_text()
+    edit(tmp_path, "conductor.py", '"x": 20', '"x": -1')
+    done = session(tmp_path)
+    assert done.outcomes["a/two"] == "FAILED"
+    assert done.outcomes["sum/s"] == "SKIPPED"
+    assert "upstream a/two failed" in done.out
+
+
+# ---------------------------------------------------------------- one file of several instances
+
+PUBLISH = """\
+from pathlib import Path
+folder = Path(config["_project_root"], "public")
+folder.mkdir(exist_ok=True)
+(folder / config["file"]).write_text(str(config["x"]))
+"""
+
+
+def published(*rows: str) -> str:
+    return f'from pytest_ductaflow import conduct\nconduct("flows/p.py", [{", ".join(rows)}])\n'
+
+
+def test_one_file_of_two_instances_is_told_and_is_what_the_later_one_wrote(tmp_path: Path):
+    rows = [
+        f'{{"instance_name": "{name}", "file": "r.csv", "x": {x}}}' for name, x in (("one", 1), ("two", 2))
+    ]
+    write_project(tmp_path, {"flows/p.py": PUBLISH, "conductor.py": published(*rows)})
+    file = tmp_path / "public/r.csv"
+    for word in ("PASSED", "UNCHANGED", "UNCHANGED"):
+        done = session(tmp_path)
+        assert done.outcomes == {"p/one": word, "p/two": word}
+        assert "WRITTEN BY SEVERAL public/r.csv by p/one and p/two" in done.out
+        assert file.read_text() == "2"
+    edit(tmp_path, "conductor.py", '"x": 1', '"x": 10')
+    told = session(tmp_path, "--ductaflow-explain").out
+    assert "config: x 1 → 10" in told
+    done = session(tmp_path)
+    assert done.outcomes == {"p/one": "PASSED", "p/two": "PASSED"}
+    assert file.read_text() == "2"
+    file.write_text("edited")
+    assert "output public/r.csv is not what it wrote" in session(tmp_path, "--ductaflow-explain").out
+    assert session(tmp_path).outcomes == {"p/one": "UNCHANGED", "p/two": "PASSED"}
+    assert file.read_text() == "2"
+
+
+def test_files_of_their_own_in_one_folder_are_none_of_it(tmp_path: Path):
+    rows = [f'{{"instance_name": "{name}", "file": "{name}.csv", "x": 1}}' for name in ("one", "two")]
+    write_project(tmp_path, {"flows/p.py": PUBLISH, "conductor.py": published(*rows)})
+    assert "WRITTEN" not in session(tmp_path).out
+    (tmp_path / "public/one.csv").write_text("edited")
+    assert session(tmp_path).outcomes == {"p/one": "PASSED", "p/two": "UNCHANGED"}
+
+
+FIGURES = """\
+from pathlib import Path
+figures = Path(config["_project_root"], "figures")
+figures.mkdir(exist_ok=True)
+for old in figures.glob(f"{config['name']}_*.txt"):
+    old.unlink()
+(figures / f"{config['name']}_{config['x']}.txt").write_text("figure")
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_a_shared_folder_that_all_list_leaves_all_unchanged(tmp_path: Path, workers: list[str]):
+    """https://github.com/nextflow-io/nextflow/issues/949: each instance clears its old figures first."""
+    text = (
+        "from pytest_ductaflow import conduct\n"
+        'conduct("flows/f.py", [{"instance_name": n, "name": n, "x": 1} for n in "abcd"])\n'
+        'conduct("flows/g.py", [{"instance_name": n, "name": n, "x": 1} for n in "ef"])\n'
+    )
+    write_project(tmp_path, {"flows/f.py": FIGURES, "flows/g.py": FIGURES, "conductor.py": text})
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/legend.txt").write_text("")
+    assert set(session(tmp_path, *workers).outcomes.values()) == {"PASSED"}
+    for _ in range(2):
+        assert set(session(tmp_path, *workers).outcomes.values()) == {"UNCHANGED"}
+    edit(tmp_path, "conductor.py", '"x": 1} for n in "abcd"', '"x": 2 if n == "b" else 1} for n in "abcd"')
+    done = session(tmp_path, *workers)
+    assert {name for name, word in done.outcomes.items() if word == "PASSED"} >= {"f/b"}
+    assert {done.outcomes[f"f/{n}"] for n in "acd"} == {"UNCHANGED"}
+    (tmp_path / "figures/foreign.txt").write_text("")
+    assert "other files in figures/" in session(tmp_path, "--ductaflow-explain").out
+    assert {session(tmp_path, *workers).outcomes[f"f/{n}"] for n in "abcd"} == {"PASSED"}
+
+
+def test_what_an_instance_reads_in_a_shared_folder_still_counts(tmp_path: Path):
+    total = (
+        FIGURES
+        + """\
+n = sum(1 for path in figures.glob("?_*.txt") if path.read_text() == "figure")
+Path("n.txt").write_text(str(n))
+"""
+    )
+    text = (
+        "from pytest_ductaflow import conduct\n"
+        'conduct("flows/f.py", [{"instance_name": n, "name": n, "x": 1} for n in "ab"])\n'
+        'conduct("flows/g.py", [{"instance_name": "total", "name": "z", "x": 1}])\n'
+    )
+    write_project(tmp_path, {"flows/f.py": FIGURES, "flows/g.py": total, "conductor.py": text})
+    session(tmp_path)
+    assert set(session(tmp_path).outcomes.values()) == {"UNCHANGED"}
+    edit(tmp_path, "conductor.py", '"ab"', '"abc"')
+    assert session(tmp_path).outcomes["g/total"] == "PASSED"
+    assert (tmp_path / "runs/g/total/n.txt").read_text() == "4"
