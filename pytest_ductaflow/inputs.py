@@ -26,7 +26,7 @@ from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import RUNS, Instance, Neighbours, Record
 from .named import named_files, what_is_at
 from .named_in_code import files_named_in_code, folders_named_in_code, missing_files_named_in_code
-from .outside import puts_its_own_into
+from .outside import left_out_of_listing
 from .store import REPORT, STYLESHEET, RunFiles, shown
 from .uses import Used
 
@@ -94,7 +94,7 @@ class InputSearch:
         guessed = files_named_in_code(sources, folders, self._instance) | self._used.of(NAMED)
         guessed |= self._in_folders_of_unseen_readers(sources, guessed)
         guessed |= missing_files_named_in_code(sources, self._instance)
-        read |= {path for path in guessed if self._is_read(path)}
+        read |= {path for path in guessed - self._made_beside_own() if self._is_read(path)}
         written = self._used.of(WRITTEN) | {path for path in read if self._is_written(path)}
         by_flows = set(of_flows)
         # What an upstream has written always counts: if it is changed here, as it was left.
@@ -108,6 +108,11 @@ class InputSearch:
                 sorted(os.path.relpath(path, self._run_dir) for path in elsewhere if os.path.isfile(path))
             ),
         )
+
+    def _made_beside_own(self) -> set[str]:
+        """What others have made in the folders into which the flow writes, too: patterns in code fit it."""
+        folders = {os.path.dirname(path) for path in self._used.of(WRITTEN) if not self._is_own(path)}
+        return {os.path.join(folder, name) for folder in folders for name in self._made_beside(folder)}
 
     def _inputs(self, files: set[str], folders: set[str], written: set[str], elsewhere: set[str]) -> Inputs:
         digests, code, stats = {}, {}, {}
@@ -129,8 +134,7 @@ class InputSearch:
                 if is_code and (found := code_digest(path)):
                     code[name] = found
         for path in sorted(folders):
-            is_shared = puts_its_own_into(path, elsewhere, files)
-            left_out = self._made_beside(path) if is_shared else ()
+            left_out = left_out_of_listing(path, elsewhere, files, self._made_beside)
             digests[f"{shown(path, self._root)}/"] = listing_digest(path, left_out)
         return Inputs(digests, code, stats)
 

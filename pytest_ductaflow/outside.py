@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from .fingerprint import changed_since, stat_of
@@ -24,20 +24,27 @@ def files_outside(record: Record, root: str) -> Iterator[str]:
                     yield path
 
 
-def puts_its_own_into(folder: str, outside: Iterable[str], inputs: Iterable[str]) -> bool:
-    """Whether what an instance has written lies in a folder, and nothing that it has read does.
+def left_out_of_listing(
+    folder: str,
+    outside: Iterable[str],
+    inputs: Iterable[str],
+    made_beside: Callable[[str], Collection[str]],
+) -> Collection[str]:
+    """The names in a folder that are no input of an instance which lists it.
 
     Args:
-        folder: The folder.
+        folder: The folder; if the instance does not itself write into it, all names in it count.
         outside: What it wrote outside of its run directory.
-        inputs: The files that it read.
+        inputs: The files that it read; if others have made one of them beside it, all names count.
+        made_beside: As of its neighbours.
     """
     folder = os.path.normpath(folder)
     own = {path for path in outside if os.path.dirname(path) == folder}
     if not own:
-        return False
-    read = (os.path.normpath(path) for path in inputs)
-    return not any(os.path.dirname(path) == folder and path not in own for path in read)
+        return ()
+    beside = made_beside(folder)
+    read = (os.path.split(os.path.normpath(path)) for path in inputs if path not in own)
+    return () if any(above == folder and name in beside for above, name in read) else beside
 
 
 def writers_of(records: Iterable[tuple[int, str, Record]]) -> dict[str, tuple[int, ...]]:

@@ -23,7 +23,7 @@ from .fingerprint import (
 )
 from .model import JSON, Instance, Neighbours, Record, Status
 from .named import output_files
-from .outside import files_outside, puts_its_own_into
+from .outside import files_outside, left_out_of_listing
 from .packages import installed, own_path, python_version
 from .store import RunFiles, is_record, shown
 
@@ -148,7 +148,7 @@ def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
 def _changes_outside(
     record: Record, root: str, written: Mapping[str, str], overwritten: Collection[str], seen: _Seen
 ) -> Iterator[str]:
-    """Files outside of the run directory that are not as the instance left them, and by no other of the plan."""
+    """Files outside of the run directory that are not as it left them, less what others wrote after it."""
     run_dir = os.path.normpath(os.path.join(root, record.run_dir))
     inside = os.path.join(run_dir, "")
     for path, digest in written.items():
@@ -171,8 +171,8 @@ def _input_changes(
         stat = stat_of(path)
         if stat is not None and stat == record.stats.get(name):
             continue
-        if made_beside is not None and name.endswith("/") and _puts_its_own_into(record, root, path):
-            now = listing_digest(path, made_beside(os.path.normpath(path)))
+        if made_beside is not None and name.endswith("/"):
+            now = listing_digest(path, _left_out(path, record, root, made_beside))
         else:
             now = input_digest(path)
         if now == digest or _is_same_code(record, name, path):
@@ -184,10 +184,12 @@ def _input_changes(
         yield _change_of_input(record, name, digest, now)
 
 
-def _puts_its_own_into(record: Record, root: str, folder: str) -> bool:
-    """Whether an instance writes into a folder outside of its run directory, and reads nothing there."""
+def _left_out(
+    folder: str, record: Record, root: str, made_beside: Callable[[str], Collection[str]]
+) -> Collection[str]:
+    """The names in a folder that are no input of an instance which lists it."""
     files = (os.path.join(root, name) for name in record.inputs if not name.endswith("/"))
-    return puts_its_own_into(folder, files_outside(record, root), files)
+    return left_out_of_listing(folder, files_outside(record, root), files, made_beside)
 
 
 def _is_same_code(record: Record, name: str, path: str) -> bool:

@@ -467,11 +467,14 @@ import glob, json
 from pathlib import Path
 root = Path(config["_project_root"])
 texts = [part for part in config["tables"].split(";")]
-paths = [root / p for p in texts] if "{" not in texts[0] else [root / f"runs/a/{n}/v.txt" for n in ("one", "two")]
+if "{" in texts[0]:
+    texts = [f"runs/a/{name}/v.txt" for name in ("one", "two")]
+paths = [root / text for text in texts]
 files = [f for p in paths for f in (sorted(p.glob("*/v.txt")) if p.is_dir() else [p])]
 print("read", [int(f.read_text()) for f in files])
 """
-TWO = 'conduct("flows/a.py", [{"instance_name": "one", "x": 1}, {"instance_name": "two", "x": 2, "sleep": 2}])\n'
+SECOND = '{"instance_name": "two", "x": 2, "sleep": 2}'
+TWO = f'conduct("flows/a.py", [{{"instance_name": "one", "x": 1}}, {SECOND}])\n'
 
 
 @pytest.mark.parametrize("tables", ["runs/a", "runs/a/one/v.txt;runs/a/two/v.txt", "runs/a/{one,two}/v.txt"])
@@ -571,7 +574,8 @@ def test_a_shared_folder_that_all_list_leaves_all_unchanged(tmp_path: Path, work
     assert {done.outcomes[f"f/{n}"] for n in "acd"} == {"UNCHANGED"}
     (tmp_path / "figures/foreign.txt").write_text("")
     assert "other files in figures/" in session(tmp_path, "--ductaflow-explain").out
-    assert {session(tmp_path, *workers).outcomes[f"f/{n}"] for n in "abcd"} == {"PASSED"}
+    done = session(tmp_path, *workers)
+    assert {done.outcomes[f"f/{n}"] for n in "abcd"} == {"PASSED"}, done.out
 
 
 def test_what_an_instance_reads_in_a_shared_folder_still_counts(tmp_path: Path):
