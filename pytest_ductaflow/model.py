@@ -174,7 +174,7 @@ class Neighbours:
         declared: The instances that it is said to depend on.
         learned: The labels of those whose files it was seen to read in an earlier run.
         run_dirs: The labels of all instances, by run directory.
-        overwritten: Of the files that it has written outside of its run directory, those that another
+        last_written: Of the files that it has written outside of its run directory, those that no other
             instance has written after it; absolute.
         made_beside: What names in a folder are there only because instances have run that need not end
             before it.
@@ -183,7 +183,7 @@ class Neighbours:
     declared: tuple[tuple[str, Instance], ...] = ()
     learned: tuple[str, ...] = ()
     run_dirs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    overwritten: Collection[str] = ()
+    last_written: Collection[str] = ()
     made_beside: Callable[[str], Collection[str]] = _none
 
 

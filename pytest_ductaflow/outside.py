@@ -93,20 +93,12 @@ class Outside:
         self._written_earlier: dict[tuple[int, ...], frozenset[str]] = {}
         self._is_new: dict[str, bool] = {}
 
-    def overwritten(self, number: int) -> frozenset[str]:
-        """The files of an instance that another one of the plan has written after it."""
-        return self._overwritten.get(number, frozenset())
+    def last_written(self, number: int) -> Collection[str]:
+        """The files of an instance that no other one of the plan has written after it."""
+        return self._last_written.get(number, ())
 
     @cached_property
-    def _overwritten(self) -> Mapping[int, frozenset[str]]:
-        found: dict[int, set[str]] = defaultdict(set)
-        for path, numbers in self._writers.items():
-            for number in numbers[:-1]:
-                found[number].add(path)
-        return {number: frozenset(paths - self._last.get(number, set())) for number, paths in found.items()}
-
-    @cached_property
-    def _last(self) -> Mapping[int, set[str]]:
+    def _last_written(self) -> Mapping[int, set[str]]:
         found: dict[int, set[str]] = defaultdict(set)
         for path, numbers in self._writers.items():
             found[numbers[-1]].add(path)

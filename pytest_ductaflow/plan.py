@@ -109,7 +109,7 @@ class Plan:
             declared=tuple((graph.labels[up], instances[up]) for up in declared),
             learned=tuple(graph.labels[up] for up in learned),
             run_dirs=self._run_dirs,
-            overwritten=self._outside.overwritten(number),
+            last_written=self._outside.last_written(number),
             made_beside=partial(self._outside.made_beside, number),
         )
 

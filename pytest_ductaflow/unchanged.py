@@ -107,7 +107,7 @@ def _reasons(
         yield from _new_files_of(label, upstream, record, root)
     yield from (f"{what} is gone" for what in missing(instance, record))
     written = dict(_written_by(record, root))
-    yield from _changes_outside(record, root, written, neighbours.overwritten, seen)
+    yield from _changes_outside(record, root, written, neighbours.last_written, seen)
     yield from _version_changes(record)
     for flow in record.flows:
         yield from _changes_of_flow(flow, record, root, written)
@@ -146,16 +146,13 @@ def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
 
 
 def _changes_outside(
-    record: Record, root: str, written: Mapping[str, str], overwritten: Collection[str], seen: _Seen
+    record: Record, root: str, written: Mapping[str, str], last_written: Collection[str], seen: _Seen
 ) -> Iterator[str]:
-    """Files outside of the run directory that are not as it left them, less what others wrote after it."""
-    run_dir = os.path.normpath(os.path.join(root, record.run_dir))
-    inside = os.path.join(run_dir, "")
-    for path, digest in written.items():
-        if path.startswith(inside) or path in overwritten or is_record(path):
-            continue
-        name, stat = os.path.relpath(path, run_dir), stat_of(path)
-        if stat is None or stat == record.stats.get(name):
+    """Files outside of the run directory that it was the last to write, and that are not as it left them."""
+    for path in sorted(last_written):
+        digest, stat = written.get(path), stat_of(path)
+        name = os.path.relpath(path, os.path.join(root, record.run_dir))
+        if digest is None or stat is None or stat == record.stats.get(name) or is_record(path):
             continue  # what is gone is told as such
         if file_digest(path, stat) != digest:
             yield f"output {shown(path, root)} is not what it wrote"
