@@ -65,7 +65,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         raise NothingToAccept(f"{label} has no good record to accept: it has to run")
     upstreams = records_of(neighbours)
     kernel = instance.kernel_name or settings.kernel
-    reasons = check(instance, earlier, upstreams, kernel).reasons
+    reasons = check(instance, earlier, upstreams, kernel, neighbours).reasons
     run_dir = store.shown(instance.run_dir, instance.project_root)
     earlier = earlier.with_(step=instance.step, instance=instance.name, run_dir=run_dir)
     if gone := next(missing(instance, earlier), None):
@@ -73,7 +73,8 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         raise NothingToAccept(f"{label}: {what} is not there any more: it has to run")
     if not reasons:
         return earlier.with_(unchanged=True)
-    search = InputSearch(instance, upstream_files(upstreams, instance.project_root), earlier)
+    files_of_upstreams = upstream_files(upstreams, instance.project_root)
+    search = InputSearch(instance, files_of_upstreams, earlier, neighbours.made_beside)
     inputs = search.finish(_as_if_used(instance, earlier), earlier.outputs, time.time_ns())
     record = _present(earlier, instance.project_root).with_(
         reason=f"accepted: {'; '.join(reasons)}",

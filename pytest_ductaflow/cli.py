@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from . import removing
 from .earlier_runs import Restored, flow_of_earlier_run
 from .earlier_runs import restore as restore_run
 from .errors import DuctaflowError
@@ -147,6 +148,40 @@ def _tell_restored(restored: Restored, label: str) -> None:
         click.echo("what the run that failed had written is deleted")
     for flow in restored.missing:
         click.secho(f"note: {flow} is as a later run has left it; its earlier one is not kept", fg="yellow")
+
+
+@main.command()
+@click.argument("run_dirs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--undeclared",
+    is_flag=True,
+    help="RUN are folders: remove what in them belongs to no instance any more.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+def rm(run_dirs: tuple[Path, ...], *, undeclared: bool, yes: bool) -> None:
+    """Remove run directories, such as runs/analysis/scenario_A.
+
+    What is no run directory of a record is refused; then nothing is removed, and the exit code is 2. With
+    --undeclared, removed are in RUN (runs, or runs/analysis) the run directories that no conductor, table or
+    flow declares any more, by what the last sessions and scripts have noted in runs/.declared, and what flows
+    have left whose file is gone.
+    """
+    try:
+        if undeclared:
+            found = [each for folder in run_dirs for each in removing.undeclared(folder)]
+        else:
+            found = removing.removals(run_dirs)
+        if not found:
+            click.echo("nothing to remove: there is an instance to all that is there")
+        elif not yes:
+            for removal in found:
+                click.echo(removal.text)
+            click.confirm("Remove?" if len(found) == 1 else f"Remove these {len(found)}?", abort=True)
+        for removal in found:
+            removing.remove(removal)
+            click.echo(f"removed {removal.text}")
+    except DuctaflowError as error:
+        raise _Refusal(str(error)) from None
 
 
 def _project_of(path: Path) -> tuple[Settings, Path, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import answers, pytest_imports, recording, store
+from . import answers, calls, declared, pytest_imports, recording, store
 from .clashes import collisions
 from .declare import (
     After,
@@ -86,19 +86,56 @@ def conduct(
     _not_while_pytest_imports("conduct", origin)
     root = _root_of(origin)
     runs = _runs_of_this_build()
-    declared = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs).declare()
+    made = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs).declare()
     if recording.is_recording():
-        recording.record(declared.instances, declared.problems)
-        return declared.instances
-    problems = declared.problems + collisions(declared.instances)
+        calls.note(made.instances)
+        recording.record(made.instances, made.problems)
+        return made.instances
+    problems = made.problems + collisions(made.instances)
     if problems:
         _quiet_traceback()
         raise TableError(problems)
+    _note(made.instances, at_once=True)
     if (given := answers.current()) is not None:
-        _answer_all(declared.instances, given)
+        _answer_all(made.instances, given)
     else:
-        _raise_if_any(_run_all(declared.instances), len(declared.instances))
-    return declared.instances
+        _raise_if_any(_run_all(made.instances), len(made.instances))
+    return made.instances
+
+
+def _note(instances: list[Instance], *, at_once: bool) -> None:
+    """Note what a call is going to run; of a conductor also for other processes, at the latest at its end."""
+    calls.note(instances)
+    script = _script()
+    if script is None or not instances or store.surrounding_build() is not None:
+        return
+    _note_at_exit(script)
+    if at_once:
+        declared.note_script(Path(instances[0].project_root), script, instances, complete=False)
+
+
+@lru_cache
+def _note_at_exit(script: Path) -> None:
+    atexit.register(_note_script, script)
+
+
+def _note_script(script: Path) -> None:
+    """Note what a conductor has run, now that it has ended."""
+    is_whole = len(sys.argv) == 1 and not hasattr(sys, "last_value")  # arguments may leave out a part
+    by_root: dict[str, list[Instance]] = {}
+    for instance in calls.made():
+        by_root.setdefault(instance.project_root, []).append(instance)
+    for root, instances in by_root.items():
+        declared.note_script(Path(root), script, instances, complete=is_whole)
+
+
+def _script() -> Path | None:
+    """The conductor that Python is running; None in a notebook, and in programs that are installed."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    path = Path(file).resolve() if file else None
+    if path is None or path.suffix != ".py" or "site-packages" in path.parts or looks_like_flow(path):
+        return None
+    return path
 
 
 def _answer_all(instances: list[Instance], given: Answers) -> None:
@@ -328,10 +365,12 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         return root / RUNS
     files = RunFiles.of(instance)
     if recording.is_recording():
+        calls.note([] if no_execute else [instance])
         recording.record([] if no_execute else [instance])
         return files.notebook
     if no_execute:
         return _lay_out(instance, files)
+    _note([instance], at_once=False)
     given = answers.current()
     record = given.record_of(instance) if given is not None else None
     if record is None:

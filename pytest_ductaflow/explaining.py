@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ import pytest
 from . import store
 from .collection import plan_of
 from .graph_text import dot, mermaid
-from .items import PLAN, SETTINGS, AfterItem, InstanceItem, only_instances
+from .items import PLAN, SETTINGS, AfterItem, InstanceItem, node_id_of, only_instances, repeat_command
 from .named import output_files
+from .out_of_date import out_of_date
 from .runner import records_of
 from .settings import Settings
 from .store import RunFiles
@@ -60,6 +61,7 @@ class ExplainHooks:
             mine = [fates.get(number, _UNCHANGED) for number in plan.numbers[after.path]]
             told[after.nodeid] = _fate_of_after(after, settings, mine)
         _print(terminal, told)
+        _print_out_of_date(terminal, session.config, items.keys())
         return True
 
 
@@ -87,9 +89,11 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
         always = "a stored instance always runs" if item.instance.stored_in else "named by its run directory"
         return "forced" if settings.force else always
     kernel = item.instance.kernel_name or settings.kernel
-    upstreams_now = records_of(item.neighbours)
     trusts = settings.unseen == "trust"
-    reasons = check(item.instance, record, upstreams_now, kernel, trusts_unseen=trusts).reasons
+    upstreams_now = records_of(item.neighbours)
+    reasons = check(
+        item.instance, record, upstreams_now, kernel, item.neighbours, trusts_unseen=trusts
+    ).reasons
     if reasons:
         return "; ".join((*reasons, *((problem,) if problem else ())))
     root, inputs = item.instance.project_root, record.inputs if record is not None else {}
@@ -109,6 +113,13 @@ def _fate_of_after(item: AfterItem, settings: Settings, fates: list[str]) -> str
         return _UNCHANGED
     certain = any(fate != _UNCHANGED and not fate.startswith(_MAY_RUN) for fate in fates)
     return "instances would run" if certain else f"{_MAY_RUN}one of its instances does"
+
+
+def _print_out_of_date(terminal: Any, config: pytest.Config, selected: Collection[int]) -> None:
+    plan, here = config.stash[PLAN], config.invocation_params.dir
+    ids = [node_id_of(path, i, config.rootpath) for path, found in plan.instances.items() for i in found]
+    for upstream in out_of_date(plan, selected, config.stash[SETTINGS]):
+        terminal.line(upstream.line(repeat_command(ids[upstream.number], config.rootpath, here)))
 
 
 def _print(terminal: Any, fates: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,15 @@ def file_digest(path: str | Path, stat: str | None = None) -> str:
         return ABSENT
 
 
-def listing_digest(folder: str | Path) -> str:
-    """The names in a folder, less hidden ones; `ABSENT` if there is no such folder."""
+def listing_digest(folder: str | Path, left_out: Collection[str] = ()) -> str:
+    """The names in a folder, less hidden ones and some others; `ABSENT` if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith(_UNSEEN))
     except OSError:
         return ABSENT
+    if left_out:
+        names = [name for name in names if name not in left_out]
     return text_digest("\n".join(names))
 
 

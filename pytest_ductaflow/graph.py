@@ -8,7 +8,7 @@ place of 1,000,000.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Self
@@ -17,7 +17,14 @@ from .causes import MANY, Cause, Reasons, Shared, all_upstreams, causes_of
 from .clashes import path_key, place
 from .errors import Problem
 from .model import JSON, Instance
-from .precedence import Frontier, add_unless_circular, circle_through, first_to_need, tangles
+from .precedence import (
+    Frontier,
+    add_unless_circular,
+    circle_through,
+    first_to_need,
+    tangles,
+    topological,
+)
 from .references import References, references
 
 LEARNED = "found to read it earlier"
@@ -102,13 +109,16 @@ class Graph:
 
 
 def make_graph(
-    groups: Sequence[Sequence[Instance]], learned: Mapping[int, Sequence[str]] | None = None
+    groups: Sequence[Sequence[Instance]],
+    learned: Mapping[int, Sequence[str]] | None = None,
+    is_settled: Callable[[int], bool] = lambda _: False,
 ) -> tuple[Graph, list[Problem]]:
     """Find out who depends on whom.
 
     Args:
         groups: The instances of each source, in the order of declaration.
         learned: By number of an instance, labels of those whose files an earlier run of it has read.
+        is_settled: Whether it is known, for an earlier run has shown it, what an instance needs.
 
     Returns:
         The graph, and what is wrong: names that nothing has, circles. The nodes of such a circle do not
@@ -127,7 +137,9 @@ def make_graph(
     seen = add_unless_circular(before, _undeclared(learned or {}, instances, causes))
     for upstream, number in seen:
         causes[number].append((LEARNED, (upstream,)))
-    _keep_order_of_flows(before, groups, found)
+    _add_folders(before, causes, found)
+    # Where something is wrong nothing is going to run, and edges are missing that tell what is needed.
+    _keep_order_of_flows(before, groups, found, (lambda _: True) if problems else is_settled)
     graph = Graph(
         labels=tuple(_label(instance) for instance in instances),
         upstreams=tuple(map(all_upstreams, causes)),
@@ -210,37 +222,155 @@ def _undeclared(
                     yield upstream, number
 
 
-def _keep_order_of_flows(
-    before: list[set[int]], groups: Sequence[Sequence[Instance]], found: Sequence[References]
-) -> None:
-    """Let what refers to nothing wait for the flows that its source introduced earlier.
+def _add_folders(before: list[set[int]], causes: Sequence[list[Cause]], found: Sequence[References]) -> None:
+    """Let instances wait for all that are in the folders that they name, less those that wait for them."""
+    barriers: dict[int, int] = {}  # by the tuple of members
+    for number, mine in enumerate(found):
+        for _, members in mine.in_folders:
+            if id(members) not in barriers:
+                barriers[id(members)] = len(before)
+                before.append(set(members))
+            before[number].add(barriers[id(members)])
+    tangle_of = {node: tangle for tangle in tangles(before) for node in tangle} if barriers else {}
+    without: dict[tuple[int, int], tuple[int, ...]] = {}  # by members and tangle
+    for number, mine in enumerate(found):
+        for reason, members in mine.in_folders:
+            kept = members
+            if (tangle := tangle_of.get(number)) is not None:
+                before[number].discard(barriers[id(members)])
+                key = id(members), id(tangle)
+                if key not in without:
+                    without[key] = tuple(member for member in members if member not in tangle)
+                kept = without[key]
+                before[number].update(kept)
+            if kept:
+                causes[number].append((reason, kept))
 
-    It waits for no flow of which an instance comes after it, nor for those introduced after such a flow:
-    of two nodes that waited for each other, each would need a flow introduced before the other's. Sources
-    are taken one by one, so that this holds among several, too.
+
+def _keep_order_of_flows(
+    before: list[set[int]],
+    groups: Sequence[Sequence[Instance]],
+    found: Sequence[References],
+    is_settled: Callable[[int], bool],
+) -> None:
+    """Let instances wait for the flows that their source introduced earlier.
+
+    Not for those introduced in the same table, whose rows are peers. What refers to other instances does not
+    wait for their flows, nor for those that these depend on: of them it is known which instances it needs.
+
+    An instance waits for no flow of which an instance comes after it, nor for those introduced after such a
+    flow: of two nodes that waited for each other, each would need a flow introduced before the other's.
+    Sources are taken one by one, so that this holds among several, too.
     """
     first = 0
     for group in groups:
-        flows: dict[tuple[str, str], list[int]] = {}  # in two steps, a flow is introduced twice
-        for number, instance in enumerate(group, first):
-            flows.setdefault((instance.flow, instance.step), []).append(number)
-        if len(flows) > 1:
-            members = list(flows.values())
-            free = [
-                number
+        flows = _introduced(group, first)
+        if len(flows.members) > 1:
+            needed = first_to_need(before, flows.members)
+            counts = {
+                number: min(needed[number], flows.earlier[number])
                 for number, instance in enumerate(group, first)
-                if instance.after is None and not (found[number].upstreams or found[number].externals)
-            ]
-            needed = first_to_need(before, members)
-            _add_barriers(before, members, {number: needed[number] for number in free if needed[number]})
+                if instance.after is None and not found[number].externals
+            }
+            referring = {n for n in counts if found[n].upstreams or found[n].in_folders}
+            doubtful = {number for number in referring if counts[number] and not is_settled(number)}
+            reached = _flows_reached(before, flows.members) if doubtful else []
+            barriers = _Barriers(before, flows.members)
+            for number, count in counts.items():
+                if number in doubtful:
+                    before[number].update(barriers.after(count, without=reached[number]))
+                elif number not in referring:
+                    before[number].update(barriers.after(count))
         first += len(group)
 
 
-def _add_barriers(before: list[set[int]], members: Sequence[list[int]], waiting: Mapping[int, int]) -> None:
-    """Let nodes wait for all members of as many groups as is said for each."""
-    barriers: list[int] = []
-    for group in members[: max(waiting.values(), default=0)]:
-        before.append({*group, *barriers[-1:]})
-        barriers.append(len(before) - 1)
-    for node, count in waiting.items():
-        before[node].add(barriers[count - 1])
+@dataclass(frozen=True)
+class _Flows:
+    """The flows of a source, in the order in which they were introduced.
+
+    Attributes:
+        members: Instances, by the place of what introduced them: a call, or a table, and then those of
+            further calls for the same flow and step.
+        earlier: For each instance, how many of these were introduced before its flow.
+    """
+
+    members: Sequence[list[int]]
+    earlier: Mapping[int, int]
+
+
+def _introduced(group: Sequence[Instance], first: int) -> _Flows:
+    members: list[list[int]] = []
+    places: dict[tuple[str, str], int] = {}  # in two steps, a flow is introduced twice
+    earlier: dict[int, int] = {}
+    for rows in _declarations(group):
+        flows = {(group[row].flow, group[row].step) for row in rows}
+        known = [places[flow] for flow in flows if flow in places]
+        if len(flows) == 1 and known:
+            at = known[0]
+        else:  # a table of several flows is a place of its own
+            at = len(members)
+            members.append([])
+        for row in rows:
+            members[at].append(first + row)
+            earlier[first + row] = places.setdefault((group[row].flow, group[row].step), at)
+    return _Flows(members, earlier)
+
+
+def _declarations(group: Sequence[Instance]) -> Iterator[list[int]]:
+    """The places of those instances of a source that were declared at once: rows of one table."""
+    rows: list[int] = []
+    for number, instance in enumerate(group):
+        last = group[rows[-1]] if rows else None
+        goes_on = (
+            last is not None
+            and instance.row is not None
+            and last.row is not None
+            and (instance.source, instance.line) == (last.source, last.line)
+            and instance.row > last.row
+        )
+        if rows and not goes_on:
+            yield rows
+            rows = []
+        rows.append(number)
+    if rows:
+        yield rows
+
+
+def _flows_reached(before: Sequence[set[int]], members: Sequence[Sequence[int]]) -> list[int]:
+    """For each node the flows of those before it, directly or not: a bit for each place of a flow."""
+    own = [0] * len(before)
+    for bit, numbers in enumerate(members):
+        for number in numbers:
+            own[number] = 1 << bit
+    reached = [0] * len(before)
+    for node in topological(before):
+        for earlier in before[node]:
+            reached[node] |= reached[earlier] | own[earlier]
+    return reached
+
+
+class _Barriers:
+    """Nodes that come after all members of flows that were introduced one after the other."""
+
+    def __init__(self, before: list[set[int]], members: Sequence[Sequence[int]]) -> None:
+        self._before = before
+        self._members = members
+        self._stretches: dict[int, list[int]] = {}  # by first flow, barriers after one, two, … of them
+        self._known: dict[tuple[int, int], list[int]] = {}
+
+    def after(self, count: int, without: int = 0) -> list[int]:
+        """Barriers after the first flows, as many as is said, without some (a bit for each)."""
+        key = count, without & ((1 << count) - 1)
+        if key not in self._known:
+            ends = [place for place in range(count) if without >> place & 1] if without else []
+            stretches = zip([0, *(end + 1 for end in ends)], [*ends, count], strict=True)
+            self._known[key] = [self._behind(begin, end) for begin, end in stretches if begin < end]
+        return self._known[key]
+
+    def _behind(self, begin: int, end: int) -> int:
+        """The barrier after a stretch of flows."""
+        made = self._stretches.setdefault(begin, [])
+        for members in self._members[begin + len(made) : end]:
+            self._before.append({*members, *made[-1:]})
+            made.append(len(self._before) - 1)
+        return made[end - begin - 1]

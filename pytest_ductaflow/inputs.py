@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,17 +20,19 @@ from .fingerprint import (
     code_digest,
     file_digest,
     input_digest,
+    listing_digest,
     settled,
     stat_of,
     state_digest,
     tree_stat,
 )
 from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
-from .model import RUNS, Instance, Record
+from .model import RUNS, Instance, Neighbours, Record
 from .module_search import absent_modules
 from .named import files_named_exactly, named_files, named_places, what_is_at
 from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
+from .outside import left_out_of_listing
 from .places import belongs_to_others, is_in_environment, is_shared_library
 from .store import REPORT, STYLESHEET, RunFiles, shown
 from .uses import ALL, NOTHING, Used
@@ -79,9 +81,17 @@ class InputSearch:
         instance: The instance.
         upstream_files: What its upstreams have written, absolute.
         earlier: The record of its earlier run.
+        made_beside: As of its neighbours: names in a folder that are none of its inputs.
     """
 
-    def __init__(self, instance: Instance, upstream_files: Iterable[str], earlier: Record | None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        upstream_files: Iterable[str],
+        earlier: Record | None,
+        made_beside: Callable[[str], Collection[str]] = Neighbours.made_beside,
+    ) -> None:
+        self.made_beside = made_beside
         self.instance = instance
         self.upstream_files = set(upstream_files)
         self.earlier_inputs = set(earlier.inputs) if earlier else set()
@@ -130,13 +140,16 @@ class _Run:
     def inputs(self) -> Inputs:
         raise NotImplementedError
 
-    def digested(self, files: set[str], folders: set[str], written: set[str]) -> Inputs:
+    def digested(
+        self, files: set[str], folders: set[str], written: set[str], elsewhere: Collection[str]
+    ) -> Inputs:
         """Return inputs with the digests of files, of the names in folders, and of modules that may come.
 
         Args:
             files: What was read; a path that ends in `/**` is a folder with all that is in it.
             folders: Those of which the names were read.
             written: Files that the run has written itself.
+            elsewhere: What counts as its outputs outside of its run directory.
         """
         digests: dict[str, str] = {}
         code: dict[str, str] = {}
@@ -152,12 +165,20 @@ class _Run:
             is_code = path == self.instance.flow or path.endswith(".py")
             if is_code and digests[name] not in (ABSENT, UNSTABLE) and (found := code_digest(path)):
                 code[name] = found
-        digests |= {f"{shown(path, self.root)}/": self.listing(path) for path in sorted(folders)}
+        for path in sorted(folders):
+            left_out = left_out_of_listing(path, elsewhere, files, self.search.made_beside)
+            digests[f"{shown(path, self.root)}/"] = self.listing(path, left_out)
         for path in absent_modules(self.sources, self.used, self.instance):
             if self.counts(path):
                 digests.setdefault(shown(path, self.root), ABSENT)
         return Inputs(
-            digests, code, stats, observed=self.used.observed, unknown=self.used.unseen, imports=self._imports
+            digests,
+            code,
+            stats,
+            tuple(sorted(os.path.relpath(path, self.run_dir) for path in elsewhere)),
+            observed=self.used.observed,
+            unknown=self.used.unseen,
+            imports=self._imports,
         )
 
     @property
@@ -183,14 +204,13 @@ class _Run:
         """Return whether a file that is read was changed after that by somebody else."""
         return changed_since(stat, self.used.since.get(path, self.began))
 
-    def listing(self, folder: str) -> str:
-        return input_digest(f"{folder}/")
+    def listing(self, folder: str, left_out: Collection[str]) -> str:
+        return listing_digest(folder, left_out)
 
-    def elsewhere(self, paths: Iterable[str]) -> tuple[str, ...]:
+    def elsewhere(self, paths: Iterable[str]) -> set[str]:
         """Return the files among what was written that count as outputs outside of the run directory."""
         outside = {path for path in paths if path not in self.by_flows and not self.is_own(path)}
-        kept = (path for path in outside if os.path.isfile(path) and self.counts(path))
-        return tuple(sorted(os.path.relpath(path, self.run_dir) for path in kept))
+        return {path for path in outside if os.path.isfile(path) and self.counts(path)}
 
     def is_changed(self, path: str, moment_ns: int | None = None) -> bool:
         """Return whether a file was changed since a moment, by default since the run began."""
@@ -279,16 +299,15 @@ class _Seen(_Run):
         listed = {path for path in self.used.of(LISTED) if not self.is_own(path)}
         files |= {path for path in listed if not os.path.isdir(path) and self._is_input(path)}
         folders = {path for path in listed if os.path.isdir(path) and self.counts(path)}
-        inputs = self.digested(files, folders, written)
+        elsewhere = self.elsewhere(path for path in written if self._is_left_changed(path))
+        inputs = self.digested(files, folders, written, elsewhere)
         asked = {shown(path, self.root): path for path in self._asked(files | folders)}
         questions = {
             name: state_digest(self.used.states[path])
             for name, path in asked.items()
             if name not in inputs.digests and f"{name}/" not in inputs.digests
         }
-        changed = (path for path in written if self._is_left_changed(path))
-        digests = {**inputs.digests, **questions}
-        return replace(inputs, digests=digests, written_elsewhere=self.elsewhere(changed))
+        return replace(inputs, digests={**inputs.digests, **questions})
 
     @cached_property
     def _written(self) -> set[str]:
@@ -306,11 +325,11 @@ class _Seen(_Run):
         }
         return written | moved | aliases
 
-    def listing(self, folder: str) -> str:
+    def listing(self, folder: str, left_out: Collection[str]) -> str:
         state = self.used.states.get(folder)
         is_same = state is None or state == f"{FOLDER} {os.stat(folder).st_mtime_ns}"
         if is_same or any(path.startswith(os.path.join(folder, "")) for path in self._written):
-            return super().listing(folder)
+            return super().listing(folder, left_out)
         return UNSTABLE  # somebody else has changed it
 
     def _is_left_changed(self, path: str) -> bool:
@@ -371,6 +390,7 @@ class _Guessed(_Run):
         known = used.of(OPENED, WRITTEN, DATABASE, MODULE) | set(used.modules) | guessed
         guessed |= guesses.in_folders_without(known)
         read = used.of(OPENED, DATABASE) | search.named | search.upstream_files
+        guessed -= self._made_beside_own()
         read |= {path for path in guessed | guesses.missing if self._is_read(path)}
         read |= {path for path in used.of(ASKED) if not os.path.exists(path) and self.is_in_project(path)}
         if used.readers:
@@ -379,10 +399,15 @@ class _Guessed(_Run):
         # What an upstream has written always counts: if it is changed here, as it was left.
         read_only = read - written - self.by_flows
         files = {path for path in read_only if self._counts(path)} | search.upstream_files | self.sources
-        inputs = self.digested(files, folders, written)
-        changed = written | {path for path in read if self._is_remade(path)}
+        elsewhere = self.elsewhere(written | {path for path in read if self._is_remade(path)})
+        inputs = self.digested(files, folders, written, elsewhere)
         unknown = tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED)))
-        return replace(inputs, written_elsewhere=self.elsewhere(changed), unknown=unknown)
+        return replace(inputs, unknown=unknown)
+
+    def _made_beside_own(self) -> set[str]:
+        """What others have made in the folders into which the flow writes, too: patterns in code fit it."""
+        folders = {os.path.dirname(path) for path in self.used.of(WRITTEN) if not self.is_own(path)}
+        return {os.path.join(folder, name) for folder in folders for name in self.search.made_beside(folder)}
 
     def _counts(self, path: str) -> bool:
         return self.counts(path.removesuffix("/**"))

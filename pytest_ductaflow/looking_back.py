@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from . import store
+from . import calls, declared, store
 from .declare import caller
 from .flows import project_root_of
 from .lights import REACH, is_warning
-from .model import RUNS, Instance, Record, Status, default_step
+from .model import RUNS, Instance, Record, Status, default_step, stem_of
 from .recording import is_recording
 from .report.page import render
 from .report.rows import ended_row, waiting_row
@@ -35,42 +36,83 @@ def _runs_folder(runs: str | Path) -> Path:
 
 
 def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
-    """What ran, less replays of stored instances, which would count twice."""
-    return (found for found in store.records(runs) if not found[1].stored)
+    """What ran, less replays of stored instances, which would count twice, and less flows that are gone."""
+    for directory, record in store.records(runs):
+        root = declared.root_of(directory, record)
+        if not (record.stored or (root is not None and declared.has_lost_its_flow(root, record))):
+            yield directory, record
 
 
-def results(runs: str | Path = "runs") -> pd.DataFrame:
-    """What all instances did, one row each.
+def _calls_here() -> list[Instance]:
+    """The instances of this process's calls, in this project."""
+    here, file = Path.cwd(), Path(caller().file)
+    project = project_root_of(file.resolve()) if file.is_file() else here
+    return [
+        instance
+        for instance in calls.made()
+        if Path(instance.project_root) in (here, project) or Path(instance.run_dir).is_relative_to(here)
+    ]
+
+
+def _records_of(instances: Iterable[Instance]) -> Iterator[tuple[Path, Record]]:
+    """What instances have left, in their order."""
+    for files in map(RunFiles.of, instances):
+        record, _ = store.read_record(files.record)
+        if record is not None:
+            yield files.directory, record
+
+
+def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
+    """For each record whether a conductor, table or flow still declares its instance."""
+    known: dict[Path, declared.Knowledge] = {}
+    mine = {RunFiles.of(instance).record for instance in calls.made()}
+    for directory, record in found:
+        root, file = declared.root_of(directory, record), RunFiles(directory, stem_of(record.flow)).record
+        if root is None or file in mine:
+            yield True
+            continue
+        if root not in known:
+            known[root] = declared.Knowledge(root)
+        yield known[root].is_declared(file, record)
+
+
+def results(runs: str | Path | None = None) -> pd.DataFrame:
+    """What instances did, one row each.
 
     Args:
-        runs: The folder, relative to the working directory or to the project of the calling file.
+        runs: A folder, relative to the working directory or to the project of the calling file: all that is
+            there, with a column `declared`, which is False for instances that the conductor, table or flow
+            that once declared them does not declare any more. Without a folder, in a conductor (a notebook,
+            too) that has made calls: the instances of its calls so far, in their order, and no others; where
+            no calls were made: those in `runs` that are still declared.
 
     Returns:
-        Columns `step`, `instance`, `status`, `duration` (s); the config with dotted keys; and every
-        scalar (number, text, truth) of the top-level `*.json` files that the instance wrote, nested
-        ones with dotted keys, too. Where a result has the name of a config key, the config's column
-        is called `config.{key}`; a result that two files have, or one of the four first columns, is
-        called `{file}.{key}`. Without any instance the four first columns, and no rows.
+        Columns `step`, `instance`, `status`, `duration` (s), and with a folder `declared`; the config with
+        dotted keys; and every scalar (number, text, truth) of the top-level `*.json` files that the instance
+        wrote, nested ones with dotted keys, too. Where a result has the name of a config key, the config's
+        column is called `config.{key}`; a result that two files have, or one of the first columns, is
+        called `{file}.{key}`. Without any instance the first columns, and no rows. Runs of flows whose file
+        is gone do not count.
     """
+    mine = _calls_here() if runs is None else []
+    records = list(_records_of(mine) if mine else _records(_runs_folder(RUNS if runs is None else runs)))
+    still = [True] * len(records) if mine else list(_still_declared(records))
+    if runs is None:
+        records, still = list(compress(records, still)), list(compress(still, still))
+    first = _FIRST if runs is None else [*_FIRST, "declared"]
     heads: list[dict[str, Any]] = []
     configs: list[dict[str, Any]] = []
     found: list[dict[tuple[str, str], Any]] = []
-    for directory, record in _records(_runs_folder(runs)):
-        heads.append(
-            {
-                "step": record.step,
-                "instance": record.instance,
-                "status": record.status.value,
-                "duration": record.duration,
-            }
-        )
+    for (directory, record), is_declared in zip(records, still, strict=True):
+        values = (record.step, record.instance, record.status.value, record.duration, is_declared)
+        heads.append(dict(zip(first, values, strict=False)))
         config = _json_object(RunFiles(directory, Path(record.flow).stem).config)
         configs.append({key: value for key, value in flattened(config) if not key.startswith("_")})
         found.append(_scalars(directory, record))
     if not heads:
-        return pd.DataFrame(columns=_FIRST)
-    name_of = _result_names(found)
-    names = {*name_of.values(), *_FIRST}
+        return pd.DataFrame(columns=first)
+    name_of = _result_names(found, first)
+    names = {*name_of.values(), *first}
     return pd.DataFrame(
         [
             head
@@ -92,11 +134,13 @@ def _scalars(directory: Path, record: Record) -> dict[tuple[str, str], Any]:
     }
 
 
-def _result_names(found: list[dict[tuple[str, str], Any]]) -> dict[tuple[str, str], str]:
+def _result_names(
+    found: list[dict[tuple[str, str], Any]], first: Sequence[str]
+) -> dict[tuple[str, str], str]:
     """The column of each result, the same for all instances."""
     places = {place: None for scalars in found for place in scalars}  # in order of appearance
     files = Counter(key for _, key in places)
-    return {(stem, key): f"{stem}.{key}" if files[key] > 1 or key in _FIRST else key for stem, key in places}
+    return {(stem, key): f"{stem}.{key}" if files[key] > 1 or key in first else key for stem, key in places}
 
 
 def _json_object(path: Path) -> Mapping[str, Any]:

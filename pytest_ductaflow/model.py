@@ -10,7 +10,7 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -165,6 +165,10 @@ class Instance:
         return cls(**data)
 
 
+def _none(_folder: str) -> Collection[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """What a run has to know of the other instances of its plan.
@@ -173,11 +177,17 @@ class Neighbours:
         declared: The instances that it is said to depend on.
         learned: The labels of those whose files it was seen to read in an earlier run.
         run_dirs: The labels of all instances, by run directory.
+        last_written: Of the files that it has written outside of its run directory, those that no other
+            instance has written after it; absolute.
+        made_beside: What names in a folder are there only because instances have run that need not end
+            before it.
     """
 
     declared: tuple[tuple[str, Instance], ...] = ()
     learned: tuple[str, ...] = ()
     run_dirs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    last_written: Collection[str] = ()
+    made_beside: Callable[[str], Collection[str]] = _none
 
 
 @dataclass(frozen=True)

@@ -83,13 +83,18 @@ def _escaped(instance: Instance) -> Instance:
     return instance.with_(run_dir=run_dir, project_root=root)
 
 
+def is_output_key(key: str) -> bool:
+    """Whether a key of a config names where something goes."""
+    return _OUTPUT_KEY.search(key) is not None
+
+
 def input_values(value: Any) -> Iterator[str | int | float]:
     """The texts and numbers in a config, less those under a key for outputs."""
     if isinstance(value, str | int | float):
         yield value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            if not _OUTPUT_KEY.search(str(key)):
+            if not is_output_key(str(key)):
                 yield from input_values(item)
     elif isinstance(value, Iterable):
         for item in value:

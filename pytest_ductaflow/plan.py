@@ -13,17 +13,20 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
 from .clashes import collisions, path_key
 from .errors import DuctaflowError
+from .fingerprint import config_digest, file_digest
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
+from .outside import Outside, files_outside, writers_of
 from .setting_aside import put_back
 from .settings import Settings
 from .store import RunFiles, is_past_config, past_configs, read_record, records
@@ -58,12 +61,16 @@ class Plan:
         durations: Seconds that instances took when they last ran, by the same numbers, where known.
         afters: The conductors that have something to do after their instances. What they do is numbered from
             the last node of the graph on.
+        writers: Files outside of run directories, and the instances that have written them.
+        began_ns: When the plan was made, in nanoseconds since the epoch.
     """
 
     instances: dict[Path, list[Instance]]
     graph: Graph = field(default_factory=Graph)
     durations: dict[int, float] = field(default_factory=dict)
     afters: tuple[Path, ...] = ()
+    writers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    began_ns: int = 0
 
     def dumps(self) -> str:
         """As text, for pytest's workers."""
@@ -72,6 +79,8 @@ class Plan:
             "graph": self.graph.to_json(),
             "durations": list(self.durations.items()),
             "afters": list(map(str, self.afters)),
+            "writers": self.writers,
+            "began_ns": self.began_ns,
         }
         return json.dumps(data)
 
@@ -83,6 +92,8 @@ class Plan:
             Graph.from_json(data["graph"]),
             dict(map(tuple, data["durations"])),
             tuple(map(Path, data["afters"])),
+            {path: tuple(numbers) for path, numbers in data["writers"].items()},
+            data["began_ns"],
         )
 
     @cached_property
@@ -125,6 +136,10 @@ class Plan:
             found.setdefault(instance.run_dir, []).append(label)
         return found
 
+    @cached_property
+    def _outside(self) -> Outside:
+        return Outside(self.writers, self.all, self.graph.before, self.began_ns)
+
     def neighbours(self, number: int) -> Neighbours:
         """The other instances, as far as the one with this number has to do with them."""
         graph, instances = self.graph, self.all
@@ -134,6 +149,8 @@ class Plan:
             declared=tuple((graph.labels[up], instances[up]) for up in declared),
             learned=tuple(graph.labels[up] for up in learned),
             run_dirs=self._run_dirs,
+            last_written=self._outside.last_written(number),
+            made_beside=partial(self._outside.made_beside, number),
         )
 
 
@@ -268,36 +285,60 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
     is_complete = not complaints  # else names would seem unknown that are only not declared yet
     complaints += [str(problem) for problem in collisions(declared)]
-    undeclared, durations = earlier_runs([i for found in instances.values() for i in found])
-    graph, problems = make_graph(list(instances.values()), undeclared)
+    every = [i for found in instances.values() for i in found]
+    earlier = earlier_runs(every)
+    graph, problems = make_graph(
+        list(instances.values()), earlier.undeclared, lambda number: earlier.is_settled(number, every[number])
+    )
     complaints += [str(problem) for problem in problems if is_complete]
     if complaints:
         raise PlanError("\n".join(complaints))
     afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])
-    return Plan(instances, graph, durations, afters)
+    return Plan(instances, graph, earlier.durations, afters, writers_of(earlier.outside), time.time_ns())
 
 
-def earlier_runs(instances: Sequence[Instance]) -> tuple[dict[int, tuple[str, ...]], dict[int, float]]:
-    """What the records of earlier runs tell for the next one.
+@dataclass(frozen=True)
+class EarlierRuns:
+    """What the records of earlier runs tell for the next one, by place of the instances in their sequence.
 
-    Returns:
-        Labels of the instances whose files an instance read without saying so, and the seconds that an
-        instance took; both by place in the sequence, where there is something to tell.
+    Attributes:
+        undeclared: Labels of the instances whose files an instance read without saying so.
+        durations: Seconds that an instance took.
+        contents: Of those that ended well, the digests of config and flow.
+        outside: Number, project root and record of those that wrote outside of their run directories.
     """
-    undeclared, durations = {}, {}
+
+    undeclared: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    durations: dict[int, float] = field(default_factory=dict)
+    contents: dict[int, tuple[str, str]] = field(default_factory=dict)
+    outside: list[tuple[int, str, Record]] = field(default_factory=list)
+
+    def is_settled(self, number: int, instance: Instance) -> bool:
+        """Whether it is known what an instance reads: it ended well with the config and flow of now."""
+        contents = self.contents.get(number)
+        return contents == (config_digest(instance.config), file_digest(instance.flow))
+
+
+def earlier_runs(instances: Sequence[Instance]) -> EarlierRuns:
+    """Read the records of earlier runs, each once."""
+    found = EarlierRuns()
     present = lru_cache(maxsize=None)(_names_in)
     for number, instance in enumerate(instances):
         folder, name = os.path.split(path_key(os.path.normpath(instance.run_dir)))
         record = read_record(RunFiles.of(instance).record)[0] if name in present(folder) else None
         if instance.duration is not None:  # the same wherever it runs, so that shards agree
-            durations[number] = instance.duration
+            found.durations[number] = instance.duration
         if record is None:
             continue
         if record.undeclared:
-            undeclared[number] = record.undeclared
+            found.undeclared[number] = record.undeclared
         if instance.duration is None and _has_ended(record):
-            durations[number] = record.duration or 0.0
-    return undeclared, durations
+            found.durations[number] = record.duration or 0.0
+        if next(files_outside(record, instance.project_root), None) is not None:
+            found.outside.append((number, instance.project_root, record))
+        if record.status.good:
+            found.contents[number] = record.config_digest, record.inputs.get(record.flow, "")
+    return found
 
 
 def _has_ended(record: Record) -> bool:

@@ -7,6 +7,7 @@ project root, so that a conductor's relative paths hold; nothing of it stays in 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +26,9 @@ from .declare import (
     flow_problem,
 )
 from .errors import DuctaflowError, FlowNotFound, Problem
-from .flows import find_flow, source_as_script
+from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, find_flow, source_as_script
 from .guarding import Guard
-from .model import RUNS, Instance
+from .model import RUNS, Instance, Record, default_step, slug
 from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
 from .tables import FLOW_COLUMNS, NAME, select
 
@@ -129,11 +130,39 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
     try:
         flow = find_flow(record.flow if record else stem, (root,))
     except FlowNotFound as error:
-        return Outcome(problems=[Problem(store.shown(config_file, root), str(error))])
+        if any(_has_flow(other, root) for _, other in store.records(config_file.parent) if other != record):
+            return Outcome()  # another flow has its run here, too, under whose name this one may go on
+        where = store.shown(config_file, root)
+        known = _renamed(record, root) if record else None
+        return Outcome(problems=[Problem(where, *known) if known else Problem(where, str(error))])
     outcome = _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
     keep = tuple(record.reserved.get("_keep", ())) if record else ()
     outcome.instances = [instance.with_(always_run=True, keep=keep) for instance in outcome.instances]
     return outcome
+
+
+def _has_flow(record: Record, root: Path) -> bool:
+    return (root / record.flow).is_file()
+
+
+def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
+    """What became of a run's flow and what to do, where a flow has its name but for the number."""
+    folder = (root / record.flow).parent
+    others = sorted(
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.suffix in NOTEBOOK_SUFFIXES and default_step(path) == default_step(record.flow)
+    )
+    if not others:
+        return None
+    other = store.shown(others[0], root)
+    source = root / record.source if record.source.endswith((".py", *TABLE_SUFFIXES)) else None
+    if source is not None and source.is_file() and not store.is_past_config(source):
+        node = f"{store.shown(source, root)}::{slug(record.step)}::{slug(record.instance)}"
+        remedy = f"run it by its new name: pytest --ductaflow {shlex.quote(node)}"
+    else:
+        remedy = f"let what declares it name {other}, and run that"
+    return f"its flow {record.flow} is gone; {other} has its name, but for the number", remedy
 
 
 def of_stored(file: Path, root: Path) -> Outcome:

@@ -5,21 +5,31 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import islice
 
 from .clashes import place, undistinguished
 from .errors import Problem
 from .model import JSON, RUNS, Instance
+from .named import is_output_key
+from .path_lists import paths_in
 from .run_paths import RunPaths
 
 AFTER = "_after"
 _BY_NAME = "_instance"  # how a key ends that names an instance of the step before it
 _NAMES_SHOWN = 5
 _NAMES_COMPARED = 20_000  # in search of similar ones, for all messages of a plan together
-_PATTERN = re.compile(r"[*?\[{]")
+_PATTERN = re.compile(r"[*?\[]")
+# Keys of a folder in which a run puts what it makes, and does not read: `run_folder`, `work_dir`.
+_WORKPLACE = re.compile(
+    r"^(?:.*_)?(?:run|work|working|case|scratch)_?(?:dir|directory|folder|path|root)$|^(?:.*_)?scratch$"
+    r"|^model_(?:root|runs?_dir)$",
+    re.IGNORECASE,
+)
 _OUTPUT = re.compile("out|save|write|dest|target|export|result|log|report|plot|figure", re.IGNORECASE)
 
 
@@ -29,12 +39,15 @@ class References:
 
     Attributes:
         upstreams: What names them (`_after`, "config key 'zones.table'") and the numbers of instances.
+        in_folders: The same of instances in a folder that it names; those in it that name a folder with
+            this instance are left out.
         externals: Run directories outside of the plan.
         orphans: Config key and path, as written, of what lies in `runs/` but in no instance's directory.
         problems: Names that nothing has.
     """
 
     upstreams: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    in_folders: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     externals: list[str] = field(default_factory=list)
     orphans: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -44,16 +57,19 @@ def references(instances: Sequence[Instance]) -> list[References]:
     """What each instance of a plan refers to, by `after`, and by paths and names in its config."""
     paths, names = RunPaths(instances), Names(instances)
     found = [References() for _ in instances]
+    folders = _Folders(instances, paths)
     for number, (mine, instance) in enumerate(zip(found, instances, strict=True)):
         for label in dict.fromkeys(instance.after or ()):
             names.refer_by_label(mine, number, label)
         for key, value in leaves(instance.config):
-            if isinstance(value, str) and _refer_by_path(mine, paths, number, key, value):
+            if isinstance(value, str) and _refer_by_path(mine, paths, folders, number, key, value):
                 continue
             if instance.stored_in:
                 continue  # its inputs may be copies, of instances that no plan knows any more
             if key.endswith(_BY_NAME) and value not in (None, "") and not isinstance(value, bool):
                 names.refer_by_key(mine, number, key, str(value))
+    for number, reason, members in folders.upstreams():
+        found[number].in_folders.append((reason, members))
     return found
 
 
@@ -80,16 +96,72 @@ def names_output(key: str) -> bool:
     return _OUTPUT.search(key.rpartition(".")[2]) is not None
 
 
-def _refer_by_path(mine: References, paths: RunPaths, number: int, key: str, text: str) -> bool:
-    """Note whose files a text points to; False if it is no path into a run directory or `runs/`."""
-    pointed = paths.pointed_to(number, text)
-    for run_dir in pointed.others:
-        mine.upstreams.append((_key_reason(key), paths.instances_in(run_dir)))
-    if pointed.others or pointed.own:
-        return True
-    if pointed.in_runs and not is_pattern(text) and not names_output(key):
-        mine.orphans.append((key, text))
-    return pointed.in_runs
+def _refer_by_path(
+    mine: References, paths: RunPaths, folders: _Folders, number: int, key: str, text: str
+) -> bool:
+    """Note whose files a text points to; False if no part of it is a path into a run directory or `runs/`."""
+    is_path = False
+    for readings in paths_in(text, partial(paths.may_begin, number)):
+        found = [(reading, paths.pointed_to(number, reading)) for reading in readings]
+        path, pointed = next((each for each in found if each[1]), found[0])
+        for run_dir in pointed.others:
+            mine.upstreams.append((_key_reason(key), paths.instances_in(run_dir)))
+        for folder in pointed.folders:
+            folders.refer(number, key, folder)
+        is_prose = not is_path and not text.lstrip("[\"'( \t\n").startswith(path)
+        is_many = "{" in text or is_pattern(path)
+        if pointed.in_runs and not (pointed or is_prose or is_many or names_output(key)):
+            mine.orphans.append((key, path))
+        is_path |= bool(pointed) or pointed.in_runs
+    return is_path
+
+
+class _Folders:
+    """The folders of run directories that configs name: all instances in them are upstreams."""
+
+    def __init__(self, instances: Sequence[Instance], paths: RunPaths) -> None:
+        self._instances = instances
+        self._paths = paths
+        self._named: dict[str, dict[int, str]] = defaultdict(dict)  # by folder, who names it, and the reason
+
+    def refer(self, number: int, key: str, folder: str) -> None:
+        """Note that a config names a folder, unless as the place of what the instance makes."""
+        last = key.rpartition(".")[2]
+        is_place = _WORKPLACE.search(last) or is_output_key(last)
+        if not is_place and not self._instances[number].stored_in:
+            self._named[folder].setdefault(number, _key_reason(key))
+
+    def upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+        """For each instance that names a folder the reason, and the instances in it.
+
+        Rows of a table that all name the folder in which they lie do not wait for each other. All of `runs/`
+        are the instances declared before the flow: what comes later cannot be meant, and often has to wait.
+        """
+        for folder, named in self._named.items():
+            below = [
+                number
+                for number in self._paths.instances_below(folder)
+                if number not in named and not self._instances[number].stored_in
+            ]
+            members: dict[int | None, tuple[int, ...]] = {None: tuple(below)}
+            for number, reason in named.items():
+                end = self._first_of_flow[number] if self._paths.is_all(number, folder) else None
+                if end is not None and end not in members:
+                    members[end] = tuple(below[: bisect_left(below, end)])
+                mine, beside = members[end], self._paths.beside(number)
+                if len(beside) > 1:
+                    mine = tuple(other for other in mine if other not in beside)
+                if mine:
+                    yield number, reason, mine
+
+    @cached_property
+    def _first_of_flow(self) -> list[int]:
+        """For each instance the first one of its source that runs the same flow in the same step."""
+        firsts: dict[tuple[str, str, str], int] = {}
+        return [
+            firsts.setdefault((instance.source, instance.flow, instance.step), number)
+            for number, instance in enumerate(self._instances)
+        ]
 
 
 def _key_reason(key: str) -> str:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest._code.code import ReprFileLocation
 
+from . import no_more
 from .collection import node_ids
 from .failure_text import Line
-from .items import PLAN, SETTINGS, only_planned, repeat_command, write_now
+from .items import PLAN, SETTINGS, node_id_of, only_planned, repeat_command, write_now
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
+from .out_of_date import out_of_date
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
+from .plan import Plan
 from .report.live import LiveReport
 from .sharding import DIVISION
 from .store import RunFiles, close_record
@@ -35,6 +38,7 @@ class ReportingHooks:
         self._reports: dict[Path, LiveReport] = {}
         self._summary = Summary()
         self._problems: list[str] = []
+        self._selected: set[str] = set()  # node ids of what this session runs
 
     def pytest_report_header(self) -> list[str]:
         plan = self._config.stash.get(PLAN, None)
@@ -69,6 +73,7 @@ class ReportingHooks:
         config = self._config
         if config.getoption("collectonly"):
             return
+        self._selected = selected
         self._instances = node_ids(config.stash[PLAN], config.rootpath)
         settings, division = config.stash[SETTINGS], config.stash.get(DIVISION, {})
         shards = {config.stash[PLAN].all[number].key: shard for number, shard in division.items()}
@@ -84,6 +89,18 @@ class ReportingHooks:
             self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
         for live in self._reports.values():
             live.follow()
+        no_more.note(config.stash[PLAN])
+
+    def _look_at_upstreams(self, here: Path) -> None:
+        """Note those that were not selected though they are out of date; it is told elsewhere if none ran."""
+        plan, rootpath = self._config.stash[PLAN], self._config.rootpath
+        if len(self._selected) >= len(plan.all):
+            return
+        ids, numbers = _selected_numbers(plan, rootpath, self._selected)
+        for found in out_of_date(plan, numbers, self._config.stash[SETTINGS]):
+            if found.has_good_record:
+                command = repeat_command(ids[found.number], rootpath, here)
+                self._summary.out_of_date(found.line(command))
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)
@@ -120,7 +137,8 @@ class ReportingHooks:
     def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
         if record is not None:
             live.ended(report.nodeid, record)
-            self._summary.ended(report.nodeid, record)
+            instance = self._instances[report.nodeid]
+            self._summary.ended(report.nodeid, record, instance.project_root)
             self._show_flows(record)
         elif report.failed:
             live.failed(report.nodeid, str(report.longrepr).strip().splitlines()[0])
@@ -165,14 +183,23 @@ class ReportingHooks:
         if not self._reports:
             return
         terminalreporter.section("ductaflow", "-")
+        here = self._config.invocation_params.dir
+        self._look_at_upstreams(here)
         self._summary.show(terminalreporter)
+        for line in no_more.lines(self._config.stash[PLAN], here):
+            terminalreporter.line(line)
         for problem in self._problems:
             terminalreporter.line(problem, yellow=True)
         if self._problems:
             return
-        here = self._config.invocation_params.dir
         for live in self._reports.values():
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
+
+
+def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> tuple[list[str], set[int]]:
+    """The node ids of a plan's instances by their numbers, and the numbers of those selected."""
+    ids = [node_id_of(path, i, rootpath) for path, found in plan.instances.items() for i in found]
+    return ids, {number for number, node_id in enumerate(ids) if node_id in selected}
 
 
 def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:

@@ -12,7 +12,9 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile, zip_longest
+from typing import Literal
 
 from .clashes import path_key
 from .model import RUNS, Instance
@@ -28,12 +30,18 @@ class Pointed:
     Attributes:
         others: Run directories of other instances.
         own: Whether one lies in the instance's own run directory.
+        folders: Folders in `runs/` that hold run directories, or patterns of such folders.
         in_runs: Whether one lies in the project's `runs/`.
     """
 
     others: tuple[str, ...] = ()
     own: bool = False
+    folders: tuple[str, ...] = ()
     in_runs: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether the text leads to any run directory."""
+        return bool(self.others or self.own or self.folders)
 
 
 _NOWHERE = Pointed()
@@ -49,7 +57,8 @@ class RunPaths:
         for number, run_dir in enumerate(self._own):
             members[run_dir].append(number)
         self._members = {run_dir: tuple(numbers) for run_dir, numbers in members.items()}
-        self._matched: dict[str, list[str]] = {}
+        self._matched: dict[str, tuple[list[str], list[str]]] = {}
+        self._below: dict[str, tuple[int, ...]] = {}
         roots = set(self._roots)
         self._common = _common_start({*self._members, *roots}) if roots else ""
         self._heads = _heads({*roots, *self._members}, self._members)
@@ -69,11 +78,51 @@ class RunPaths:
             return _NOWHERE
         own, runs = self._own[number], os.path.join(self._roots[number], path_key(RUNS), "")
         holders: list[str | None] = [self._holder(path) for path in paths]
-        if _WILD.search(text):
-            holders += [run_dir for path in paths for run_dir in self._matching(path)]
-        others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
         in_runs = any(os.path.join(path, "").startswith(runs) for path in paths)
-        return Pointed(tuple(others), own in holders, in_runs)
+        folders = [path for path in paths if in_runs and path in self._folders]
+        if _WILD.search(text):
+            holders += [run_dir for path in paths for run_dir in self._matching(path)[0]]
+            folders += [path for path in paths if path.startswith(runs) and self._matching(path)[1]]
+        others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
+        return Pointed(tuple(others), own in holders, tuple(folders), in_runs)
+
+    def may_begin(self, number: int, text: str) -> bool:
+        """Whether a path that leads into a run directory, or to one, can begin with a text."""
+        if os.altsep:
+            text = text.replace(os.altsep, os.sep)
+        if os.path.isabs(text):
+            return bool(self._meanings(number, text))
+        head = path_key(text.partition(os.sep)[0])
+        bases = (self._roots[number], self._own[number])
+        return head in (".", "..") or any(head in self._heads.get(base, ()) for base in bases)
+
+    def is_all(self, number: int, folder: str) -> bool:
+        """Whether a folder, or a pattern of folders, is all of the project's `runs/`."""
+        runs = os.path.join(self._roots[number], path_key(RUNS))
+        return folder in (runs, os.path.join(runs, "*"))
+
+    def beside(self, number: int) -> tuple[int, ...]:
+        """The instances in the run directory of an instance, itself among them."""
+        return self._members[self._own[number]]
+
+    def instances_below(self, folder: str) -> tuple[int, ...]:
+        """The instances whose run directories are in a folder, or in one that a pattern means; sorted."""
+        if folder not in self._below:
+            run_dirs = self._folders.get(folder) or self._matching(folder)[1]
+            self._below[folder] = tuple(sorted(n for run_dir in run_dirs for n in self._members[run_dir]))
+        return self._below[folder]
+
+    @cached_property
+    def _folders(self) -> dict[str, list[str]]:
+        """The run directories below each folder of a `runs/`, less folders that are run directories."""
+        all_runs = {os.path.join(root, path_key(RUNS)) for root in self._roots}
+        found: dict[str, list[str]] = defaultdict(list)
+        for run_dir in self._members:
+            folders = _folders_above(run_dir, all_runs)
+            for folder in folders:
+                if folder not in self._members:
+                    found[folder].append(run_dir)
+        return dict(found)
 
     def _meanings(self, number: int, text: str) -> list[str]:
         """The absolute paths that a text may mean, less those that cannot lie in a run directory."""
@@ -92,11 +141,19 @@ class RunPaths:
             if roundabout or head in self._heads.get(base, ())
         ]
 
-    def _matching(self, pattern: str) -> list[str]:
-        """The run directories in which files can match a pattern such as `runs/etl/*/zones.csv`."""
+    def _matching(self, pattern: str) -> tuple[list[str], list[str]]:
+        """The run directories in which files can match a pattern, and those in folders that match it.
+
+        In `runs/etl/*/zones.csv` the first are meant, in `runs/et*` the second.
+        """
         if pattern not in self._matched:
             parts = pattern.split(os.sep)
-            self._matched[pattern] = [run_dir for run_dir in self._members if _matches(run_dir, parts)]
+            inside: list[str] = []
+            below: list[str] = []
+            for run_dir in self._members:
+                if (found := _match(run_dir, parts)) is not None:
+                    (inside if found == "inside" else below).append(run_dir)
+            self._matched[pattern] = inside, below
         return self._matched[pattern]
 
     def _holder(self, path: str) -> str | None:
@@ -109,14 +166,28 @@ class RunPaths:
         return path
 
 
-def _matches(run_dir: str, pattern: list[str]) -> bool:
-    """Whether a pattern, in parts, can match files in a run directory."""
+def _match(run_dir: str, pattern: list[str]) -> Literal["inside", "below"] | None:
+    """Whether a pattern, in parts, can match files inside a run directory, or matches a folder above it."""
     for part, wanted in zip_longest(run_dir.split(os.sep), pattern):
         if wanted == "**" or part is None:
-            return True
-        if wanted is None or not fnmatch.fnmatchcase(part, wanted):
-            return False
-    return True
+            return "inside"
+        if wanted is None:
+            return "below"
+        if not fnmatch.fnmatchcase(part, wanted):
+            return None
+    return "inside"
+
+
+def _folders_above(run_dir: str, all_runs: Collection[str]) -> list[str]:
+    """The folders in which a run directory lies, up to a `runs/`; none if it lies in no such folder."""
+    found, folder = [], os.path.dirname(run_dir)
+    while folder not in all_runs:
+        above = os.path.dirname(folder)
+        if above == folder:
+            return []
+        found.append(folder)
+        folder = above
+    return [*found, folder]
 
 
 def _common_start(paths: Collection[str]) -> str:

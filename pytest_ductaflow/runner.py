@@ -107,7 +107,7 @@ def _look(instance: Instance, files: RunFiles, settings: Settings, neighbours: N
         reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
         return _Look(earlier, upstreams, reason)
     kernel, trusts = instance.kernel_name or settings.kernel, settings.unseen == "trust"
-    found = check(instance, earlier, upstreams, kernel, trusts_unseen=trusts)
+    found = check(instance, earlier, upstreams, kernel, neighbours, trusts_unseen=trusts)
     return _Look(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
 
 
@@ -130,7 +130,8 @@ def _run(
         start = _clean_start(instance, files, look.earlier, settings)
         running = start.announce(running)
         start.clear()
-        search = InputSearch(instance, upstream_files(look.upstreams, instance.project_root), look.earlier)
+        written_before = upstream_files(look.upstreams, instance.project_root)
+        search = InputSearch(instance, written_before, look.earlier, neighbours.made_beside)
         record, interrupted = carry_out(instance, files, running, settings, echo, search, start)
         record = _with_upstreams(record, instance, neighbours)
         if judge is not None and not interrupted:

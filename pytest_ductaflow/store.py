@@ -22,7 +22,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -202,6 +202,27 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
         for record in found:
             yield Path(folder), record
         folders[:] = _folders_of_runs(folders, in_run=bool(found))
+
+
+def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[Path, list[str]]]:
+    """The names of all files below `runs` that are called as records are, by their folder, unread.
+
+    Args:
+        runs: A `runs/`, or a folder in it.
+        known: Run directories in which there is no need to look for further ones.
+    """
+    folders = [str(runs)]
+    while folders:
+        folder = folders.pop()
+        entries: list[os.DirEntry[str]] = []
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+        names = sorted(entry.name for entry in entries if is_record(entry.name))
+        if names:
+            yield Path(folder), names
+        if folder not in known:
+            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+            folders += sorted((e.path for e in below if not (names and e.name == RUNS)), reverse=True)
 
 
 def past_configs(directory: Path) -> list[Path]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from .model import Record, Status, stem_of
+from .outside import files_outside
+from .store import shown
 
 _SHOWN = 20  # lines of each kind
+_NAMED = 5  # of many instances, in one line
 _LIGHTS = {
     Status.SUCCESS: {"green": True},
     Status.WARNING: {"yellow": True},
@@ -24,10 +28,14 @@ class Summary:
         self._warned: list[str] = []
         self._blocked: list[str] = []
         self._undeclared: list[str] = []
+        self._out_of_date: list[str] = []
+        self._writers: dict[str, list[str]] = defaultdict(list)
         self._unchanged = 0
 
-    def ended(self, node_id: str, record: Record) -> None:
+    def ended(self, node_id: str, record: Record, root: str) -> None:
         """An instance has run, or was unchanged."""
+        for path in dict.fromkeys(files_outside(record, root)):
+            self._writers[shown(path, root)].append(f"{record.step}/{record.instance}")
         self._unchanged += record.unchanged
         if record.status is Status.WARNING:
             self._warned.append(f"{node_id} - {record.message or ''}")
@@ -38,6 +46,10 @@ class Summary:
         """An instance was not run, because of another."""
         self._blocked.append(f"{node_id} - {reason}")
 
+    def out_of_date(self, line: str) -> None:
+        """An upstream was not selected, and would have run."""
+        self._out_of_date.append(line)
+
     def show(self, terminal: Any) -> None:
         """Write all lines."""
         _show(terminal, "WARNED", self._warned, yellow=True)
@@ -45,8 +57,21 @@ class Summary:
         _show(terminal, "undeclared input", self._undeclared, yellow=True)
         if self._undeclared:
             terminal.line("From now on they wait for these; name the files in their configs, or say after=.")
+        several = {path: names for path, names in self._writers.items() if len(set(names)) > 1}
+        lines = [f"{path} by {_named(names)}" for path, names in sorted(several.items())]
+        _show(terminal, "WRITTEN BY SEVERAL", lines, yellow=True)
+        if several:
+            terminal.line("What is there is what the last of them wrote; give each a file of its own.")
+        _show(terminal, "OUT OF DATE", self._out_of_date, yellow=True)
         if self._unchanged:
             terminal.line(f"{self._unchanged} unchanged, so not run again")
+
+
+def _named(labels: Sequence[str]) -> str:
+    labels = list(dict.fromkeys(labels))
+    if len(labels) > _NAMED:
+        return f"{', '.join(labels[:_NAMED])} and {len(labels) - _NAMED} more"
+    return f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 
 def _show(terminal: Any, word: str, lines: Sequence[str], **style: bool) -> None:

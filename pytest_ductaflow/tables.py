@@ -35,7 +35,8 @@ _NAME_BYTES = 255  # of one part of a path, on every common file system
 _PATH_BYTES = 1_000  # of a whole name: some systems end at 1,024, and files go below it
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
-_READABLE = 80  # characters of a name made from values, before a hash is shorter
+_READABLE = 80  # bytes of a name made from values; what is more becomes a hash
+_READABLE_VALUE = 32  # the same of one value in it
 # Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
 _PLAIN: tuple[Any, ...] = (str, int)
 _MAY_BE_NAN: tuple[Any, ...] = (float, np.floating, np.datetime64, np.timedelta64, decimal.Decimal)
@@ -82,8 +83,8 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
 
     Returns:
         One row per combination, the last axis varying fastest, with readable names in the column
-        `instance_name`, unless that is an axis itself: `grid(degree=[1, 2], window=["short"])` gives
-        `degree=1`, `degree=2`.
+        `instance_name`, unless that is an axis itself. They have all axes, so that they stay as they are
+        when an axis gets more values.
 
     Raises:
         TypeError: If an axis is a single value; a text is a single value, too.
@@ -103,33 +104,51 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
 
 
 def readable_names(table: pd.DataFrame) -> list[str]:
-    """Names made from a table's values, `year=2040,mode=rail`.
+    """Names made from a table's values, `year=2040,mode=rail`, each from nothing but its own row.
 
-    Columns that never vary and empty cells are left out. Where different rows would have the same
-    name ("x y" and "x_y"), a hash of their values is added: `mode=x_y~1b2c3d4e`.
+    So a name stays as it is when rows are added, or an axis of a grid gets more values. Empty cells are
+    left out. Where a name does not tell all of its row's values (texts with characters that it cannot have,
+    what is too long), a hash of them is added: `mode=light_rail~1b2c3d4e`.
     """
     columns = [name for name in table.columns if name not in TEXT_COLUMNS and not str(name).startswith("_")]
-    values = {column: table[column].tolist() for column in columns}
-    words = {column: [_word(value) for value in values[column]] for column in columns}
-    varying = [column for column in columns if len(set(words[column])) > 1] or columns
-    labels = [_slug(str(column).rpartition(".")[2]) for column in varying]
-    names = [_joined(labels, row) for row in zip(*(words[column] for column in varying), strict=True)]
-    return _told_apart(names, list(values.values())) if names else ["1"] * len(table)
+    if not columns:
+        return ["1"] * len(table)
+    labels = _labels([str(column) for column in columns])
+    rows = list(zip(*(table[column].tolist() for column in columns), strict=True))
+    return _told_apart([_name_of(labels, row) for row in rows], rows)
 
 
-def _joined(labels: Sequence[str], words: Sequence[str]) -> str:
-    pairs = [f"{label}={word}" for label, word in zip(labels, words, strict=True) if word]
+def _labels(columns: Sequence[str]) -> list[str]:
+    """The columns as names have them: a dotted one by its last part, unless another ends alike."""
+    ends = Counter(column.rpartition(".")[2] for column in columns)
+    last = [column.rpartition(".")[2] for column in columns]
+    return [
+        _slug(end if end and ends[end] == 1 else column) for column, end in zip(columns, last, strict=True)
+    ]
+
+
+def _name_of(labels: Sequence[str], row: Sequence[Any]) -> str:
+    words = [_word(value) for value in row]
+    pairs = [f"{label}={word}" for label, (word, _) in zip(labels, words, strict=True) if word]
     name = ",".join(pairs or [f"{label}=None" for label in labels])
-    if len(name) <= _READABLE:
+    if all(exact for _, exact in words) and len(name.encode()) <= _READABLE:
         return name
-    return f"{name[: _READABLE - 9]}~{config_hash({'name': name})}"
+    return f"{_shortened(name, _READABLE - 9)}~{_hash_of(row)}"
 
 
-def _told_apart(names: list[str], columns: Sequence[Sequence[Any]]) -> list[str]:
-    """The names, with a hash of the row's values where different rows have the same one."""
+def _shortened(name: str, most: int) -> str:
+    """The beginning of a name, with whole pairs if possible."""
+    if len(name.encode()) <= most:
+        return name
+    start = name.encode()[: most + 1].decode(errors="ignore")
+    return start.rpartition(",")[0] or start[:-1]
+
+
+def _told_apart(names: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The names, with a hash where values that differ are written alike: 1 and "1", 0.1 + 0.2 and 0.3."""
     if len(set(names)) == len(names):
         return names
-    hashes = [_hash_of(row) for row in zip(*columns, strict=True)]
+    hashes = [_hash_of(row) for row in rows]
     meanings = Counter(name for name, _ in set(zip(names, hashes, strict=True)))
     return [
         f"{name}~{row_hash}" if meanings[name] > 1 else name
@@ -137,14 +156,20 @@ def _told_apart(names: list[str], columns: Sequence[Sequence[Any]]) -> list[str]
     ]
 
 
-def _word(value: Any) -> str:
+def _word(value: Any) -> tuple[str, bool]:
+    """A value as a name has it ("" if it is empty), and whether that tells all of it."""
     if is_unset(value):
-        return ""
+        return "", True
     if isinstance(value, Mapping | list | tuple | np.ndarray):
-        return _hash_of(value)
+        return _hash_of(value), True
     if isinstance(value, float):
         value = f"{value:.12g}"
-    return _slug(str(value))
+    text = str(value)
+    word = _slug(text)
+    is_told = word == text or not isinstance(value, str)  # what dates and the like are made of stays apart
+    if len(word.encode()) <= _READABLE_VALUE:
+        return word, is_told
+    return word.encode()[: _READABLE_VALUE - 1].decode(errors="ignore"), False
 
 
 def _slug(text: str) -> str:

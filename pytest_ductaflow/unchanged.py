@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -17,15 +17,19 @@ from .fingerprint import (
     config_digest,
     digest_like,
     file_digest,
+    listing_digest,
     settled,
+    stat_of,
     stat_of_input,
 )
-from .model import JSON, Instance, Record, Status
+from .model import JSON, Instance, Neighbours, Record, Status
 from .named import output_files
+from .outside import files_outside, left_out_of_listing
 from .packages import installed, own_path, python_version
-from .store import RunFiles, shown
+from .store import RunFiles, is_record, shown
 from .uses import ALL
 
+_ALONE = Neighbours()
 SHOWN = 3  # reasons in a record and in explanations
 _LONGEST_VALUE = 40  # characters of a value in a reason
 
@@ -59,6 +63,7 @@ def check(
     record: Record | None,
     upstreams: Sequence[tuple[str, Record]],
     kernel: str,
+    neighbours: Neighbours = _ALONE,
     *,
     trusts_unseen: bool = False,
 ) -> Check:
@@ -69,6 +74,7 @@ def check(
         record: What is known of its last run.
         upstreams: Labels and records of the upstreams that it declares.
         kernel: The kernel that is asked for.
+        neighbours: The other instances, as far as it has to do with them.
         trusts_unseen: Whether a record counts though not all was seen that its flow has read.
     """
     if record is None:
@@ -76,7 +82,7 @@ def check(
     if not record.status.good:
         return Check(("it did not end" if record.status is Status.RUNNING else "it failed",))
     seen = _Seen()
-    found = _reasons(instance, record, upstreams, kernel, seen)
+    found = _reasons(instance, record, upstreams, kernel, neighbours, seen)
     unknown = () if trusts_unseen else _unknown(record)
     reasons = tuple(islice(chain(found, unknown), SHOWN))
     if reasons:
@@ -103,6 +109,7 @@ def _reasons(
     record: Record,
     upstreams: Sequence[tuple[str, Record]],
     kernel: str,
+    neighbours: Neighbours,
     seen: _Seen,
 ) -> Iterator[str]:
     yield from _config_changes(instance, record)
@@ -113,13 +120,15 @@ def _reasons(
         yield f"flow: {record.flow} → {shown(instance.flow, root)}"
     if shown(instance.run_dir, root) != record.run_dir:
         yield f"run directory: {record.run_dir} → {shown(instance.run_dir, root)}"
-    yield from _input_changes(record, root, seen)
+    yield from _input_changes(record, root, seen, neighbours.made_beside)
     for label, upstream in upstreams:
         yield from _new_files_of(label, upstream, record, root)
     yield from (f"{what} is gone" for what in missing(instance, record))
     yield from (f"output {name} is not as it left it" for name in _rewritten(record, root))
     yield from _version_changes(record)
     written = dict(_written_by(record, root))
+    yield from _changes_outside(record, root, written, neighbours.last_written, seen)
+    yield from _version_changes(record)
     for flow in record.flows:
         yield from _changes_of_flow(flow, record, root, written)
 
@@ -156,13 +165,33 @@ def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
         yield os.path.normpath(os.path.join(folder, name)), digest
 
 
-def _input_changes(record: Record, root: str, seen: _Seen) -> Iterator[str]:
+def _changes_outside(
+    record: Record, root: str, written: Mapping[str, str], last_written: Collection[str], seen: _Seen
+) -> Iterator[str]:
+    """Files outside of the run directory that it was the last to write, and that are not as it left them."""
+    for path in sorted(last_written):
+        digest, stat = written.get(path), stat_of(path)
+        name = os.path.relpath(path, os.path.join(root, record.run_dir))
+        if digest is None or stat is None or stat == record.stats.get(name) or is_record(path):
+            continue  # what is gone is told as such
+        if file_digest(path, stat) != digest:
+            yield f"output {shown(path, root)} is not what it wrote"
+        elif settled(stat):
+            seen.stats[name] = stat
+
+
+def _input_changes(
+    record: Record, root: str, seen: _Seen, made_beside: Callable[[str], Collection[str]] | None = None
+) -> Iterator[str]:
     for name, digest in record.inputs.items():
         path = os.path.join(root, name)
         stat = stat_of_input(path)
         if stat is not None and stat == record.stats.get(name):
             continue
-        now = digest_like(digest, path)
+        if made_beside is not None and name.endswith("/"):
+            now = listing_digest(path, _left_out(path, record, root, made_beside))
+        else:
+            now = digest_like(digest, path)
         if now == digest or _is_same_code(record, name, path):
             if now != digest:
                 seen.digests[name] = now
@@ -170,6 +199,14 @@ def _input_changes(record: Record, root: str, seen: _Seen) -> Iterator[str]:
                 seen.stats[name] = stat
             continue
         yield _change_of_input(record, name, digest, now)
+
+
+def _left_out(
+    folder: str, record: Record, root: str, made_beside: Callable[[str], Collection[str]]
+) -> Collection[str]:
+    """The names in a folder that are no input of an instance which lists it."""
+    files = (os.path.join(root, name) for name in record.inputs if not name.endswith("/"))
+    return left_out_of_listing(folder, files_outside(record, root), files, made_beside)
 
 
 def _is_same_code(record: Record, name: str, path: str) -> bool:

@@ -150,6 +150,115 @@ def test_what_refers_to_something_or_is_free_waits_for_nothing_else(more):
     assert waits(graph)["b/X"] <= {"a/X"}
 
 
+def test_what_refers_to_something_waits_for_the_flows_of_which_it_is_not_known_what_it_needs():
+    """Which of a it needs is said; of x nothing is, and b may read what x makes."""
+    instances = [an_instance(label) for label in ("a/X", "a/Y", "x/1", "x/2")]
+    for config in ({"t": "runs/a/X/t"}, {"a_instance": "X"}):
+        graph = graph_of([*instances, an_instance("b/X", config)])
+        assert waits(graph)["b/X"] == {"a/X", "a/Y", "x/1", "x/2"}  # a/Y as x waits for it
+        assert set(graph.before[4]).isdisjoint({1})
+        assert graph.upstreams[4] == (0,)
+        for more in ({"after": ("a/X",)}, {"after": ()}):
+            assert waits(graph_of([*instances, an_instance("b/X", config, **more)]))["b/X"] == {"a/X"}
+
+
+def test_a_chain_is_not_held_up_by_other_chains_of_the_same_flows():
+    """What c needs of a, b tells."""
+    steps = [
+        [an_instance("a/1"), an_instance("a/2")],
+        [an_instance("b/1", {"t": "runs/a/1/t"}), an_instance("b/2", {"t": "runs/a/2/t"})],
+        [an_instance("c/1", {"t": "runs/b/1/t"}), an_instance("c/2", {"t": "runs/b/2/t"})],
+    ]
+    by_step = [instance for instances in steps for instance in instances]
+    by_chain = [instance for chain in zip(*steps, strict=True) for instance in chain]
+    for instances in (by_step, by_chain):
+        assert waits(graph_of(instances))["c/1"] == {"b/1", "a/1"}
+
+
+def test_between_flows_that_it_knows_it_waits_for_those_that_it_does_not():
+    labels = ("a/1", "b/1", "b/2", "w/1", "x/1", "c/1", "c/2", "y/1")
+    free = [an_instance(label, after=()) for label in labels]
+    graph = graph_of([*free, an_instance("z/1", {"t": ["runs/b/1", "runs/c/1"]})])
+    assert waits(graph)["z/1"] == {*labels} - {"b/2", "c/2"}
+
+
+def test_what_is_known_to_need_nothing_else_waits_for_nothing_else():
+    instances = [an_instance("a/X"), an_instance("x/1"), an_instance("b/X", {"t": "runs/a/X/t"})]
+    graph, _ = make_graph([instances], is_settled={2}.__contains__)
+    assert waits(graph)["b/X"] == {"a/X"}
+    graph, _ = make_graph([instances], is_settled={0, 1}.__contains__)
+    assert waits(graph)["b/X"] == {"a/X", "x/1"}
+
+
+def rows(*labels: str, line: int, **configs: object) -> list[Instance]:
+    """The rows of one table."""
+    return [
+        an_instance(label, configs.get(label.replace("/", "_")), line=line, row=row)
+        for row, label in enumerate(labels, start=1)
+    ]
+
+
+def test_rows_of_one_table_are_peers():
+    """https://github.com/snakemake: 134 scripts, each once, ran one after the other."""
+    table = rows("a/1", "b/1", "c/1", "d/1", line=3)
+    assert waits(graph_of(table)) == {"a/1": set(), "b/1": set(), "c/1": set(), "d/1": set()}
+    later = graph_of([*table, an_instance("e/1", line=9)])
+    assert waits(later)["e/1"] == {"a/1", "b/1", "c/1", "d/1"}
+
+
+def test_rows_of_a_table_wait_for_earlier_declarations_and_not_for_each_other():
+    graph = graph_of([*rows("a/1", line=3), *rows("a/2", "b/2", line=4), *rows("b/3", "c/3", line=5)])
+    assert waits(graph) == {
+        "a/1": set(),
+        "a/2": set(),
+        "b/2": {"a/1"},
+        "b/3": {"a/1"},
+        "c/3": {"a/1", "a/2", "b/2"},
+    }
+
+
+def test_calls_in_a_loop_are_tables_of_their_own():
+    """Their rows begin anew, on the same line."""
+    graph = graph_of([*rows("a/1", "b/1", line=3), *rows("a/2", "c/2", line=3)])
+    assert waits(graph) == {"a/1": set(), "b/1": set(), "a/2": set(), "c/2": {"a/1", "b/1"}}
+
+
+def test_a_row_may_refer_to_another_and_waits_for_that_one_only():
+    graph = graph_of(rows("a/1", "a/2", "b/1", line=3, b_1={"t": "runs/a/1/t"}))
+    assert waits(graph)["b/1"] == {"a/1"}
+
+
+# Folders of run directories
+
+
+def test_a_folder_makes_all_in_it_upstreams():
+    etl = [an_instance(f"etl/{n}") for n in range(100)]
+    graph = graph_of([*[an_instance(f"sum/{n}", {"of": "runs/etl"}) for n in range(100)], *etl])
+    assert graph.upstreams[0] == graph.upstreams[99] == tuple(range(100, 200))
+    assert graph.reasons[150, 7] == "config key 'of'"
+    assert waits(graph)["sum/7"] == {f"etl/{n}" for n in range(100)}
+    assert sum(map(len, graph.before)) < 500
+    assert Graph.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+
+
+def test_what_comes_after_an_instance_is_not_meant_by_a_folder_that_it_names():
+    instances = [
+        an_instance("a/1", {"all": "runs/b"}),
+        an_instance("b/1", {"t": "runs/a/1/t"}),
+        an_instance("b/2"),
+        an_instance("c/1", {"all": "runs/a", "more": "runs/b"}),
+    ]
+    graph = graph_of(instances)
+    assert graph.upstreams == ((2,), (0,), (), (0, 1, 2))
+    assert waits(graph)["a/1"] == {"b/2"}
+
+
+def test_two_that_name_each_others_folders_do_not_wait_for_each_other():
+    graph = graph_of([an_instance("a/1", {"all": "runs/b"}), an_instance("b/1", {"all": "runs/a"})])
+    assert graph.upstreams == ((), ())
+    assert waits(graph) == {"a/1": set(), "b/1": {"a/1"}}
+
+
 def test_a_run_outside_of_the_plan_counts_as_something_referred_to(tmp_path):
     (tmp_path / "runs/old/X").mkdir(parents=True)
     instances = [an_instance("a/X"), an_instance("b/X", {"old_instance": "X"})]
@@ -432,8 +541,11 @@ def plans(draw) -> tuple[list[list[Instance]], dict[int, list[str]]]:
         if draw(st.integers(0, 5)) == 0 and wide != label.partition("/")[0]:
             after = (wide,)
         few_paths = paths if draw(st.booleans()) else []
+        if draw(st.integers(0, 3)) == 0:
+            few_paths = [*few_paths, draw(st.sampled_from(["runs", f"runs/{wide}", "runs/*"]))]
         run_dir = draw(st.sampled_from([f"/p/runs/{label}"] * 4 + ["/p/runs/shared"]))
-        instances.append(an_instance(label, {"t": few_paths}, after=after, run_dir=run_dir))
+        place = draw(st.sampled_from([{}, {"line": 3, "row": len(instances)}]))
+        instances.append(an_instance(label, {"t": few_paths}, after=after, run_dir=run_dir, **place))
     groups, first = [], 0
     for size in sizes:
         groups.append(instances[first : first + size])
@@ -478,7 +590,7 @@ def test_upstreams_come_before_unless_they_are_on_a_circle(plan):
 @given(plans())
 def test_no_order_of_flows_is_given_up_without_need(plan):
     """In one source: what is free waits for each flow before its own, and before those that need it."""
-    group = plan[0][0]
+    group = [instance.with_(row=None) for instance in plan[0][0]]
     graph, problems = make_graph([group])
     if problems or len({instance.key for instance in group}) < len(group):
         return

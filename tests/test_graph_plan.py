@@ -10,7 +10,7 @@ from conftest import write_project
 from pytest_ductaflow import store
 from pytest_ductaflow.graph import Graph, make_graph
 from pytest_ductaflow.model import Instance, Record, Status
-from pytest_ductaflow.plan import Plan, PlanError, Source, earlier_runs, make_plan
+from pytest_ductaflow.plan import EarlierRuns, Plan, PlanError, Source, earlier_runs, make_plan
 from pytest_ductaflow.settings import Settings
 from pytest_ductaflow.store import RunFiles
 
@@ -65,7 +65,8 @@ def test_a_table_makes_a_plan_with_its_graph(tmp_path):
     )
     assert plan.graph.labels == ("etl/A", "etl/B", "model/M", "model/N", "model/O")
     assert plan.graph.upstreams == ((), (), (0,), (), (1,))
-    assert plan.graph.order([3, 1, 0]) == [1, 0, 3]
+    assert plan.graph.order([2, 1, 0]) == [0, 2, 1]  # N and B are rows of one table: none waits for the other
+    assert plan.graph.order([4, 0, 1]) == [1, 4, 0]
     assert plan.durations == {}
 
 
@@ -115,7 +116,7 @@ def test_earlier_records_teach_upstreams_and_durations(tmp_path):
 def test_a_duration_is_that_of_a_run_that_ended(tmp_path, status, duration, expected):
     instance = an_instance(tmp_path, "etl/A")
     ran(instance, status=status, duration=duration)
-    assert earlier_runs([instance]) == ({}, expected)
+    assert earlier_runs([instance]).durations == expected
 
 
 def test_what_cannot_be_read_teaches_nothing(tmp_path):
@@ -123,7 +124,7 @@ def test_what_cannot_be_read_teaches_nothing(tmp_path):
     ran(torn)
     RunFiles.of(torn).record.write_text('{"status": ', encoding="utf-8")
     RunFiles.of(empty).directory.mkdir()
-    assert earlier_runs([torn, empty, absent]) == ({}, {})
+    assert earlier_runs([torn, empty, absent]) == EarlierRuns()
 
 
 def test_no_file_is_looked_for_in_run_directories_that_are_not_there(tmp_path, monkeypatch):

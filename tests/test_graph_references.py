@@ -75,7 +75,6 @@ def test_a_path_into_a_run_directory_makes_its_instance_an_upstream(text):
         "table.csv",
         "runs/etl/AB/x",
         "runs/etl/a",
-        "runs/etl",
         "data/runs/etl/A",
         "runs_old/etl/A",
         "../etl/A",
@@ -85,7 +84,11 @@ def test_a_path_into_a_run_directory_makes_its_instance_an_upstream(text):
         "runs/etl/A/../B/x",
         "runs/etl/A\0/x",
         "runs/etl/A/" + "x" * 5000,
-        "see runs/etl/A",
+        "see runs/etl,A",
+        "runs/etl/A,x=1",
+        "runs/etl/{A/x",
+        "[1, 2]",
+        "[" * 5000,
     ],
 )
 def test_what_is_no_such_path_makes_none(text):
@@ -176,6 +179,134 @@ def test_on_windows_both_slashes_separate_and_case_does_not_count(monkeypatch, t
     assert upstream_labels(*pair) == ["etl/A"]
 
 
+# Several paths in one text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "runs/etl/A/t.csv;runs/etl/B/t.csv",
+        "runs/etl/A/t.csv,runs/etl/B/t.csv",
+        "runs/etl/A/t.csv, runs/etl/B/t.csv",
+        "runs/etl/A/t.csv | ../../etl/B/t.csv",
+        "runs/etl/A runs/etl/B",
+        "runs/etl/A\nruns/etl/B\n",
+        " runs/etl/A ;; /p/runs/etl/B;",
+        '["runs/etl/A/t.csv", "runs/etl/B/t.csv"]',
+        "['runs/etl/A/t.csv', 'runs/etl/B/t.csv']",
+        '["data/x.csv", ["runs/etl/B/t.csv"], "runs/etl/A"]',
+        '["runs/etl/A/t.csv;runs/etl/B/t.csv"]',
+        "[runs/etl/A/t.csv, runs/etl/B/t.csv]",
+        "data/x.csv;runs/etl/A/t.csv;mean;runs/etl/B/t.csv;1,5",
+        "select * from 'runs/etl/A/t.csv' join (read_csv('runs/etl/B/t.csv'))",
+        "--input runs/etl/A/t.csv --input runs/etl/B/t.csv",
+        "runs/etl/{A,B}/t.csv",
+        "runs/{etl,none}/{A,B}/t.csv",
+        "{runs/etl/A,runs/etl/B}/t.csv",
+        "runs/etl/[AB]/t.csv;data/x.csv",
+        ";".join(f"runs/etl/{name}/t{n}.csv" for n in range(1000) for name in "AB"),
+    ],
+)
+def test_each_path_of_a_text_makes_an_upstream(text):
+    etl = [an_instance("etl/A"), an_instance("etl/B"), an_instance("etl/C")]
+    expected = ["etl/A"] if text.startswith('["data') else ["etl/A", "etl/B"]
+    assert upstream_labels(*etl, an_instance("model/M", {"tables": text})) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["rate=0.01,years=25", "no toll", "a;b", "a, b", "(a)", "a|b", "rate=0.01,years=25,x y"]
+)
+def test_a_name_with_separators_is_not_taken_apart(name):
+    etl = [an_instance(f"etl/{part}") for part in ("rate=0.01", "no", "a", "b", name)]
+    assert upstream_labels(*etl, an_instance("model/M", {"t": f"runs/etl/{name}/t.csv"})) == [f"etl/{name}"]
+    both = f"runs/etl/{name}/t.csv;runs/etl/b/t.csv"
+    assert upstream_labels(*etl, an_instance("model/M", {"t": both})) == ["etl/b", f"etl/{name}"]
+
+
+def test_the_project_may_lie_in_a_folder_with_separators_in_its_name():
+    root = "/my, projects/p"
+    pair = [an_instance("etl/A", root=root), an_instance("etl/B", root=root)]
+    text = f"{root}/runs/etl/A/t.csv, {root}/runs/etl/B/t.csv"
+    assert upstream_labels(*pair, an_instance("model/M", {"t": text}, root=root)) == ["etl/A", "etl/B"]
+    hidden = an_instance("etl/no toll", root=root)
+    text = "runs/etl/no toll/.cache/t.csv"
+    assert upstream_labels(*pair, hidden, an_instance("m/M", {"t": text}, root=root)) == ["etl/no toll"]
+
+
+def test_of_a_list_each_path_that_nothing_produces_is_an_orphan_but_not_one_in_a_sentence():
+    def orphans(text):
+        return of_last(an_instance("etl/A"), an_instance("model/M", {"t": text})).orphans
+
+    assert orphans("runs/etl/A/t.csv;runs/etl/Z/t.csv") == [("t", "runs/etl/Z/t.csv")]
+    assert orphans('["runs/etl/Z/t.csv", "runs/etl/Y/t.csv"]') == [
+        ("t", "runs/etl/Z/t.csv"),
+        ("t", "runs/etl/Y/t.csv"),
+    ]
+    assert orphans("as in runs/old/Z") == []
+    assert orphans("runs/etl/{Y,Z}/t.csv") == []
+
+
+# Folders of run directories
+
+
+def in_folders(*instances: Instance) -> list[list[str]]:
+    """For each instance what the folders that it names make its upstreams."""
+    labels = [f"{instance.step}/{instance.name}" for instance in instances]
+    return [
+        [labels[number] for _, members in mine.in_folders for number in members]
+        for mine in references(instances)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "runs/etl",
+        "runs/etl/",
+        "/p/runs/etl",
+        "../../etl",
+        "runs/et*",
+        "runs/etl;data",
+        '["runs/etl"]',
+        "runs",
+    ],
+)
+def test_a_folder_of_run_directories_means_all_in_it(text):
+    instances = [an_instance("etl/A"), an_instance("etl/B"), an_instance("model/M", {"results_of": text})]
+    assert in_folders(*instances) == [[], [], ["etl/A", "etl/B"]]
+    assert of_last(*instances).in_folders[0][0] == "config key 'results_of'"
+
+
+def test_also_where_it_is_named_before_its_instances_but_for_all_of_runs():
+    etl = [an_instance("etl/A"), an_instance("prep/etl/B")]
+    assert in_folders(an_instance("model/M", {"a": "runs/etl"}), *etl)[0] == ["etl/A"]
+    assert in_folders(an_instance("model/M", {"a": "runs/prep"}), *etl)[0] == ["prep/etl/B"]
+    assert in_folders(an_instance("model/M", {"a": "runs"}), *etl)[0] == []
+
+
+def test_who_names_the_folder_in_which_it_lies_waits_for_those_in_it_that_do_not():
+    rows = [an_instance(f"a/{name}", {"around": "runs/a"}) for name in "XY"]
+    other = an_instance("a/Z", flow="/p/flows/z.py")
+    assert in_folders(*rows) == [[], []]
+    assert in_folders(*rows, other) == [["a/Z"], ["a/Z"], []]
+    shared = an_instance("a/X", flow="/p/flows/z.py")
+    assert in_folders(rows[0], shared) == [[], []]
+
+
+def test_rows_that_all_name_runs_wait_for_the_flows_before_theirs():
+    a, b = ([an_instance(f"{step}/{name}", {"runs": "runs"}) for name in "XY"] for step in "ab")
+    assert in_folders(*a, *b) == [[], [], [], []]
+    plain = [an_instance("etl/A"), *b, an_instance("c/C")]
+    assert in_folders(*plain) == [[], ["etl/A"], ["etl/A"], []]
+
+
+@pytest.mark.parametrize(
+    "key", ["output_dir", "save_to", "run_folder", "work_dir", "model_root", "scratch", "a.run_dir"]
+)
+def test_a_place_for_what_an_instance_makes_is_no_reference_to_what_is_in_it(key):
+    assert in_folders(an_instance("etl/A"), an_instance("model/M", {key: "runs/etl"})) == [[], []]
+
+
 # Paths into runs/ that belong to no instance
 
 
@@ -186,9 +317,9 @@ def test_on_windows_both_slashes_separate_and_case_does_not_count(monkeypatch, t
         ("table", "/p/runs/etl/Z"),
         ("table", "../../etl/Z/t.csv"),
         ("a.b", "runs/old/t.csv"),
-        ("folder", "runs"),
-        ("folder", "runs/etl"),
+        ("folder", "runs/old"),
         ("etl_instance", "runs/etl/Z"),
+        ("tables", "runs/etl/Z/t.csv and more"),
     ],
 )
 def test_a_path_into_runs_that_nothing_produces_is_an_orphan(key, text):

@@ -20,7 +20,7 @@ if not is_collecting():
     import matplotlib.pyplot as plt
 
     runs = Path(__file__).parent / "runs"
-    found = results(runs).query("step == 'forecast'").sort_values("rmse")
+    found = results().sort_values("rmse")
     errors = ["rmse", "mae", "bias", "coverage", "rmse_train", "rmse_naive"]
     columns = ["instance", "status", *errors, "condition"]
     found[columns].to_csv(runs / "summary.csv", index=False)
