@@ -32,6 +32,7 @@ from .declare import (
 from .errors import DuctaflowError, Problem, SweepFailed, TableError
 from .flows import find_flow, looks_like_flow, project_root_of
 from .model import RUNS, Failure, Instance, Record, Status, slug, stem_of
+from .observing import unobserved
 from .settings import Settings
 from .store import RunFiles
 
@@ -219,11 +220,12 @@ def _raise_if_any(failed: list[Record], number: int) -> None:
 
 
 def _run_reported(instance: Instance, settings: Settings, report: LiveReport | None) -> Record:
-    from .runner import run
-
     if report is not None:
         report.started(_id_of(instance))
-    record = run(instance, settings)
+    with unobserved():  # in the kernel of a build, what runs its flows is no input of it
+        from .runner import run
+
+        record = run(instance, settings)
     if report is not None:
         report.ended(_id_of(instance), record)
     return record
@@ -488,8 +490,9 @@ def _root_of(origin: Origin) -> Path:
         return told
     if (given := answers.current()) is not None:
         return given.root
-    path = Path(origin.file)
-    return project_root_of(path.resolve() if path.is_file() else Path.cwd())
+    with unobserved():
+        path = Path(origin.file)
+        return project_root_of(path.resolve() if path.is_file() else Path.cwd())
 
 
 def _run_directory(given: str | Path, root: Path) -> Path:

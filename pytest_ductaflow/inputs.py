@@ -266,7 +266,8 @@ class _Run:
 
     @cached_property
     def _names(self) -> set[str]:
-        return named_places(self.instance) | absolute_paths_in_code({self.instance.flow, *self.used.modules})
+        modules = (path for path in self.used.modules if not path.startswith(_PACKAGE))
+        return named_places(self.instance) | absolute_paths_in_code({self.instance.flow, *modules})
 
     def _is_installed(self, path: str) -> bool:
         return any(
