@@ -263,8 +263,8 @@ def run_notebook(
         kernel_name: Jupyter kernel; `python3` leaves the choice to a flow that names its own.
         timeout: Seconds for the whole run.
         export_html: Whether to write the notebook as HTML, too.
-        execution_dir: The run directory; by default
-            `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
+        execution_dir: The run directory; by default the working directory, if the caller has changed into
+            one of the project, else `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
         project_root: The project; by default `config["_project_root"]`, or that of the calling file.
         no_execute: Lay out the directory (config, notebook ready to run) without running.
 
@@ -289,7 +289,7 @@ def run_notebook(
             config,
             root=root,
             origin=origin,
-            run_dir=_run_directory(execution_dir, root) if execution_dir else None,
+            run_dir=_run_directory(execution_dir, root) if execution_dir else _changed_directory(root),
             runs=_runs_of_this_build(),
         )
         return instance.with_(
@@ -493,6 +493,21 @@ def _root_of(origin: Origin) -> Path:
     with unobserved():
         path = Path(origin.file)
         return project_root_of(path.resolve() if path.is_file() else Path.cwd())
+
+
+_started_in = os.getcwd()
+
+
+def _changed_directory(root: Path) -> Path | None:
+    """The working directory if code has changed it since this was imported, to another one of the project.
+
+    Projects made for early releases of ductaflow change into the run directory and call `run_notebook`.
+    """
+    here = os.getcwd()
+    inside = os.path.join(os.path.realpath(root), "")
+    has_changed = os.path.realpath(here) not in (os.path.realpath(_started_in), inside.rstrip(os.sep))
+    is_inside = os.path.join(os.path.realpath(here), "").startswith(inside)
+    return _run_directory(here, root) if has_changed and is_inside else None
 
 
 def _run_directory(given: str | Path, root: Path) -> Path:

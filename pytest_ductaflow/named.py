@@ -19,10 +19,12 @@ from .model import RUNS, Instance, Record
 # `destinations`, `logsums` or `input_output_table`.
 _OUTPUT_KEY = re.compile(
     r"^(?!.*input)(?:.*_)?"
-    r"(?:out(?:put)?s?|save|dest|exports?|writes?|logs?$|(?:logs?|temp)_(?:dir|file|folder|path)|tmp|cache)"
+    r"(?:out(?:put)?s?|save|dest|exports?|writes?|logs?$|(?:logs?|temp)_(?:dir|file|folder|path)|tmp|cache"
+    r"|reports?|plots?|figures?|targets?|results?(?!_of))"
     r"(?:_|$)",
     re.IGNORECASE,
 )
+_NEW_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _PATH_LIKE = re.compile(r"[/\\]|\.\w{1,8}$")
 _LONGEST = 1_000  # characters of a text that may be a path
 
@@ -84,8 +86,8 @@ def _escaped(instance: Instance) -> Instance:
 
 
 def is_output_key(key: str) -> bool:
-    """Whether a key of a config names where something goes."""
-    return _OUTPUT_KEY.search(key) is not None
+    """Return whether a key of a config names where something goes, as `save_to` and `SaveTo` do."""
+    return _OUTPUT_KEY.search(_NEW_WORD.sub("_", key)) is not None
 
 
 def input_values(value: Any) -> Iterator[str | int | float]:

@@ -30,7 +30,6 @@ _WORKPLACE = re.compile(
     r"|^model_(?:root|runs?_dir)$",
     re.IGNORECASE,
 )
-_OUTPUT = re.compile("out|save|write|dest|target|export|result|log|report|plot|figure", re.IGNORECASE)
 
 
 @dataclass
@@ -93,7 +92,7 @@ def is_pattern(text: str) -> bool:
 
 def names_output(key: str) -> bool:
     """Whether a config key, with dots, names something that is going to be written."""
-    return _OUTPUT.search(key.rpartition(".")[2]) is not None
+    return is_output_key(key.rpartition(".")[2])
 
 
 def _refer_by_path(

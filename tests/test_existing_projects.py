@@ -246,3 +246,32 @@ def test_report_that_a_conductor_writes_itself(script):
     found = re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
     statuses = {row["instance"]: row["status"] for row in json.loads(found[1])["rows"]}
     assert statuses == {"high": "warning", "wrong": "error"}
+
+
+CHANGING_DIRECTORY = """\
+import os
+from pathlib import Path
+from ductaflow import run_notebook
+ROOT = os.getcwd()
+for name in ("monday", "tuesday"):
+    directory = Path("runs/prep", name)
+    directory.mkdir(parents=True, exist_ok=True)
+    os.chdir(directory)
+    run_notebook(Path(ROOT, "flow/step.py"), config={"x": name})
+    os.chdir(ROOT)
+run_notebook("flow/step.py", config={"x": "here", "instance_name": "here"})
+"""
+
+
+@pytest.mark.parametrize("command", [["-m", "pytest", "--ductaflow", "conductor.py"], ["conductor.py"]])
+def test_a_conductor_that_changes_into_the_run_directory_runs_its_flow_there(tmp_path, command):
+    step = '# %% tags=["parameters"]\nx = ""\n\n# %%\nopen("out.txt", "w").write(x)\n'
+    write_project(tmp_path, {"flow/step.py": step, "conductor.py": CHANGING_DIRECTORY})
+    result = run(tmp_path, *command)
+    assert result.ret == 0, str(result.stdout)
+    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("out.txt")}
+    assert written == {
+        "runs/prep/monday/out.txt": "monday",
+        "runs/prep/tuesday/out.txt": "tuesday",
+        "runs/step/here/out.txt": "here",
+    }

@@ -1,0 +1,92 @@
+"""What it costs to see every file that a flow opens: the same instances with and without an observer.
+
+    python tests/benchmarks/seeing.py [--instances 8] [--rounds 5] [--flows a,b] [--calls 5000]
+
+The flows are those of `speed.py`, one process, in turn: all is seen, what Python opens, nothing. Beside that,
+what one call of a process costs that is observed: an open, a question whether a file is there, and a call
+that names no file. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from speed import _QUICK, _WARM, DUCTAFLOW, FLOWS, Contender
+
+from pytest_ductaflow.observing import can_observe, observed_command
+
+MODES = ("all", "python", "off")
+CALLS = """\
+import json, os, sys, time
+count = int(sys.argv[1])
+calls = {
+    "open and close": lambda: os.close(os.open("/etc/hostname", os.O_RDONLY)),
+    "is it there": lambda: os.path.exists("/etc/hostname"),
+    "neither": lambda: os.fstat(1),
+}
+seconds = {}
+for name, call in calls.items():
+    began = time.perf_counter()
+    for _ in range(count):
+        call()
+    seconds[name] = (time.perf_counter() - began) / count
+print(json.dumps(seconds))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--instances", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--flows", default="a,b")
+    parser.add_argument("--calls", type=int, default=5_000)
+    options = parser.parse_args()
+    if not can_observe():
+        sys.exit("this system does not tell what processes open")
+    print_calls(options.calls)
+    for flow in options.flows.split(","):
+        print_flow(flow, options.instances, options.rounds)
+
+
+def print_calls(count: int) -> None:
+    """Print what a call costs in a process that is observed, and in one that is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-I", "-S", "-c", CALLS, str(count)]
+        plain = seconds_of(command)
+        seen = seconds_of(observed_command(command, report=str(Path(folder, "report"))))
+    print(f"{'microseconds a call':<24}{'seen':>10}{'unseen':>10}")
+    for name, seconds in seen.items():
+        print(f"{name:<24}{seconds * 1e6:>10.1f}{plain[name] * 1e6:>10.1f}")
+
+
+def seconds_of(command: list[str]) -> dict[str, float]:
+    done = subprocess.run(command, check=True, capture_output=True, text=True, start_new_session=True)
+    return dict(json.loads(done.stdout))
+
+
+def print_flow(flow: str, instances: int, rounds: int) -> None:
+    """Print what a further instance costs in each mode, and by how much more than without an observer."""
+    name, code = FLOWS[flow]
+    commands = {mode: [*DUCTAFLOW, "--ductaflow-observe", mode] for mode in MODES}
+    ways = {mode: Contender(command, first=_WARM, times=_QUICK) for mode, command in commands.items()}
+    costs = {mode: [] for mode in MODES}  # type: dict[str, list[float]]
+    for _ in range(rounds):
+        for mode, way in ways.items():
+            costs[mode].append(way.cost(code, instances).instance)
+    print(f"\nflow {flow} ({name}), seconds for each further instance: median (min to max) of {rounds}")
+    for mode, found in costs.items():
+        middle = statistics.median(found)
+        print(f"  observe = {mode:<8}{middle:.4f} ({min(found):.4f} to {max(found):.4f})")
+    for mode in MODES[1:]:
+        more = statistics.median(a - b for a, b in zip(costs["all"], costs[mode], strict=True))
+        print(f"  all costs {1000 * more:+.1f} ms more than {mode} (median of the rounds' differences)")
+
+
+if __name__ == "__main__":
+    main()
