@@ -1,0 +1,188 @@
+"""How much of a flow's reading is seen, and what becomes of instances of which not all was seen; sessions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_project
+from test_plugin_up_to_date import Session, edit, record
+
+from pytest_ductaflow.carry_out import _without_rights
+from pytest_ductaflow.model import Failure
+from pytest_ductaflow.observing import can_observe
+from pytest_ductaflow.uses import Used
+
+pytestmark = pytest.mark.slow
+on_linux = pytest.mark.skipif(not can_observe(), reason="this system tells nothing of the files of others")
+FILES = {
+    "flows/shell.py": 'import subprocess\nprint(subprocess.check_output(["cat", root + "/data.txt"]))\n',
+    "flows/plain.py": "print(open(root + '/data.txt').read())\n",
+    "conductor.py": """\
+        from pathlib import Path
+        from pytest_ductaflow import conduct
+        root = str(Path(__file__).parent)
+        conduct("flows/shell.py", [{"instance_name": "i", "root": root}])
+        conduct("flows/plain.py", [{"instance_name": "i", "root": root}], after=[])
+        """,
+    "data.txt": "data\n",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write_project(tmp_path / "project", FILES)
+
+
+def outcomes(root: Path, *args: str) -> dict[str, str]:
+    session = Session(root, *args)
+    assert session.outcomes, session.output
+    return session.outcomes
+
+
+@on_linux
+@pytest.mark.parametrize("kernels", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
+def test_what_a_program_reads_is_seen(project, kernels):
+    assert outcomes(project, *kernels) == {"shell/i": "PASSED", "plain/i": "PASSED"}
+    assert record(project, "shell", "i")["observed"] == "all"
+    assert "data.txt" in record(project, "shell", "i")["inputs"]
+    assert outcomes(project, *kernels) == {"shell/i": "UNCHANGED", "plain/i": "UNCHANGED"}
+    edit(project, "data.txt", "data", "other")
+    assert outcomes(project, *kernels) == {"shell/i": "PASSED", "plain/i": "PASSED"}
+
+
+@pytest.mark.parametrize(
+    ("observe", "seen", "again"),
+    [
+        ("python", "python only", {"shell/i": "PASSED", "plain/i": "UNCHANGED"}),
+        ("off", "no", {"shell/i": "PASSED", "plain/i": "PASSED"}),
+    ],
+)
+def test_what_could_not_be_seen_runs_again_unless_it_is_trusted(project, observe, seen, again):
+    how = ["--ductaflow-observe", observe]
+    assert outcomes(project, *how) == {"shell/i": "PASSED", "plain/i": "PASSED"}
+    assert {record(project, step, "i")["observed"] for step in ("shell", "plain")} == {seen}
+    explained = Session(project, *how, "--ductaflow-explain").output
+    assert re.search(
+        r"conductor.py::shell::i  what .* could not be seen \(ductaflow_unseen = trust", explained
+    )
+    assert outcomes(project, *how) == again
+    trusted = outcomes(project, *how, "--ductaflow-unseen", "trust")
+    assert trusted == {"shell/i": "UNCHANGED", "plain/i": "UNCHANGED"}
+
+
+@on_linux
+def test_a_session_that_sees_less_does_not_keep_what_it_could_not_see(project):
+    outcomes(project, "--ductaflow-observe", "off")
+    assert outcomes(project) == {"shell/i": "PASSED", "plain/i": "PASSED"}
+    assert outcomes(project) == {"shell/i": "UNCHANGED", "plain/i": "UNCHANGED"}
+
+
+@on_linux
+def test_an_instance_whose_observer_dies_fails_and_the_next_one_runs(tmp_path):
+    kill = """\
+        import os, signal
+        parent = os.getppid()
+        while b"observer.process" not in open(f"/proc/{parent}/cmdline", "rb").read():
+            parent = int(open(f"/proc/{parent}/stat").read().rpartition(")")[2].split()[1])
+        if os.path.exists(config["_project_root"] + "/first"):
+            os.remove(config["_project_root"] + "/first")
+            os.kill(parent, signal.SIGKILL)
+            signal.pause()
+        print("done")
+        """
+    files = {
+        "flows/kill.py": kill,
+        "conductor.py": """\
+            from pytest_ductaflow import conduct
+            conduct("flows/kill.py", [{"instance_name": name} for name in "ab"])
+            """,
+        "first": "",
+    }
+    root = write_project(tmp_path, files)
+    session = Session(root)
+    assert session.outcomes == {"kill/a": "FAILED", "kill/b": "PASSED"}, session.output
+    assert record(root, "kill", "a")["error"]["type"] == "KernelDied"
+    assert outcomes(root) == {"kill/a": "PASSED", "kill/b": "UNCHANGED"}
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("kernels", "seen"), [([], "all"), (["--no-ductaflow-fork"], "python only")], ids=["forked", "ordinary"]
+)
+def test_a_session_within_a_flow_sees_what_the_outer_observer_leaves_to_it(tmp_path, kernels, seen):
+    """Its forked kernels come from the outer server, its ordinary ones are below the flow's own observer."""
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", *kernels]
+    inner = {"flows/in.py": "print(open(root + '/data.txt').read())\n", "data.txt": "x"}
+    inner["conductor.py"] = """\
+        from pathlib import Path
+        from pytest_ductaflow import conduct
+        conduct("flows/in.py", [{"instance_name": "i", "root": str(Path(__file__).parent)}])
+        """
+    outer = {
+        "flows/out.py": "import subprocess\nsubprocess.run(command, cwd=folder, check=True)\n",
+        "conductor.py": f"""\
+            from pytest_ductaflow import conduct
+            row = {{"instance_name": "i", "command": {run!r}, "folder": {str(tmp_path / "inner")!r}}}
+            conduct("flows/out.py", [row])
+            """,
+    }
+    write_project(tmp_path / "inner", inner)
+    root = write_project(tmp_path / "outer", outer)
+    session = Session(root)
+    assert session.outcomes == {"out/i": "PASSED"}, session.output
+    assert record(root, "out", "i")["observed"] == "all"
+    assert str(tmp_path / "inner" / "data.txt") in record(root, "out", "i")["inputs"]
+    assert record(tmp_path / "inner", "in", "i")["observed"] == seen
+
+
+@pytest.mark.parametrize(("privileged", "hint"), [((), False), (("/usr/bin/sudo",), True)])
+def test_a_failure_that_may_come_from_missing_rights_says_so(privileged, hint):
+    failure = _without_rights(Failure("CalledProcessError", "exit status 1"), Used(privileged=privileged))
+    assert failure is not None
+    assert failure.message.startswith("exit status 1")
+    assert ("sudo cannot gain other rights" in failure.message) == hint
+    assert _without_rights(None, Used(privileged=privileged)) is None
+
+
+@on_linux
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user"
+)
+@pytest.mark.skipif(shutil.which("su") is None, reason="there is no su")
+def test_an_ordinary_user_sees_all_and_hears_why_a_program_gains_no_rights(tmp_path):
+    program = tmp_path / "rooted"
+    shutil.copy("/usr/bin/id", program)
+    program.chmod(0o4755)
+    code = f"import subprocess\nassert subprocess.check_output([{str(program)!r}, '-u']) == b'0\\n'\n"
+    conductor = 'from pytest_ductaflow import conduct\nconduct("flows/f.py", [{"instance_name": "i"}])\n'
+    root = write_project(tmp_path / "project", {"flows/f.py": code, "conductor.py": conductor})
+    for path in (tmp_path, *tmp_path.parents):
+        if path.is_relative_to("/tmp"):
+            path.chmod(path.stat().st_mode | 0o755)
+    for path in (root, *root.rglob("*")):
+        os.chown(path, 65534, 65534)
+    command = f"{sys.executable} -m pytest -q -p no:cacheprovider --ductaflow {root}/conductor.py"
+    probe = subprocess.run(
+        ["su", "nobody", "-s", "/bin/sh", "-c", f"{sys.executable} -c 'import pytest_ductaflow'"],
+        capture_output=True,
+        cwd=root,
+        check=False,
+    )
+    if probe.returncode:
+        pytest.skip("other users cannot use this interpreter")
+    for mode, ends in (("all", 1), ("python", 0)):
+        done = subprocess.run(
+            ["su", "nobody", "-s", "/bin/sh", "-c", f"HOME={root} {command} --ductaflow-observe {mode}"],
+            capture_output=True,
+            text=True,
+            cwd=root,
+            check=False,
+        )
+        assert done.returncode == ends, done.stdout + done.stderr
+        assert ("rooted cannot gain other rights" in done.stdout) == bool(ends)
