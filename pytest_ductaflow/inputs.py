@@ -312,9 +312,10 @@ class _Seen(_Run):
 
     @cached_property
     def _written(self) -> set[str]:
-        """The files that the run has written, and those that were there and that it has changed."""
-        written = self.used.of(WRITTEN)
-        written |= {path for path in self.used.of(DATABASE) if self._is_left_changed(path)}
+        """The files that the run has made or changed: one that is opened for writing may stay as it was."""
+        made = {path for path in self.used.of(WRITTEN) if self.used.states.get(path) is None}
+        opened = self.used.of(WRITTEN, DATABASE)
+        written = made | {path for path in opened if self._is_left_changed(path)}
         folders = {path for path in written if os.path.isdir(path)}
         moved = {file for folder in folders for file in what_is_at(folder, self.instance)}
         # Through a link a file has a second name, under which it was perhaps read.

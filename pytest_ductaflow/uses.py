@@ -14,6 +14,7 @@ from typing import Any, Self
 from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, OPENED, SEARCHED, STARTED, WRITTEN
 from .observer.notes import ASKED as SEEN_ASKED
 from .observer.notes import LISTED as SEEN_LISTED
+from .observer.notes import MADE as SEEN_MADE
 from .observer.notes import READ as SEEN_READ
 from .observer.notes import STARTED as SEEN_STARTED
 from .observer.notes import UPDATED as SEEN_UPDATED
@@ -26,6 +27,7 @@ _USES = {
     SEEN_STARTED: STARTED,
     SEEN_WRITTEN: WRITTEN,
     SEEN_UPDATED: DATABASE,
+    SEEN_MADE: DATABASE,
     SEEN_LISTED: LISTED,
     SEEN_ASKED: ASKED,
 }
@@ -158,9 +160,9 @@ def _lines_of(trace: Path) -> Iterator[tuple[str, str, int]]:
 def _uses(observation: Mapping[str, Any], searches: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """The uses that an observer has seen, less folders that were only listed in search of modules."""
     listings = observation["listings"]
-    for path, _, _, kinds in observation["uses"]:
+    for path, _, state, kinds in observation["uses"]:
         for kind in kinds:
-            use = _USES[kind]
+            use = WRITTEN if kind == SEEN_MADE and state is None else _USES[kind]
             if use == LISTED and listings.get(path, 0) <= searches.get(path, 0):
                 use = ASKED
             source = _source_of_cache(path) if use == OPENED else None

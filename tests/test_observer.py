@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ductaflow.observer.notes import ASKED, FOLDER, LISTED, READ, STARTED, UPDATED, WRITTEN
+from pytest_ductaflow.observer.notes import ASKED, FOLDER, LISTED, MADE, READ, STARTED, UPDATED, WRITTEN
 from pytest_ductaflow.observer.process import OBSERVED
 from pytest_ductaflow.observing import can_observe, observed_command, read_report
 
@@ -83,6 +83,8 @@ READS = {
     "open('data/a.csv', 'a')": ("data/a.csv", WRITTEN),
     "open('data/a.csv', 'r+')": ("data/a.csv", UPDATED),
     "open('data/a.csv', 'w+')": ("data/a.csv", WRITTEN),
+    "open('data/a.csv', 'a+')": ("data/a.csv", MADE),
+    "try_to(open, 'none.csv', 'r+')": ("none.csv", UPDATED),
     "os.rename('data/a.csv', 'c.csv')": ("c.csv", WRITTEN),
     "os.link('data/a.csv', 'c.csv')": ("c.csv", WRITTEN),
     "os.symlink('data/a.csv', 'c.csv')": ("c.csv", WRITTEN),

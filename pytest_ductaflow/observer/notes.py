@@ -15,6 +15,7 @@ READ = "r"  # opened for reading
 STARTED = "x"  # as a program
 WRITTEN = "w"  # opened for writing, or put in place by a rename or a link
 UPDATED = "u"  # opened for both, and not emptied: a database
+MADE = "m"  # the same, or made if it was not there
 LISTED = "l"  # the names in a folder
 ASKED = "a"  # whether it is there, how large and how old it is
 FOLDER = "folder"  # how the state of what is one begins; then comes its time
@@ -156,7 +157,9 @@ class Notes:
         access = flags & os.O_ACCMODE
         if access == os.O_RDONLY:
             return READ
-        return WRITTEN if access == os.O_WRONLY or flags & os.O_TRUNC else UPDATED
+        if access == os.O_WRONLY or flags & os.O_TRUNC:
+            return WRITTEN
+        return MADE if flags & os.O_CREAT else UPDATED
 
     def _note(self, thread: int, kind: str, path: str) -> None:
         if path.startswith(self.ignored) or (path.startswith(_UNCOUNTED) and not path.startswith(_COUNTED)):
