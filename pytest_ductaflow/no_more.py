@@ -71,13 +71,13 @@ def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -
     """Look at what lies in `runs/` beside the records of the plan, which are not read."""
     flows = {str(RunFiles.of(instance).record): instance.flow for instance in instances}
     runs, knowledge, found = root / RUNS, Knowledge(root), _Found()
-    for folder, names in store.record_files(runs, {instance.run_dir for instance in instances}):
-        files = [folder / name for name in names]
-        unknown = [file for file in files if str(file) not in flows]
-        if not unknown or folder.is_relative_to(runs / REPLAYS):
+    for place, names in store.record_files(runs, {instance.run_dir for instance in instances}):
+        files = [os.path.join(place, name) for name in names]
+        unknown = [Path(file) for file in files if file not in flows]
+        if not unknown or (folder := Path(place)).is_relative_to(runs / REPLAYS):
             continue
         records = [(file, record) for file in unknown if (record := store.read_record(file)[0]) is not None]
-        planned = next((flows[str(file)] for file in files if str(file) in flows), None)
+        planned = next((flows[file] for file in files if file in flows), None)
         if planned is not None:
             for _, record in records:
                 if has_lost_its_flow(root, record):

@@ -204,7 +204,7 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
         folders[:] = _folders_of_runs(folders, in_run=bool(found))
 
 
-def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[Path, list[str]]]:
+def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[str, list[str]]]:
     """The names of all files below `runs` that are called as records are, by their folder, unread.
 
     Args:
@@ -214,15 +214,19 @@ def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[Path, lis
     folders = [str(runs)]
     while folders:
         folder = folders.pop()
-        entries: list[os.DirEntry[str]] = []
-        with contextlib.suppress(OSError), os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
+        try:
+            if folder in known:
+                yield folder, sorted(filter(is_record, os.listdir(folder)))
+                continue
+            with os.scandir(folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError:
+            continue
         names = sorted(entry.name for entry in entries if is_record(entry.name))
         if names:
-            yield Path(folder), names
-        if folder not in known:
-            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-            folders += sorted((e.path for e in below if not (names and e.name == RUNS)), reverse=True)
+            yield folder, names
+        below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        folders += sorted((e.path for e in below if not (names and e.name == RUNS)), reverse=True)
 
 
 def past_configs(directory: Path) -> list[Path]:
