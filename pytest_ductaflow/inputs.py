@@ -390,8 +390,9 @@ class _Guessed(_Run):
         guesses = Guesses(self.sources, self.instance, self._folders_of(used.of(OPENED)) | folders)
         guessed = guesses.files | used.of(NAMED)
         known = used.of(OPENED, WRITTEN, DATABASE, MODULE) | set(used.modules) | guessed
-        guessed |= guesses.in_folders_without(known)
-        read = used.of(OPENED, DATABASE) | search.named | search.upstream_files
+        guessed |= {path for path in guesses.in_folders_without(known) if not self._is_known(path)}
+        named = {path for path in search.named if path in search.named_exactly or not self._is_known(path)}
+        read = used.of(OPENED, DATABASE) | named | search.upstream_files
         guessed -= self._made_beside_own()
         read |= {path for path in guessed | guesses.missing if self._is_read(path)}
         read |= {path for path in used.of(ASKED) if not os.path.exists(path) and self.is_in_project(path)}
@@ -405,6 +406,18 @@ class _Guessed(_Run):
         inputs = self.digested(files, folders, written, elsewhere)
         unknown = tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED)))
         return replace(inputs, unknown=unknown)
+
+    def _is_known(self, path: str) -> bool:
+        """Return whether reading a file would have been seen: only Python reads, and it used the folder."""
+        if self.used.observed == NOTHING or self.used.readers or self.used.programs:
+            return False
+        return not self._used_folders.isdisjoint(_folders_around({path}))
+
+    @cached_property
+    def _used_folders(self) -> set[str]:
+        opened = {os.path.dirname(path) for path in self.used.of(OPENED)}
+        inside = {folder for folder in opened | self.used.of(LISTED) if self.is_in_project(folder)}
+        return {folder for folder in inside if not self.is_own(folder)}
 
     def _made_beside_own(self) -> set[str]:
         """What others have made in the folders into which the flow writes, too: patterns in code fit it."""

@@ -77,13 +77,21 @@ class Guesses:
         }
 
     @cached_property
+    def _filled(self) -> set[str]:
+        """Files whose paths are made of parts and values."""
+        return set(_files_of_parts(self._instance.project_root, self._parts, self._values))
+
+    @cached_property
+    def _filled_names(self) -> set[str]:
+        return {os.path.basename(path) for path in self._filled}
+
+    @cached_property
     def files(self) -> set[str]:
         """Files that are there."""
-        root = self._instance.project_root
         whole = (path for text in self._texts if _ANY not in text for path in places_of(text, self._instance))
         return {
             *filter(os.path.isfile, whole),
-            *_files_of_parts(root, self._parts, self._values),
+            *self._filled,
             *(path for folder in self.folders for path in _files_like(self._parts, folder)),
             *(path for text in self._texts for path in self._matching(text)),
         }
@@ -99,6 +107,8 @@ class Guesses:
         pattern = text.replace(_ANY, "*")
         if "/" not in pattern or not has_magic(pattern) or not pattern.strip("*/?."):
             return
+        if _ANY in text and os.path.basename(text) in self._filled_names:
+            return  # with values of the config in it, it means a file that is there
         bases = [""] if pattern.startswith("/") and os.path.isdir(_before_magic(pattern)) else []
         for base in (*bases, glob.escape(self._instance.project_root), glob.escape(self._instance.run_dir)):
             found = glob.iglob(f"{base}/{pattern.lstrip('/')}", recursive=True)
