@@ -240,7 +240,8 @@ class After:
 
     def _is_known(self, path: str) -> bool:
         """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
-        if path.startswith(_PACKAGE) or path == os.path.join(self._runs, store.REPORT):
+        ours = [os.path.join(self._runs, folder, "") for folder in store.OURS_BESIDE]
+        if path.startswith((_PACKAGE, *ours)) or path == os.path.join(self._runs, store.REPORT):
             return True
         folder = path
         while len(folder) > len(self._runs):

@@ -20,9 +20,8 @@ from urllib.parse import quote
 
 from .flows import NOTEBOOK_SUFFIXES, looks_like_flow
 from .model import RUNS, Instance, Record
-from .store import RunFiles, digest, shown, write_json
+from .store import DECLARED, RunFiles, digest, shown, write_json
 
-FOLDER = ".declared"
 _KINDS = ("planned", "called", "earlier")
 _LONGEST_NAME = 200  # of a file, before its beginning is left out
 
@@ -101,7 +100,7 @@ def note_script(root: Path, source: Path, instances: Iterable[Instance], *, comp
 def declarations(root: Path) -> list[Declaration]:
     """What all sources of a project declare, as far as that was noted."""
     with contextlib.suppress(OSError):
-        files = sorted((root / RUNS / FOLDER).iterdir())
+        files = sorted((root / RUNS / DECLARED).iterdir())
         return [found for file in files if (found := _read(file)) is not None]
     return []
 
@@ -162,7 +161,7 @@ def _update(root: Path, source: Path, change: Callable[[Declaration], Declaratio
 
 def _file_of(root: Path, source: Path) -> Path:
     name = quote(shown(source, root), safe="")
-    return root / RUNS / FOLDER / f"{name[-_LONGEST_NAME:]}.json"
+    return root / RUNS / DECLARED / f"{name[-_LONGEST_NAME:]}.json"
 
 
 def _read(file: Path) -> Declaration | None:

@@ -34,10 +34,11 @@ from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
 from .outside import left_out_of_listing
 from .places import belongs_to_others, is_in_environment, is_shared_library
-from .store import REPORT, STYLESHEET, RunFiles, shown
+from .store import OURS_BESIDE, REPORT, STYLESHEET, RunFiles, shown
 from .uses import ALL, NOTHING, Used
 
 _PACKAGE = os.path.join(Path(__file__).parent, "")
+_OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, STYLESHEET, *OURS_BESIDE))
 _NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
 # Programs that libraries start to learn something of the system.
 _ABOUT_THE_SYSTEM = frozenset(
@@ -235,7 +236,7 @@ class _Run:
             return False
         if self.is_in_project(path):
             inside = os.path.relpath(path, self.root)
-            if inside in (os.path.join(RUNS, REPORT), os.path.join(RUNS, STYLESHEET)):
+            if inside.startswith(_OURS_IN_RUNS):
                 return False
             return (not self._is_installed(path) and not belongs_to_others(inside)) or self.is_named(path)
         # A root above the project, whose names change for reasons of their own, is no input as a folder.
@@ -352,7 +353,8 @@ class _Seen(_Run):
         """Return whether it matters that a file is not there."""
         if self.is_own(path) or is_shared_library(path):
             return False
-        return self.counts(path) and (not self._is_temporary(path) or self.is_named(path))
+        is_lasting = self.is_in_project(path) or not self._is_temporary(path)
+        return self.counts(path) and (is_lasting or self.is_named(path))
 
     def _asked(self, known: set[str]) -> Iterable[str]:
         """Yield what the flow only asked for whether it is there, in the project or beside its inputs."""

@@ -34,9 +34,10 @@ REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
-# Beside the steps; no run directory is in them. The last has what conductors do after their instances.
-EARLIER, LOCKS, AFTER = ".earlier", ".locks", ".after"
-_OURS_BESIDE = frozenset({RUNS, EARLIER, LOCKS, AFTER})  # folders in a run directory that are not its flow's
+# Beside the steps; no run directory is in them: earlier runs, locks, what conductors do afterwards, and declare.
+EARLIER, LOCKS, AFTER, DECLARED = ".earlier", ".locks", ".after", ".declared"
+OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED)
+_OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not its flow's
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 _TIMES_TELL = 2_000_000_000  # ns after which a change of a file is bound to show in its times
 _BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
@@ -241,7 +242,7 @@ def past_configs(directory: Path) -> list[Path]:
 
 def _folders_of_runs(folders: Iterable[str], *, in_run: bool) -> list[str]:
     """The folders in which runs are looked for: not those of a build's flows, nor what is set aside."""
-    left_out = _OURS_BESIDE if in_run else {EARLIER, LOCKS, AFTER}
+    left_out = _OURS_BESIDE if in_run else OURS_BESIDE
     return sorted(folder for folder in folders if folder not in left_out)
 
 

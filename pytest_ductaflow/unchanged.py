@@ -128,7 +128,6 @@ def _reasons(
     yield from _version_changes(record)
     written = dict(_written_by(record, root))
     yield from _changes_outside(record, root, written, neighbours.last_written, seen)
-    yield from _version_changes(record)
     for flow in record.flows:
         yield from _changes_of_flow(flow, record, root, written)
 

@@ -1273,7 +1273,7 @@ FACTS = (
             print(name, resource.getrlimit(getattr(resource, name)))
         print(os.getpid() == os.getpgid(0), os.getpid() == os.getsid(0))
         status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-        for key in ("NoNewPrivs", "Seccomp", "SigBlk", "SigIgn", "SigCgt", "Cpus_allowed", "CapEff"):
+        for key in ("SigBlk", "SigIgn", "SigCgt", "Cpus_allowed", "CapEff"):
             print(key, status[key].strip())
         """,
         shows="RLIMIT_STACK",

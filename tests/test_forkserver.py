@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -556,7 +557,7 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
 @pytest.mark.parametrize("killed", ["observer", "server"])
 def test_a_server_that_was_killed_is_replaced(project: Project, killed: str) -> None:
     first = parent_of_kernel(project, "import csv")
-    for server in fork_servers.servers._servers.values():
+    for server in filter(attrgetter("is_alive"), fork_servers.servers._servers.values()):
         (child,) = psutil.Process(server._process.pid).children()
         os.kill(server._process.pid if killed == "observer" else child.pid, signal.SIGKILL)
     wait_until(
@@ -680,7 +681,8 @@ def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) 
     parents = {int(log.read_text().split("parent ")[1].split()[0]) for log in logs}
     assert len(parents) == 1
     (parent,) = parents
-    servers = {server._process.pid for server in fork_servers.servers._servers.values()}
+    started = {server._process.pid for server in fork_servers.servers._servers.values()}
+    servers = started | {child.pid for pid in started for child in psutil.Process(pid).children()}
     assert int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]) in servers
 
 
@@ -752,7 +754,7 @@ def test_a_kernel_of_ours_has_no_thread_that_it_does_not_need(project: Project) 
 def test_a_kernel_says_nothing_before_somebody_listens(
     server: fork_servers.ForkServer, tmp_path: Path, is_spare: bool
 ) -> None:
-    setup = Setup((), spill=tmp_path / "spill", trace=tmp_path / "trace")
+    setup = Setup((), tmp_path / "spill", tmp_path / "trace", "all", tmp_path / "observed")
     environment = {**os.environ, **fork_servers.server_environment(server.socket, os.environ)}
     for _ in range(1 + is_spare):
         forked = ForkedKernel(
@@ -819,7 +821,8 @@ def test_clients_that_ask_at_once_get_kernels_that_have_been_told_where_they_are
     environment = {**os.environ, **fork_servers.server_environment(server.socket, os.environ)}
 
     def ask(name: str) -> str:
-        setup = Setup((), spill=tmp_path / f"{name}.spill", trace=tmp_path / f"{name}.trace")
+        spill, trace, report = (tmp_path / f"{name}.{end}" for end in ("spill", "trace", "observed"))
+        setup = Setup((), spill, trace, "all", report)
         (tmp_path / name).mkdir()
         forked = ForkedKernel(
             server.socket, preload=[], cwd=str(tmp_path / name), env=environment, setup=setup, spare=True

@@ -112,6 +112,13 @@ def test_what_is_asked_for_in_vain_by_libraries_or_far_away_is_no_input(root, na
     assert digests(finish(root, {name: "a"})) == {}
 
 
+def test_a_project_among_the_temporary_files_is_like_any_other(root, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(inputs_module, "_temporary", lambda: (f"{root.parent}/", f"{root.parent}/"))
+    assert digests(finish(root, {"data/none.csv": "a", "../shared/none.csv": "a"})) == {
+        "data/none.csv": ABSENT
+    }
+
+
 def test_a_place_beside_what_was_read_outside_of_the_project_is_near(root):  # noqa: F811
     shared = root.parent / "shared"
     result = finish(root, {"../shared/links.csv": "r", "../shared/override.csv": "a"})

@@ -87,6 +87,8 @@ READS = {
     "try_to(open, 'none.csv', 'r+')": ("none.csv", UPDATED),
     "os.rename('data/a.csv', 'c.csv')": ("c.csv", WRITTEN),
     "os.link('data/a.csv', 'c.csv')": ("c.csv", WRITTEN),
+    "os.link('data/a.csv', 'd.csv')": ("data/a.csv", READ),
+    "os.rename('data/b.csv', 'd.csv')": ("data/b.csv", READ),
     "os.symlink('data/a.csv', 'c.csv')": ("c.csv", WRITTEN),
     "os.truncate('data/a.csv', 0)": ("data/a.csv", WRITTEN),
     "os.system('cat data/b.csv > c.csv')": ("data/b.csv", READ),

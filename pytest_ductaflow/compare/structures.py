@@ -79,6 +79,8 @@ def _yaml(text: str) -> object:
         _check_depth(text)
         documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):  # a limit of the parser, since PyYAML 6.0.4
+            raise RecursionError from error
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise NotReadable(f"{line}{error.problem or error.context}") from error
     return documents[0] if len(documents) == 1 else documents

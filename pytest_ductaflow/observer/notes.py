@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from .seccomp import ARCHITECTURE, CALLS, Notification, text_at, word_at
+from .seccomp import ARCHITECTURE, CALLS, SOURCES, Notification, text_at, word_at
 
 READ = "r"  # opened for reading
 STARTED = "x"  # as a program
@@ -92,8 +92,20 @@ class Notes:
             self.unseen["a program for another kind of processor"] = None
             return
         name, place, folder_place = CALLS[notification.call]
+        self._take(notification, self._kind(name, notification), place, folder_place)
+        if (source := SOURCES.get(notification.call)) is not None:
+            self._take(notification, READ, *source)
+
+    def _take(self, notification: Notification, kind: str, place: int, folder_place: int | None) -> None:
+        """Note one path of a call.
+
+        Args:
+            notification: The call.
+            kind: How it uses the file; "" if that does not matter.
+            place: Which argument is the path.
+            folder_place: Which argument is the descriptor of the folder to which a relative path refers.
+        """
         thread, raw = notification.thread, self._text(notification, place)
-        kind = self._kind(name, notification)
         if not raw or not kind or self._is_known(thread, kind, raw):
             return
         path = os.fsdecode(raw)

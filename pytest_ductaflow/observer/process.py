@@ -18,6 +18,7 @@ The process ends as the command does, and not before nothing is observed any mor
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -84,6 +85,7 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
     child = os.fork()
     if not child:
         here.close()
+        os.setsid()  # a kernel leads a session of its own
         _share_fate_of(me)
         # A kernel ends when its parent is another one than it was told.
         environment = {**os.environ, "JPY_PARENT_PID": str(me)}
@@ -100,6 +102,7 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
         there.close()
         _execute(config["command"], environment)
     there.close()
+    signal.signal(signal.SIGINT, lambda number, _: _signal_group(child, number))
     observer = Observer(None, config["report"])
     observer.connect(here)
     return child, observer
@@ -162,7 +165,7 @@ class Observer:
             for number, event in self._poll.poll():
                 if number == self._end:
                     self._poll.unregister(number)
-                    self._status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                    self._status = self._end_of(child)
                 else:
                     self._take(number, event)
         _end_as(self._status)
@@ -174,9 +177,15 @@ class Observer:
         elif number in self._connections:
             self._take_line(number)
         elif number == self._parents_end:
-            os.killpg(0, signal.SIGKILL)
+            os._exit(1)  # and the system ends the command
         elif self._listener is not None:
             self.connect(self._listener.accept()[0])
+
+    def _end_of(self, child: int) -> int:
+        """Return how the command ended, and let nothing of a kernel's process group survive it."""
+        if self._report is not None:
+            _signal_group(child, signal.SIGKILL)  # before its number is free for others
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def _is_done(self) -> bool:
         """Return whether nobody is left to be observed, or to ask."""
@@ -241,6 +250,11 @@ class Observer:
         if notes is not None:
             with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 json.dump(notes.to_json(), file, ensure_ascii=False)
+
+
+def _signal_group(leader: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(leader, number)
 
 
 def _end_as(status: int) -> NoReturn:

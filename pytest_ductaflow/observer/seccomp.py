@@ -47,6 +47,14 @@ _CALLS: dict[str, tuple[int, int | None]] = {
     "symlink": (1, None),
     "symlinkat": (2, 1),
 }
+# The same for what a link or a new name is made of.
+_SOURCES: dict[str, tuple[int, int | None]] = {
+    "rename": (0, None),
+    "renameat": (1, 0),
+    "renameat2": (1, 0),
+    "link": (0, None),
+    "linkat": (1, 0),
+}
 _FLAGS_OF = {"newfstatat": 3, "statx": 2}  # position of the argument that may hold AT_EMPTY_PATH
 
 _X86_64 = {
@@ -63,6 +71,7 @@ _ARM64 = {
 _MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _ARM64)}
 ARCHITECTURE, _NUMBERS = _MACHINES.get(platform.machine(), (0, {}))
 CALLS = {_NUMBERS[name]: (name, *places) for name, places in _CALLS.items() if name in _NUMBERS}
+SOURCES = {_NUMBERS[name]: places for name, places in _SOURCES.items() if name in _NUMBERS}
 
 
 class _Instruction(ctypes.Structure):
