@@ -34,7 +34,7 @@ REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
-# Beside the steps; no run directory is in them: earlier runs, locks, what conductors do afterwards, and declare.
+# Beside the steps, and no run directories: earlier runs, locks, what conductors do afterwards and declare.
 EARLIER, LOCKS, AFTER, DECLARED = ".earlier", ".locks", ".after", ".declared"
 OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED)
 _OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not its flow's
