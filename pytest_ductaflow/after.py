@@ -19,7 +19,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import IO, Any
 
-from . import answers, store
+from . import answers, declared, store
 from .answers import Ending
 from .child_process import run_module
 from .fingerprint import changed_since, input_digest, settled, stat_of, text_digest
@@ -240,7 +240,7 @@ class After:
 
     def _is_known(self, path: str) -> bool:
         """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
-        if path.startswith(_PACKAGE) or path == os.path.join(self._runs, store.REPORT):
+        if path.startswith(_PACKAGE) or path in self._ours:
             return True
         folder = path
         while len(folder) > len(self._runs):
@@ -248,6 +248,13 @@ class After:
                 return True
             folder = os.path.dirname(folder)
         return False
+
+    @cached_property
+    def _ours(self) -> frozenset[str]:
+        """What each session writes, and a conductor's own calls read."""
+        root = Path(self.instance.project_root)
+        own = declared.file_of(root, Path(self.instance.flow))
+        return frozenset({os.path.join(self._runs, store.REPORT), str(own)})
 
     @property
     def _runs(self) -> str:
