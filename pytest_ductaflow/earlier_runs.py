@@ -132,6 +132,8 @@ class CleanStart:
             self._shelf.forget()
             if self._generations:
                 self._shelf.announce(self._earlier)
+            else:
+                self._shelf.clear()  # what is there is of before the good run that is not kept
 
     def set_aside_others_than(self, flows: Iterable[Record]) -> None:
         """Clear the folders of flows that a build has run in earlier times, and not now.
@@ -291,7 +293,7 @@ class Shelf:
             generations: How many places there are.
         """
         self._fetch(names)
-        self._drop(self._generation(generations))
+        self._drop_from(generations)
         for number in range(generations, 1, -1):
             self._shift(self._generation(number - 1), self._generation(number))
         self._shift(self._staging, self._generation(1))
@@ -375,11 +377,14 @@ class Shelf:
     def clear(self) -> None:
         """Delete all earlier runs of the instance."""
         self._drop(self._staging)
-        number = 1
+        self._drop_from(1)
+
+    def _drop_from(self, number: int) -> None:
+        """Delete a run that is here, and those before it: more may have been kept than are now."""
         while self.record(number) is not None:
             self._drop(self._generation(number))
+            _remove_empty(self._generation(number).directory, self._base.parent)
             number += 1
-        self._remove_empty_folders(number)
 
     def _drop(self, files: RunFiles) -> None:
         """Delete a run that is here."""

@@ -260,6 +260,22 @@ def test_as_many_generations_are_kept_as_are_asked_for(project, generations):
         assert [(path / "out.txt").read_text() for path in found if path.exists()] == ["4", "3"]
 
 
+@pytest.mark.parametrize(("generations", "left"), [(0, []), (1, ["2"]), (2, ["2", "1"])])
+def test_fewer_generations_than_before_leave_no_older_ones(tmp_path, generations, left):
+    """What a failure names as the last good run is never an older one."""
+    files = RunFiles(tmp_path / "runs/x/A", "x")
+    for number, kept in ((1, 3), (1, 3), (2, generations), (3, generations)):
+        if number < 3:
+            lay(files, {"a.txt": str(number)})
+            store.write_record(files, record_of(files, outputs={"a.txt": ""}, reason=str(number)))
+        start = CleanStart(files, tmp_path, store.read_record(files.record)[0], generations=kept)
+        running = start.announce(record_of(files).with_(status=Status.RUNNING))
+        start.clear()
+    assert running.last_good == ("runs/.earlier/x/A" if left else "")
+    found = [tmp_path / "runs/.earlier" / more / "x/A/a.txt" for more in ("", ".2", ".3")]
+    assert [path.read_text() for path in found if path.exists()] == left
+
+
 @pytest.mark.slow
 def test_nothing_looks_into_what_is_set_aside(project):
     made = project('import json\njson.dump({"value": n}, open("out.json", "w"))\n')

@@ -213,7 +213,7 @@ ALLOWED = {
     "a new file beside the results": f'{CALL}Path("runs/grow/r1/given.csv").write_text("a")\n'
     'assert Path("runs/grow/r1/given.csv").read_text() == "a"',
     "a table beside the results": f'{CALL}pd.DataFrame({{"a": [1]}}).to_csv("runs/grow/r1/given.csv")',
-    "programs that lose nothing": f'{CALL}os.system("echo 1 > new && echo 2 >> summary.json | cat; rm -f new")\n'
+    "programs that lose nothing": f'{CALL}os.system("echo 1 > new && echo 2 >> summary.json; rm -f new")\n'
     'subprocess.run("cp data/zones.csv data/copy.csv; cp data/copy.csv data/zones.csv", shell=True)',
     "a folder": f'{CALL}os.makedirs("new/deep"); Path("new/deep/file").touch(); shutil.rmtree("new")',
     "the run directory itself": f'{CALL}Path("runs/grow/r1").mkdir(parents=True, exist_ok=True)\n'
