@@ -19,9 +19,9 @@ from pathlib import Path
 from textwrap import dedent
 from typing import IO, Any
 
-from . import answers, store
+from . import answers, declared, store
 from .answers import Ending
-from .child_process import run_module
+from .child_process import run_module, signal_name
 from .fingerprint import changed_since, input_digest, settled, stat_of, text_digest
 from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
@@ -196,7 +196,12 @@ class After:
         )
         told = _read(result)
         if told is None:
-            what = f"its process ended with exit code {exit_code} before it was done"
+            how = (
+                f"was killed by {signal_name(-exit_code)}"
+                if exit_code < 0
+                else f"ended with exit code {exit_code}"
+            )
+            what = f"its process {how} before it was done"
             return Failure("ProcessDied", what), Used()
         used = Used.told(trace, told["used"])
         return (self._failure(told["stopped"]) if told["stopped"] else None), used
@@ -205,7 +210,8 @@ class After:
         """What stopped the conductor, with the line and the frames of the user's code."""
         root = self.instance.project_root
         if stopped["exit_code"] is not None:
-            return Failure("SystemExit", f"exit code {stopped['exit_code']}")
+            code = stopped["exit_code"]
+            return Failure("SystemExit", f"exit code {code}" if code.lstrip("-").isdecimal() else code)
         frames = "" if stopped["is_ours"] else "\n".join(map(dedent, stopped["frames"]))
         source = stopped["source"]
         return Failure(
@@ -240,8 +246,7 @@ class After:
 
     def _is_known(self, path: str) -> bool:
         """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
-        ours = [os.path.join(self._runs, folder, "") for folder in store.OURS_BESIDE]
-        if path.startswith((_PACKAGE, *ours)) or path == os.path.join(self._runs, store.REPORT):
+        if path.startswith(_PACKAGE) or path in self._ours:
             return True
         folder = path
         while len(folder) > len(self._runs):
@@ -249,6 +254,13 @@ class After:
                 return True
             folder = os.path.dirname(folder)
         return False
+
+    @cached_property
+    def _ours(self) -> frozenset[str]:
+        """What each session writes, and a conductor's own calls read."""
+        root = Path(self.instance.project_root)
+        own = declared.file_of(root, Path(self.instance.flow))
+        return frozenset({os.path.join(self._runs, store.REPORT), str(own)})
 
     @property
     def _runs(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -71,6 +72,14 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="ductaflow-parent", daemon=True).start()
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -126,11 +126,11 @@ def restore(run_dir: Path, *, flow: str | None) -> None:
     """
     run_dir = Path(os.path.abspath(run_dir))
     try:
-        _, root, _ = _project_of(run_dir)
+        settings, root, _ = _project_of(run_dir)
         stem = flow_of_earlier_run(run_dir, root, flow)
         files, label = RunFiles(run_dir, stem), shown(run_dir, root)
         with held(files, root, label, wait=False, say=click.echo):
-            restored = restore_run(files, root)
+            restored = restore_run(files, root, settings.keep)
     except (DuctaflowError, OSError) as error:
         raise _Refusal(str(error)) from None
     _tell_restored(restored, label)

@@ -35,7 +35,7 @@ class Declaration:
         planned: What it has declared when a session planned it last.
         called: What else it has run as a script: under `if not is_collecting():`, say.
         earlier: What it has declared before and declares no more, as far as it is still on disk.
-        code: Digest of the source when it ran as a script.
+        code: Digest of the source when it ran as a script; "" where that has run no more than was planned.
     """
 
     source: str
@@ -52,7 +52,7 @@ class Declaration:
         """After a session that has planned the source."""
         # What only a script calls is none of the plan's, as long as the source is what that script was.
         called = self.called - self.planned - planned if code == self.code else frozenset()
-        return self._followed_by(planned, called, self.code if called else "")
+        return self._followed_by(planned, called, self.code)
 
     def after_script(self, calls: frozenset[str], code: str, *, complete: bool) -> Self:
         """After a script's run.
@@ -68,7 +68,7 @@ class Declaration:
 
     def _followed_by(self, planned: frozenset[str], called: frozenset[str], code: str) -> Self:
         earlier = (self.now | self.earlier) - planned - called
-        return type(self)(self.source, planned, called, earlier, code)
+        return type(self)(self.source, planned, called, earlier, code if called else "")
 
     def to_json(self) -> dict[str, Any]:
         kinds = {name: sorted(getattr(self, name)) for name in _KINDS}
@@ -146,7 +146,7 @@ def root_of(directory: Path, record: Record) -> Path | None:
 
 
 def _update(root: Path, source: Path, change: Callable[[Declaration], Declaration]) -> None:
-    file = _file_of(root, source)
+    file = file_of(root, source)
     earlier = _read(file) or Declaration(shown(source, root))
     now = change(earlier)
     if now.earlier:
@@ -159,7 +159,8 @@ def _update(root: Path, source: Path, change: Callable[[Declaration], Declaratio
         write_json(file, now.to_json())
 
 
-def _file_of(root: Path, source: Path) -> Path:
+def file_of(root: Path, source: Path) -> Path:
+    """The file in which it is noted what a source declares."""
     name = quote(shown(source, root), safe="")
     return root / RUNS / DECLARED / f"{name[-_LONGEST_NAME:]}.json"
 

@@ -13,7 +13,11 @@ A process may be killed between any two steps. They come in this order:
 4. from there to their place, the record last.
 
 A record in `.earlier/.moving` beside a running one therefore means that 3 or 4 was cut off: they are done
-to their end when the instance runs next. Beside a good one it means nothing.
+to their end when the instance runs next. Beside the good one of the same run it means that there is no
+running record yet, or that bringing an earlier run back was cut off: what has moved is moved back.
+
+An earlier run comes back with its record first, which leaves `.earlier` last. Where both have the same one,
+that was cut off, and is done to its end.
 """
 
 from __future__ import annotations
@@ -42,8 +46,7 @@ def is_kept(name: str, patterns: Iterable[str]) -> bool:
         name: Its path relative to the run directory, with `/` between the parts.
         patterns: Of files, or of folders for all that is in them; without `/`, of names in any folder.
     """
-    parts = name.rstrip("/").split("/")
-    ways = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+    parts, ways = name.rstrip("/").split("/"), _ways_to(name)
     for pattern in (pattern.strip("/").removeprefix("./") for pattern in patterns):
         tried = ways if "/" in pattern else parts
         if any(fnmatch.fnmatchcase(text, pattern) for text in tried):
@@ -99,6 +102,7 @@ class CleanStart:
         self._shelf = Shelf(files, root)
         if earlier is not None and earlier.owner is not None:
             locking.wait_for_orphans(earlier.owner, files.directory)
+        self._shelf.finish(earlier)
         there = store.contents(files, self._run_dirs_within())
         left = self._left(there)
         self._kept = {name for name in left if is_kept(name, keep)}
@@ -128,6 +132,8 @@ class CleanStart:
             self._shelf.forget()
             if self._generations:
                 self._shelf.announce(self._earlier)
+            else:
+                self._shelf.clear()  # what is there is of before the good run that is not kept
 
     def set_aside_others_than(self, flows: Iterable[Record]) -> None:
         """Clear the folders of flows that a build has run in earlier times, and not now.
@@ -172,6 +178,12 @@ class CleanStart:
         there = store.contents(self._files, self._run_dirs_within())
         self._delete(name for name in there.keys() - self._found if not is_kept(name, self._keep))
         self._before = store.contents(self._files)
+
+    def in_the_way(self, names: Iterable[str]) -> list[str]:
+        """Return what lies where an earlier run is to come back, and is others' or kept."""
+        theirs = self._found | self._kept
+        ways = ({*_ways_to(name), f"{name}/" if not name.endswith("/") else ""} for name in names)
+        return sorted(theirs & set().union(*ways))
 
     def written(self) -> Written:
         """What is there that was not there when the last attempt began, or has changed since."""
@@ -281,7 +293,7 @@ class Shelf:
             generations: How many places there are.
         """
         self._fetch(names)
-        self._drop(self._generation(generations))
+        self._drop_from(generations)
         for number in range(generations, 1, -1):
             self._shift(self._generation(number - 1), self._generation(number))
         self._shift(self._staging, self._generation(1))
@@ -290,15 +302,35 @@ class Shelf:
     def exchange(self, names: Iterable[str]) -> None:
         """Let the latest and the run in the run directory, which was announced, change places."""
         self._fetch(names)
-        self._files.record.unlink(missing_ok=True)
-        self._shift(self._generation(1), self._files)
+        self._bring_back(self._generation(1))
         self._shift(self._staging, self._generation(1))
         self._remove_empty_folders(1)
 
+    def names_back(self) -> list[str]:
+        """Return the files and folders that come back with the latest."""
+        moving, latest = self.moving, self.record()
+        record, found = (moving, self._staging) if moving is not None else (latest, self._generation(1))
+        names = own_names(record) if record is not None else ()
+        return [name for name in names if os.path.lexists(found.directory / name)]
+
+    def finish(self, current: Record | None) -> None:
+        """Do to its end what a process that was killed had begun, in bringing the latest back.
+
+        Args:
+            current: The record in the run directory.
+        """
+        if current is None or not current.status.good:
+            return
+        if self.record() == current:
+            self._bring_back(self._generation(1))
+        if self.moving == current:
+            self._bring_back(self._staging)
+        elif self.record() is None:
+            self._shift(self._staging, self._generation(1))
+
     def give_back(self) -> None:
         """Move the latest back to its run directory, which is clear, and let those before it follow."""
-        self._files.record.unlink(missing_ok=True)  # it would take what comes now for its own
-        self._shift(self._generation(1), self._files)
+        self._bring_back(self._generation(1))
         number = 1
         while self.record(number + 1) is not None:
             self._shift(self._generation(number + 1), self._generation(number))
@@ -331,6 +363,29 @@ class Shelf:
         _move(source.directory, target.directory, [source.config.name, *_ours(source)])
         _move(source.directory, target.directory, [source.record.name])
 
+    def _bring_back(self, source: RunFiles) -> None:
+        """Move a whole run to the run directory; its record is there first, and goes from here last."""
+        record, _ = store.read_record(source.record)
+        if record is None:
+            return
+        store.write_record(self._files, record)
+        target = self._files.directory
+        _move(source.directory, target, own_names(record))
+        _move(source.directory, target, [source.config.name, *_ours(source)])
+        source.record.unlink()
+
+    def clear(self) -> None:
+        """Delete all earlier runs of the instance."""
+        self._drop(self._staging)
+        self._drop_from(1)
+
+    def _drop_from(self, number: int) -> None:
+        """Delete a run that is here, and those before it: more may have been kept than are now."""
+        while self.record(number) is not None:
+            self._drop(self._generation(number))
+            _remove_empty(self._generation(number).directory, self._base.parent)
+            number += 1
+
     def _drop(self, files: RunFiles) -> None:
         """Delete a run that is here."""
         record, _ = store.read_record(files.record)
@@ -356,11 +411,28 @@ def _move(source: Path, target: Path, names: Iterable[str]) -> None:
     for name in sorted(name for name in names if not name.endswith("/")):
         if _is_file_or_link(source / name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(source / name, target / name)
+            _move_file(source / name, target / name)
     for name in sorted(name for name in names if name.endswith("/")):
         if (source / name).is_dir():
             (target / name).mkdir(parents=True, exist_ok=True)
     _remove(source, (name for name in names if name.endswith("/")))
+
+
+def _move_file(source: Path, target: Path) -> None:
+    """Move a file, a link, a pipe or a socket."""
+    if source.is_symlink() or source.is_file():
+        shutil.move(source, target)
+        return
+    try:
+        source.replace(target)
+    except OSError:  # to another disk, where it cannot go; it holds nothing
+        source.unlink(missing_ok=True)
+
+
+def _ways_to(name: str) -> list[str]:
+    """Return a path and the folders that lead to it, without a `/` at the end."""
+    parts = name.rstrip("/").split("/")
+    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
@@ -429,7 +501,7 @@ def flow_of_earlier_run(run_dir: Path, root: Path, flow: str | None) -> str:
     return found[0]
 
 
-def restore(files: RunFiles, root: Path) -> Restored:
+def restore(files: RunFiles, root: Path, keep: Sequence[str] = ()) -> Restored:
     """Bring the last good run of an instance back into its run directory, record and all.
 
     The run that is there now is deleted; if it ended well, too, the two change places. The flows of a
@@ -438,29 +510,45 @@ def restore(files: RunFiles, root: Path) -> Restored:
     Args:
         files: Those of the instance, which nobody is running.
         root: The project root.
+        keep: Patterns of what stays as it is, besides those of the instance.
 
     Raises:
-        DuctaflowError: If no earlier good run is kept.
+        DuctaflowError: If no earlier good run is kept, or files of others are in its way; nothing is changed.
     """
     shelf = Shelf(files, root)
     replaced, _ = store.read_record(files.record)
-    if replaced is not None and replaced.status.good:
+    is_good = replaced is not None and replaced.status.good
+    shelf.finish(replaced)
+    if is_good:
         shelf.forget()
-    record = shelf.record() or shelf.moving
+    record = shelf.moving or shelf.record()
     if record is None:
         where = store.shown(files.directory, root)
         raise DuctaflowError(f"{where}: no earlier good run of {files.stem} is kept")
-    if replaced is not None and replaced.status.good:
+    kept = (*keep, *(replaced.reserved.get("_keep", ()) if replaced is not None else ()))
+    start = CleanStart(files, root, replaced, keep=kept)
+    if blocking := start.in_the_way(shelf.names_back()):
+        place = store.shown(files.directory / blocking[0], root)
+        raise DuctaflowError(f"{place} is in the way of the earlier run: move it elsewhere first")
+    if replaced is not None and is_good:
         shelf.announce(replaced)
-        shelf.exchange(own_names(replaced))
+        shelf.exchange(name for name in own_names(replaced) if not is_kept(name, kept))
     else:
-        CleanStart(files, root, replaced).clear()
+        start.clear()
         shelf.give_back()
-    missing = [name for flow in record.flows for name in _restore_flow(flow, root)]
+    missing = [name for flow in record.flows for name in _restore_flow(flow, root, keep)]
     return Restored(record, replaced, tuple(missing))
 
 
-def _restore_flow(flow: Record, root: Path) -> Iterator[str]:
+def remove_earlier(run_dir: Path, root: Path) -> None:
+    """Delete all earlier runs of all instances in a run directory, and of flows in builds there."""
+    base, name = store.place_of_earlier(RunFiles(run_dir, ""), root)
+    for place in (base / store.EARLIER, *(base / store.EARLIER).glob(".*")):
+        shutil.rmtree(place / name, ignore_errors=True)
+        _remove_empty((place / name).parent, base)
+
+
+def _restore_flow(flow: Record, root: Path, keep: Sequence[str]) -> Iterator[str]:
     """Bring a flow of a build back as the build had left it; its name if that is not kept any more."""
     files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
     there, _ = store.read_record(files.record)
@@ -468,6 +556,6 @@ def _restore_flow(flow: Record, root: Path) -> Iterator[str]:
         return
     kept = Shelf(files, root).record()
     if kept is not None and kept.started == flow.started:
-        yield from restore(files, root).missing
+        yield from restore(files, root, keep).missing
     else:
         yield flow.run_dir

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import keyword
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.parameterize import parameterize_notebook
 from papermill.translators import papermill_translators
 
+from .child_process import signal_name
 from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer
 from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
@@ -280,15 +280,8 @@ def _death(exit_code: int | None) -> str:
     if exit_code is None:
         return "the kernel died"
     if exit_code < 0:
-        return f"the kernel was killed by {_signal_name(-exit_code)}"
+        return f"the kernel was killed by {signal_name(-exit_code)}"
     return f"the kernel ended with exit code {exit_code}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have none
-        return f"signal {number}"
 
 
 def _too_long(timeout: float | None, more: str = "") -> str:

@@ -39,6 +39,8 @@ _FOR_THE_USER = {"looking_back.py", "table_files.py"}  # modules of ours that re
 _NO_LOOKS = {"makedirs", "mkdir", "realpath", "_joinrealpath", "resolve", "check_parent_directory"}
 _REMOVERS = {"rm", "rmdir", "unlink", "mv", "shred", "del", "erase", "rd", "move"}
 _MAKERS = {"mkdir", "md", "touch", "echo"}
+_COPIERS = {"cp", "copy"}
+_SHELLS = {"sh", "bash", "dash", "zsh", "ksh"}
 _LOOKS = ("stat", "lstat", "access")
 
 
@@ -156,12 +158,16 @@ class Guard:
         if flags & os.O_APPEND and not flags & os.O_TRUNC:  # a log: nothing is lost
             self._before.touched(place)
         elif self._before.was_there(place) and self._before.has_content(place):
-            what = f"would overwrite {self._shown(place)}"
-            # A log that begins anew each time is put back without a word: nobody wants that of collecting.
-            message = "" if _is_logging() else self._message(what)
-            if not flags & os.O_TRUNC or not set_aside(place, self._aside, message):
-                self._refuse(what)
+            self._write_anew(place, is_whole=bool(flags & os.O_TRUNC))
         self._before.made(place)
+
+    def _write_anew(self, place: str, *, is_whole: bool) -> None:
+        """Refuse to change a file; if it is written as a whole, only if it is another one in the end."""
+        what = f"would overwrite {self._shown(place)}"
+        # A log that begins anew each time is put back without a word: nobody wants that of collecting.
+        message = "" if _is_logging() else self._message(what)
+        if not is_whole or not set_aside(place, self._aside, message):
+            self._refuse(what)
 
     def _read(self, path: Any) -> None:
         self._check(in_folder(path), "reads")
@@ -278,8 +284,14 @@ class Guard:
 
     def _command(self, command: Any, folder: Any = None) -> None:
         """A program that is started tells nothing; what its command line names can be known beforehand."""
-        words = _words(command)
-        program = os.path.basename(words[0]).lower().removesuffix(".exe") if words else ""
+        for words, written in _commands(command):
+            self._program(words, folder)
+            for word in written:
+                self._let_overwrite(word, folder)
+
+    def _program(self, words: Sequence[str], folder: Any) -> None:
+        """Look at the arguments of one program."""
+        program = _program_of(words)
         if program in _MAKERS:
             return
         for word in words[1:]:
@@ -288,6 +300,14 @@ class Guard:
                 self._keep(path, "delete")
             if not word.startswith("-"):
                 self._check(path, f"has {program} read")
+        if program in _COPIERS and len(words) > 2:
+            self._let_overwrite(words[-1], folder)
+
+    def _let_overwrite(self, word: str, folder: Any) -> None:
+        """Look at a file into which a program is going to write."""
+        place = self._before.target(os.path.join(os.fsdecode(folder or os.curdir), word))
+        if self._before.was_there(place) and self._before.has_content(place):
+            self._write_anew(place, is_whole=True)
 
     # Telling --------------------------------------------------------------------------------------------
 
@@ -358,11 +378,36 @@ def _leads_into(pattern: Sequence[str], run_dir: Sequence[str]) -> bool:
     return True
 
 
-def _words(command: Any) -> list[str]:
-    """A command line in parts."""
+def _program_of(words: Sequence[str]) -> str:
+    """The name of the program in a command line, without its folder."""
+    return os.path.basename(words[0]).lower().removesuffix(".exe") if words else ""
+
+
+def _commands(command: Any) -> list[tuple[list[str], list[str]]]:
+    """The programs of a command, or of what a shell is given, and the files into which each is redirected."""
     if isinstance(command, str | bytes):
-        try:
-            return shlex.split(os.fsdecode(command), posix=os.name != "nt")
-        except ValueError:
-            return []
-    return [os.fsdecode(word) for word in command]
+        return _split_script(os.fsdecode(command))
+    words = [os.fsdecode(word) for word in command]
+    if _program_of(words) in _SHELLS and "-c" in words[:-1]:
+        return _split_script(words[words.index("-c") + 1])
+    return [(words, [])]
+
+
+def _split_script(script: str) -> list[tuple[list[str], list[str]]]:
+    """The programs of a shell's script, as far as it is a plain list of commands."""
+    lexer = shlex.shlex(script, posix=os.name != "nt", punctuation_chars=True)
+    lexer.whitespace_split = True
+    commands: list[tuple[list[str], list[str]]] = [([], [])]
+    before = ""
+    try:
+        for token in lexer:
+            if before in (">", ">|"):
+                commands[-1][1].append(token)
+            elif not set(token) - set(";&|()"):
+                commands.append(([], []))
+            elif set(token) - set("<>|&") and before != ">>":
+                commands[-1][0].append(token)
+            before = token
+    except ValueError:  # a quotation mark without its partner
+        return []
+    return commands

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from . import store
 from .declared import Knowledge, has_lost_its_flow, root_of
+from .earlier_runs import Shelf, remove_earlier
 from .errors import DuctaflowError
-from .model import RUNS, Record, Status
+from .locking import is_free
+from .model import RUNS, Record, Status, stem_of
 from .store import RunFiles, shown
 
 
@@ -26,11 +28,15 @@ class Removal:
 
     Attributes:
         run_dir: A run directory.
+        root: Its project root.
+        flows: The stems of flows whose earlier runs go as well, where `files` says what is to go.
         files: What of it, where another flow has its files there, too; None for all.
         remark: What is to be known before it goes.
     """
 
     run_dir: Path
+    root: Path
+    flows: tuple[str, ...] = ()
     files: tuple[Path, ...] | None = None
     remark: str = ""
 
@@ -64,12 +70,15 @@ def _removal(run_dir: Path, chosen: dict[Path, None]) -> Removal:
     if not own:
         hint = ", though there are some in it; name these" if found else ""
         raise RemovalError(f"{_seen(run_dir)} is no run directory: it holds no record{hint}")
-    if not all(_lies_here(run_dir, record) for record in own):
+    root = root_of(run_dir, own[0])
+    if root is None or not all(_lies_here(run_dir, record) for record in own):
         raise RemovalError(f"{_seen(run_dir)}: its record is of another place, {own[0].run_dir}")
     inside = [directory for directory, _ in found if directory not in chosen]
     if inside:
         raise RemovalError(f"{_seen(run_dir)} holds another run directory: {_seen(inside[0])}")
-    return Removal(run_dir, remark=_remark(own))
+    if not all(is_free(RunFiles(run_dir, stem_of(record.flow)), root) for record in own):
+        raise RemovalError(f"{_seen(run_dir)} is being run")
+    return Removal(run_dir, root, remark=_remark(own))
 
 
 def _lies_here(run_dir: Path, record: Record) -> bool:
@@ -78,7 +87,7 @@ def _lies_here(run_dir: Path, record: Record) -> bool:
 
 
 def _remark(records: Sequence[Record]) -> str:
-    return "running, or it was killed" if any(r.status is Status.RUNNING for r in records) else ""
+    return "its last run was killed" if any(r.status is Status.RUNNING for r in records) else ""
 
 
 def undeclared(folder: Path) -> list[Removal]:
@@ -112,9 +121,10 @@ def _undeclared_in(
     if not left:
         return None
     if len(left) == len(records):
-        return Removal(directory)
+        return Removal(directory, root)
     kept = [record for record in records if record not in left]
-    return Removal(directory, tuple(sorted(_files_of(directory, left, kept))))
+    flows = tuple(stem_of(record.flow) for record in left)
+    return Removal(directory, root, flows, tuple(sorted(_files_of(directory, left, kept))))
 
 
 def _is_left(root: Path, knowledge: Knowledge, directory: Path, record: Record) -> bool:
@@ -132,11 +142,15 @@ def _files_of(directory: Path, left: Sequence[Record], kept: Sequence[Record]) -
 
 
 def remove(removal: Removal) -> None:
-    """Remove it, and the folders above that it leaves empty.
+    """Remove it with its earlier runs, and the folders above that it leaves empty.
 
     Raises:
         RemovalError: If the file system refuses.
     """
+    if removal.files is None:
+        remove_earlier(removal.run_dir, removal.root)
+    for stem in removal.flows:
+        Shelf(RunFiles(removal.run_dir, stem), removal.root).clear()
     try:
         for path in (removal.run_dir,) if removal.files is None else removal.files:
             if path.is_dir() and not path.is_symlink():

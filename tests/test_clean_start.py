@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from conftest import write_project
 from pytest_ductaflow import earlier_runs, looking_back, runner, store
 from pytest_ductaflow.cli import main
 from pytest_ductaflow.earlier_runs import CleanStart, is_kept
+from pytest_ductaflow.errors import DuctaflowError
 from pytest_ductaflow.model import Instance, Owner, Record, Status
 from pytest_ductaflow.settings import Settings
 from pytest_ductaflow.store import RunFiles, read_record
@@ -258,6 +260,22 @@ def test_as_many_generations_are_kept_as_are_asked_for(project, generations):
         assert [(path / "out.txt").read_text() for path in found if path.exists()] == ["4", "3"]
 
 
+@pytest.mark.parametrize(("generations", "left"), [(0, []), (1, ["2"]), (2, ["2", "1"])])
+def test_fewer_generations_than_before_leave_no_older_ones(tmp_path, generations, left):
+    """What a failure names as the last good run is never an older one."""
+    files = RunFiles(tmp_path / "runs/x/A", "x")
+    for number, kept in ((1, 3), (1, 3), (2, generations), (3, generations)):
+        if number < 3:
+            lay(files, {"a.txt": str(number)})
+            store.write_record(files, record_of(files, outputs={"a.txt": ""}, reason=str(number)))
+        start = CleanStart(files, tmp_path, store.read_record(files.record)[0], generations=kept)
+        running = start.announce(record_of(files).with_(status=Status.RUNNING))
+        start.clear()
+    assert running.last_good == ("runs/.earlier/x/A" if left else "")
+    found = [tmp_path / "runs/.earlier" / more / "x/A/a.txt" for more in ("", ".2", ".3")]
+    assert [path.read_text() for path in found if path.exists()] == left
+
+
 @pytest.mark.slow
 def test_nothing_looks_into_what_is_set_aside(project):
     made = project('import json\njson.dump({"value": n}, open("out.json", "w"))\n')
@@ -384,6 +402,103 @@ def test_a_kill_between_any_two_steps_loses_nothing(tmp_path, monkeypatch, modul
             break
     assert kills > 0
     assert done
+
+
+@pytest.mark.parametrize("status", [Status.SUCCESS, Status.ERROR], ids=["good", "failed"])
+@pytest.mark.parametrize(("module", "name"), STEPS, ids=[name for _, name in STEPS])
+def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monkeypatch, module, name, status):
+    """By the next restore, and by the next run: both runs are whole, and nobody else's file is touched."""
+    original, kills = getattr(module, name), 0
+    for number in range(200):
+        root, calls = tmp_path / str(number), iter(range(1_000))
+
+        def dying(*args, calls=calls, number=number, **kwargs):
+            if next(calls) == number:
+                raise Killed
+            return original(*args, **kwargs)
+
+        files, good = good_run(root, with_earlier=False)
+        whole = tree(files.directory)
+        begin(files, root)
+        lay(files, {"a.txt": "now", "new.txt": "now"})
+        now = record_of(files, outputs={"a.txt": "3", "new.txt": "4"}, reason="now").with_(status=status)
+        store.write_record(files, now)
+        second = tree(files.directory)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, dying)
+            try:
+                earlier_runs.restore(files, root)
+                done = True
+            except Killed:
+                done = False
+                kills += 1
+        if number % 2 or done:
+            if not done and (
+                store.read_record(files.record)[0] != good or (files.directory / "new.txt").exists()
+            ):
+                earlier_runs.restore(files, root)
+            else:
+                CleanStart(files, root, store.read_record(files.record)[0])
+            found = tree(files.directory)
+            assert {key: text for key, text in found.items() if not key.endswith(".tmp")} == whole
+            aside = tree(root / "runs/.earlier/x/A")
+            del second["theirs.txt"]
+            assert aside == (second if status.good else {})
+        else:
+            begin(files, root)
+            kept = tree(root / "runs/.earlier/x/A")
+            expected = [tree_ for tree_ in (whole, second) if tree_.pop("theirs.txt")]
+            assert kept in expected
+            assert set(tree(files.directory)) == {"theirs.txt", "x_config.json", "x_record.json"}
+        if done:
+            break
+    assert kills > 0 or (name == "copy2" and not status.good)  # nothing is copied then
+    assert done
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"a.txt": "mine"}, "runs/x/A/a.txt"),
+        ({"a.txt/mine": "mine"}, "runs/x/A/a.txt"),
+        ({"t": "mine"}, "runs/x/A/t"),
+        ({"model.pt": "kept"}, ""),
+    ],
+)
+def test_restore_refuses_where_files_of_others_are_in_the_way(tmp_path, names, says):
+    files, _ = good_run(tmp_path, with_earlier=False)
+    begin(files, tmp_path)
+    store.write_record(files, record_of(files, reserved={"_keep": ["*.pt"]}).with_(status=Status.ERROR))
+    lay(files, names)
+    before = tree(tmp_path)
+    if says:
+        with pytest.raises(DuctaflowError, match="is in the way of the earlier run: move it") as caught:
+            earlier_runs.restore(files, tmp_path)
+        assert str(caught.value).startswith(f"{says} is in the way")
+        assert tree(tmp_path) == before
+    else:
+        earlier_runs.restore(files, tmp_path)
+        assert tree(files.directory)["model.pt"] == "kept"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such files")
+def test_pipes_and_sockets_do_not_stop_a_move_to_another_disk(tmp_path, monkeypatch):
+    files = RunFiles(tmp_path / "runs/x/A", "x")
+    lay(files, {"a.txt": "1"})
+    os.mkfifo(files.directory / "pipe")
+    store.write_record(files, record_of(files, outputs={"a.txt": ""}, made=("pipe",)))
+
+    def another_disk(*_args: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    start = CleanStart(files, tmp_path, store.read_record(files.record)[0], generations=1)
+    start.announce(record_of(files).with_(status=Status.RUNNING))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", another_disk)
+        patch.setattr(os, "replace", another_disk)
+        start.clear()
+    assert (tmp_path / "runs/.earlier/x/A/a.txt").read_text() == "1"
+    assert not (files.directory / "pipe").exists()
 
 
 def test_what_a_killed_run_has_left_is_deleted(tmp_path):

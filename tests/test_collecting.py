@@ -168,6 +168,13 @@ LOSSES = {
     "touched before": ('os.utime("summary.json"); os.remove("summary.json")', "would delete summary.json"),
     "rm": ('subprocess.run(["rm", "-r", "delivery"])', "would delete delivery"),
     "rm in a shell": ('os.system("rm -rf delivery/r1")', "would delete delivery/r1"),
+    "rm in a shell of subprocess": (
+        'subprocess.run("true; rm -rf delivery/r1 2>/dev/null", shell=True)',
+        "would delete delivery/r1",
+    ),
+    "bash -c": ('subprocess.run(["bash", "-c", "rm -r delivery"])', "would delete delivery"),
+    "cp over it": ('subprocess.run(["cp", "conductor.py", "summary.json"])', "would overwrite summary.json"),
+    "redirected into it": ('os.system("echo new>summary.json")', "would overwrite summary.json"),
     "in a thread": (
         'import threading; threading.Thread(target=os.remove, args=["summary.json"]).start()',
         "would delete summary.json",
@@ -206,6 +213,8 @@ ALLOWED = {
     "a new file beside the results": f'{CALL}Path("runs/grow/r1/given.csv").write_text("a")\n'
     'assert Path("runs/grow/r1/given.csv").read_text() == "a"',
     "a table beside the results": f'{CALL}pd.DataFrame({{"a": [1]}}).to_csv("runs/grow/r1/given.csv")',
+    "programs that lose nothing": f'{CALL}os.system("echo 1 > new && echo 2 >> summary.json; rm -f new")\n'
+    'subprocess.run("cp data/zones.csv data/copy.csv; cp data/copy.csv data/zones.csv", shell=True)',
     "a folder": f'{CALL}os.makedirs("new/deep"); Path("new/deep/file").touch(); shutil.rmtree("new")',
     "the run directory itself": f'{CALL}Path("runs/grow/r1").mkdir(parents=True, exist_ok=True)\n'
     'os.makedirs("runs/grow/r1", exist_ok=True)',

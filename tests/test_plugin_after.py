@@ -304,6 +304,12 @@ def test_one_that_fails_shows_the_line_and_what_it_printed(three):
         ("print('⚠️ few data')", "WARNED", "⚠️ few data"),
         ("import sys; sys.exit(3)", "FAILED", "exit code 3"),
         ("import sys; sys.exit()", "PASSED", ""),
+        ("import sys; sys.exit('no more')", "FAILED", "SystemExit: no more"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "FAILED",
+            "its process was killed by SIGKILL before it was done",
+        ),
         ("import os; os._exit(7)", "FAILED", "its process ended with exit code 7 before it was done"),
         ("import warnings; warnings.warn('an old way')", "PASSED", "UserWarning: an old way"),
     ],

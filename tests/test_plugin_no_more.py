@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow import locking, store
 from pytest_ductaflow.declared import Declaration
+from pytest_ductaflow.model import Record, Status
+from pytest_ductaflow.store import RunFiles
 
 pytestmark = pytest.mark.slow
 
@@ -287,6 +290,26 @@ def test_rm_refuses_what_is_no_run_directory_and_then_removes_nothing(project: P
     assert done.code == 2
     assert done.err.startswith("Error: ")
     assert sorted(str(path) for path in project.rglob("*")) == before
+
+
+def test_rm_removes_earlier_runs_as_well_and_nothing_that_is_being_run(project: Path):
+    run_dir = project / "runs/a/rate=1,years=25"
+    record = json.loads((run_dir / "a_record.json").read_text())
+    earlier = [project / "runs/.earlier" / more / "a/rate=1,years=25" for more in ("", ".2", ".moving")]
+    for folder in earlier:
+        shutil.copytree(run_dir, folder)
+    shutil.copytree(run_dir, project / "runs/.earlier/a/other")
+    files = RunFiles(run_dir, "a")
+    with locking.held(files, project, "a", wait=False, say=print):
+        done = rm(project, "runs/a/rate=1,years=25", "--yes")
+        assert (done.code, done.err.strip()) == (2, "Error: runs/a/rate=1,years=25 is being run")
+    store.write_record(files, Record.from_json(record).with_(status=Status.RUNNING))
+    done = rm(project, "runs/a/rate=1,years=25", "--yes")
+    assert done.lines == ["removed runs/a/rate=1,years=25 (its last run was killed)"]
+    assert not run_dir.exists()
+    assert sorted(path.name for path in (project / "runs/.earlier").rglob("*")) == sorted(
+        ["a", "other", *(path.name for path in (project / "runs/.earlier/a/other").rglob("*"))]
+    )
 
 
 def test_rm_refuses_a_project_that_was_its_own_run_directory_and_folders_with_others_in_them(project: Path):
