@@ -383,6 +383,7 @@ def main() -> None:
         difference, number = "", 0
         while number < options.rounds and time.monotonic() - began < options.seconds and not difference:
             number += 1
+            print(f"\r{kind} {number}", end="\r", file=sys.stderr, flush=True)
             try:
                 rounds.run(KINDS[kind])
             except Different as error:
