@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from . import store
+from .bytecode import drop_young_caches
 from .inputs import InputSearch
 from .model import IN_USE, INTERRUPTED, Failure, Instance, Neighbours, Record, Status
 from .named import output_files
@@ -130,6 +131,7 @@ def _run(
         start = _clean_start(instance, files, look.earlier, settings)
         running = start.announce(running)
         start.clear()
+        drop_young_caches(_folders_of_modules(instance, look.earlier))
         written_before = upstream_files(look.upstreams, instance.project_root)
         search = InputSearch(instance, written_before, look.earlier, neighbours.made_beside)
         record, interrupted = carry_out(instance, files, running, settings, echo, search, start)
@@ -148,6 +150,14 @@ def _run(
     if interrupted:
         raise KeyboardInterrupt
     return record
+
+
+def _folders_of_modules(instance: Instance, earlier: Record | None) -> Iterator[str]:
+    """Where modules of the project may lie that an instance imports."""
+    root = instance.project_root
+    yield from (root, os.path.dirname(instance.flow))
+    for record in earlier.with_flows() if earlier is not None else ():
+        yield from (os.path.dirname(os.path.join(root, name)) for name in record.code)
 
 
 def _clean_start(

@@ -18,6 +18,7 @@ LAYERS = (
         "causes",
         "child_process",
         "config_table",
+        "bytecode",
         "cores",
         "errors",
         "forkserver",
