@@ -163,6 +163,20 @@ def test_listings_are_counted_and_those_of_a_python_program_that_looks_for_modul
     assert "." not in listings
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        "if os.path.isdir(folder): os.listdir(folder)",
+        "if Path(folder).exists() and Path(folder).is_dir(): list(Path(folder).glob('*'))",
+        "os.stat(folder); list(os.fwalk(folder))",
+    ],
+)
+def test_a_python_program_that_asks_for_a_folder_and_lists_it_does_not_look_for_modules(folder, look):
+    code = f"import os\nfrom pathlib import Path\nfolder = os.path.abspath('data')\n{look}\n"
+    uses(folder, code)
+    assert report_of(folder)["listings"][str(folder / "data")] >= 1
+
+
 def test_a_program_that_would_have_other_rights_is_told(folder, tmp_path):
     program = tmp_path / "sudo"
     program.write_bytes(Path("/bin/true").read_bytes())

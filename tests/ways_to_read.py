@@ -2111,6 +2111,21 @@ MODULES = (
         files={"lib/module_in_lib.py": ("RATE = 1\n", "RATE = 7\n")},
     ),
     Case(
+        "module_of_a_package_in_several_folders",
+        """
+        import sys
+
+        sys.path[:0] = [str(root / "<here>" / "first"), str(root / "<here>" / "second")]
+        import package_in_folders.part
+
+        result = package_in_folders.part.RATE
+        """,
+        files={
+            "first/package_in_folders/part.py": comes("RATE = 7\n"),
+            "second/package_in_folders/part.py": "RATE = 1\n",
+        },
+    ),
+    Case(
         "module_with_computed_name",
         """
         import importlib
