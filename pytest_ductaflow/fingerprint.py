@@ -24,6 +24,7 @@ from .store import REPORT, STYLESHEET, digest, is_record, read_record
 ABSENT = "absent"
 SPECIAL = "no regular file"  # a pipe or device: reading it would take what is meant for others
 FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is there; the latter with its size
+LINK = "link to "  # of a link of which the flow has asked, or used, where it leads
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, they are one input
 _UNSEEN = (".", "__pycache__", REPORT, STYLESHEET)  # names that come and go by themselves
@@ -175,12 +176,22 @@ def state_digest(state: str | None) -> str:
     return FOLDER if state.startswith(FOLDER) else f"{FILE}{state.split()[0]} bytes"
 
 
+def link_digest(path: str | Path) -> str:
+    """Return where a link leads, as it says itself; `ABSENT` if it is none."""
+    try:
+        return f"{LINK}{os.readlink(path)}"
+    except OSError:
+        return ABSENT
+
+
 def digest_like(recorded: str, path: str) -> str:
     """Return the digest that an input has now, of the same kind as a recorded one."""
     if recorded == ABSENT:
         return ABSENT if not os.path.lexists(path) else input_digest(path).replace(ABSENT, "there")
     if recorded == FOLDER or recorded.startswith(FILE):
         return state_digest(FOLDER if os.path.isdir(path) else stat_of(path))
+    if recorded.startswith(LINK):
+        return link_digest(path)
     return input_digest(path)
 
 

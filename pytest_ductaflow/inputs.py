@@ -20,13 +20,14 @@ from .fingerprint import (
     code_digest,
     file_digest,
     input_digest,
+    link_digest,
     listing_digest,
     settled,
     stat_of,
     state_digest,
     tree_stat,
 )
-from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
+from .kernel_trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
 from .model import RUNS, Instance, Neighbours, Record
 from .module_search import absent_modules
 from .named import files_named_exactly, named_files, named_places, what_is_at
@@ -144,7 +145,7 @@ class _Run:
     def digested(
         self, files: set[str], folders: set[str], written: set[str], elsewhere: Collection[str]
     ) -> Inputs:
-        """Return inputs with the digests of files, of the names in folders, and of modules that may come.
+        """Return inputs with the digests of files, names in folders, links, and modules that may come.
 
         Args:
             files: What was read; a path that ends in `/**` is a folder with all that is in it.
@@ -169,6 +170,8 @@ class _Run:
         for path in sorted(folders):
             left_out = left_out_of_listing(path, elsewhere, files, self.search.made_beside)
             digests[f"{shown(path, self.root)}/"] = self.listing(path, left_out)
+        for path in self._links(files, written):
+            digests.setdefault(shown(path, self.root), link_digest(path))
         for path in absent_modules(self.sources, self.used, self.instance):
             if self.counts(path):
                 digests.setdefault(shown(path, self.root), ABSENT)
@@ -181,6 +184,26 @@ class _Run:
             unknown=self.used.unseen,
             imports=self._imports,
         )
+
+    def _links(self, read: set[str], written: set[str]) -> Iterable[str]:
+        """Yield the links that led to what was used under the name it has there: they may lead elsewhere.
+
+        The flow has asked where they lead, or has gone through them into a folder.
+
+        Args:
+            read: The files that it has read.
+            written: What it has written, its own links among it.
+        """
+        followed = self.used.of(FOLLOWED, LISTED)
+        ours = {self.run_dir, *_folders_around({self.run_dir})}
+        around = _folders_around({*read, *followed})
+        for path in {*followed, *_folders_around(followed)} - ours - written:
+            if self.is_own(path) or not os.path.islink(path) or not self.counts(path):
+                continue
+            target = os.path.realpath(path)
+            is_used = target in around or target in read
+            if is_used or (self.is_in_project(path) and path in followed):
+                yield path
 
     @property
     def _imports(self) -> frozenset[str]:
@@ -359,7 +382,7 @@ class _Seen(_Run):
     def _asked(self, known: set[str]) -> Iterable[str]:
         """Yield what the flow only asked for whether it is there, in the project or beside its inputs."""
         beside = {os.path.dirname(path) for path in known if not self.is_in_project(path)}
-        asked = self.used.of(ASKED) - known - self._written - self.by_flows
+        asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows
         around = _folders_around({*known, self.run_dir, *asked})
         for path in asked:
             near = self.is_in_project(path) or os.path.dirname(path) in beside or self.is_named(path)

@@ -32,6 +32,7 @@ MODULE = "module"
 NAMED = "named"  # in the command of another program
 STARTED = "started"  # another program, by its name
 ASKED = "asked"  # whether it is there
+FOLLOWED = "followed"  # where it leads, if it is a link; a folder that relative paths begin at
 SEARCHED = "searched"  # the names in a folder, in search of modules
 NOTHING = ""
 
@@ -132,7 +133,7 @@ class _Hook:
         elif use == SEARCHED:
             self._write(use, name)
         elif _is_observed:
-            if use != LISTED and name not in _opened_by_code and _is_by_project(caller):
+            if use not in (LISTED, FOLLOWED) and name not in _opened_by_code and _is_by_project(caller):
                 _opened_by_code.add(name)
         elif found not in self._seen and not _is_by_runner(caller):
             self._write(use, name)
@@ -161,9 +162,9 @@ def leave_files_to_observer() -> None:
 
 
 def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
-    """Note which files code asks for in vain: no event tells of that."""
+    """Note which files code asks for in vain, and where links lead: no event tells of that."""
 
-    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+    def noting(function: Callable[..., Any], use: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def ask(path: Any, *args: Any, **kwargs: Any) -> Any:
             if isinstance(path, int) or kwargs.get("dir_fd") is not None:
@@ -171,21 +172,20 @@ def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
             try:
                 answer = function(path, *args, **kwargs)
             except FileNotFoundError:
-                note_absent(path, sys._getframe().f_back)  # noqa: SLF001
+                note_silently(ASKED, path, sys._getframe().f_back)  # noqa: SLF001
                 raise
-            if answer is False:
-                note_absent(path, sys._getframe().f_back)  # noqa: SLF001
+            note_silently(ASKED if answer is False else use, path, sys._getframe().f_back)  # noqa: SLF001
             return answer
 
         return ask
 
-    def note_absent(path: Any, caller: FrameType | None) -> None:
+    def note_silently(use: str, path: Any, caller: FrameType | None) -> None:
         with contextlib.suppress(Exception):
-            note(ASKED, path, caller)
+            note(use, path, caller)
 
-    for name in ("stat", "lstat", "access"):
+    for name, use in {"stat": NOTHING, "lstat": NOTHING, "access": NOTHING, "readlink": FOLLOWED}.items():
         original = _questions[name] = getattr(os, name)
-        wrapped = noting(original)
+        wrapped = noting(original, use)
         setattr(os, name, wrapped)
         for abilities in _ABILITIES:
             if original in abilities:
@@ -270,6 +270,7 @@ _EVENTS: dict[str, Callable[[tuple[Any, ...]], str]] = {
     "open": _use_of_open,
     "os.listdir": lambda _: LISTED,
     "os.scandir": lambda _: LISTED,
+    "os.chdir": lambda _: FOLLOWED,
     "sqlite3.connect": lambda _: DATABASE,
 }
 # For each event, the words of the command and the folder in which it runs.

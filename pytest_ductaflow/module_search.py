@@ -84,7 +84,12 @@ def _places_of(name: str, folders: list[str]) -> Iterator[str]:
                 for folder in folders:
                     yield from _files(folder, part)
             return
-        folders = [os.path.join(holders[0], part)]
+        if os.path.isfile(os.path.join(holders[0], part, "__init__.py")):
+            folders = [os.path.join(holders[0], part)]
+        else:  # all folders of that name are one package, unless one of them becomes a package by itself
+            for folder in folders:
+                yield from _files(folder, part)
+            folders = [os.path.join(folder, part) for folder in folders]
     for number, folder in enumerate(folders):
         places = _files(folder, last)
         if any(map(os.path.isfile, places)):

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, OPENED, SEARCHED, STARTED, WRITTEN
+from .kernel_trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, OPENED, SEARCHED, STARTED, WRITTEN
 from .observer.notes import ASKED as SEEN_ASKED
+from .observer.notes import FOLLOWED as SEEN_FOLLOWED
 from .observer.notes import LISTED as SEEN_LISTED
 from .observer.notes import MADE as SEEN_MADE
 from .observer.notes import READ as SEEN_READ
@@ -30,6 +31,7 @@ _USES = {
     SEEN_MADE: DATABASE,
     SEEN_LISTED: LISTED,
     SEEN_ASKED: ASKED,
+    SEEN_FOLLOWED: FOLLOWED,
 }
 _LISTS = ("modules", "packages", "imports", "readers", "opened_by_code", "prefixes", "path")
 

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from pytest_ductaflow.observer.notes import ASKED, FOLDER, LISTED, MADE, READ, STARTED, UPDATED, WRITTEN
+from pytest_ductaflow.observer.notes import (
+    ASKED,
+    FOLDER,
+    FOLLOWED,
+    LISTED,
+    MADE,
+    READ,
+    STARTED,
+    UPDATED,
+    WRITTEN,
+)
 from pytest_ductaflow.observer.process import OBSERVED
 from pytest_ductaflow.observing import can_observe, observed_command, read_report
 
@@ -31,7 +41,9 @@ def folder(tmp_path: Path) -> Path:
             path.symlink_to(root / "data" / "a.csv")
         else:
             path.write_text(text, encoding="utf-8")
-    (root / "script.sh").chmod(0o755)
+    (root / "own.sh").write_text(f"#! {root}/script.sh\n", encoding="utf-8")
+    for name in ("script.sh", "own.sh"):
+        (root / name).chmod(0o755)
     return root
 
 
@@ -78,7 +90,15 @@ READS = {
     "os.path.isdir('none')": ("none", ASKED),
     "os.listdir('data')": ("data", LISTED),
     "os.open('a.csv', os.O_RDONLY, dir_fd=os.open('data', os.O_RDONLY))": ("data/a.csv", READ),
-    "os.open('data', os.O_RDONLY)": ("data", ASKED),
+    "os.open('data', os.O_RDONLY)": ("data", FOLLOWED),
+    "os.listdir(os.open('data', os.O_RDONLY))": ("data", LISTED),
+    "list(os.fwalk('data'))": ("data", LISTED),
+    "os.readlink('link.csv')": ("link.csv", FOLLOWED),
+    "os.path.realpath('link.csv')": ("link.csv", FOLLOWED),
+    "os.chdir('data')": ("data", FOLLOWED),
+    "open(f\"/proc/self/fd/{os.open('data/a.csv', os.O_PATH)}\")": ("data/a.csv", READ),
+    "os.open('data', os.O_RDONLY); open(f'/dev/fd/3/a.csv')": ("data/a.csv", READ),
+    "os.system('./own.sh > /dev/null')": ("script.sh", STARTED),
     "open('new.csv', 'w')": ("new.csv", WRITTEN),
     "open('data/a.csv', 'a')": ("data/a.csv", WRITTEN),
     "open('data/a.csv', 'r+')": ("data/a.csv", UPDATED),
@@ -155,6 +175,20 @@ def test_listings_are_counted_and_those_of_a_python_program_that_looks_for_modul
     listings = {os.path.relpath(path, folder): n for path, n in report_of(folder)["listings"].items()}
     assert listings["data"] == 2
     assert "." not in listings
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        "if os.path.isdir(folder): os.listdir(folder)",
+        "if Path(folder).exists() and Path(folder).is_dir(): list(Path(folder).glob('*'))",
+        "os.stat(folder); list(os.fwalk(folder))",
+    ],
+)
+def test_a_python_program_that_asks_for_a_folder_and_lists_it_does_not_look_for_modules(folder, look):
+    code = f"import os\nfrom pathlib import Path\nfolder = os.path.abspath('data')\n{look}\n"
+    uses(folder, code)
+    assert report_of(folder)["listings"][str(folder / "data")] >= 1
 
 
 def test_a_program_that_would_have_other_rights_is_told(folder, tmp_path):

@@ -1446,6 +1446,32 @@ TABLES = (
 
 DUCK = {"needs": ("duckdb",), "is_seen_by_python": False}
 
+# Ways in which what is used has another name than the one with the link in it.
+THROUGH_LINKS = {
+    "resolved": 'result = ((root / "<here>" / "current").resolve() / "zones.csv").read_text()',
+    "read": 'result = os.readlink(root / "<here>" / "current")',
+    "as_working_folder": """
+        here = os.getcwd()
+        os.chdir(root / "<here>" / "current")
+        result = open("zones.csv").read()
+        os.chdir(here)
+        """,
+    "as_working_folder_of_a_program": """
+        import subprocess
+
+        result = subprocess.check_output(["cat", "zones.csv"], cwd=root / "<here>" / "current")
+        """,
+    "as_open_folder": """
+        folder = os.open(root / "<here>" / "current", os.O_RDONLY)
+        result = os.read(os.open("zones.csv", os.O_RDONLY, dir_fd=folder), 9)
+        """,
+    "for_grep": """
+        import subprocess
+
+        result = subprocess.check_output(["grep", "-r", "n", str(root / "<here>" / "current") + "/"])
+        """,
+}
+
 NAMES = (
     Case(
         "absolute_literal",
@@ -1784,6 +1810,16 @@ NAMES = (
         on="posix",
         **DUCK,
     ),
+    *(
+        Case(
+            f"link_that_leads_elsewhere_{how}",
+            code,
+            files={"v1/zones.csv": "n\n1\n", "v2/zones.csv": "n\n7\n", "current": (Link("v1"), Link("v2"))},
+            is_seen_by_python="subprocess" not in code,
+            on="linux",
+        )
+        for how, code in THROUGH_LINKS.items()
+    ),
     Case(
         "relative_with_dots",
         """
@@ -2073,6 +2109,21 @@ MODULES = (
         result = module_in_lib.RATE
         """,
         files={"lib/module_in_lib.py": ("RATE = 1\n", "RATE = 7\n")},
+    ),
+    Case(
+        "module_of_a_package_in_several_folders",
+        """
+        import sys
+
+        sys.path[:0] = [str(root / "<here>" / "first"), str(root / "<here>" / "second")]
+        import package_in_folders.part
+
+        result = package_in_folders.part.RATE
+        """,
+        files={
+            "first/package_in_folders/part.py": comes("RATE = 7\n"),
+            "second/package_in_folders/part.py": "RATE = 1\n",
+        },
     ),
     Case(
         "module_with_computed_name",

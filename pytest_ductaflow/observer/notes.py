@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ UPDATED = "u"  # opened for both, and not emptied: a database
 MADE = "m"  # the same, or made if it was not there
 LISTED = "l"  # the names in a folder
 ASKED = "a"  # whether it is there, how large and how old it is
+FOLLOWED = "f"  # where it leads, if it is a link; a folder that relative paths begin at
 FOLDER = "folder"  # how the state of what is one begins; then comes its time
 # Paths that are asked for to speak with the observer, see `Notes.take`.
 PAUSE, RESUME, BEGIN = (f"/ductaflow-observer/{word}" for word in ("pause", "resume", "begin"))
@@ -34,6 +36,11 @@ _KIND_OF_CALL = {
     "symlink": WRITTEN,
     "symlinkat": WRITTEN,
     "truncate": WRITTEN,
+    "chdir": FOLLOWED,
+    "readlink": FOLLOWED,
+    "readlinkat": FOLLOWED,
+    "getdents": LISTED,
+    "getdents64": LISTED,
 }
 _PLACE_OF_FLAGS = {"open": 1, "openat": 2, "openat2": 2}
 _O_PATH, _O_TMPFILE = 0o10000000, 0o20000000  # the latter without the bit of O_DIRECTORY
@@ -41,6 +48,9 @@ _WORKING_DIRECTORY = -100  # AT_FDCWD
 _UNCOUNTED = ("/proc/", "/sys/", "/dev/")
 _COUNTED = "/dev/shm/"  # noqa: S108 - memory that is used like a disk
 _PYTHONS = ("python", "pypy")
+_ASKED_BEFORE_SEARCH = 3  # times: whether it is an archive, whether it is a folder, and for its time
+_BY_DESCRIPTOR = re.compile(r"/(?:proc/(self|thread-self|\d+)/(fd/\d+|cwd|root)|dev/(fd/\d+))(/.*)?")
+_SCRIPT = re.compile(rb"#![ \t]*(/[^\s\0]+)")
 
 
 @dataclass
@@ -78,7 +88,9 @@ class Notes:
     unseen: dict[str, None] = field(default_factory=dict)
     _known: set[tuple[str, bytes]] = field(default_factory=set)
     _programs: set[int] = field(default_factory=set)  # processes that were started as such, not forked
-    _last_asked: dict[int, bytes] = field(default_factory=dict)  # by thread
+    _last_asked: dict[int, tuple[bytes, int]] = field(default_factory=dict)  # by thread; how often in a row
+    _searched: dict[tuple[int, str], str | None] = field(default_factory=dict)  # states by process and folder
+    _opened_as_files: set[str] = field(default_factory=set)  # folders
     _paused: set[int] = field(default_factory=set)  # threads
 
     def take(self, notification: Notification) -> None:
@@ -92,6 +104,9 @@ class Notes:
             self.unseen["a program for another kind of processor"] = None
             return
         name, place, folder_place = CALLS[notification.call]
+        if place is None:
+            self._note_listed_descriptor(notification.thread, notification.arguments[0])
+            return
         self._take(notification, self._kind(name, notification), place, folder_place)
         if (source := SOURCES.get(notification.call)) is not None:
             self._take(notification, READ, *source)
@@ -118,10 +133,24 @@ class Notes:
         if path in (PAUSE, RESUME, BEGIN):
             self._obey(path, thread)
         elif thread not in self._paused:
-            self._note(thread, kind, _plain(path))
-            self._last_asked[thread] = raw if kind == ASKED else b""
-            if raw.startswith(b"/"):
+            found = path if kind == FOLLOWED else _named_by_descriptor(thread, path)
+            self._note(thread, kind, _plain(found))
+            self._remember_question(thread, kind, raw)
+            if raw.startswith(b"/") and found == path:
                 self._known.add((kind, raw))
+
+    def _note_listed_descriptor(self, thread: int, descriptor: int) -> None:
+        """Note that names are read from a folder that was opened like a file: other openings tell it."""
+        folder = _folder_of(thread, descriptor)
+        if folder is not None and thread not in self._paused:
+            use = self.uses.get(folder)
+            if use is None or LISTED not in use.kinds or folder in self._opened_as_files:
+                self._last_asked.pop(thread, None)
+                self._note(thread, LISTED, folder)
+
+    def _remember_question(self, thread: int, kind: str, raw: bytes) -> None:
+        asked, times = self._last_asked.get(thread, (b"", 0))
+        self._last_asked[thread] = (raw, times + 1 if raw == asked else 1) if kind == ASKED else (b"", 0)
 
     def _text(self, notification: Notification, place: int) -> bytes:
         try:
@@ -135,8 +164,7 @@ class Notes:
         """Return whether a use was noted already; listings and programs are noted each time."""
         if kind in (LISTED, STARTED) or (kind, raw) not in self._known:
             return False
-        if kind == ASKED:
-            self._last_asked[thread] = raw
+        self._remember_question(thread, kind, raw)
         return True
 
     def _obey(self, word: str, thread: int) -> None:
@@ -163,7 +191,7 @@ class Notes:
         if flags & _O_TMPFILE:
             return ""
         if flags & _O_PATH:
-            return ASKED
+            return FOLLOWED
         if flags & os.O_DIRECTORY:
             return LISTED
         access = flags & os.O_ACCMODE
@@ -180,30 +208,43 @@ class Notes:
         if use is None:
             use = self.uses[path] = Use(time.time_ns(), _state(path))
         if kind == READ and (use.state or "").startswith(FOLDER):  # to synchronise it with the disk, say
-            kind = ASKED
+            kind = FOLLOWED
+            self._opened_as_files.add(path)
         if kind not in use.kinds:
             use.kinds += kind
         if kind == STARTED:
             self._programs.add(thread)
             if _has_other_rights(path):
                 self.privileged[path] = None
+            if (interpreter := _interpreter_of(path, use.state)) is not None:
+                self._note(thread, STARTED, interpreter)
         elif kind == LISTED and not self._is_search(thread, path):
             self.listings[path] = self.listings.get(path, 0) + 1
 
     def _is_search(self, thread: int, folder: str) -> bool:
         """Return whether a Python program lists a folder in search of modules.
 
-        Its import system asks for the folder's time just before; Python in the kernel itself, and what is
-        forked from it, tells of its searches in another way.
+        Its import system asks for the folder's time just before, and the first time for more; later it
+        lists the folder again only if that has changed. Python in the kernel itself, and what is forked
+        from it, tells of its searches in another way.
         """
-        if self._last_asked.get(thread) != os.fsencode(folder):
+        asked, times = self._last_asked.get(thread, (b"", 0))
+        if asked != os.fsencode(folder):
             return False
         try:
+            process = _process_of(thread)
             program = os.path.basename(os.readlink(f"/proc/{thread}/exe"))
-            is_own = thread in self._programs or _process_of(thread) in self._programs
+            holds_modules = os.readlink(f"/proc/{thread}/cwd") == folder or _holds_modules(folder)
         except OSError:
             return False
-        return is_own and program.startswith(_PYTHONS)
+        if process not in self._programs and thread not in self._programs:
+            return False
+        state, place = _state(folder), (process, folder)
+        is_due = self._searched[place] != state if place in self._searched else times >= _ASKED_BEFORE_SEARCH
+        if not is_due or not holds_modules or not program.startswith(_PYTHONS):
+            return False
+        self._searched[place] = state
+        return True
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -222,6 +263,40 @@ def _folder_of(thread: int, descriptor: int | None) -> str | None:
         return os.readlink(f"/proc/{thread}/cwd" if at_cwd else f"/proc/{thread}/fd/{number}")
     except OSError:
         return None
+
+
+def _named_by_descriptor(thread: int, path: str) -> str:
+    """Return the file that is named by a descriptor of a process, as in `/dev/fd/3`; else the path."""
+    if not path.startswith(("/proc/", "/dev/")) or not (found := _BY_DESCRIPTOR.fullmatch(path)):
+        return path
+    process, of_process, descriptor, rest = found.groups()
+    number = process if process and process.isdecimal() else thread
+    try:
+        place = os.readlink(f"/proc/{number}/{of_process or descriptor}")
+    except OSError:
+        return path
+    return f"{place}{rest or ''}" if place.startswith("/") else path  # a pipe has no name
+
+
+def _interpreter_of(path: str, state: str | None) -> str | None:
+    """Return the program that a script names in its first line; the system starts it without a call."""
+    if state is None or state.startswith(FOLDER):
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = _SCRIPT.match(os.read(descriptor, 256))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(found[1]) if found else None
+
+
+def _holds_modules(folder: str) -> bool:
+    return any(name.endswith(".py") for name in os.listdir(folder))
 
 
 def _plain(path: str) -> str:

@@ -23,8 +23,8 @@ _NUMBER, _ARCHITECTURE, _ARGUMENT, _ARGUMENT_SIZE = 0, 4, 16, 8  # offsets in `s
 _EMPTY_PATH = 0x1000  # AT_EMPTY_PATH: the call is about a descriptor and names no file
 _X32 = 0x40000000  # bit of the call numbers of a third x86 ABI
 
-# Position of the path among the arguments, and of the folder's descriptor if the call takes one.
-_CALLS: dict[str, tuple[int, int | None]] = {
+# Position of the path among the arguments, if they hold one, and of a folder's descriptor, if they do.
+_CALLS: dict[str, tuple[int | None, int | None]] = {
     "open": (0, None),
     "creat": (0, None),
     "openat": (1, 0),
@@ -46,6 +46,11 @@ _CALLS: dict[str, tuple[int, int | None]] = {
     "linkat": (3, 2),
     "symlink": (1, None),
     "symlinkat": (2, 1),
+    "chdir": (0, None),
+    "readlink": (0, None),
+    "readlinkat": (1, 0),
+    "getdents": (None, 0),
+    "getdents64": (None, 0),
 }
 # The same for what a link or a new name is made of.
 _SOURCES: dict[str, tuple[int, int | None]] = {
@@ -58,14 +63,16 @@ _SOURCES: dict[str, tuple[int, int | None]] = {
 _FLAGS_OF = {"newfstatat": 3, "statx": 2}  # position of the argument that may hold AT_EMPTY_PATH
 
 _X86_64 = {
-    "open": 2, "stat": 4, "lstat": 6, "access": 21, "execve": 59, "truncate": 76, "rename": 82, "creat": 85,
-    "link": 86, "symlink": 88, "openat": 257, "newfstatat": 262, "renameat": 264, "linkat": 265,
-    "symlinkat": 266, "faccessat": 269, "renameat2": 316, "seccomp": 317, "execveat": 322, "statx": 332,
+    "open": 2, "stat": 4, "lstat": 6, "access": 21, "execve": 59, "truncate": 76, "getdents": 78, "chdir": 80,
+    "rename": 82, "creat": 85, "link": 86, "symlink": 88, "readlink": 89, "getdents64": 217, "openat": 257,
+    "newfstatat": 262, "renameat": 264, "linkat": 265, "symlinkat": 266, "readlinkat": 267, "faccessat": 269,
+    "renameat2": 316, "seccomp": 317, "execveat": 322, "statx": 332,
     "io_uring_setup": 425, "openat2": 437, "faccessat2": 439,
 }  # fmt: skip
 _ARM64 = {
-    "symlinkat": 36, "linkat": 37, "renameat": 38, "truncate": 45, "faccessat": 48, "openat": 56,
-    "newfstatat": 79, "execve": 221, "renameat2": 276, "seccomp": 277, "execveat": 281, "statx": 291,
+    "symlinkat": 36, "linkat": 37, "renameat": 38, "truncate": 45, "faccessat": 48, "chdir": 49, "openat": 56,
+    "getdents64": 61, "readlinkat": 78, "newfstatat": 79, "execve": 221, "renameat2": 276, "seccomp": 277,
+    "execveat": 281, "statx": 291,
     "io_uring_setup": 425, "openat2": 437, "faccessat2": 439,
 }  # fmt: skip
 _MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _ARM64)}
