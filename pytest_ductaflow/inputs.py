@@ -436,7 +436,7 @@ class _Guessed(_Run):
         """Return whether reading a file would have been seen: only Python reads, and it used the folder."""
         if self.used.observed == NOTHING or self.used.readers or self.used.programs:
             return False
-        return not self._used_folders.isdisjoint(_folders_around({path}))
+        return not self._used_folders.isdisjoint({path, *_folders_around({path})})
 
     @cached_property
     def _used_folders(self) -> set[str]:

@@ -102,7 +102,7 @@ READS = {
     "copy": ('shutil.copy("runs/grow/r1/result.json", "new.json")', "looks for runs/grow/r1/result.json"),
     "copytree": ('shutil.copytree("runs/grow/r1", "delivery/new")', "lists runs/grow/r1"),
     "sqlite": ('sqlite3.connect("runs/grow/r1/x.db")', "reads runs/grow/r1/x.db"),
-    "results": ("results()", "looks for runs/grow"),
+    "results": ("results()", "looks for runs/grow/r1/grow_record.json"),
     "a table": ('conduct("flows/grow.py", "runs/grow/r1/table.csv")', "reads runs/grow/r1/table.csv"),
     "by a link": (
         'os.symlink("runs/grow/r1", "latest"); open("latest/result.json")',
