@@ -30,7 +30,7 @@ from .fingerprint import (
 from .kernel_trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
 from .model import RUNS, Instance, Neighbours, Record
 from .module_search import absent_modules
-from .named import files_named_exactly, named_files, named_places, what_is_at
+from .named import files_named_exactly, folders_down_to, named_files, named_places, what_is_at
 from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
 from .outside import left_out_of_listing
@@ -195,9 +195,9 @@ class _Run:
             written: What it has written, its own links among it.
         """
         followed = self.used.of(FOLLOWED, LISTED)
-        ours = {self.run_dir, *_folders_around({self.run_dir})}
-        around = _folders_around({*read, *followed})
-        for path in {*followed, *_folders_around(followed)} - ours - written:
+        ours = {self.run_dir, *folders_down_to({self.run_dir}, os.sep)}
+        around = folders_down_to({*read, *followed}, os.sep)
+        for path in {*followed, *folders_down_to(followed, os.sep)} - ours - written:
             if self.is_own(path) or not os.path.islink(path) or not self.counts(path):
                 continue
             target = os.path.realpath(path)
@@ -383,7 +383,7 @@ class _Seen(_Run):
         """Yield what the flow only asked for whether it is there, in the project or beside its inputs."""
         beside = {os.path.dirname(path) for path in known if not self.is_in_project(path)}
         asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows
-        around = _folders_around({*known, self.run_dir, *asked})
+        around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
         for path in asked:
             near = self.is_in_project(path) or os.path.dirname(path) in beside or self.is_named(path)
             if not near or self.is_own(path) or path in around:
@@ -436,7 +436,7 @@ class _Guessed(_Run):
         """Return whether reading a file would have been seen: only Python reads, and it used the folder."""
         if self.used.observed == NOTHING or self.used.readers or self.used.programs:
             return False
-        return not self._used_folders.isdisjoint({path, *_folders_around({path})})
+        return not self._used_folders.isdisjoint({path, *folders_down_to({path}, os.sep)})
 
     @cached_property
     def _used_folders(self) -> set[str]:
@@ -500,17 +500,6 @@ class _Guessed(_Run):
         """Return whether a file was written while the flow ran, before it was read."""
         since = self.used.since.get(path)
         return self.is_changed(path) and (since is None or not self.is_changed(path, since))
-
-
-def _folders_around(paths: Iterable[str]) -> set[str]:
-    """The folders in which paths lie, and those around them."""
-    folders: set[str] = set()
-    for path in paths:
-        folder = os.path.dirname(path)
-        while folder not in folders:
-            folders.add(folder)
-            folder = os.path.dirname(folder)
-    return folders
 
 
 def _is_hidden(path: str) -> bool:

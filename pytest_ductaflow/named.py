@@ -119,18 +119,18 @@ def what_is_at(path: str, instance: Instance) -> Iterator[str]:
     records = list(store.records(Path(path))) if RUNS in Path(path).parts else []
     if records:
         below = [str(run_dir) for run_dir, _ in records if str(run_dir) != path]
-        yield from _folders_down_to(below, path) if below else ()
+        yield from folders_down_to(below, path) if below else ()
         yield from (file for _, record in records for file in output_files(record, root))
         return
     files = list(islice(files_below(path), MANY + 1))
     if len(files) > MANY:
         yield f"{path}/**"
         return
-    yield from _folders_down_to(files, path)
+    yield from folders_down_to(files, path)
     yield from files
 
 
-def _folders_down_to(paths: Iterable[str], top: str) -> set[str]:
+def folders_down_to(paths: Iterable[str], top: str) -> set[str]:
     """The folders on the way from one to paths in it: what comes into them belongs to it."""
     folders = {top}
     for path in paths:
