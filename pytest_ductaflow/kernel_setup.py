@@ -75,6 +75,13 @@ def _stop_at_exit() -> None:
     shell.user_ns_hidden.update(exit=sys.exit, quit=sys.exit)
 
 
+def _publish_all() -> None:
+    """Let outputs wait for a reader that is slower than the flow; ipykernel drops what comes after 1,000."""
+    publisher = sys.modules["IPython"].get_ipython().kernel.iopub_thread
+    if publisher is not None:
+        publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
+
+
 def prepare(folders: list[str], spill: str) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root.
 
@@ -83,6 +90,7 @@ def prepare(folders: list[str], spill: str) -> None:
         spill: A file for what is printed.
     """
     _stop_at_exit()
+    _publish_all()
     _spill_output(spill)
     print_log_records()
     # IPython's advice for people at a prompt, on every sys.exit().

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from conftest import write_project
 
@@ -38,6 +39,17 @@ FLOWS = {
     "huge": "raise ValueError('x' * 3_000_000)",
     "shows_nonsense": "from IPython.display import display\ndisplay({'image/svg+xml': 5}, raw=True)",
     "removes_itself": "import os, shutil\nshutil.rmtree(os.getcwd())",
+    "outruns_its_reader": """
+        import os, signal, subprocess
+        from IPython.display import display
+        reader = int(os.environ["SESSION"])
+        should_the_kernel_die = subprocess.Popen(["sh", "-c", f"sleep 30; kill -CONT {reader}"])
+        os.kill(reader, signal.SIGSTOP)
+        for number in range(5_000):
+            display(f"{number:10000}")
+        os.kill(reader, signal.SIGCONT)
+        should_the_kernel_die.kill()
+        """,
 }
 CONDUCTOR = "\n".join(
     [
@@ -56,7 +68,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         '# %% tags=["parameters"]\nconfig = {}\n# %%\n\n\n\nx = 1\nraise ValueError("here")\n'
     )
     (root / "conductor.py").write_text(CONDUCTOR)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    command = ["sh", "-c", 'SESSION=$$ exec "$@"', "sh", *pytest_]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert "INTERNALERROR" not in done.stdout + done.stderr
@@ -117,6 +130,12 @@ def test_a_flow_that_removes_its_directory_fails_in_a_sentence(session):
     failure = session[1].partition("removes_itself/a")[2].partition("repeat:")[0]
     assert "removes_itself failed" in failure
     assert "pytest_ductaflow" not in failure
+
+
+def test_outputs_wait_for_a_reader_that_is_slower(session):
+    notebook = nbformat.read(session[0] / "runs/outruns_its_reader/a/outruns_its_reader_executed.ipynb", 4)
+    shown = [output.data["text/plain"] for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [int(text.strip("'")) for text in shown] == list(range(5_000))
 
 
 def test_no_failure_shows_a_frame_of_ours(session):
