@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .cells import plain
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, looks_like_flow, read_flow
 from .model import JSON, RUNS, Instance, config_hash, default_step, stem_of
@@ -25,15 +26,12 @@ from .tables import (
     FLOW_COLUMNS,
     NAME,
     STEP,
-    as_frame,
+    as_table,
     check_name,
     flattened,
     merged,
-    names_of,
     nested,
-    plain,
     problems_of_schema,
-    rows_of,
 )
 
 After = str | Instance | Iterable[Any] | None
@@ -147,19 +145,18 @@ class TableDeclaration:
     def declare(self) -> Declared:
         """Instances of all rows that are right, problems of all that are not."""
         try:
-            frame, file = as_frame(self.table, self._places)
+            table = as_table(self.table, self._places)
             common = _base(self.base)
             after = upstreams(self.after)
             self.kept  # noqa: B018 - raises, once for all rows
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
-        where = shown(file, self.root) if file else self.origin.at(self.root)
-        if self.flow is None and not set(FLOW_COLUMNS) & set(frame.columns):
+        where = shown(table.file, self.root) if table.file else self.origin.at(self.root)
+        if self.flow is None and not set(FLOW_COLUMNS) & set(table.columns):
             missing = "has no column `flow` (or `build`) that says what its rows run"
             return Declared([], [Problem(where, missing)])
         instances, problems = [], []
-        names = names_of(frame)
-        for number, (row, name) in enumerate(zip(rows_of(frame), names, strict=True), start=1):
+        for number, (row, name) in enumerate(zip(table.filled(), table.names(), strict=True), start=1):
             made = _Row(self, number, f"{where}, row {number}", row, name).instance(common, after)
             if isinstance(made, Instance):
                 instances.append(made)

@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 JSON = Any
 _RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep")
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
+# The columns of a control table that say what an instance is; the others are its config. What is in them is
+# always text: "007" and "NA" are names, not numbers or empty cells.
+TEXT_COLUMNS = ("instance_name", "step", "flow", "build")
 FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
 INTERRUPTED = "Interrupted"  # that of an instance which Ctrl-C stopped
 IN_USE = "InUse"  # that of an instance which another process is running

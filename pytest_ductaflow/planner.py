@@ -14,9 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pandas as pd
-
 from . import conductor_file, recording, store
+from .cells import is_a
 from .clashes import with_distinct_names
 from .declare import (
     Origin,
@@ -30,7 +29,7 @@ from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, find_flow, source_as_scrip
 from .guarding import Guard
 from .model import RUNS, Instance, Record, default_step, slug
 from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
-from .tables import FLOW_COLUMNS, NAME, select
+from .tables import FLOW_COLUMNS, NAME
 
 NOT_YET = (
     "While pytest collects a conductor its calls are only recorded and nothing has run, so what an "
@@ -89,7 +88,7 @@ def _tables_of(module: ModuleType, path: Path, root: Path, known: list[Instance]
     declared = {(instance.stem, instance.name) for instance in known}
     seen: set[int] = set()
     for name, value in list(vars(module).items()):
-        if not isinstance(value, pd.DataFrame) or id(value) in seen or name.startswith("_"):
+        if not is_a(value, "pandas", "DataFrame") or id(value) in seen or name.startswith("_"):
             continue
         seen.add(id(value))
         if NAME not in value.columns or not set(FLOW_COLUMNS) & set(value.columns):
@@ -222,6 +221,10 @@ def filtered(instances: list[Instance], where: str | None) -> list[Instance]:
     """
     if not where or not instances:
         return instances
+    import pandas as pd
+
+    from .row_filter import select
+
     table = pd.DataFrame([columns_of(instance) for instance in instances]).convert_dtypes()
     kept = select(where, table)
     return [instance.with_(selected=keep) for instance, keep in zip(instances, kept, strict=True)]

@@ -15,9 +15,8 @@ from typing import Any
 import pandas as pd
 
 from .errors import DuctaflowError
+from .model import TEXT_COLUMNS
 
-# What instances and what they run are called: "007" and "NA" are names, not numbers or empty cells.
-TEXT_COLUMNS = ("instance_name", "step", "flow", "build")
 # What pandas and NumPy write for a cell without a value. Its other words are not among them: NA is
 # also a country, None and null may be the names of a method.
 _EMPTY = ("", "NaN", "nan", "NaT", "<NA>")

@@ -1,34 +1,29 @@
 """Control tables: turning their rows into configs and names.
 
-A cell becomes plain JSON; an empty one (None, NaN, NaT, NA, "") means "not set".
+pandas is imported only for what needs it: DataFrames, files and filters; a list of dicts does without.
 """
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
 import itertools
 import json
-import math
 import os
 import re
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
+from .cells import is_a, is_unset, plain
 from .errors import DuctaflowError, Problem
-from .model import config_hash, slug
+from .model import TEXT_COLUMNS, config_hash, slug
 from .store import EARLIER, LOCKS
-from .table_files import TEXT_COLUMNS, read_table
 
-# Columns that say what an instance is; the others are its config.
+if TYPE_CHECKING:
+    import pandas as pd
+
 NAME, STEP = TEXT_COLUMNS[:2]
 FLOW_COLUMNS = TEXT_COLUMNS[2:]
 _NAME_BYTES = 255  # of one part of a path, on every common file system
@@ -37,41 +32,95 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _READABLE = 80  # bytes of a name made from values; what is more becomes a hash
 _READABLE_VALUE = 32  # the same of one value in it
-# Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
-_PLAIN: tuple[Any, ...] = (str, int)
-_MAY_BE_NAN: tuple[Any, ...] = (float, np.floating, np.datetime64, np.timedelta64, decimal.Decimal)
 _WINDOWS_FORBIDDEN = set('<>:"|?*\\')
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
 
 
-def as_frame(table: object, roots: Sequence[Path]) -> tuple[pd.DataFrame, str]:
-    """A table in any accepted form as a DataFrame, and the file that it came from ("" if none).
+@dataclass(frozen=True)
+class Table:
+    """A control table, whatever it was given as.
+
+    Attributes:
+        columns: Their names, as text.
+        rows: A cell for each column, with its own type.
+        labels: What the rows are called by an index; none if that only counts them.
+        file: The file that it came from; "" if none.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    labels: Sequence[str] = ()
+    file: str = ""
+
+    def filled(self) -> Iterator[dict[str, Any]]:
+        """The rows as dicts without their empty cells."""
+        for row in self.rows:
+            pairs = zip(self.columns, row, strict=True)
+            yield {name: value for name, value in pairs if not is_unset(value)}
+
+    def names(self) -> list[str]:
+        """The instance names: a column, else a labelled index, else made from the values."""
+        if NAME in self.columns:
+            place = self.columns.index(NAME)
+            return ["" if is_unset(row[place]) else str(row[place]).strip() for row in self.rows]
+        return list(self.labels) or readable_names(self.columns, self.rows)
+
+
+def as_table(table: object, roots: Sequence[Path]) -> Table:
+    """A table in any accepted form.
+
+    Args:
+        table: A DataFrame, a list of dicts or a file.
+        roots: Folders to which a relative path may refer.
 
     Raises:
         DuctaflowError: If it is none of them, or has a column twice, be it as 1 and "1".
     """
-    origin = ""
+    file = ""
     if isinstance(table, str | Path):
-        candidates = [root / table for root in roots]
-        # Not Path.is_file(): it raises for a text that is too long for a path.
-        path = next((found for found in candidates if os.path.isfile(found)), None)
-        if path is None:
-            looked = " and ".join(dict.fromkeys(str(root) for root in roots))
-            raise DuctaflowError(f"table {str(table)!r} not found in {looked}")
-        frame, origin = read_table(path), str(path)
-    elif isinstance(table, pd.DataFrame):
-        frame = table
+        file = str(_file_of(table, roots))
+        table = _read(file)
+    if is_a(table, "pandas", "DataFrame"):
+        found = _of_frame(table, file)
     elif isinstance(table, list | tuple) and all(isinstance(row, Mapping) for row in table):
-        frame = pd.DataFrame([dict(row) for row in table], dtype=object)
+        found = _of_dicts(table)
     else:
         raise DuctaflowError(
             f"a table must be a DataFrame, a list of dicts or a file, not {type(table).__name__}"
         )
-    columns = pd.Series(map(str, frame.columns), dtype=object)  # as text: 1 and "1" are one key of JSON
-    twice = columns[columns.duplicated()].tolist()
-    if twice:
-        raise DuctaflowError(f"{origin or 'table'}: column {twice[0]!r} is there more than once")
-    return frame, origin
+    twice = next((name for name, count in Counter(found.columns).items() if count > 1), None)
+    if twice is not None:
+        raise DuctaflowError(f"{file or 'table'}: column {twice!r} is there more than once")
+    return found
+
+
+def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
+    # Not Path.is_file(): it raises for a text that is too long for a path.
+    path = next((root / table for root in roots if os.path.isfile(root / table)), None)
+    if path is None:
+        looked = " and ".join(dict.fromkeys(str(root) for root in roots))
+        raise DuctaflowError(f"table {str(table)!r} not found in {looked}")
+    return path
+
+
+def _read(file: str) -> pd.DataFrame:
+    from .table_files import read_table
+
+    return read_table(Path(file))
+
+
+def _of_frame(frame: Any, file: str) -> Table:
+    columns = [str(name) for name in frame.columns]
+    values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
+    rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(frame)
+    # Integers are no labels: they are row numbers, of which a filter leaves some.
+    has_labels = frame.index.inferred_type != "integer" and frame.index.is_unique
+    return Table(columns, list(rows), list(map(str, frame.index)) if has_labels else (), file)
+
+
+def _of_dicts(rows: Sequence[Mapping[Any, Any]]) -> Table:
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return Table([str(key) for key in keys], [tuple(row.get(key) for key in keys) for row in rows])
 
 
 def grid(**axes: Iterable[Any]) -> pd.DataFrame:
@@ -96,25 +145,27 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
     for name, values in axes.items():
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise TypeError(f"grid({name}=…): expected a list of values, got {values!r}")
+    import pandas as pd
+
     combinations = list(itertools.product(*axes.values())) if axes else []
     table = pd.DataFrame(combinations, columns=list(axes), dtype=object)
     if NAME not in axes:
-        table.insert(0, NAME, readable_names(table))
+        table.insert(0, NAME, readable_names(list(axes), combinations))
     return table
 
 
-def readable_names(table: pd.DataFrame) -> list[str]:
+def readable_names(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Names made from a table's values, `year=2040,mode=rail`, each from nothing but its own row.
 
     So a name stays as it is when rows are added, or an axis of a grid gets more values. Empty cells are
     left out. Where a name does not tell all of its row's values (texts with characters that it cannot have,
     what is too long), a hash of them is added: `mode=light_rail~1b2c3d4e`.
     """
-    columns = [name for name in table.columns if name not in TEXT_COLUMNS and not str(name).startswith("_")]
-    if not columns:
-        return ["1"] * len(table)
-    labels = _labels([str(column) for column in columns])
-    rows = list(zip(*(table[column].tolist() for column in columns), strict=True))
+    own = [name not in TEXT_COLUMNS and not name.startswith("_") for name in columns]
+    if not any(own):
+        return ["1"] * len(rows)
+    labels = _labels(list(itertools.compress(columns, own)))
+    rows = [tuple(itertools.compress(row, own)) for row in rows]
     return _told_apart([_name_of(labels, row) for row in rows], rows)
 
 
@@ -160,7 +211,7 @@ def _word(value: Any) -> tuple[str, bool]:
     """A value as a name has it ("" if it is empty), and whether that tells all of it."""
     if is_unset(value):
         return "", True
-    if isinstance(value, Mapping | list | tuple | np.ndarray):
+    if isinstance(value, Mapping | list | tuple) or is_a(value, "numpy", "ndarray"):
         return _hash_of(value), True
     if isinstance(value, float):
         value = f"{value:.12g}"
@@ -178,92 +229,6 @@ def _slug(text: str) -> str:
 
 def _hash_of(value: Any) -> str:
     return config_hash({"value": plain(value, lenient=True)})
-
-
-def is_unset(value: Any) -> bool:
-    """Whether a cell is empty."""
-    if isinstance(value, str):
-        return not value.strip()
-    if isinstance(value, _MAY_BE_NAN):
-        return bool(pd.isna(value))
-    return value is None or value is pd.NaT or value is pd.NA
-
-
-def plain(value: Any, *, lenient: bool = False) -> Any:
-    """A value as plain JSON.
-
-    Args:
-        value: NumPy and pandas scalars, dates, paths, enums and containers of them become what JSON
-            knows; dates and times ISO 8601 text, durations ISO 8601 durations.
-        lenient: Keep NaN and infinities, and make text of all else, as ductaflow did.
-
-    Raises:
-        ValueError: If JSON has nothing for it, saying what it is.
-    """
-    if value is None or (isinstance(value, _PLAIN) and not isinstance(value, enum.Enum)):
-        return value
-    try:
-        return _plain(value, lenient)
-    except RecursionError:
-        raise ValueError("a circular reference, or nested too deeply, has no place in JSON") from None
-
-
-def _plain(value: Any, lenient: bool) -> Any:
-    if isinstance(value, float):
-        if math.isfinite(value) or lenient:
-            return float(value)
-        raise ValueError(f"{value} has no place in JSON")
-    if isinstance(value, Mapping):
-        return {_key(key, lenient): plain(item, lenient=lenient) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, lenient=lenient) for item in value]
-    if isinstance(value, np.ndarray | pd.Series | pd.Index):
-        return plain(_unpacked(value), lenient=lenient)
-    converted = _simpler(value)
-    if converted is not value:
-        return plain(converted, lenient=lenient)
-    if lenient:
-        return str(value)
-    raise ValueError(f"{value!r} ({type(value).__name__}) has no place in JSON")
-
-
-def _key(key: Any, lenient: bool) -> str:
-    if isinstance(key, str) or lenient:
-        return str(key)
-    raise ValueError(f"key {key!r} is not text")
-
-
-def _simpler(value: Any) -> Any:
-    """The nearest simpler value, or the value itself if there is none."""
-    if value is pd.NaT or value is pd.NA:
-        return None
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, np.datetime64):
-        return pd.Timestamp(value)
-    if isinstance(value, np.timedelta64):
-        return pd.Timedelta(value)  # or NaT
-    if isinstance(value, datetime.timedelta):
-        return pd.Timedelta(value).isoformat()
-    if isinstance(value, datetime.date | datetime.time):  # datetime and Timestamp among them
-        return value.isoformat()
-    if isinstance(value, PurePath | uuid.UUID | pd.Period):
-        return str(value)
-    if isinstance(value, decimal.Decimal | np.floating):
-        return float(value)
-    if isinstance(value, np.generic) and not isinstance(value, np.clongdouble):  # whose item() is itself
-        return value.item()
-    return value
-
-
-def _unpacked(values: Any) -> Any:
-    """An array, Series or Index as a list, or as a scalar if it has no dimensions."""
-    if isinstance(values, np.ndarray):
-        if values.ndim == 0:
-            return values[()]
-        if values.dtype.kind in "mM" and values.dtype != "datetime64[D]":
-            return list(values)  # tolist() makes bare numbers of units that datetime lacks, as nanoseconds
-    return values.tolist()
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,27 +288,6 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", value
 
 
-def rows_of(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows as dicts without their empty cells, each value with its own type."""
-    columns = [str(column) for column in table.columns]
-    values = [table[column].tolist() for column in table.columns]
-    rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(table)
-    for row in rows:
-        yield {name: value for name, value in zip(columns, row, strict=True) if not is_unset(value)}
-
-
-def names_of(table: pd.DataFrame) -> list[str]:
-    """The instance names of a table: its column, else its labelled index, else made from its values.
-
-    Integers are no labels: they are row numbers, of which a filter leaves some.
-    """
-    if NAME in table.columns:
-        return ["" if is_unset(name) else str(name).strip() for name in table[NAME].tolist()]
-    if table.index.inferred_type != "integer" and table.index.is_unique:
-        return [str(label) for label in table.index]
-    return readable_names(table)
-
-
 @lru_cache(maxsize=1024)  # a step has thousands of instances
 def check_name(name: str, what: str) -> str | None:
     """Why a name cannot be that of a folder under `runs/`, or None.
@@ -377,30 +321,6 @@ def check_name(name: str, what: str) -> str | None:
 def _windows_refuses(part: str) -> bool:
     device = part.partition(".")[0].lower() in _WINDOWS_DEVICES
     return device or part[-1] in " ." or bool(_WINDOWS_FORBIDDEN & set(part))
-
-
-def select(expression: str, table: pd.DataFrame) -> list[bool]:
-    """Which rows an expression of `DataFrame.eval` keeps; those for which it gives NA are not.
-
-    Raises:
-        DuctaflowError: If it cannot be evaluated or is not true or false of each row, naming the
-            columns that there are.
-    """
-    try:
-        result = table.reset_index(drop=True).eval(expression, engine="python")
-        what = "" if _is_mask(result, len(table)) else "not true or false of each row"
-    except Exception as error:  # the expression is the user's: anything can come of it
-        what = f"{type(error).__name__}: {error}"
-    if what:
-        columns = ", ".join(str(column) for column in table.columns)
-        raise DuctaflowError(f"--ductaflow-where {expression!r}: {what}. Columns here: {columns}")
-    return [bool(keep) for keep in pd.Series(result, dtype="boolean").fillna(False)]
-
-
-def _is_mask(result: Any, length: int) -> bool:
-    # Objects, too: the parts of a text column with empty cells are True, False and NaN.
-    inferred = pd.api.types.infer_dtype(result, skipna=True) if np.ndim(result) == 1 else ""
-    return inferred in ("boolean", "empty") and len(result) == length
 
 
 def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> list[Problem]:

@@ -19,6 +19,7 @@ LAYERS = (
         "child_process",
         "config_table",
         "bytecode",
+        "cells",
         "cores",
         "errors",
         "forkserver",
@@ -52,7 +53,7 @@ LAYERS = (
     {"observing", "settings", "uses"},
     {"kernel_calls"},
     {"fork_servers", "forkserver.serving", "flows", "store", "table_files", "compare.reading"},
-    {"clashes"},
+    {"clashes", "row_filter"},
     {
         "compare.compressed",
         "compare.digests",

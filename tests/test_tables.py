@@ -8,7 +8,9 @@ import enum
 import json
 import math
 import re
+import subprocess
 import sys
+import textwrap
 import uuid
 from collections import OrderedDict, namedtuple
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,26 +23,32 @@ from conftest import stable_repr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_ductaflow.cells import is_unset, plain
 from pytest_ductaflow.errors import DuctaflowError
+from pytest_ductaflow.row_filter import select
 from pytest_ductaflow.table_files import read_table
 from pytest_ductaflow.tables import (
-    as_frame,
+    as_table,
     check_name,
     flattened,
     grid,
-    is_unset,
     merged,
-    names_of,
     nested,
-    plain,
     problems_of_schema,
-    readable_names,
-    rows_of,
-    select,
 )
 
 DAY = datetime.date(2040, 2, 29)
 MOMENT = datetime.datetime(2040, 2, 29, 12, 30, tzinfo=datetime.UTC)
+
+
+def rows_of(table):
+    return list(as_table(table, ()).filled())
+
+
+def names_of(table):
+    return as_table(table, ()).names()
+
+
 Point = namedtuple("Point", "x y")  # noqa: PYI024 - the untyped kind is meant
 
 
@@ -462,7 +470,7 @@ def test_a_grid_has_all_combinations_with_the_last_axis_fastest():
         "year=2040,mode=rail",
         "year=2040,mode=road",
     ]
-    assert list(rows_of(table))[1] == {"instance_name": "year=2030,mode=road", "year": 2030, "mode": "road"}
+    assert rows_of(table)[1] == {"instance_name": "year=2030,mode=road", "year": 2030, "mode": "road"}
 
 
 @pytest.mark.parametrize(
@@ -520,7 +528,7 @@ def test_an_axis_that_is_a_single_value_is_an_error_that_names_it(value):
 
 
 def test_the_values_of_a_grid_keep_their_types():
-    row = next(iter(rows_of(grid(a=[1], b=[1.5], c=[True], d=[[1, 2]], e=[{"f": None}], g=[DAY]))))
+    row = rows_of(grid(a=[1], b=[1.5], c=[True], d=[[1, 2]], e=[{"f": None}], g=[DAY]))[0]
     assert {key: type(value) for key, value in row.items() if key != "instance_name"} == {
         "a": int,
         "b": float,
@@ -563,7 +571,7 @@ def test_names_are_made_of_the_values_in_the_end(index):
 
 def test_an_axis_may_be_the_names():
     table = grid(instance_name=["A", "B"], x=[1])
-    assert list(rows_of(table)) == [{"instance_name": "A", "x": 1}, {"instance_name": "B", "x": 1}]
+    assert rows_of(table) == [{"instance_name": "A", "x": 1}, {"instance_name": "B", "x": 1}]
     assert names_of(table) == ["A", "B"]
 
 
@@ -603,7 +611,7 @@ CELLS = (
 )
 def test_a_name_depends_on_no_other_row(axes):
     table = grid(**axes)
-    alone = [readable_names(table.iloc[[number]])[0] for number in range(len(table))]
+    alone = [names_of(table.iloc[[number]])[0] for number in range(len(table))]
     names = table["instance_name"].tolist()
     assert all(len(name.encode()) <= 89 and check_name(name, "name") is None for name in names)
     for name, own in zip(names, alone, strict=True):
@@ -626,9 +634,9 @@ def test_a_filter_does_not_change_the_names_of_the_rows_that_it_leaves():
     assert names_of(table[table["x"] != 2]) == ["x=1", "x=3", "x=4"]
 
 
-def test_reserved_and_text_columns_are_no_part_of_readable_names():
+def test_reserved_and_text_columns_are_no_part_of_names_made_from_values():
     table = pd.DataFrame({"x": [1, 2], "step": ["a", "b"], "flow": ["f", "g"], "_timeout": [1, 2]})
-    assert readable_names(table) == ["x=1", "x=2"]
+    assert names_of(table) == ["x=1", "x=2"]
 
 
 def test_rows_have_no_empty_cells_and_each_value_has_its_own_type():
@@ -641,25 +649,25 @@ def test_rows_have_no_empty_cells_and_each_value_has_its_own_type():
             "d": pd.to_datetime([None, "2040-02-29"]),
         }
     )
-    rows = list(rows_of(table))
+    rows = rows_of(table)
     assert rows == [{"i": 1, "f": 0.5}, {"b": True, "t": "x", "d": pd.Timestamp("2040-02-29")}]
     assert type(rows[0]["i"]) is int
 
 
 def test_integer_column_names_become_text():
-    assert list(rows_of(pd.DataFrame([[1, 2]]))) == [{"0": 1, "1": 2}]
+    assert rows_of(pd.DataFrame([[1, 2]])) == [{"0": 1, "1": 2}]
 
 
 def test_a_table_without_columns_has_rows_too():
     table = pd.DataFrame(index=range(2))
-    assert len(list(rows_of(table))) == len(names_of(table)) == 2
+    assert len(rows_of(table)) == len(names_of(table)) == 2
 
 
 # Files
 
 
 def rows_in(path: Path) -> list[dict[str, object]]:
-    return list(rows_of(read_table(path)))
+    return rows_of(read_table(path))
 
 
 def a_csv(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -724,7 +732,7 @@ def test_words_in_a_csv_that_only_pandas_takes_for_empty_are_words(tmp_path):
 
 def test_blank_rows_of_a_csv_are_no_rows(tmp_path):
     table = read_table(a_csv(tmp_path, "instance_name,x,t\n\nA,1,\n,,\n , , \nB,,b\n\n"))
-    assert list(rows_of(table)) == [{"instance_name": "A", "x": 1}, {"instance_name": "B", "t": "b"}]
+    assert rows_of(table) == [{"instance_name": "A", "x": 1}, {"instance_name": "B", "t": "b"}]
     assert table.index.tolist() == [0, 1]
 
 
@@ -755,7 +763,7 @@ def test_a_comma_at_the_end_of_every_line_is_no_column(tmp_path):
 
 def test_a_column_that_is_twice_in_a_csv_is_said_to_be(tmp_path):
     with pytest.raises(DuctaflowError, match="column 'x' is there more than once"):
-        as_frame(a_csv(tmp_path, "instance_name,x,x\nA,1,2\n"), (tmp_path,))
+        as_table(a_csv(tmp_path, "instance_name,x,x\nA,1,2\n"), (tmp_path,))
 
 
 @pytest.mark.parametrize(
@@ -992,21 +1000,40 @@ def test_a_missing_reader_is_an_error_that_says_what_to_install(tmp_path, monkey
 def test_a_table_is_looked_for_in_each_root(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "t.csv").write_text("x\n1\n", encoding="utf-8")
-    frame, origin = as_frame("t.csv", (tmp_path / "a", tmp_path / "b"))
-    assert list(rows_of(frame)) == [{"x": 1}]
-    assert origin == str(tmp_path / "b" / "t.csv")
+    table = as_table("t.csv", (tmp_path / "a", tmp_path / "b"))
+    assert list(table.filled()) == [{"x": 1}]
+    assert table.file == str(tmp_path / "b" / "t.csv")
 
 
 def test_dicts_and_frames_are_tables_too(tmp_path):
     frame = pd.DataFrame({"x": [1]})
-    assert as_frame(frame, ()) == (frame, "")
-    assert list(rows_of(as_frame([{"x": 1}, {"y": [2]}], ())[0])) == [{"x": 1}, {"y": [2]}]
-    assert list(rows_of(as_frame([{"x": 1}, {"x": 2.5}, {"x": True}], ())[0])) == [
+    assert rows_of(frame) == frame.to_dict("records")
+    assert rows_of([{"x": 1}, {"y": [2]}]) == [{"x": 1}, {"y": [2]}]
+    assert rows_of([{"x": 1}, {"x": 2.5}, {"x": True}]) == [
         {"x": 1},
         {"x": 2.5},
         {"x": True},
     ]
-    assert len(as_frame([], ())[0]) == 0
+    assert rows_of([]) == []
+
+
+def test_a_list_of_dicts_needs_no_pandas(tmp_path):
+    (tmp_path / "flow.py").write_text('# %% tags=["parameters"]\nconfig = {}\n')
+    code = """
+        import datetime, decimal, enum, sys
+        from pathlib import Path
+        from pytest_ductaflow import conduct
+        from pytest_ductaflow.declare import Origin, TableDeclaration
+        here = Path.cwd()
+        values = [None, "", 1, 0.5, float("nan"), decimal.Decimal("nan"), datetime.date(2040, 2, 29), here]
+        rows = [{"value": value, "more": [value]} for value in values]
+        found = TableDeclaration("flow.py", rows, Origin("conductor.py"), here).declare()
+        print([each.config.get("value", "unset") for each in found.instances], len(found.problems))
+        print({"pandas", "numpy"} & set(sys.modules))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == [f"['unset', 'unset', 1, 0.5, '2040-02-29', '{tmp_path}'] 2", "set()"]
 
 
 @pytest.mark.parametrize(
@@ -1031,7 +1058,7 @@ def test_dicts_and_frames_are_tables_too(tmp_path):
 def test_what_is_no_table_is_said_to_be_none(tmp_path, table, said):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DuctaflowError, match=said):
-        as_frame(table, (tmp_path,))
+        as_table(table, (tmp_path,))
 
 
 # Selection

@@ -1,0 +1,131 @@
+"""What the cells of a control table hold, as plain JSON; empty ones (None, NaN, NaT, NA, "") are "not set".
+
+The types of NumPy and pandas are known here without importing them: as long as nobody has, no value has one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import math
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+# Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
+_PLAIN = (str, int)
+_NEVER_EMPTY = (int, Mapping, list, tuple)
+
+
+def is_a(value: object, module: str, *types: str) -> bool:
+    """Whether a value has one of some types of a module that may not be imported."""
+    found = sys.modules.get(module)
+    return found is not None and isinstance(value, tuple(getattr(found, name) for name in types))
+
+
+def is_unset(value: Any) -> bool:
+    """Whether a cell is empty."""
+    if isinstance(value, str):
+        return not value.strip()
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return math.isnan(value)
+    if isinstance(value, _NEVER_EMPTY):
+        return False
+    if isinstance(value, decimal.Decimal):
+        return value.is_nan()
+    if is_a(value, "numpy", "floating", "datetime64", "timedelta64"):
+        return bool(value != value)  # noqa: PLR0124 - as NaN and NaT are told
+    return _is_missing(value)
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value is pandas' NaT or NA."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and (value is pandas.NaT or value is pandas.NA)
+
+
+def plain(value: Any, *, lenient: bool = False) -> Any:
+    """A value as plain JSON.
+
+    Args:
+        value: NumPy and pandas scalars, dates, paths, enums and containers of them become what JSON
+            knows; dates and times ISO 8601 text, durations ISO 8601 durations.
+        lenient: Keep NaN and infinities, and make text of all else, as ductaflow did.
+
+    Raises:
+        ValueError: If JSON has nothing for it, saying what it is.
+    """
+    if value is None or (isinstance(value, _PLAIN) and not isinstance(value, enum.Enum)):
+        return value
+    try:
+        return _plain(value, lenient)
+    except RecursionError:
+        raise ValueError("a circular reference, or nested too deeply, has no place in JSON") from None
+
+
+def _plain(value: Any, lenient: bool) -> Any:
+    if isinstance(value, float):
+        if math.isfinite(value) or lenient:
+            return float(value)
+        raise ValueError(f"{value} has no place in JSON")
+    if isinstance(value, Mapping):
+        return {_key(key, lenient): plain(item, lenient=lenient) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, lenient=lenient) for item in value]
+    if is_a(value, "numpy", "ndarray") or is_a(value, "pandas", "Series", "Index"):
+        return plain(_unpacked(value), lenient=lenient)
+    converted = _simpler(value)
+    if converted is not value:
+        return plain(converted, lenient=lenient)
+    if lenient:
+        return str(value)
+    raise ValueError(f"{value!r} ({type(value).__name__}) has no place in JSON")
+
+
+def _key(key: Any, lenient: bool) -> str:
+    if isinstance(key, str) or lenient:
+        return str(key)
+    raise ValueError(f"key {key!r} is not text")
+
+
+def _simpler(value: Any) -> Any:
+    """The nearest simpler value, or the value itself if there is none."""
+    if _is_missing(value):  # before dates: NaT is one
+        return None
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime.timedelta) or is_a(value, "numpy", "datetime64", "timedelta64"):
+        return _of_pandas(value)
+    if isinstance(value, datetime.date | datetime.time):  # datetime and Timestamp among them
+        return value.isoformat()
+    if isinstance(value, PurePath | uuid.UUID) or is_a(value, "pandas", "Period"):
+        return str(value)
+    if isinstance(value, decimal.Decimal) or is_a(value, "numpy", "floating"):
+        return float(value)
+    if is_a(value, "numpy", "generic") and not is_a(value, "numpy", "clongdouble"):  # whose item() is itself
+        return value.item()
+    return value
+
+
+def _of_pandas(value: Any) -> Any:
+    """A duration as ISO 8601 text; a date or duration of NumPy as the one of pandas, or NaT."""
+    import pandas as pd
+
+    if isinstance(value, datetime.timedelta):
+        return pd.Timedelta(value).isoformat()
+    return pd.Timestamp(value) if is_a(value, "numpy", "datetime64") else pd.Timedelta(value)
+
+
+def _unpacked(values: Any) -> Any:
+    """An array, Series or Index as a list, or as a scalar if it has no dimensions."""
+    if is_a(values, "numpy", "ndarray"):
+        if values.ndim == 0:
+            return values[()]
+        if values.dtype.kind in "mM" and values.dtype != "datetime64[D]":
+            return list(values)  # tolist() makes bare numbers of units that datetime lacks, as nanoseconds
+    return values.tolist()
