@@ -24,7 +24,13 @@ from .child_process import signal_name
 from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer
 from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
-from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
+from .failures import (
+    failure_of_cell,
+    failure_without_traceback,
+    mark_failure,
+    markdown_cell,
+    with_hint_at_place,
+)
 from .flows import Source, read_flow
 from .fork_servers import servers
 from .kernel import Spec, kernel_files, kernel_spec, kernel_specs
@@ -219,6 +225,7 @@ def execute(
             _run_cells(client, timeout, execution)
         execution.seconds = time.monotonic() - began
         if execution.failure is not None:
+            execution.failure = with_hint_at_place(execution.failure, instance)
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
             file.notebook_complete()
