@@ -80,6 +80,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         reason=f"accepted: {'; '.join(reasons)}",
         flow=store.shown(instance.flow, instance.project_root),
         kernel=kernel,
+        cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
         inputs=inputs.digests,
         code=inputs.code,

@@ -270,7 +270,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _places(text: str, instance: Instance) -> Iterator[Path]:
     """What a path in a config can mean."""
-    for base in (instance.project_root, instance.run_dir):
+    for base in dict.fromkeys((instance.project_root, instance.run_dir, instance.working_directory)):
         yield Path(os.path.normpath(os.path.join(base, text)))
 
 

@@ -77,6 +77,7 @@ def carry_out(
         page.write(failed=record.status is Status.ERROR)
     record = record.with_(
         kernel=instance.kernel_name or settings.kernel,
+        cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
         inputs={**inputs.digests, **_digests(execution.kernel_files, instance)},
         code=inputs.code,
@@ -127,7 +128,7 @@ def _attempts(
                 instance,
                 files,
                 settings,
-                environment=store.build_environment(files, settings.dumps()),
+                environment=store.build_environment(files, settings.dumps(), instance.working_directory),
                 echo=echo,
                 at_end=page.write,
                 last_good=running.last_good,

@@ -31,7 +31,7 @@ from .declare import (
 )
 from .errors import DuctaflowError, Problem, SweepFailed, TableError
 from .flows import find_flow, looks_like_flow, project_root_of
-from .model import RUNS, Failure, Instance, Record, Status, slug, stem_of
+from .model import RUNS, Failure, Instance, Record, Status, Workplace, slug, stem_of
 from .observing import unobserved
 from .settings import Settings
 from .store import RunFiles
@@ -58,6 +58,7 @@ def conduct(
     config: ConfigOfRow | None = None,
     after: After = None,
     keep: str | Sequence[str] = (),
+    cwd: Workplace | None = None,
 ) -> list[Instance]:
     """Spread a flow or build over the rows of a control table: every row is an instance.
 
@@ -73,6 +74,8 @@ def conduct(
         after: Instances (as this function returns them) that have to end well before these start.
         keep: Patterns of files and folders in the run directories (checkpoints, caches) that the next run
             finds again; all else that an instance wrote is moved aside before it runs again.
+        cwd: Where the flow runs, and its relative paths begin: in the run directory (`run`), in the flow's
+            own folder (`flow`) or in the project root (`project`).
 
     Returns:
         The instances, in the order of the table.
@@ -87,7 +90,8 @@ def conduct(
     _not_while_pytest_imports("conduct", origin)
     root = _root_of(origin)
     runs = _runs_of_this_build()
-    made = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs).declare()
+    declaration = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs, cwd)
+    made = declaration.declare()
     if recording.is_recording():
         calls.note(made.instances)
         recording.record(made.instances, made.problems)
@@ -289,7 +293,9 @@ def run_notebook(
             config,
             root=root,
             origin=origin,
-            run_dir=_run_directory(execution_dir, root) if execution_dir else _changed_directory(root),
+            run_dir=_run_directory(_from_here(execution_dir), root)
+            if execution_dir
+            else _changed_directory(root),
             runs=_runs_of_this_build(),
         )
         return instance.with_(
@@ -499,13 +505,14 @@ _started_in = os.getcwd()
 
 
 def _changed_directory(root: Path) -> Path | None:
-    """The working directory if code has changed it since this was imported, to another one of the project.
+    """The working directory if code has changed it since it began, to another one of the project.
 
     Projects made for early releases of ductaflow change into the run directory and call `run_notebook`.
     """
     here = os.getcwd()
     inside = os.path.join(os.path.realpath(root), "")
-    has_changed = os.path.realpath(here) not in (os.path.realpath(_started_in), inside.rstrip(os.sep))
+    began = _started_in if store.surrounding_build() is None else store.build_began_in()
+    has_changed = os.path.realpath(here) not in (os.path.realpath(began), inside.rstrip(os.sep))
     is_inside = os.path.join(os.path.realpath(here), "").startswith(inside)
     return _run_directory(here, root) if has_changed and is_inside else None
 
@@ -519,9 +526,15 @@ def _run_directory(given: str | Path, root: Path) -> Path:
     return root / inside if is_inside else Path(path)
 
 
+def _from_here(directory: str | Path) -> Path:
+    """A directory as a call means it: in a build from the build's own, wherever else that runs."""
+    return (store.place_in_build() or Path.cwd()) / directory
+
+
 def _runs_of_this_build() -> Path | None:
     """Inside a build, flows without a directory of their own go into the build's run directory."""
-    return Path.cwd() / RUNS if store.surrounding_build() is not None else None
+    place = store.place_in_build()
+    return None if place is None else place / RUNS
 
 
 def _settings() -> Settings:

@@ -19,7 +19,7 @@ from typing import Any
 from .cells import plain
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, looks_like_flow, read_flow
-from .model import JSON, RUNS, Instance, config_hash, default_step, stem_of
+from .model import JSON, RUNS, WORKPLACES, Instance, Workplace, config_hash, default_step, stem_of
 from .settings import check_keep
 from .store import shown
 from .tables import (
@@ -36,7 +36,7 @@ from .tables import (
 
 After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
-RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks", "_keep")
+RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks", "_keep", "_cwd")
 _IGNORED = ("_project_root", "_no_execute")
 
 
@@ -129,6 +129,7 @@ class TableDeclaration:
         after: Upstreams of every row.
         keep: Patterns of what the next run of every row finds again.
         runs: The `runs/` folder: the project's, or inside a build the build's own.
+        cwd: Where every row runs.
     """
 
     flow: str | Path | None
@@ -141,6 +142,7 @@ class TableDeclaration:
     after: After = None
     keep: str | Sequence[str] = ()
     runs: Path | None = None
+    cwd: str | None = None
 
     def declare(self) -> Declared:
         """Instances of all rows that are right, problems of all that are not."""
@@ -148,7 +150,7 @@ class TableDeclaration:
             table = as_table(self.table, self._places)
             common = _base(self.base)
             after = upstreams(self.after)
-            self.kept  # noqa: B018 - raises, once for all rows
+            self.kept, self.workplace  # noqa: B018 - raise, once for all rows
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
         where = shown(table.file, self.root) if table.file else self.origin.at(self.root)
@@ -180,6 +182,18 @@ class TableDeclaration:
             return patterns(self.keep)
         except ValueError as error:
             raise ValueError(f"keep={self.keep!r}: {error}") from None
+
+    @cached_property
+    def workplace(self) -> Workplace | None:
+        """`cwd=`, if it is one of the places that there are.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        try:
+            return None if self.cwd is None else workplace(self.cwd)
+        except ValueError as error:
+            raise ValueError(f"cwd={error}") from None
 
     @cached_property
     def found(self) -> Callable[[str | Path], Path]:
@@ -264,7 +278,12 @@ class _Row:
             source=self.table.origin.file,
             line=self.table.origin.line,
             row=self.number,
-            **{"after": after, **reserved, "keep": (*self.table.kept, *reserved.get("keep", ()))},
+            **{
+                "after": after,
+                "cwd": self.table.workplace,
+                **reserved,
+                "keep": (*self.table.kept, *reserved.get("keep", ())),
+            },
         )
 
     def _schema_problems(self, flow: Path, config: dict[str, JSON]) -> list[Problem]:
@@ -347,13 +366,23 @@ def reserved_value(key: str, value: JSON) -> Any:
         if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
             raise ValueError(f"{value!r}: expected names of marks, separated by commas")
         return tuple(str(mark) for mark in marks)
-    if key == "_after":
-        return upstreams(value)
-    if key == "_keep":
-        return patterns(value)
+    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace}
+    if key in readers:
+        return readers[key](value)
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
         raise ValueError(f"{value!r}: expected an amount such as '4 GB'")
     return str(value)
+
+
+def workplace(value: object) -> Workplace:
+    """The word for the folder in which an instance runs.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if value not in WORKPLACES:
+        raise ValueError(f"{value!r}: expected {', '.join(WORKPLACES[:-1])} or {WORKPLACES[-1]}")
+    return value
 
 
 def patterns(value: object) -> tuple[str, ...]:

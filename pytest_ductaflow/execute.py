@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import keyword
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +24,13 @@ from .child_process import signal_name
 from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer
 from .config_table import generate_config_markdown
 from .errors import DuctaflowError, InstanceFailed
-from .failures import failure_of_cell, failure_without_traceback, mark_failure, markdown_cell
+from .failures import (
+    failure_of_cell,
+    failure_without_traceback,
+    mark_failure,
+    markdown_cell,
+    with_hint_at_place,
+)
 from .flows import Source, read_flow
 from .fork_servers import servers
 from .kernel import Spec, kernel_files, kernel_spec, kernel_specs
@@ -34,6 +39,7 @@ from .kernel_start import start_kernel
 from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
 from .notebook_file import NotebookFile
 from .output import Output
+from .parameters import assigned_in, parameters_of, unknown_parameters
 from .settings import Settings
 from .store import RunFiles
 from .uses import Used
@@ -99,16 +105,6 @@ def _installed_for(source: Source, wanted: str | None, default: str) -> tuple[st
     raise DuctaflowError(f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}")
 
 
-def parameters_of(config: Mapping[str, JSON]) -> dict[str, JSON]:
-    """What papermill injects: `config`, and each value whose key can be a variable."""
-    variables = {
-        key: value
-        for key, value in config.items()
-        if key.isidentifier() and not keyword.iskeyword(key) and not isinstance(value, dict)
-    }
-    return {**variables, "config": dict(config)}
-
-
 def _translatable(parameters: dict[str, JSON], kernel: str, language: str) -> dict[str, JSON]:
     """The parameters for which papermill knows the language's words: a shell has no dicts.
 
@@ -137,7 +133,8 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
         cell.metadata.setdefault("tags", [])
     table = markdown_cell("ductaflow-config", generate_config_markdown(config, source.path.stem))
     notebook.cells.insert(0, table)
-    parameters = _translatable(parameters_of(config), kernel, language)
+    wanted = parameters_of(config, assigned_in(source, language), language)
+    parameters = _translatable(wanted, kernel, language)
     notebook = parameterize_notebook(notebook, parameters, kernel_name=kernel, language=language)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata["tags"]:
@@ -179,6 +176,9 @@ def execute(
     notebook = prepare_notebook(source, instance.full_config, kernel_name, str(spec.language))
     timeout = instance.timeout or settings.timeout
     execution = Execution(kernel_files=kernel_files(kernel_name, spec.resource_dir))
+    if spec.language == "python":
+        assigned = assigned_in(source, spec.language)
+        execution.python_warnings += unknown_parameters(instance.config, source, assigned)
     file = NotebookFile(notebook, files.notebook)
     began = time.monotonic()
 
@@ -225,6 +225,7 @@ def execute(
             _run_cells(client, timeout, execution)
         execution.seconds = time.monotonic() - began
         if execution.failure is not None:
+            execution.failure = with_hint_at_place(execution.failure, instance)
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
             file.notebook_complete()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import nbformat
 
 from .flows import Source
 from .lights import strip_ansi
-from .model import Failure
+from .model import Failure, Instance, Workplace
 from .store import shown
 
 _LONG_MESSAGE, _LONG_TRACEBACK = 4_000, 40_000  # characters
@@ -24,6 +26,18 @@ _HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
 _OWN_FRAMES = re.compile(
     r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
 )
+_INSTALLED = re.compile(
+    r"^.*[/\\](?:site|dist)-packages[/\\](?P<package>\w+)|[/\\]lib[/\\]python3[\d.]*[/\\]"
+    r"|[/\\]Python3\d*[/\\]Lib[/\\]|^File <frozen |^File (?P<compiled>\w+)[^\s:]*\.(?:pyx|pxd|pxi):"
+)
+# Words of an error about a file that is not there, in Python and in what is written in C, Rust and R.
+_NOT_THERE = re.compile(
+    r"no such|not found|cannot find|(?:does not|doesn't|non-?) ?exist|no files|not a (?:file|directory)"
+    r"|not recogni[sz]ed|(?:un)?able to .*open|(?:cannot|can't|could not|failed to) (?:open|read|find|load)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"""'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`""")
+_WORD_LIKE_PATH = re.compile(r"[^\s'\"`()\[\],;<>]*(?:/|\\|\.\w)[^\s'\"`()\[\],;<>]*")
 _PACKAGE = str(Path(__file__).parent)
 
 
@@ -78,7 +92,7 @@ def failure_of_cell(
         line=lines[0] if lines else None,
         file_line=first + lines[0] - 1 if lines and first else first,
         traceback=_shortened(
-            _CELL_LINE.sub(lambda match: _at_file_line(match, flow, starts), readable_traceback(text, root)),
+            _CELL_LINE.sub(lambda match: _at_file_line(match, flow, starts), users_traceback(text, root)),
             _LONG_TRACEBACK,
         ),
     )
@@ -118,6 +132,77 @@ def readable_traceback(text: str, root: Path) -> str:
         elif rest.strip():
             kept.append(gap[1:] + rest)
     return "\n".join(kept).replace(f"{root}{os.sep}", "").strip()
+
+
+def users_traceback(text: str, root: Path) -> str:
+    """A readable traceback without the frames of libraries, unless it has no others."""
+    text = readable_traceback(text, root)
+    head, *frames = _FRAME_START.split(text)
+    places = [frame.partition("\n")[0] for frame in frames]
+    if all(map(_INSTALLED.search, places)):
+        return text
+    kept, hidden = [head], list[str]()
+    for frame, place in zip(frames, places, strict=True):
+        _, gap, rest = frame.partition("\n\n")
+        installed = _INSTALLED.search(place)
+        if installed:
+            hidden.append(installed["package"] or installed["compiled"] or "Python")
+        if hidden and (rest.strip() or not installed):
+            kept.append(_hidden_frames(hidden))
+            hidden.clear()
+        if not installed:
+            kept.append(frame)
+        elif rest.strip():
+            kept.append(gap[1:] + rest)
+    return "\n".join(kept).strip()
+
+
+def _hidden_frames(packages: Sequence[str]) -> str:
+    number = f"{len(packages)} frame{'s' if len(packages) > 1 else ''}"
+    return f"[… {number} in {', '.join(dict.fromkeys(packages))} …]\n"
+
+
+def with_hint_at_place(failure: Failure, instance: Instance) -> Failure:
+    """A failure that says so where a file that is not there is in another folder in which it could run."""
+    if "NotFound" not in failure.type and not _NOT_THERE.search(failure.message):
+        return failure
+    here = instance.working_directory
+    others = {word: folder for word, folder in instance.workplaces.items() if folder != here}
+    paths = list(_relative_paths(failure.message))
+    for leads_into in (_is_in, _could_be_made_in):
+        for text in paths:
+            found = (word for word, folder in others.items() if leads_into(text, folder))
+            if not leads_into(text, here) and (word := next(found, None)) is not None:
+                return replace(failure, message=f"{failure.message}\n{_cure(text, word, instance)}")
+    return failure
+
+
+def _relative_paths(message: str) -> Iterator[str]:
+    quoted = (next(filter(None, found)) for found in _QUOTED.findall(message))
+    words = (word.strip(".:") for word in _WORD_LIKE_PATH.findall(message))
+    for text in dict.fromkeys((*quoted, *words)):
+        if text and not os.path.isabs(text) and "://" not in text and "\0" not in text:
+            yield text
+
+
+def _is_in(text: str, folder: str) -> bool:
+    """Whether a relative path, or a pattern, leads to something in a folder."""
+    if glob.has_magic(text) and next(glob.iglob(text, root_dir=folder), None):
+        return True
+    return os.path.exists(os.path.join(folder, text))
+
+
+def _could_be_made_in(text: str, folder: str) -> bool:
+    """Whether there is the subfolder in which a relative path lies."""
+    above = os.path.dirname(text)
+    return bool(above) and os.path.isdir(os.path.join(folder, above))
+
+
+def _cure(text: str, word: Workplace, instance: Instance) -> str:
+    ran = {"run": "the run directory", "flow": "the flow's folder", "project": "the project root"}
+    in_place = f'cwd="{word}" of conduct, a column `_cwd` or ini `ductaflow_cwd = {word}` runs the flow there'
+    other = ', or open Path(config["_project_root"], …)' if word == "project" else ""
+    return f"({text} is looked for in {ran[instance.runs_in]}, and is in {ran[word]}: {in_place}{other})"
 
 
 def _is_machinery(frame: str) -> bool:

@@ -73,12 +73,17 @@ class Source:
 
     @property
     def has_parameters(self) -> bool:
-        return any(_is_parameters_cell(cell) for cell in self.notebook.cells)
+        return parameters_cell(self.notebook) is not None
 
 
 def _is_parameters_cell(cell: Mapping[str, Any]) -> bool:
     """Whether parameters can be injected behind a cell: a text has none to be replaced."""
     return cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", ())
+
+
+def parameters_cell(notebook: Any) -> Any:
+    """The code cell behind which parameters are injected; None if there is none."""
+    return next((cell for cell in notebook.cells if _is_parameters_cell(cell)), None)
 
 
 def project_root_of(path: Path) -> Path:

@@ -68,7 +68,7 @@ class Step:
 @lru_cache(maxsize=1_000)
 def steps_of_cells(cells: tuple[str, ...]) -> tuple[Step, ...]:
     """What the code cells of a notebook do; a cell that is not Python does nothing."""
-    return tuple(step for cell in cells for step in _steps(parsed(_without_magics(cell))))
+    return tuple(step for cell in cells for step in _steps(parsed(without_magics(cell))))
 
 
 @lru_cache(maxsize=1_000)
@@ -80,13 +80,13 @@ def steps_of_module(path: str, _stat: str) -> tuple[Step, ...]:
         return ()
 
 
-def _without_magics(cell: str) -> str:
+def without_magics(cell: str) -> str:
     """A cell as Python: magics that matter here as what they do, others dropped."""
     if parsed(cell) is not None:
         return cell
     if cell.lstrip().startswith("%%"):
         head = _PYTHON_CELL.match(cell)
-        return _without_magics(cell[head.end() :]) if head else ""
+        return without_magics(cell[head.end() :]) if head else ""
     return "\n".join(map(_line_without_magic, cell.split("\n")))
 
 

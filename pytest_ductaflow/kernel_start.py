@@ -30,7 +30,7 @@ def start_kernel(
     setup: Setup,
     folder: str,
 ) -> tuple[Kernel, str | None]:
-    """Start the kernel of an instance in its run directory.
+    """Start the kernel of an instance where it is to run.
 
     Args:
         name: Of the kernel.
@@ -54,11 +54,11 @@ def start_kernel(
         preload = preload_of(source, root, extra=settings.preload, without=settings.no_preload)
         if preload.forkable:
             try:
-                return _forked(preload.modules, instance.run_dir, whole, setup), None
+                return _forked(preload.modules, instance.working_directory, whole, setup), None
             except KernelStartError as error:
                 complaint = _said_once(f"{error}; ordinary kernels are used")
     report = setup.report if setup.observe == "all" else None
-    kernel = OrdinaryKernel(name, cwd=instance.run_dir, env=whole, folder=folder, report=report)
+    kernel = OrdinaryKernel(name, cwd=instance.working_directory, env=whole, folder=folder, report=report)
     return kernel, complaint
 
 

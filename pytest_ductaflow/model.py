@@ -14,11 +14,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 SCHEMA_VERSION = 1
 JSON = Any
-_RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep")
+_RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep", "cwd")
+Workplace = Literal["run", "flow", "project"]
+WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
 # The columns of a control table that say what an instance is; the others are its config. What is in them is
 # always text: "007" and "NA" are names, not numbers or empty cells.
@@ -95,6 +97,8 @@ class Instance:
         memory: Memory that it asks for, as written ("4 GB").
         marks: pytest marks of the item.
         keep: Patterns, relative to the run directory, of what the next run finds again.
+        cwd: Where it runs, if that was said: in its run directory, the flow's folder or the project root.
+        runs_in: The same, with what holds where nothing was said.
         kernel_name: Jupyter kernel; None means the notebook's own, or python3.
         output_suffix: What the executed notebook is called after the flow's stem.
         html: Whether an HTML page of the notebook is wanted.
@@ -120,6 +124,8 @@ class Instance:
     memory: str | None = None
     marks: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    cwd: Workplace | None = None
+    runs_in: Workplace = "run"
     kernel_name: str | None = None
     output_suffix: str = "_executed"
     html: bool = True
@@ -136,6 +142,16 @@ class Instance:
     def key(self) -> tuple[str, str]:
         """What must be unique: two instances with the same key would overwrite each other."""
         return self.run_dir, self.stem
+
+    @property
+    def working_directory(self) -> str:
+        """Where its kernel is started, and relative paths begin."""
+        return self.run_dir if self.runs_in == "run" else self.workplaces[self.runs_in]
+
+    @property
+    def workplaces(self) -> Mapping[Workplace, str]:
+        """The folders in which it could run."""
+        return {"run": self.run_dir, "flow": str(Path(self.flow).parent), "project": self.project_root}
 
     @property
     def is_build(self) -> bool:
@@ -294,6 +310,7 @@ class Record:
     Attributes:
         reason: What made it run: "new", "input data/zones.csv changed".
         kernel: The kernel that was asked for.
+        cwd: Where it ran, as `Instance.runs_in`.
         reserved: What was said under reserved names, such as `_timeout`.
         config_digest: Digest of the config, whatever the order of its keys.
         inputs: By path, the digest of everything that it used: the flow, modules of the project, files,
@@ -335,6 +352,7 @@ class Record:
     error: Failure | None = None
     flows: tuple[Record, ...] = ()
     kernel: str = ""
+    cwd: Workplace = "run"
     reserved: Mapping[str, JSON] = field(default_factory=dict)
     config_digest: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -389,6 +407,8 @@ class Record:
                 del data[name]
         if self.found is None:
             del data["found"]
+        if self.cwd == "run":
+            del data["cwd"]
         lists = {name: list(data[name]) for name in ("altered", "made", "found") if name in data}
         if self.owner is not None:
             data["owner"] = asdict(self.owner)

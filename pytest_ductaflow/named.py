@@ -29,11 +29,13 @@ _PATH_LIKE = re.compile(r"[/\\]|\.\w{1,8}$")
 _LONGEST = 1_000  # characters of a text that may be a path
 
 
-def places_of(text: str, instance: Instance) -> tuple[str, str]:
-    """The absolute paths that a text may mean: relative to the run directory, and to the project root."""
+def places_of(text: str, instance: Instance) -> tuple[str, ...]:
+    """The absolute paths that a text may mean: from the run directory, the root, and where the flow runs."""
     text = os.path.expanduser(text)
-    places = (os.path.join(instance.run_dir, text), os.path.join(instance.project_root, text))
-    return os.path.normpath(places[0]), os.path.normpath(places[1])
+    bases = [instance.run_dir, instance.project_root]
+    if instance.runs_in == "flow":
+        bases.append(instance.working_directory)
+    return tuple(os.path.normpath(os.path.join(base, text)) for base in bases)
 
 
 def named_places(instance: Instance) -> set[str]:
@@ -82,7 +84,7 @@ def named_files(instance: Instance) -> Iterator[str]:
 def _escaped(instance: Instance) -> Instance:
     """An instance in whose own paths no sign means a pattern."""
     run_dir, root = glob.escape(instance.run_dir), glob.escape(instance.project_root)
-    return instance.with_(run_dir=run_dir, project_root=root)
+    return instance.with_(run_dir=run_dir, project_root=root, flow=glob.escape(instance.flow))
 
 
 def is_output_key(key: str) -> bool:

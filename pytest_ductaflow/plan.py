@@ -266,7 +266,7 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
 
     Args:
         sources: Where instances are declared.
-        settings: For `where`.
+        settings: For `where` and `cwd`.
         echo: Whether a conductor's output goes to the terminal in place of being kept for errors.
 
     Raises:
@@ -280,7 +280,8 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
         found, wrong = _ask(group, settings, echo=echo)
         answers |= found
         complaints += wrong
-    instances = _instances({path: answer["instances"] for path, answer in answers.items()})
+    declarations = _instances({path: answer["instances"] for path, answer in answers.items()})
+    instances = {path: [*map(settings.placed, found)] for path, found in declarations.items()}
     # A past run is a second mention of what a conductor declares, not a second instance.
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
     is_complete = not complaints  # else names would seem unknown that are only not declared yet

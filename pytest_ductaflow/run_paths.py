@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile, zip_longest
+from itertools import chain, takewhile, zip_longest
 from typing import Literal
 
 from .clashes import path_key
@@ -53,6 +53,10 @@ class RunPaths:
     def __init__(self, instances: Sequence[Instance]) -> None:
         self._roots = [_normal(instance.project_root) for instance in instances]
         self._own = [_normal(instance.run_dir) for instance in instances]
+        self._bases = [
+            tuple(dict.fromkeys((root, own, _normal(instance.working_directory))))
+            for root, own, instance in zip(self._roots, self._own, instances, strict=True)
+        ]
         members: dict[str, list[int]] = defaultdict(list)
         for number, run_dir in enumerate(self._own):
             members[run_dir].append(number)
@@ -61,7 +65,7 @@ class RunPaths:
         self._below: dict[str, tuple[int, ...]] = {}
         roots = set(self._roots)
         self._common = _common_start({*self._members, *roots}) if roots else ""
-        self._heads = _heads({*roots, *self._members}, self._members)
+        self._heads = _heads({*roots, *self._members, *chain.from_iterable(self._bases)}, self._members)
         for root in roots:
             self._heads.setdefault(root, set()).add(path_key(RUNS))
 
@@ -71,7 +75,8 @@ class RunPaths:
     def pointed_to(self, number: int, text: str) -> Pointed:
         """Where a text in the config of an instance leads, taken as a path.
 
-        It may be absolute, or relative to the project root or to the instance's run directory.
+        It may be absolute, or relative to the project root, to the instance's run directory or to where
+        it runs.
         """
         paths = self._meanings(number, text)
         if not paths:
@@ -93,8 +98,8 @@ class RunPaths:
         if os.path.isabs(text):
             return bool(self._meanings(number, text))
         head = path_key(text.partition(os.sep)[0])
-        bases = (self._roots[number], self._own[number])
-        return head in (".", "..") or any(head in self._heads.get(base, ()) for base in bases)
+        heads = (self._heads.get(base, ()) for base in self._bases[number])
+        return head in (".", "..") or any(head in known for known in heads)
 
     def is_all(self, number: int, folder: str) -> bool:
         """Whether a folder, or a pattern of folders, is all of the project's `runs/`."""
@@ -137,7 +142,7 @@ class RunPaths:
         head = path_key(text.partition(os.sep)[0])
         return [
             _normal(os.path.join(base, text))
-            for base in (self._roots[number], self._own[number])
+            for base in self._bases[number]
             if roundabout or head in self._heads.get(base, ())
         ]
 

@@ -59,6 +59,7 @@ def run(
     Raises:
         KeyboardInterrupt: After record and notebook have been saved.
     """
+    instance = settings.placed(instance)
     files = RunFiles.of(instance)
     first = _look(instance, files, settings, neighbours)
     if first.record is not None and not first.refreshed:

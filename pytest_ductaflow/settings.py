@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
+from .model import WORKPLACES, Instance, Workplace
+
 HtmlMode = Literal["all", "failed", "none"]
 AfterMode = Literal["always", "well", "never"]
 WarningsMode = Literal["xfail", "pass", "fail"]
@@ -209,6 +211,14 @@ OPTIONS = (
         choices=("always", "well", "never"),
     ),
     Option(
+        "cwd",
+        "Where flows run, unless `cwd=` or a column `_cwd` says it: in the run directory (run), in the "
+        "flow's own folder (flow) or in the project root (project).",
+        default="run",
+        choices=WORKPLACES,
+        on_command_line=False,
+    ),
+    Option(
         "keep",
         "Patterns of files and folders in run directories that the next run finds again, such as caches.",
         default=(),
@@ -331,6 +341,7 @@ class Settings:
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
     after: AfterMode = _DEFAULT["after"]
+    cwd: Workplace = _DEFAULT["cwd"]
     keep: tuple[str, ...] = _DEFAULT["keep"]
     generations: int = _DEFAULT["generations"]
     no_wait: bool = _DEFAULT["no_wait"]
@@ -365,6 +376,10 @@ class Settings:
             if value is not None:
                 values[option.name] = option.parse(value) if isinstance(value, str) else value
         return cls(**values)
+
+    def placed(self, instance: Instance) -> Instance:
+        """An instance that knows where it runs."""
+        return instance.with_(runs_in=instance.cwd or self.cwd)
 
     def dumps(self) -> str:
         """As text, for another process."""

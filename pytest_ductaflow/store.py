@@ -294,12 +294,36 @@ def read_journal(journal: Path) -> tuple[Record, ...]:
     return tuple(latest.values())
 
 
-def build_environment(files: RunFiles, settings: str) -> dict[str, str]:
-    """What the flows inside a build need to know of it, and of the builds around it."""
+def build_environment(files: RunFiles, settings: str, began_in: str) -> dict[str, str]:
+    """What the flows inside a build need to know of it, and of the builds around it.
+
+    Args:
+        files: Those of the build.
+        settings: As text.
+        began_in: The working directory in which the build begins.
+    """
     around = [str(journal) for journal in (*builds_around(), files.journal)]
-    return {
-        _BUILD_VARIABLE: json.dumps({"journal": str(files.journal), "settings": settings, "around": around})
-    }
+    data = {"journal": str(files.journal), "settings": settings, "around": around, "began_in": began_in}
+    return {_BUILD_VARIABLE: json.dumps(data)}
+
+
+def build_began_in() -> str:
+    """The working directory in which the build around this code began."""
+    data = _build_data()
+    return "" if data is None else str(data["began_in"])
+
+
+def place_in_build() -> Path | None:
+    """Where relative run directories begin in a build; None outside of one.
+
+    That is its run directory, wherever else it runs, or the directory into which it has changed.
+    """
+    build = surrounding_build()
+    if build is None:
+        return None
+    here = os.getcwd()
+    has_changed = os.path.realpath(here) != os.path.realpath(build_began_in())
+    return Path(here) if has_changed else build[0].parent
 
 
 def surrounding_build() -> tuple[Path, str] | None:

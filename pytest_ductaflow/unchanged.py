@@ -115,6 +115,8 @@ def _reasons(
     yield from _config_changes(instance, record)
     if kernel != record.kernel:
         yield f"kernel: {record.kernel or 'none'} → {kernel}"
+    if instance.runs_in != record.cwd:
+        yield f"working directory: {record.cwd} → {instance.runs_in}"
     root = instance.project_root
     if shown(instance.flow, root) != record.flow:
         yield f"flow: {record.flow} → {shown(instance.flow, root)}"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_ductaflow import failures
 from pytest_ductaflow.errors import DuctaflowError
-from pytest_ductaflow.execute import FlowExecutionError, kernel_for, parameters_of, prepare_notebook
+from pytest_ductaflow.execute import FlowExecutionError, kernel_for, prepare_notebook
 from pytest_ductaflow.failures import readable_traceback
 from pytest_ductaflow.flows import Source, read_flow
 from pytest_ductaflow.model import Failure, Record, Status
@@ -31,43 +31,6 @@ config = {}
 # %%
 print(config)
 """
-
-
-# Parameters
-
-
-@pytest.mark.parametrize(
-    ("config", "variables"),
-    [
-        ({}, {}),
-        ({"a": 1, "größe": 2, "_project_root": "/p"}, {"a": 1, "größe": 2, "_project_root": "/p"}),
-        ({"a b": 1, "1a": 2, "a-b": 3, "a.b": 4, "": 5}, {}),
-        ({"class": 1, "None": 2, "lambda": 3}, {}),
-        ({"match": 1, "print": 2}, {"match": 1, "print": 2}),
-        (
-            {"group": {"a": 1}, "empty": {}, "list": [{"a": 1}], "none": None},
-            {"list": [{"a": 1}], "none": None},
-        ),
-        ({"config": 5}, {}),
-        ({"config": {"config": 5}}, {}),
-    ],
-    ids=repr,
-)
-def test_what_can_be_a_variable_is_one_and_the_config_is_there_whole(config, variables):
-    parameters = parameters_of(config)
-    assert parameters == {**variables, "config": config}
-    assert parameters["config"] is not config
-
-
-@given(
-    st.dictionaries(
-        st.text(), st.none() | st.integers() | st.dictionaries(st.text(), st.integers()), max_size=5
-    )
-)
-def test_the_parameters_of_any_config_are_valid_python_names(config):
-    parameters = parameters_of(config)
-    compile("\n".join(f"{name} = 0" for name in parameters), "x", "exec")
-    assert parameters["config"] == config
 
 
 # The notebook
