@@ -9,6 +9,7 @@ import datetime
 import decimal
 import enum
 import math
+import re
 import sys
 import uuid
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ from typing import Any
 # Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
 _PLAIN = (str, int)
 _NEVER_EMPTY = (int, Mapping, list, tuple)
+# No leading zeros: 007 is a name.
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]*)?|\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
+_INFINITE = {"inf": math.inf, "-inf": -math.inf, "Infinity": math.inf, "-Infinity": -math.inf}
+_DIGITS = 4000  # of an integer that Python reads; longer ones are texts
 
 
 def is_a(value: object, module: str, *types: str) -> bool:
@@ -47,6 +52,19 @@ def _is_missing(value: object) -> bool:
     """Whether a value is pandas' NaT or NA."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and (value is pandas.NaT or value is pandas.NA)
+
+
+def number_in(text: str) -> int | float | None:
+    """The number that a text is, None if it is none; what is written with leading zeros is a name.
+
+    Whole numbers without point and exponent are integers, as in JSON.
+    """
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return _INFINITE.get(text)
+    if match["fraction"] is None and match["power"] is None and "." not in text:
+        return int(text) if len(text) < _DIGITS else None
+    return float(text)
 
 
 def plain(value: Any, *, lenient: bool = False) -> Any:

@@ -101,6 +101,10 @@ class CollectionHooks:
         in_stored = collection_path.parent in self._stored
         return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
 
+    def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
+        """What might not be meant in tables, though nothing is wrong with it."""
+        return [f"note: {note}" for note in config.stash[PLAN].notes]
+
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """In the order of the declarations, without what `--ductaflow-where` leaves out."""
         if not any("::" in argument for argument in config.args):  # else in the order asked for

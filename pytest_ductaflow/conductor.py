@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -94,12 +95,14 @@ def conduct(
     made = declaration.declare()
     if recording.is_recording():
         calls.note(made.instances)
-        recording.record(made.instances, made.problems)
+        recording.record(made.instances, made.problems, made.notes)
         return made.instances
     problems = made.problems + collisions(made.instances)
     if problems:
         _quiet_traceback()
         raise TableError(problems)
+    for note in made.notes if answers.current() is None else ():  # else pytest has told them
+        warnings.warn_explicit(note, UserWarning, origin.file, origin.line or 1)
     _note(made.instances, at_once=True)
     if (given := answers.current()) is not None:
         _answer_all(made.instances, given)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .cells import plain
-from .errors import DuctaflowError, FlowNotFound, Problem
+from .errors import DuctaflowError, FlowNotFound, Problem, TableError
 from .flows import find_flow, looks_like_flow, read_flow
 from .model import JSON, RUNS, WORKPLACES, Instance, Workplace, config_hash, default_step, stem_of
 from .settings import check_keep
@@ -54,10 +54,17 @@ class Origin:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a table or call declares, and what is wrong with it."""
+    """What a table or call declares, and what is wrong with it.
+
+    Attributes:
+        instances: Of the rows that are right.
+        problems: Of those that are not.
+        notes: What might not be meant, though nothing is wrong with it; a sentence each, that says where.
+    """
 
     instances: list[Instance]
     problems: list[Problem]
+    notes: tuple[str, ...] = ()
 
 
 def caller() -> Origin:
@@ -151,6 +158,9 @@ class TableDeclaration:
             common = _base(self.base)
             after = upstreams(self.after)
             self.kept, self.workplace  # noqa: B018 - raise, once for all rows
+        except TableError as error:
+            problems = [replace(each, where=shown(each.where, self.root)) for each in error.problems]
+            return Declared([], problems)
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
         where = shown(table.file, self.root) if table.file else self.origin.at(self.root)
@@ -164,7 +174,7 @@ class TableDeclaration:
                 instances.append(made)
             else:
                 problems += made
-        return Declared(instances, problems)
+        return Declared(instances, problems, tuple(f"{where}: {note}" for note in table.notes))
 
     @cached_property
     def _places(self) -> tuple[Path, ...]:

@@ -63,6 +63,7 @@ class Plan:
             the last node of the graph on.
         writers: Files outside of run directories, and the instances that have written them.
         began_ns: When the plan was made, in nanoseconds since the epoch.
+        notes: What might not be meant in the sources, though nothing is wrong with it, a sentence each.
     """
 
     instances: dict[Path, list[Instance]]
@@ -71,6 +72,7 @@ class Plan:
     afters: tuple[Path, ...] = ()
     writers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     began_ns: int = 0
+    notes: tuple[str, ...] = ()
 
     def dumps(self) -> str:
         """As text, for pytest's workers."""
@@ -295,7 +297,15 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     if complaints:
         raise PlanError("\n".join(complaints))
     afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])
-    return Plan(instances, graph, earlier.durations, afters, writers_of(earlier.outside), time.time_ns())
+    return Plan(
+        instances,
+        graph,
+        earlier.durations,
+        afters,
+        writers_of(earlier.outside),
+        time.time_ns(),
+        tuple(note for answer in answers.values() for note in answer["notes"]),
+    )
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Outcome:
     instances: list[Instance] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     error: str | None = None
+    notes: list[str] = field(default_factory=list)  # of what might not be meant
     has_after: bool = False  # of a conductor: whether it has something to do after its instances
 
 
@@ -61,12 +62,14 @@ def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path
     module, stopped = conductor_file.run(path)
     error = None if stopped is None else _error_text(path, root, stopped, any_call=calls.exists())
     instances, problems = recording.read(calls)
+    notes = recording.notes_in(calls)
     if error is None:
         tables = _tables_of(module, path, root, instances)
         instances += tables.instances
         problems += tables.problems
+        notes += tables.notes
     has_after = recording.was_asked() or conductor_file.asks_whether_collecting(path)
-    return Outcome(instances, problems, error, has_after=has_after)
+    return Outcome(instances, problems, error, notes, has_after=has_after)
 
 
 def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_call: bool) -> str:
@@ -97,6 +100,7 @@ def _tables_of(module: ModuleType, path: Path, root: Path, known: list[Instance]
         if not any((instance.stem, instance.name) in declared for instance in made.instances):
             outcome.instances += made.instances
             outcome.problems += made.problems
+            outcome.notes += made.notes
     return outcome
 
 
@@ -109,7 +113,7 @@ def _line_of(path: Path, name: str) -> int | None:
 
 def of_table(path: Path, root: Path) -> Outcome:
     declared = TableDeclaration(None, path, Origin(str(path)), root).declare()
-    return Outcome(declared.instances, declared.problems)
+    return Outcome(declared.instances, declared.problems, notes=list(declared.notes))
 
 
 def of_flow(path: Path, root: Path) -> Outcome:
@@ -263,6 +267,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             "instances": [instance.to_json() for instance in outcome.instances],
             "problems": [str(problem) for problem in outcome.problems],
             "error": outcome.error,
+            "notes": outcome.notes,
             "has_after": outcome.has_after,
         }
         for path, outcome in outcomes.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -21,3 +22,10 @@ def percent(share: float) -> str:
 def in_line(text: str) -> str:
     """A name such that it stays in its line, whatever is in it."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def listed(names: Iterable[str], at_most: int = 10) -> str:
+    """Names in a sentence, of many the first ones."""
+    all_names = list(names)
+    more = len(all_names) - at_most
+    return ", ".join(all_names[:at_most]) + (f" and {more:,} more" if more > 0 else "")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from .errors import Problem
 from .model import Instance
@@ -53,11 +54,14 @@ def project_root() -> Path | None:
     return Path(os.environ[_ROOT]) if is_recording() and _ROOT in os.environ else None
 
 
-def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:
-    """Note instances, and what is wrong with others, in the order of the calls."""
+def record(
+    instances: Iterable[Instance], problems: Iterable[Problem] = (), notes: Iterable[str] = ()
+) -> None:
+    """Note instances, what is wrong with others, and what might not be meant, in the order of the calls."""
     noted = list(instances)
     lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
+    lines += [json.dumps({"note": note}) for note in notes]
     text = "".join(f"{line}\n" for line in lines).encode()
     with open(os.environ[VARIABLE], "ab") as file:
         file.write(text)
@@ -73,12 +77,20 @@ def listen(listener: Listener) -> None:
 def read(path: Path) -> tuple[list[Instance], list[Problem]]:
     """What was recorded."""
     instances, problems = [], []
+    for entry in _entries(path):
+        if "instance" in entry:
+            instances.append(Instance.from_json(entry["instance"]))
+        elif "problem" in entry:
+            problems.append(Problem(**entry["problem"]))
+    return instances, problems
+
+
+def notes_in(path: Path) -> list[str]:
+    """What was recorded as not wrong, and maybe not meant."""
+    return [entry["note"] for entry in _entries(path) if "note" in entry]
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
     if path.exists():
         with open(path, encoding="utf-8") as file:
-            for line in file:
-                entry = json.loads(line)
-                if "instance" in entry:
-                    instances.append(Instance.from_json(entry["instance"]))
-                else:
-                    problems.append(Problem(**entry["problem"]))
-    return instances, problems
+            yield from map(json.loads, file)

@@ -11,14 +11,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from .cells import is_a, is_unset, plain
-from .errors import DuctaflowError, Problem
+from .errors import DuctaflowError, Problem, TableError
 from .model import TEXT_COLUMNS, config_hash, slug
+from .quantities import listed
 from .store import EARLIER, LOCKS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ NAME, STEP = TEXT_COLUMNS[:2]
 FLOW_COLUMNS = TEXT_COLUMNS[2:]
 _NAME_BYTES = 255  # of one part of a path, on every common file system
 _PATH_BYTES = 1_000  # of a whole name: some systems end at 1,024, and files go below it
+_NAMELESS = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?)?")  # "" in a file, and what pandas makes of it
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _READABLE = 80  # bytes of a name made from values; what is more becomes a hash
@@ -45,12 +47,14 @@ class Table:
         rows: A cell for each column, with its own type.
         labels: What the rows are called by an index; none if that only counts them.
         file: The file that it came from; "" if none.
+        notes: What is in it and might not be meant, a sentence each.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     labels: Sequence[str] = ()
     file: str = ""
+    notes: tuple[str, ...] = ()
 
     def filled(self) -> Iterator[dict[str, Any]]:
         """The rows as dicts without their empty cells."""
@@ -73,13 +77,17 @@ def as_table(table: object, roots: Sequence[Path]) -> Table:
         table: A DataFrame, a list of dicts or a file.
         roots: Folders to which a relative path may refer.
 
+    Returns:
+        The table, without columns that have no name, such as the index that pandas and R write.
+
     Raises:
+        TableError: With all that is wrong in the file.
         DuctaflowError: If it is none of them, or has a column twice, be it as 1 and "1".
     """
-    file = ""
+    file, notes = "", list[str]()
     if isinstance(table, str | Path):
         file = str(_file_of(table, roots))
-        table = _read(file)
+        table = _read(file, notes)
     if is_a(table, "pandas", "DataFrame"):
         found = _of_frame(table, file)
     elif isinstance(table, list | tuple) and all(isinstance(row, Mapping) for row in table):
@@ -90,8 +98,34 @@ def as_table(table: object, roots: Sequence[Path]) -> Table:
         )
     twice = next((name for name, count in Counter(found.columns).items() if count > 1), None)
     if twice is not None:
-        raise DuctaflowError(f"{file or 'table'}: column {twice!r} is there more than once")
-    return found
+        what = f"column {twice!r} is there more than once"
+        raise TableError([Problem(file, what)]) if file else DuctaflowError(f"table: {what}")
+    notes += _notes_on(found)
+    return replace(_with_names(found), notes=tuple(notes))
+
+
+def _is_nameless(column: str) -> bool:
+    return _NAMELESS.fullmatch(column.strip()) is not None
+
+
+def _with_names(table: Table) -> Table:
+    """The table without columns that have no name."""
+    named = [not _is_nameless(column) for column in table.columns]
+    if all(named):
+        return table
+    rows = [tuple(itertools.compress(row, named)) for row in table.rows]
+    return replace(table, columns=list(itertools.compress(table.columns, named)), rows=rows)
+
+
+def _notes_on(table: Table) -> Iterator[str]:
+    """That a table has no rows, and which columns without a name it has."""
+    if not table.rows:
+        yield f"the table has {'a header, but ' if table.columns else ''}no rows: nothing is run"
+    for place, column in enumerate(table.columns):
+        if _is_nameless(column):
+            cells = [str(row[place]) for row in table.rows if not is_unset(row[place])]
+            if cells:
+                yield f"column {place + 1} has no name, and is left out (it holds {listed(cells, 3)})"
 
 
 def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
@@ -103,10 +137,10 @@ def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
     return path
 
 
-def _read(file: str) -> pd.DataFrame:
+def _read(file: str, notes: list[str]) -> pd.DataFrame:
     from .table_files import read_table
 
-    return read_table(Path(file))
+    return read_table(Path(file), notes.append)
 
 
 def _of_frame(frame: Any, file: str) -> Table:

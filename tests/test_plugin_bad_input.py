@@ -300,3 +300,29 @@ def test_workers_are_not_started_for_bad_input(tmp_path):
     write_project(tmp_path, {"flows/a.py": "", "table.csv": "instance_name,flow\none,nosuch.py\n"})
     (line,) = refused(tmp_path, "-n", "2", "table.csv")
     assert line.startswith("table.csv, row 1, column 'flow'")
+
+
+def test_what_might_not_be_meant_in_tables_is_told_and_nothing_refused(tmp_path):
+    """Notes on tables are told with their place: of tables, conductors and scripts, also with -n."""
+    files = {
+        "flows/a.py": "",
+        "empty.csv": "instance_name,flow\n",
+        "index.csv": ",instance_name,flow\n0,one,flows/a.py\n",
+        "conductor.py": f"{CONDUCT}conduct('flows/a.py', [])\nconduct('flows/a.py', 'empty.csv')\n",
+    }
+    root = write_project(tmp_path, files)
+    notes = [
+        "note: conductor.py:2: the table has no rows: nothing is run",
+        "note: empty.csv: the table has a header, but no rows: nothing is run",
+        "note: empty.csv: the table has a header, but no rows: nothing is run",
+        "note: index.csv: column 1 has no name, and is left out (it holds 0)",
+    ]
+    for more in ((), ("-n", "1")):
+        arguments = ("--ductaflow", "--collect-only", *more, "conductor.py", "empty.csv", "index.csv")
+        result = run_pytest(root, *arguments)
+        assert result.ret == 0, result.stdout.str()
+        assert [line for line in result.outlines if line.startswith("note: ")] == notes
+    done = subprocess.run(
+        [sys.executable, "conductor.py"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert "conductor.py:2: UserWarning: conductor.py:2: the table has no rows: nothing is run" in done.stderr

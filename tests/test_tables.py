@@ -753,7 +753,7 @@ def test_a_csv_with_a_header_alone_has_no_rows(tmp_path):
     ],
 )
 def test_rows_that_are_longer_than_the_header_are_not_shifted(tmp_path, text):
-    with pytest.raises(DuctaflowError, match=r"table\.csv: some rows have more cells than the header"):
+    with pytest.raises(DuctaflowError, match=r"table\.csv: .*some rows have more cells than the header"):
         read_table(a_csv(tmp_path, text))
 
 

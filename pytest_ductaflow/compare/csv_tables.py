@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..cells import number_in
 from .findings import Findings
-from .reading import NotReadable, text_of
+from .reading import NotReadable, long_cells, text_of
 from .tables import compare_tables
 from .tolerance import Tolerance
 
 _MISSING = {"", "nan", "NaN", "NA", "None", "null"}
-_INFINITE = {"inf": math.inf, "-inf": -math.inf, "Infinity": math.inf, "-Infinity": -math.inf}
-# No leading zeros: 007 is a name.
-_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]*)?|\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
-_DIGITS = 4000  # of an integer that Python reads; longer ones are compared as text
-_LONGEST_CELL = 2**31 - 1
 
 
 def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
@@ -35,7 +28,7 @@ def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
     """
     text = text_of(path, tolerance.encoding)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
-    with _long_cells():
+    with long_cells():
         rows = list(_rows(text, delimiter))
     if not rows or not any(cell.strip() for cell in rows[0]):
         raise NotReadable("line 1 has no header, expected the names of the columns")
@@ -54,12 +47,8 @@ def compare(expected: pd.DataFrame, found: pd.DataFrame, tolerance: Tolerance, f
 def meaning(cell: object) -> object:
     """What the text of a cell stands for: a number, None for a missing value, else the text itself."""
     text = str(cell)
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return None if text in _MISSING else _INFINITE.get(text, text)
-    if match["fraction"] is None and match["power"] is None and "." not in text:
-        return int(text) if len(text) < _DIGITS else text
-    return float(text)
+    number = number_in(text)
+    return number if number is not None else None if text in _MISSING else text
 
 
 def _as_objects(cells: tuple[str, ...]) -> pd.Series:
@@ -91,13 +80,3 @@ def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
                 raise NotReadable(f"line {reader.line_num} has {fields}, expected {width}")
     except csv.Error as error:
         raise NotReadable(f"line {reader.line_num}: {error}") from error
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Cells of more than 128 KB, such as outlines of areas; the limit is one of the whole process."""
-    before = csv.field_size_limit(_LONGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from .findings import Findings, listed
+from ..quantities import listed
+from .findings import Findings
 from .tables import compare_tables, plain
 from .tolerance import Tolerance
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,6 @@ class Findings:
             return text
         place = "" if other.where == largest.where else f" ({_place(other)})"
         return f"{text}, largest relative {percent(other.relative)}{place}"
-
-
-def listed(names: Iterable[str], at_most: int = 10) -> str:
-    """Names in a sentence, of many the first ones."""
-    all_names = list(names)
-    more = len(all_names) - at_most
-    return ", ".join(all_names[:at_most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _rank(value: DifferingValue) -> float:

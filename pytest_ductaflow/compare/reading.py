@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DuctaflowError
+
+_LONGEST_CELL = 2**31 - 1
 
 
 class ExpectedUnreadable(DuctaflowError):
@@ -20,8 +25,13 @@ class NotReadable(Exception):
     """A file is not what its suffix says; the message is the reason, without the file's name."""
 
 
-def text_of(path: Path, encoding: str) -> str:
+def text_of(path: Path, encoding: str, cure: str = '"encoding" among its tolerances names another') -> str:
     """The text of a file, without a byte order mark.
+
+    Args:
+        path: The file.
+        encoding: As Python calls it.
+        cure: What to do if it has another.
 
     Raises:
         NotReadable: If a byte is none of the encoding, or a NUL, which no text has.
@@ -32,8 +42,20 @@ def text_of(path: Path, encoding: str) -> str:
         text = data.decode(codec)
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(codec, "replace").count("\n") + 1
-        raise NotReadable(f"line {line}: byte 0x{data[error.start]:02x} is no {encoding} text") from error
+        raise NotReadable(
+            f"line {line}: byte 0x{data[error.start]:02x} is no {encoding} text ({cure})"
+        ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise NotReadable(f"line {line} has a NUL byte, which no text has")
     return text
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Cells of more than 128 KB, such as outlines of areas; the limit is one of the whole process."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .findings import listed
+from ..quantities import listed
 from .values import Array
 
 _Key = tuple[Hashable, ...]

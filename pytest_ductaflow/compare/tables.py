@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from .findings import Findings, listed
+from ..quantities import listed
+from .findings import Findings
 from .rows import Rows, matched_rows
 from .tolerance import Tolerance
 from .values import Array, Gaps, gaps_of_arrays, gaps_of_cells
