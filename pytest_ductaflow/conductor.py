@@ -442,13 +442,13 @@ def debug_flow(
         flow_path: The flow or build.
         execution_dir: The run directory.
         config: The config; by default that of the earlier run in `execution_dir`.
-        force: Delete the directory first.
+        force: Delete the directory first, if it is one in which the flow was laid out or run before.
 
     Returns:
         The run directory.
 
     Raises:
-        DuctaflowError: If there is no config.
+        DuctaflowError: If there is no config, or the directory to be deleted is no run directory of the flow.
     """
     _not_while_pytest_imports("debug_flow", caller())
     directory, stem = Path(execution_dir), stem_of(flow_path)
@@ -464,6 +464,7 @@ def debug_flow(
         config = json.loads(found.read_text(encoding="utf-8-sig"))
         print(f"Config of the earlier run: {found}")
     if force and directory.exists() and not recording.is_recording():
+        _check_run_directory(directory, stem, find_flow(flow_path, (Path.cwd(), _root_of(caller()))))
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
     flow = store.shown(find_flow(flow_path, (Path.cwd(), _root_of(caller()))), Path.cwd())
@@ -480,6 +481,28 @@ def debug_flow(
     print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
     print(json.dumps(launch, indent=4))
     return directory
+
+
+def _check_run_directory(directory: Path, stem: str, flow: Path) -> None:
+    """Refuse a folder that is not just a run directory of a flow.
+
+    Raises:
+        DuctaflowError: Then, with the reason.
+    """
+    real, inside = directory.resolve(), next(directory.iterdir(), None) if directory.is_dir() else directory
+    within = [
+        place for place in (Path.cwd(), _root_of(caller()), flow.resolve()) if place.is_relative_to(real)
+    ]
+    config = RunFiles(directory, stem).config
+    if within:
+        why = f"{within[0]} lies in it"
+    elif directory.is_symlink():
+        why = "it is a link"
+    elif inside is not None and not store.is_past_config(config):
+        why = f"it has no {config.name} with the notebook, log or record of a run"
+    else:
+        return
+    raise DuctaflowError(f"debug_flow(force=True) does not delete {directory}: {why}")
 
 
 def _not_while_pytest_imports(call: str, origin: Origin) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,45 @@ def test_debug_flow_without_any_config_says_so(flow_project):
     result = python(flow_project, "-c", code)
     assert result.ret == 1
     assert "no config given, and runs/x/none has none of an earlier run" in result.errlines[-1]
+
+
+def test_debug_flow_deletes_only_run_directories_of_the_flow(flow_project):
+    """With `force=True`, `debug_flow` refuses folders that hold anything but a run of the flow."""
+    root = flow_project
+    for name in (
+        "data/mine.csv",
+        "data/x_config.json",
+        "runs/y/a/y_config.json",
+        "runs/y/a/y_executed.ipynb",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("{}", encoding="utf-8")
+    (root / "x_config.json").write_text("{}", encoding="utf-8")
+    (root / "x_executed.ipynb").write_text("{}", encoding="utf-8")
+    (root / "runs/empty").mkdir()
+    (root / "linked").symlink_to("runs/x/debug")
+    code = """
+        from ductaflow import debug_flow
+        debug_flow('flows/x.py', 'runs/x/debug', {'speed': 7})
+        open('runs/x/debug/old.txt', 'w').close()
+        places = '. data runs flows runs/y/a linked x_config.json runs/x/debug/old.txt'
+        for place in places.split():
+            try:
+                debug_flow('flows/x.py', place, {'speed': 8}, force=True)
+            except Exception as error:
+                print('refused:', error)
+        print('there:', __import__('os').path.exists('runs/x/debug/old.txt'))
+        debug_flow('flows/x.py', 'runs/empty', {'speed': 9}, force=True)
+        debug_flow('flows/x.py', 'runs/x/debug', force=True)
+    """
+    before = {path for path in root.rglob("*") if "runs/x" not in str(path)}
+    result = python(root, "-c", textwrap.dedent(code))
+    assert result.ret == 0, result.stderr.str()
+    refused = [
+        line for line in result.outlines if line.startswith("refused: debug_flow(force=True) does not")
+    ]
+    assert len(refused) == 8, result.outlines
+    assert "it is a link" in "".join(refused)
+    assert "there: True" in result.outlines
+    assert before <= set(root.rglob("*"))
+    assert {path.name for path in (root / "runs/x/debug").iterdir()} == {"x_config.json", "x_executed.ipynb"}

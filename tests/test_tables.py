@@ -1126,6 +1126,87 @@ def test_an_expression_that_cannot_be_evaluated_is_an_error_that_names_the_colum
     assert "year, mode, p.method, flag" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("expression", "kept"),
+    [
+        ("mode in ('rail',) & (year > 2000)", [True, False, False]),
+        ("(year > 2035) | ~(flag == 0)", [True, True, False]),
+        ("2000 < year <= 2030", [True, False, False]),
+        ("year == year.max()", [False, True, False]),
+        ("year.between(2030, 2035)", [True, False, False]),
+        ("year.isin([2040]) or flag == 1", [True, True, False]),
+        ("mode.str.contains('RA', case=False)", [True, False, True]),
+        ("mode.str.upper().str.len() == 4", [True, True, True]),
+        ("mode != '@os `year` ' and -year < -2035", [False, True, False]),
+        ("`year` // 10 == 203 and `p.method` not in ['b']", [True, False, False]),
+        ("abs(year - 2041) < 2", [False, True, False]),
+        ("year.fillna(0) % 2 == 0", [True, True, True]),
+    ],
+)
+def test_columns_constants_operators_and_their_own_methods_make_an_expression(expression, kept):
+    assert select(expression, TABLE) == kept
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "mode == @os.system('touch seen')",
+        "mode == @__import__('os').system('touch seen')",
+        "mode == __import__('os').system('touch seen')",
+        "mode == __pd_eval_local_os.system('touch seen')",
+        "mode.to_csv('seen') == 1",
+        "mode.to_pickle(path='seen') == 1",
+        "mode.apply('to_csv', path_or_buf='seen') == 1",
+        "mode.agg('to_csv') == 1",
+        "mode.str.to_csv('seen') == 1",
+        "mode.__class__ == 1",
+        "mode.str == 1",
+        "mode.values.tofile('seen') == 1",
+        "`mode`.to_csv('seen') == 1",
+        "Timestamp.__init__.__globals__ == 1",
+        "(mode == 'rail').to_csv('seen') == 1",
+        "'seen'.format(mode) == mode",
+        "[open('seen', 'w')] == mode",
+        "open('seen', 'w') == 1",
+        "mode[mode.to_csv('seen')] == 1",
+        "(lambda: 1)() == year",
+        "[x for x in mode] == mode",
+        "f'{mode}' == mode",
+        "mode.isin(*[1])",
+        "mode.isin(**year)",
+        "year == 9 ** 9 ** 9 ** 9",
+        "(" * 5_000 + "year" + ")" * 5_000,
+        "year == 1\nmode == 'rail'",
+    ],
+)
+def test_nothing_else_can_be_reached_by_an_expression(expression, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DuctaflowError) as caught:
+        select(expression, TABLE)
+    assert not list(tmp_path.iterdir())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("mode.to_csv('f') == 1", "the method 'to_csv' cannot be used"),
+        ("mode.str.nope()", "the method 'str.nope' cannot be used"),
+        ("mode.size == 1", "'mode.size' cannot be used"),
+        ("@os == mode", "'@' cannot be used"),
+        ("`yaer` == 1", "there is no column 'yaer'"),
+        ("yaer == 1", "there is no column 'yaer'"),
+        ("p.method == 'a'", "'p.method' cannot be used"),
+        ("open('f') == mode", "the function 'open' cannot be used"),
+    ],
+)
+def test_what_an_expression_cannot_use_is_told_with_what_it_can(expression, said):
+    with pytest.raises(DuctaflowError) as caught:
+        select(expression, TABLE)
+    assert said in str(caught.value)
+    assert "`p.method`" in str(caught.value) or "Columns here" in str(caught.value)
+
+
 # JSON Schema
 
 SCHEMA = {
