@@ -81,6 +81,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         was_deaf: Whether the flow then did not react to the interrupt.
         interrupted: Whether Ctrl-C was pressed.
         exit_code: Of a kernel that died.
+        exit_line: The line of the last cell that an exit stopped.
         peak_memory: Bytes, as far as the kernel could tell.
         used: What `kernel_trace.used` told.
         observation: What an observer has seen, None if there was none.
@@ -112,6 +113,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.at_end = at_end
         self.timed_out = self.was_deaf = self.interrupted = False
         self.exit_code: int | None = None
+        self.exit_line: int | None = None
         self.peak_memory: int | None = None
         self.used: dict[str, Any] = {}
         self.observation: dict[str, Any] | None = None
@@ -202,9 +204,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         if self.kernel.speaks_python:
             self._take_last_words(*self.kernel.last_words or (None, None))
 
-    def _take_last_words(self, setup: tuple[int, list[str]] | None, used: dict[str, Any] | None) -> None:
+    def _take_last_words(
+        self, setup: tuple[int, list[str], int | None] | None, used: dict[str, Any] | None
+    ) -> None:
         if setup is not None:
-            self.peak_memory, logged = setup
+            self.peak_memory, logged, self.exit_line = setup
             self.printed.add_logged(logged)
         if used is not None:
             self.used = used

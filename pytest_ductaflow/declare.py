@@ -164,9 +164,8 @@ class TableDeclaration:
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
         where = shown(table.file, self.root) if table.file else self.origin.at(self.root)
-        if self.flow is None and not set(FLOW_COLUMNS) & set(table.columns):
-            missing = "has no column `flow` (or `build`) that says what its rows run"
-            return Declared([], [Problem(where, missing)])
+        if problem := self._wrong_columns(table.columns, where):
+            return Declared([], [problem])
         instances, problems = [], []
         for number, (row, name) in enumerate(zip(table.filled(), table.names(), strict=True), start=1):
             made = _Row(self, number, f"{where}, row {number}", row, name).instance(common, after)
@@ -175,6 +174,18 @@ class TableDeclaration:
             else:
                 problems += made
         return Declared(instances, problems, tuple(f"{where}: {note}" for note in table.notes))
+
+    def _wrong_columns(self, columns: Sequence[str], where: str) -> Problem | None:
+        """A column that is missing, with the one that may have been meant to be it."""
+        if self.flow is None and not set(FLOW_COLUMNS) & set(columns):
+            missing = "has no column `flow` (or `build`) that says what its rows run"
+            near = next(filter(None, (_misspelt(columns, column) for column in FLOW_COLUMNS)), None)
+            return Problem(where, missing, f"rename {near!r}" if near else "")
+        if NAME not in columns and (near := _misspelt(columns, NAME)):
+            return Problem(
+                f"{where}, column {near!r}", f"is nearly {NAME!r}, which names instances", "rename it"
+            )
+        return None
 
     @cached_property
     def _places(self) -> tuple[Path, ...]:
@@ -225,6 +236,13 @@ class TableDeclaration:
     def schema_of(self) -> Callable[[Path], Any]:
         """`schema_of`, which reads each schema only once."""
         return _once(lambda flow: schema_of(flow, self.root))
+
+
+def _misspelt(columns: Sequence[str], meant: str) -> str | None:
+    """The column that is called nearly as one with a meaning is."""
+    spelt = {column.strip().replace(" ", "_").replace("-", "_").lower(): column for column in columns}
+    near = difflib.get_close_matches(meant, spelt, 1, cutoff=0.85)
+    return spelt[near[0]] if near else None
 
 
 def _once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -27,6 +27,7 @@ from .errors import DuctaflowError, InstanceFailed
 from .failures import (
     failure_of_cell,
     failure_without_traceback,
+    is_at_the_end,
     mark_failure,
     markdown_cell,
     with_hint_at_place,
@@ -102,7 +103,18 @@ def _installed_for(source: Source, wanted: str | None, default: str) -> tuple[st
     if (spec := kernel_spec(name)) is not None:
         return name, spec
     known = ", ".join(kernel_specs()) or "none"
-    raise DuctaflowError(f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}")
+    if wanted is None and "kernelspec" in metadata:
+        cure = f"name one of these in the kernelspec at the top of {source.path.name}, or take it out"
+    elif wanted is None and language == "python":
+        cure = "name one of these with --ductaflow-kernel"
+    elif wanted is None:
+        cure = "install one"
+    else:
+        cure = f"name one of these where {wanted!r} is named"
+    raise DuctaflowError(
+        f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}. "
+        f"What to do: {cure} (`jupyter kernelspec list` shows where they are)"
+    )
 
 
 def _translatable(parameters: dict[str, JSON], kernel: str, language: str) -> dict[str, JSON]:
@@ -297,16 +309,27 @@ def _cell_failure(client: FlowClient, timeout: float | None) -> Failure | None:
     if error.get("ename") == "NoneType":  # the cell ended well, but its result could not be shown
         error = _last_error(notebook) or error
     type_, message = error.get("ename", "Error"), error.get("evalue", "the cell failed without saying why")
-    if type_ == "SystemExit" and message in ("", "0", "None"):
-        return None
-    if client.timed_out:
+    is_good_exit = type_ == "SystemExit" and message in ("", "0", "None")
+    if client.timed_out and not is_good_exit:
         type_, message = "Timeout", _too_long(timeout)
     elif type_ == FlowExecutionError.__name__:
         type_ = FLOW_FAILED
     traceback = error.get("traceback", [])
-    return failure_of_cell(
-        notebook, client.source, client.root, type_=type_, message=message, traceback=traceback
+    failure = failure_of_cell(
+        notebook,
+        client.source,
+        client.root,
+        type_=type_,
+        message=message,
+        traceback=traceback,
+        line=client.exit_line if type_ == "SystemExit" else None,
     )
+    if not is_good_exit:
+        return failure
+    if not is_at_the_end(notebook, failure):
+        at = f"line {failure.file_line}" if failure.file_line else f"cell [{failure.cell}]"
+        client.printed.warn(f"⚠️ SystemExit at {at}: what comes after it has not run")
+    return None
 
 
 def _last_error(notebook: Any) -> dict[str, Any] | None:

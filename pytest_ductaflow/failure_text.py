@@ -25,7 +25,7 @@ class Line:
     style: tuple[str, ...] = ()
 
 
-def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[Line]:
+def failure_lines(record: Record, root: Path, here: Path, command: str, *, short: bool = False) -> list[Line]:
     """The text of a failure.
 
     Args:
@@ -33,6 +33,7 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
         root: Its project root, to which the record's paths are relative.
         here: The directory to which the paths shown are relative.
         command: What repeats just this instance.
+        short: Whether to leave out the code around the line, the traceback and where the files are.
     """
     if record.differs:
         return [*_differences(record, root, here), Line(""), *_places(record, record, root, here, command)]
@@ -40,13 +41,36 @@ def failure_lines(record: Record, root: Path, here: Path, command: str) -> list[
     lines: list[Line] = []
     for depth, failed in enumerate(chain):
         if depth == len(chain) - 1:
-            lines += _cause(failed, root, here)
+            lines += _cause(failed, root, here, short=short)
         else:
             kind = f"{failed.step}/{failed.instance}" if depth == 0 else stem_of(failed.flow)
             inner = chain[depth + 1]
             verb = "warned" if record.status is Status.WARNING else "failed"
             lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} {verb}", ("red", "bold")))
+    if short:
+        return [*lines, Line(f"repeat: {command}")]
     return [*lines, Line(""), *_places(chain[-1], record, root, here, command)]
+
+
+def place_of(record: Record) -> tuple[object, ...] | None:
+    """What failures at the same place, with the same kind of error, have in common; None if nothing is.
+
+    That are the flows on the way to the cause, with their cells and lines, and the frames of the traceback.
+    """
+    if record.differs:
+        return None
+    chain = _to_the_cause(record)
+    ways = [(link.flow, link.error.cell, link.error.file_line) for link in chain if link.error is not None]
+    failure = chain[-1].error
+    if failure is None:
+        return chain[-1].flow, str(chain[-1].status)
+    return *ways, failure.type, *filter(_is_frame, failure.traceback.splitlines())
+
+
+def message_of(record: Record) -> str:
+    """What went wrong in the flow that failed first."""
+    cause = _to_the_cause(record)[-1]
+    return _message(cause.error) if cause.error is not None else cause.message or str(cause.status)
 
 
 def _places(record: Record, failed: Record, root: Path, here: Path, command: str) -> Iterator[Line]:
@@ -109,7 +133,7 @@ def _to_the_cause(record: Record) -> list[Record]:
         chain.append(inner[0])
 
 
-def _cause(record: Record, root: Path, here: Path) -> Iterator[Line]:
+def _cause(record: Record, root: Path, here: Path, *, short: bool) -> Iterator[Line]:
     stem = stem_of(record.flow)
     failure = record.error
     if failure is None:
@@ -120,9 +144,12 @@ def _cause(record: Record, root: Path, here: Path) -> Iterator[Line]:
     at = f"{flow}:{failure.file_line}" if failure.file_line else flow
     cell = f" in cell [{failure.cell}]" if failure.cell else ""
     yield Line(f"{stem} failed{cell}, {at}", ("red", "bold"))
-    yield Line("")
-    yield from _code(failure)
+    if not short:
+        yield Line("")
+    yield from _code(failure, around=0 if short else _AROUND)
     yield from (Line(f"E   {line}", ("red", "bold")) for line in _message(failure).splitlines())
+    if short:
+        return
     if _frames(failure.traceback) > 1:
         yield Line("")
         yield from (Line(line) for line in failure.traceback.splitlines())
@@ -135,19 +162,21 @@ def _message(failure: Failure) -> str:
 
 
 def _frames(traceback: str) -> int:
-    return sum(
-        line.startswith(("File ", "Cell In[")) or " in cell [" in line for line in traceback.splitlines()
-    )
+    return sum(map(_is_frame, traceback.splitlines()))
 
 
-def _code(failure: Failure) -> Iterator[Line]:
+def _is_frame(line: str) -> bool:
+    return line.startswith(("File ", "Cell In[")) or " in cell [" in line
+
+
+def _code(failure: Failure, around: int = _AROUND) -> Iterator[Line]:
     """The cell around the line that failed, with the numbers of the flow's file where known."""
     lines = failure.source.splitlines()
     if not lines:
         return
     at = failure.line
-    first = 1 if at is None or len(lines) <= 2 * _AROUND + 1 else max(1, at - _AROUND)
-    last = min(len(lines), first + 2 * _AROUND)
+    first = 1 if at is None or len(lines) <= 2 * around + 1 else max(1, at - around)
+    last = min(len(lines), first + 2 * around)
     offset = failure.file_line - (at or 1) if failure.file_line else 0
     width = len(str(last + offset))
     for number in range(first, last + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import glob
 import os
 import re
@@ -19,6 +20,7 @@ from .store import shown
 
 _LONG_MESSAGE, _LONG_TRACEBACK = 4_000, 40_000  # characters
 _CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
+_CELL_FILE = re.compile(r"\(\d+\.py, line (\d+)\)$")
 _FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
 _RULER = re.compile(r"^-{10,}\n")
 _HOME = re.compile(r"^File ~(?=[/\\])", re.MULTILINE)
@@ -64,7 +66,14 @@ def failure_without_traceback(notebook: Any, source: Source, type_: str, message
 
 
 def failure_of_cell(
-    notebook: Any, source: Source, root: Path, *, type_: str, message: str, traceback: list[str]
+    notebook: Any,
+    source: Source,
+    root: Path,
+    *,
+    type_: str,
+    message: str,
+    traceback: list[str],
+    line: int | None = None,
 ) -> Failure:
     """The failure that the error output of the cell that was running tells of.
 
@@ -75,18 +84,21 @@ def failure_of_cell(
         type_: Class name of the exception.
         message: Its text.
         traceback: The traceback as the kernel sent it.
+        line: The line of the cell that was running, if the traceback does not tell.
     """
     cell = running_cell(notebook)
     text = strip_ansi("\n".join(traceback))
     number = cell.execution_count
     blank = {c.execution_count: _blank_lines(c.source) for c in notebook.cells if c.cell_type == "code"}
     text = _CELL_LINE.sub(lambda m: f"Cell In[{m[1]}], line {int(m[2]) + blank.get(int(m[1]), 0)}", text)
-    lines = [int(line) for cell_number, line in _CELL_LINE.findall(text) if int(cell_number) == number]
+    lines = [int(at) for cell_number, at in _CELL_LINE.findall(text) if int(cell_number) == number]
+    if not lines and line is not None:
+        lines = [line + blank.get(number, 0)]
     starts = {c.execution_count: source.lines.get(c["id"]) for c in notebook.cells if c.cell_type == "code"}
     first, flow = starts.get(number), shown(source.path, root)
     return Failure(
         type=type_,
-        message=_shortened(strip_ansi(message), _LONG_MESSAGE),
+        message=_shortened(_with_file(strip_ansi(message), flow, first, blank.get(number, 0)), _LONG_MESSAGE),
         cell=number,
         source=cell.source,
         line=lines[0] if lines else None,
@@ -96,6 +108,32 @@ def failure_of_cell(
             _LONG_TRACEBACK,
         ),
     )
+
+
+def _with_file(message: str, flow: str, first: int | None, blank: int) -> str:
+    """The message of a SyntaxError with the flow's file in place of that which IPython makes of a cell."""
+    if first is None:
+        return message
+    return _CELL_FILE.sub(lambda found: f"({flow}, line {first + int(found[1]) + blank - 1})", message)
+
+
+def is_at_the_end(notebook: Any, failure: Failure) -> bool:
+    """Whether a flow stopped in its last statement, so that nothing of it was left out."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and _last_statement(cell.source)]
+    stopped = running_cell(notebook)
+    if not code or stopped is None or stopped["id"] != code[-1]["id"]:
+        return False
+    return failure.line is None or failure.line >= _last_statement(stopped.source)
+
+
+def _last_statement(source: str) -> int:
+    """The line on which the last statement of a cell begins; 0 if there is none."""
+    try:
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError):  # a magic, or another language
+        lines = enumerate(source.splitlines(), 1)
+        return max((number for number, line in lines if line.strip() and line.strip()[0] != "#"), default=0)
+    return statements[-1].lineno if statements else 0
 
 
 def _blank_lines(source: str) -> int:

@@ -5,10 +5,12 @@ The home of jupytext, which is imported only when a source is read.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -111,7 +113,7 @@ def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
         roots: Directories to which a relative path may refer, best first.
 
     Raises:
-        FlowNotFound: Naming the places that were looked at.
+        FlowNotFound: Naming the places that were looked at, and the flow that has nearly that name.
     """
     if not isinstance(flow, str | Path):  # a table's cell may hold anything
         raise FlowNotFound(f"flow {flow!r} not found: expected a name or a path, not {type(flow).__name__}")
@@ -127,7 +129,32 @@ def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
                     if os.path.isfile(candidate):
                         return candidate.resolve()
     looked = " and ".join(dict.fromkeys(str(root) for root in roots))
-    raise FlowNotFound(f"flow {str(flow)!r} not found in {looked}")
+    raise FlowNotFound(f"flow {str(flow)!r} not found in {looked}{_nearly(str(flow), roots)}")
+
+
+def _notebooks_in(folder: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError, ValueError):  # a name that no folder can have
+        yield from (name for name in os.listdir(folder) if name.endswith(NOTEBOOK_SUFFIXES))
+
+
+def _nearly(flow: str, roots: Iterable[Path]) -> str:
+    """A hint at the flow that was meant; empty if none has nearly that name."""
+    path = flow.replace("\\", "/")
+    folders = dict.fromkeys((os.path.dirname(path), *FLOW_FOLDERS))
+    known = [
+        os.path.join(folder, name).replace(os.sep, "/")
+        for root in roots
+        for folder in folders
+        for name in _notebooks_in(root / folder)
+    ]
+    near = path if path in known else next(iter(difflib.get_close_matches(path, known, 1)), None)
+    if near is None:  # a bare name, or a wrong folder
+        stems = {os.path.splitext(os.path.basename(name))[0]: name for name in reversed(known)}
+        stem = os.path.splitext(os.path.basename(path))[0]
+        near = stems.get(next(iter(difflib.get_close_matches(stem, stems, 1)), ""))
+    if near is None:
+        return ""
+    return f"; did you mean {near!r}" + (", with / on every system?" if "\\" in flow else "?")
 
 
 @lru_cache(maxsize=512)

@@ -134,7 +134,8 @@ class PlannedItem(pytest.Item):
         if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
             here = self.config.invocation_params.dir
             command = repeat_command(self.nodeid, self.config.rootpath, here)
-            return failure_repr(excinfo.value.record, Path(self.instance.project_root), here, command)
+            root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle")
+            return failure_repr(excinfo.value.record, root, here, command, tb)
         if isinstance(excinfo.value, NotReady):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)

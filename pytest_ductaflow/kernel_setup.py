@@ -59,13 +59,28 @@ def _remember_loud_records() -> None:
     logging.Logger.callHandlers = remembering  # type: ignore[assignment,method-assign]
 
 
-def last_words() -> tuple[int, list[str]]:
-    """Peak memory in bytes, and the loud records that were not printed with their level first."""
+def last_words() -> tuple[int, list[str], int | None]:
+    """What is known only now.
+
+    Returns:
+        Peak memory in bytes; the loud records that were not printed with their level first; of a cell that
+        ended with SystemExit, the line.
+    """
     # ipykernel warns when it is to shut down; a flow that made errors of warnings would never end.
     warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
     # When ipykernel ends, one of its threads may wait in vain for another one to flush: not for ten seconds.
     vars(sys.stdout)["flush_timeout"] = vars(sys.stderr)["flush_timeout"] = 1.0
-    return _peak_memory(), _logged
+    return _peak_memory(), _logged, _line_of_exit()
+
+
+def _line_of_exit() -> int | None:
+    """The line of a cell that an exit stopped: IPython shows no traceback of it."""
+    if not isinstance(getattr(sys, "last_value", None), SystemExit):
+        return None
+    trace, flow = getattr(sys, "last_traceback", None), sys.modules["IPython"].get_ipython().user_ns
+    while trace is not None and trace.tb_frame.f_globals is not flow:
+        trace = trace.tb_next
+    return trace.tb_lineno if trace is not None else None
 
 
 def _stop_at_exit() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -21,19 +23,51 @@ class Waiting(FlowWarning):
     """An instance waits for another process that is running it."""
 
 
-class FailureRepr(TerminalRepr):
-    """A failure as the terminal shows it, coloured only where it is written."""
+@dataclass
+class CrashLine(ReprFileLocation):
+    """All that `--tb=line` shows of a failure, and what is said of others together with it."""
 
-    def __init__(self, lines: list[Line], location: ReprFileLocation) -> None:
+    alike: Callable[[], list[Line]] = list
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        super().toterminal(tw)
+        _write(self.alike(), tw)
+
+
+class FailureRepr(TerminalRepr):
+    """A failure as the terminal shows it, coloured only where it is written.
+
+    Args:
+        lines: All of it, for files.
+        location: pytest's short summary and JUnit's message come from it.
+        shown: What the terminal shows, if it is not all.
+    """
+
+    def __init__(
+        self, lines: list[Line], location: ReprFileLocation, shown: list[Line] | None = None
+    ) -> None:
         self.lines = lines
-        self.reprcrash = location  # pytest's short summary and JUnit's message come from it
+        self.reprcrash = location
+        self._shown = lines if shown is None else shown
+        self._alike: Callable[[], list[Line]] = list
 
     def __str__(self) -> str:
         return "\n".join(line.text for line in self.lines)
 
     def toterminal(self, tw: TerminalWriter) -> None:
-        for line in self.lines:
-            tw.line(line.text, **dict.fromkeys(line.style, True))
+        _write([*self._shown, *self._alike()], tw)
+
+    def add(self, alike: Callable[[], list[Line]]) -> None:
+        """Show with it what there is to say of other failures when it is shown."""
+        if isinstance(self.reprcrash, CrashLine):
+            self.reprcrash.alike = alike
+        else:
+            self._alike = alike
+
+
+def _write(lines: list[Line], tw: TerminalWriter) -> None:
+    for line in lines:
+        tw.line(line.text, **dict.fromkeys(line.style, True))
 
 
 def verdict_of(record: Record, mode: WarningsMode) -> str:
@@ -51,7 +85,7 @@ def verdict_of(record: Record, mode: WarningsMode) -> str:
             assert_never(record.status)
 
 
-def failure_repr(record: Record, root: Path, here: Path, command: str) -> FailureRepr:
+def failure_repr(record: Record, root: Path, here: Path, command: str, style: str = "auto") -> FailureRepr:
     """A record's failure for the terminal.
 
     Args:
@@ -59,12 +93,23 @@ def failure_repr(record: Record, root: Path, here: Path, command: str) -> Failur
         root: Its project root.
         here: The directory to which the paths shown are relative.
         command: What repeats just this instance.
+        style: What `--tb` says.
     """
     line = record.error.file_line if record.error else None
     message = record.error.message if record.error and record.differs else record.message
     location = ReprFileLocation(str(root / record.flow), line or 1, sendable(message or ""))
-    lines = [Line(sendable(line.text), line.style) for line in failure_lines(record, root, here, command)]
+    lines = _sendable_lines(failure_lines(record, root, here, command))
+    if style == "line":  # pytest itself writes the location
+        return FailureRepr(lines, CrashLine(location.path, location.lineno, location.message), [])
+    if style == "short":
+        return FailureRepr(
+            lines, location, _sendable_lines(failure_lines(record, root, here, command, short=True))
+        )
     return FailureRepr(lines, location)
+
+
+def _sendable_lines(lines: list[Line]) -> list[Line]:
+    return [Line(sendable(line.text), line.style) for line in lines]
 
 
 def sendable(data: Any) -> Any:

@@ -51,6 +51,11 @@ class Output:
             if not any(message in line for line in self.warnings):
                 self._warn(record)
 
+    def warn(self, text: str) -> None:
+        """Write a warning line that the flow did not print."""
+        self.note(text)
+        self._warn(text)
+
     def note(self, text: str) -> None:
         """Write text that the flow did not print, a traceback for instance; it has no light."""
         for splitter in self._streams.values():

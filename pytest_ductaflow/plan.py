@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from .clashes import collisions, path_key
-from .errors import DuctaflowError
+from .errors import DuctaflowError, told_once
 from .fingerprint import config_digest, file_digest
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
 from .graph import Graph, make_graph
@@ -287,13 +287,13 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     # A past run is a second mention of what a conductor declares, not a second instance.
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
     is_complete = not complaints  # else names would seem unknown that are only not declared yet
-    complaints += [str(problem) for problem in collisions(declared)]
+    complaints += told_once(collisions(declared))
     every = [i for found in instances.values() for i in found]
     earlier = earlier_runs(every)
     graph, problems = make_graph(
         list(instances.values()), earlier.undeclared, lambda number: earlier.is_settled(number, every[number])
     )
-    complaints += [str(problem) for problem in problems if is_complete]
+    complaints += told_once(problems) if is_complete else []
     if complaints:
         raise PlanError("\n".join(complaints))
     afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])

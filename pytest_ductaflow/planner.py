@@ -24,7 +24,7 @@ from .declare import (
     declare_call,
     flow_problem,
 )
-from .errors import DuctaflowError, FlowNotFound, Problem
+from .errors import DuctaflowError, FlowNotFound, Problem, told_once
 from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, find_flow, source_as_script
 from .guarding import Guard
 from .model import RUNS, Instance, Record, default_step, slug
@@ -265,7 +265,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {
         path: {
             "instances": [instance.to_json() for instance in outcome.instances],
-            "problems": [str(problem) for problem in outcome.problems],
+            "problems": told_once(outcome.problems),
             "error": outcome.error,
             "notes": outcome.notes,
             "has_after": outcome.has_after,

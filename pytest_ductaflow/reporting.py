@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import pytest
 from _pytest._code.code import ReprFileLocation
 
 from . import no_more
+from .alike import AlikeFailures
 from .collection import node_ids
-from .failure_text import Line
+from .failure_text import Line, message_of, place_of
 from .items import PLAN, SETTINGS, node_id_of, only_planned, repeat_command, write_now
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
@@ -37,6 +38,7 @@ class ReportingHooks:
         self._instances: dict[str, Instance] = {}
         self._reports: dict[Path, LiveReport] = {}
         self._summary = Summary()
+        self._alike = AlikeFailures(config.get_verbosity())
         self._problems: list[str] = []
         self._selected: set[str] = set()  # node ids of what this session runs
 
@@ -130,9 +132,22 @@ class ReportingHooks:
         if record is not None and instance is not None and report.failed:
             root, here = Path(instance.project_root), self._config.invocation_params.dir
             command = repeat_command(report.nodeid, self._config.rootpath, here)
-            report.longrepr = failure_repr(record, root, here, command)
+            shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle"))
+            report.longrepr = shown
+            self._show_once(report, place_of(record), message_of(record), shown)
         elif (reason := getattr(report, REFUSED, None)) is not None:
-            report.longrepr = _refusal_repr(report, reason)
+            report.longrepr = shown = _refusal_repr(report, reason)
+            place = (REFUSED, *report.location[:2], reason.partition(":")[0])
+            self._show_once(report, place, reason, shown)
+
+    def _show_once(
+        self, report: pytest.TestReport, place: Hashable, message: str, shown: FailureRepr
+    ) -> None:
+        """Let the terminal show a failure unless it has shown one of its kind."""
+        instance = self._instances.get(report.nodeid)
+        name = f"{instance.step}/{instance.name}" if instance is not None else report.nodeid
+        if self._alike.is_told_with_another(place, name, message, shown):
+            report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001 - the one thing by which pytest's terminal counts a failure and leaves it out of FAILURES
 
     def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
         if record is not None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
@@ -291,26 +293,57 @@ class WorkerHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """After the ids have been told, so that nobody reports the pause."""
-        if session.config.stash[PLAN].all:
-            session.items.append(Pause.from_parent(session, name="pause"))
+        if not session.config.stash[PLAN].all:
+            return
+        session.items.append(Pause.from_parent(session, name="pause"))
+        for plugin in session.config.pluginmanager.get_plugins():
+            if hasattr(plugin, "run_one_test"):  # xdist, which sends all that it runs through all plugins
+                plugin.run_one_test = partial(_run_one, plugin, plugin.run_one_test)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        if not isinstance(item, Pause):
-            return None
+
+class Worker(Protocol):
+    """What xdist runs items with in a worker.
+
+    Attributes:
+        item_index: Position of the item that runs, or ran last.
+        nextitem_index: Of the one that comes after it.
+    """
+
+    config: Any
+    session: pytest.Session
+    item_index: int
+    nextitem_index: int
+
+
+def _run_one(worker: Worker, run: Callable[[], None]) -> None:
+    """Let a worker run its next item; in a pause, which no plugin sees, it waits for the one after that."""
+    items = worker.session.items
+    if not isinstance(items[worker.nextitem_index], Pause):
+        run()
+        return
+    last = worker.item_index
+
+    def protocol(nextitem: pytest.Item | None, **_: object) -> None:
         if nextitem is None:
-            _tear_down(item)
-        return True
+            worker.config, worker.item_index = config, last
+            _tear_down(items[last])
+
+    config = worker.config
+    worker.config = SimpleNamespace(hook=SimpleNamespace(pytest_runtest_protocol=protocol))
+    try:
+        run()
+    finally:
+        worker.config = config
 
 
-def _tear_down(pause: Pause) -> None:
+def _tear_down(last: pytest.Item) -> None:
     """End what fixtures of the session hold; pytest does it with the last item that it runs."""
-    state = pause.session._setupstate  # noqa: SLF001
+    state = last.session._setupstate  # noqa: SLF001
     call = pytest.CallInfo.from_call(
         lambda: state.teardown_exact(None),
         when="teardown",
         reraise=(KeyboardInterrupt, pytest.exit.Exception),
     )
     if call.excinfo is not None:
-        report = pytest.TestReport.from_item_and_call(pause, call)
-        pause.ihook.pytest_runtest_logreport(report=report)
+        report = pytest.TestReport.from_item_and_call(last, call)
+        last.ihook.pytest_runtest_logreport(report=report)

@@ -26,7 +26,7 @@ class Summary:
 
     def __init__(self) -> None:
         self._warned: list[str] = []
-        self._blocked: list[str] = []
+        self._blocked: dict[str, list[str]] = defaultdict(list)  # by the reason
         self._undeclared: list[str] = []
         self._out_of_date: list[str] = []
         self._writers: dict[str, list[str]] = defaultdict(list)
@@ -44,7 +44,7 @@ class Summary:
 
     def blocked(self, node_id: str, reason: str) -> None:
         """An instance was not run, because of another."""
-        self._blocked.append(f"{node_id} - {reason}")
+        self._blocked[reason].append(node_id)
 
     def out_of_date(self, line: str) -> None:
         """An upstream was not selected, and would have run."""
@@ -53,7 +53,8 @@ class Summary:
     def show(self, terminal: Any) -> None:
         """Write all lines."""
         _show(terminal, "WARNED", self._warned, yellow=True)
-        _show(terminal, "BLOCKED", self._blocked)
+        blocked = [f"{_named(ids)} - {reason}" for reason, ids in self._blocked.items()]
+        _show(terminal, "BLOCKED", blocked)
         _show(terminal, "undeclared input", self._undeclared, yellow=True)
         if self._undeclared:
             terminal.line("From now on they wait for these; name the files in their configs, or say after=.")
@@ -71,7 +72,7 @@ def _named(labels: Sequence[str]) -> str:
     labels = list(dict.fromkeys(labels))
     if len(labels) > _NAMED:
         return f"{', '.join(labels[:_NAMED])} and {len(labels) - _NAMED} more"
-    return f"{', '.join(labels[:-1])} and {labels[-1]}"
+    return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
 
 
 def _show(terminal: Any, word: str, lines: Sequence[str], **style: bool) -> None:

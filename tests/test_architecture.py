@@ -125,7 +125,7 @@ LAYERS = (
     {"accepting", "after", "conductor", "looking_back"},
     {"after_process", "flow_side", "plan", "planner", "failure_text"},
     {"hookspecs", "out_of_date", "outcomes"},
-    {"items"},
+    {"alike", "items"},
     {"collection", "no_more", "ordering", "scheduling", "sharding"},
     {"approving", "explaining", "github", "reporting"},
     {"plugin"},

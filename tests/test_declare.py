@@ -235,6 +235,32 @@ def test_a_mistake_in_a_row_is_a_problem_with_file_row_and_column(project, row, 
     assert said in problem
 
 
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [("Flow", "(rename 'Flow')"), ("FLOW ", "(rename 'FLOW ')"), ("Build", "(rename 'Build')")],
+)
+def test_a_column_that_is_nearly_the_one_that_is_missing_is_named(project, column, hint):
+    (problem,) = problems(project, [{"instance_name": "a", column: "plot"}], None)
+    missing = "has no column `flow` (or `build`) that says what its rows run"
+    assert problem == f"conductor.py:7: {missing} {hint}"
+
+
+@pytest.mark.parametrize("column", ["Instance_Name", "instance name", "instance-name", "instnace_name"])
+def test_a_column_that_is_nearly_that_of_the_names_is_a_problem(project, column):
+    """Else the instances would have other names than those in the table, without a word."""
+    (problem,) = problems(project, [{column: name, "x": 1} for name in "ab"])
+    said = f"column {column!r}: is nearly 'instance_name', which names instances (rename it)"
+    assert problem == f"conductor.py:7, {said}"
+
+
+def test_columns_that_remind_of_one_with_a_meaning_are_config(project):
+    made = one(
+        project, [{"instance_name": "a", "Step": 5, "Flow": 800, "instance_names": 3, "workflow": "w"}]
+    )
+    assert set(made.config) == {"instance_name", "Step", "Flow", "instance_names", "workflow"}
+    assert one(project, [{"instance": "a", "name": "b"}]).config == {"instance": "a", "name": "b"}
+
+
 def test_all_problems_of_all_rows_are_found_at_once_and_the_good_rows_are_kept(project):
     made = declared(
         project,

@@ -151,20 +151,72 @@ def test_the_kernel_of_the_instance_goes_before_that_of_the_flow_and_that_before
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "wanted", "default", "said"),
+    ("name", "text", "wanted", "default", "said", "cure"),
     [
-        ("x.py", FLOW, "no-such", "python3", "x.py: no Jupyter kernel 'no-such'; installed: "),
-        ("x.py", FLOW, None, "no-such", "x.py: no Jupyter kernel 'no-such'; installed: "),
-        ("x.jl", FLOW, None, "python3", "x.jl: no Jupyter kernel 'a kernel for julia'; installed: "),
+        (
+            "x.py",
+            FLOW,
+            "no-such",
+            "python3",
+            "x.py: no Jupyter kernel 'no-such'; installed: ",
+            "name one of these where 'no-such' is named",
+        ),
+        (
+            "x.py",
+            FLOW,
+            None,
+            "no-such",
+            "x.py: no Jupyter kernel 'no-such'; installed: ",
+            "name one of these with --ductaflow-kernel",
+        ),
+        (
+            "x.py",
+            "# ---\n# jupyter:\n#   kernelspec:\n#     name: env-foo\n#     display_name: P\n# ---\n" + FLOW,
+            None,
+            "python3",
+            "x.py: no Jupyter kernel 'env-foo'; installed: ",
+            "name one of these in the kernelspec at the top of x.py, or take it out",
+        ),
+        (
+            "x.jl",
+            FLOW,
+            None,
+            "python3",
+            "x.jl: no Jupyter kernel 'a kernel for julia'; installed: ",
+            "install one",
+        ),
     ],
 )
 def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
-    tmp_path, name, text, wanted, default, said
+    tmp_path, name, text, wanted, default, said, cure
 ):
     with pytest.raises(DuctaflowError) as caught:
         kernel_for(a_source(tmp_path, text, name), wanted, default)
     assert str(caught.value).startswith(said)
     assert "python3" in str(caught.value).partition("installed:")[2]
+    assert f"What to do: {cure} (" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "stopped", "line", "is_at_the_end"),
+    [
+        (["a\nexit()\nb"], 0, 2, False),
+        (["a\nexit()"], 0, 2, True),
+        (["a\nexit()\n\n# bye"], 0, 2, True),
+        (["a\nif b:\n    exit()\n"], 0, 3, True),
+        (["a\nif b:\n    exit()\nc"], 0, 3, False),
+        (["exit()", "b"], 0, 1, False),
+        (["exit()", "", "# nothing\n"], 0, 1, True),
+        (["%time 1\nexit()\n%time 2"], 0, 2, False),
+        (["%time 1\nexit()\n# bye"], 0, 2, True),
+        (["a", "exit()"], 1, None, True),
+        (["exit()", "b"], 0, None, False),
+    ],
+)
+def test_an_exit_is_at_the_end_if_no_statement_comes_after_it(cells, stopped, line, is_at_the_end):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.cells[stopped].metadata["papermill"] = {"status": "failed"}
+    assert failures.is_at_the_end(notebook, Failure("SystemExit", "", 1, line=line)) is is_at_the_end
 
 
 def test_a_flow_of_another_language_gets_the_kernel_of_its_language(tmp_path, monkeypatch):

@@ -374,10 +374,8 @@ def test_the_first_root_that_has_the_flow_wins(project, tmp_path):
 @pytest.mark.parametrize(
     "flow",
     [
-        "prepare",
         "fit",
         "flows",
-        "flows/01_prepare",
         "",
         ".",
         "..",
@@ -390,6 +388,24 @@ def test_a_flow_that_is_not_there_is_an_error_that_names_the_places(project, flo
     with pytest.raises(FlowNotFound) as caught:
         find_flow(flow, (project, project))
     assert str(caught.value) == f"flow {flow!r} not found in {project}"
+
+
+@pytest.mark.parametrize(
+    ("flow", "meant"),
+    [
+        ("flows/01_prepare", "'flows/01_prepare.py'?"),
+        ("flows/01_prepar.py", "'flows/01_prepare.py'?"),
+        ("prepare", "'flows/01_prepare.py'?"),
+        ("01_prepar", "'flows/01_prepare.py'?"),
+        ("flow/01_prepare.py", "'flows/01_prepare.py'?"),
+        ("flows\\01_prepare.py", "'flows/01_prepare.py', with / on every system?"),
+        ("flows\\01_prepar.py", "'flows/01_prepare.py', with / on every system?"),
+    ],
+)
+def test_a_flow_that_is_called_nearly_so_is_suggested(project, flow, meant):
+    with pytest.raises(FlowNotFound) as caught:
+        find_flow(flow, (project,))
+    assert str(caught.value) == f"flow {flow!r} not found in {project}; did you mean {meant}"
 
 
 @pytest.mark.parametrize("flow", [5, None, float("nan"), ["fit"], {"flow": "fit"}, b"fit"])

@@ -60,6 +60,15 @@ FLOWS = {
         # %%
         print("never")
         """,
+    "exits_last": """\
+        import sys
+        print("all done")
+        if code == 0:
+            sys.exit(code)
+
+        # %%
+        # nothing follows
+        """,
     "dies": """
         import os
         print("last words", flush=True)
@@ -93,6 +102,7 @@ conduct("flows/orange.py", [{"instance_name": how, "how": how} for how in ("sign
 conduct("flows/python_warning.py", [{"instance_name": "one"}])
 conduct("flows/red.py", [{"instance_name": "it's [red]"}])
 conduct("flows/exits.py", [{"instance_name": f"code_{code}", "code": code} for code in (0, 3)])
+conduct("flows/exits_last.py", [{"instance_name": "code_0", "code": 0}])
 conduct("flows/dies.py", [{"instance_name": "one"}])
 conduct("flows/meant.py", [{"instance_name": "one"}])
 conduct("flows/endless.py", [{"instance_name": "one", "_timeout": 1.5}])
@@ -203,7 +213,7 @@ def third(first, tmp_path_factory) -> Project:
 def test_outcomes_of_a_session(first):
     """Green passes, a warning line is WARNED, an exception, exit, death or time-out fails; exit code 1."""
     first.result.assert_outcomes(passed=5, failed=6)
-    assert warned(first.result) == 3
+    assert warned(first.result) == 4
     assert first.result.ret == pytest.ExitCode.TESTS_FAILED
     outcomes = dict(re.findall(r"^conductor\.py::(\S+) ([A-Z]+)", first.result.stdout.str(), re.MULTILINE))
     assert outcomes == {
@@ -213,8 +223,9 @@ def test_outcomes_of_a_session(first):
         "orange::log": "WARNED",
         "python_warning::one": "PASSED",
         "red::it_s__red_": "FAILED",
-        "exits::code_0": "PASSED",
+        "exits::code_0": "WARNED",
         "exits::code_3": "FAILED",
+        "exits_last::code_0": "PASSED",
         "dies::one": "FAILED",
         "meant::one": "PASSED",
         "endless::one": "FAILED",
@@ -362,11 +373,21 @@ def test_repeat_command_works_when_pasted(first, tmp_path_factory):
     assert json.loads((root / "runs/red" / RED / "red_record.json").read_text())["reason"] == "it failed"
 
 
-def test_exit_without_error_ends_the_flow_early(first):
-    """sys.exit(0) ends a flow as a success; what comes after it is not run."""
-    assert first.record("exits", "code_0")["status"] == "success"
+def test_exit_without_error_in_the_middle_is_a_warning_that_says_where(first):
+    """After sys.exit(0) nothing of a flow is run, which is told: else it would look as if all had been."""
+    record = first.record("exits", "code_0")
+    assert record["status"] == "warning"
+    lines = (first.root / "flows/exits.py").read_text(encoding="utf-8").splitlines()
+    at = lines.index("sys.exit(code)") + 1
+    assert record["warnings"] == [f"⚠️ SystemExit at line {at}: what comes after it has not run"]
+    assert record["warnings"][0] in first.log("exits", "code_0")
     assert "never" not in "\n".join(first.log("exits", "code_0"))
     assert first.notebook("exits", "code_0").cells[-1].outputs == []
+
+
+def test_exit_without_error_in_the_last_statement_is_the_end(first):
+    record = first.record("exits_last", "code_0")
+    assert (record["status"], record["warnings"]) == ("success", [])
 
 
 def test_exit_gives_no_warning_of_the_machinery(first):
@@ -378,6 +399,8 @@ def test_exit_with_a_code_fails(first):
     """sys.exit(3) is a failure that names the code and the cell."""
     error = first.record("exits", "code_3")["error"]
     assert (error["type"], error["message"], error["cell"]) == ("SystemExit", "3", 3)
+    lines = (first.root / "flows/exits.py").read_text(encoding="utf-8").splitlines()
+    assert error["file_line"] == lines.index("sys.exit(code)") + 1
     assert "E   SystemExit: 3" in section(first.result, "exits/code_3")
 
 
@@ -420,6 +443,7 @@ def test_syntax_error_of_a_flow_is_shown_at_its_line(first):
     lines = (first.root / "flows/no_python.py").read_text(encoding="utf-8").splitlines()
     at = lines.index("if True") + 1
     error = first.record("no_python")["error"]
+    assert error["message"].endswith(f"(flows/no_python.py, line {at})")
     assert (error["type"], error["file_line"]) == ("SyntaxError", at)
     assert re.search(rf"^> +{at}  if True$", section(first.result, "no_python/one"), re.MULTILINE)
 
@@ -435,7 +459,7 @@ def test_unknown_kernel_is_named_with_those_that_there_are(first):
     """A kernel that is not installed fails the instance with its name and the kernels that are."""
     error = first.record("green", "no_kernel")["error"]
     assert error["message"].startswith("green.py: no Jupyter kernel 'nosuch'; installed: python3")
-    assert "'nosuch'" in section(first.result, "green/no_kernel")
+    assert "jupyter kernelspec list" in section(first.result, "green/no_kernel")
 
 
 def test_captured_output_is_not_coloured(first):
