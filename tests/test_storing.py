@@ -79,7 +79,7 @@ def test_a_stored_instance_is_a_folder_that_a_reviewer_can_read(tmp_path):
         "config": {"year": 2040},
         "outputs": ["*", "!*.ipynb", "!*.html", "!*.log"],
         "expected": ["result.csv", "sub/note.txt"],
-        "tolerances": {"*": {"rtol": 1e-6, "atol": 1e-12}},
+        "tolerances": {"*": {"rtol": 1e-6, "atol": 0.0}},
     }
     assert stored.notes == ()
 
