@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -49,6 +49,22 @@ class Tolerance:
     def ignores(self, name: str) -> bool:
         """Whether a column, key or path of keys is not compared."""
         return any(matches(name, pattern) for pattern in self.ignore)
+
+    def described(self, names: Sequence[str]) -> Iterator[str]:
+        """What it says in words, `rtol 1e-06`: its numbers, and what is not as it is by default.
+
+        Args:
+            names: Those of the attributes that count.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if name == "columns":
+                for column, own in value.items():
+                    yield f"column {column}: rtol {own.rtol:g} atol {own.atol:g}"
+            elif name in _NUMBERS:
+                yield f"{name} {value:g}"
+            elif value != getattr(type(self), name, ()):
+                yield f"{name} {' '.join([value] if isinstance(value, str) else value)}"
 
     def with_(self, given: Mapping[str, Any], *, integers: bool) -> Self:
         """This tolerance, changed by what a user wrote.
