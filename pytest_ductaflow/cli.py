@@ -24,7 +24,15 @@ from .plan import project_root
 from .plugin import settings_of
 from .settings import Settings
 from .store import RunFiles, shown
-from .stored.storing import DEFAULT_FOLDER, StoreOptions, Written, store_run
+from .stored.instance import FILE, is_stored
+from .stored.storing import (
+    DEFAULT_FOLDER,
+    StoreOptions,
+    Written,
+    store_run,
+    stored_before,
+    ways_of_comparing,
+)
 
 _REFUSED = 2  # exit code; 1 says that instances failed
 _SHOWN = 20  # lines of problems
@@ -76,6 +84,7 @@ def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
 @click.option("--flow", help="Which flow, where several share the run directory.")
 @click.option("--limit", type=float, metavar="MB", help="How large an output may be (5).")
 @click.option("--replace", is_flag=True, help="Replace what is stored already, but keep its tolerances.")
+@click.option("--check", is_flag=True, help="Write nothing; say what a replay would compare, and how.")
 def store(
     run_dirs: tuple[Path, ...],
     to: Path | None,
@@ -86,12 +95,14 @@ def store(
     flow: str | None,
     limit: float | None,
     replace: bool,
+    check: bool,
 ) -> None:
     """Store runs in the repo, so that `pytest --ductaflow` can replay them and compare what they write.
 
     RUN_DIRS are run directories, such as runs/analysis/scenario_A. What is stored are the config and all
     outputs but notebooks, HTML pages and logs; --output chooses others. Nothing is written of a run that
-    cannot be stored, and then the exit code is 2.
+    cannot be stored, and then the exit code is 2. With --check, RUN_DIRS may also be stored instances, such
+    as tests/instances/analysis/scenario_A.
     """
     refused = False
     for run_dir in (Path(os.path.abspath(run_dir)) for run_dir in run_dirs):
@@ -107,8 +118,11 @@ def store(
                 replaces=replace,
                 default_kernel=settings.kernel,
                 not_entered=not_entered,
+                only_checks=check,
             )
-            _tell_stored(store_run(run_dir, root, options))
+            is_there = check and is_stored(run_dir / FILE)
+            found = stored_before(run_dir) if is_there else store_run(run_dir, root, options)
+            (_tell_checked if check else _tell_stored)(found)
         except DuctaflowError as error:
             click.echo(f"Error: {error}", err=True)
             refused = True
@@ -200,6 +214,18 @@ def _project_of(path: Path) -> tuple[Settings, Path, tuple[str, ...]]:
         raise DuctaflowError(str(error)) from None
     root = project_root(path, settings, config.invocation_params.dir, config.rootpath)
     return settings, root, tuple(config.getini("norecursedirs"))
+
+
+def _tell_checked(checked: Written) -> None:
+    folder = Path(os.path.relpath(checked.folder)).as_posix()
+    count = len(checked.stored.names)
+    outputs = f"{count} output{'s' * (count != 1)}"
+    click.echo(f"{folder}: a replay would run {checked.stored.flow} and compare {outputs}")
+    for name, way in ways_of_comparing(checked.stored):
+        click.echo(f"  {name}: {way}")
+    for note in checked.notes:
+        click.secho(f"note: {note}", fg="yellow")
+    click.echo("nothing has been run or written")
 
 
 def _tell_stored(written: Written) -> None:

@@ -174,7 +174,7 @@ def test_a_workbook_is_as_expected_within_the_tolerance(tmp_path, value):
         ({"a": with_cell("12.5")}, "row 1, trips: 12.5 (float) expected, 12.5 (str) found"),
         ({"a": with_cell(1, row=3)}, "row 3, trips: True expected, 1 found"),
         ({"a": with_cell("=1+1", row=2)}, "row 2, trips: missing expected, =1+1 found"),
-        ({"a": with_cell("#N/A", row=2)}, "row 2, trips: missing expected, #ERROR found"),
+        ({"a": with_cell("#N/A", row=2)}, "row 2, trips: missing expected, #N/A found"),
         ({"a": ROWS, "b": ROWS}, "sheet not expected: b"),
         ({"b": ROWS}, "sheet missing: a"),
         ({"a": ROWS[:-1]}, "3 rows expected, 2 found"),

@@ -9,7 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pytest_ductaflow.cli import main
 from pytest_ductaflow.errors import DuctaflowError
 from pytest_ductaflow.model import Failure, Record, Status
 from pytest_ductaflow.store import RunFiles, digest, write_config, write_record
@@ -79,7 +81,7 @@ def test_a_stored_instance_is_a_folder_that_a_reviewer_can_read(tmp_path):
         "config": {"year": 2040},
         "outputs": ["*", "!*.ipynb", "!*.html", "!*.log"],
         "expected": ["result.csv", "sub/note.txt"],
-        "tolerances": {"*": {"rtol": 1e-6, "atol": 1e-12}},
+        "tolerances": {"*": {"rtol": 1e-6, "atol": 0.0}},
     }
     assert stored.notes == ()
 
@@ -398,3 +400,60 @@ def test_a_place_outside_of_the_project_is_refused(tmp_path):
     make_run(root)
     with pytest.raises(DuctaflowError, match="lies outside of the project"):
         store_run(root / "runs/analysis/A", root, StoreOptions(to=tmp_path / "outside"))
+
+
+def checked(*arguments: object):
+    return CliRunner().invoke(main, ["store", "--check", *map(str, arguments)])
+
+
+def test_check_says_what_a_replay_would_compare_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outputs = {
+        "t.csv": "a,b\n1,2\n",
+        "t.json": "1",
+        "n.txt": "x",
+        "raw.bin": "x",
+        "big.nc": "x",
+        "run.log": "",
+    }
+    run_dir = make_run(tmp_path, outputs)
+    before = files_in(tmp_path)
+    done = checked(run_dir, "--output", "*", "--output", "!*.log", "--digest", "*.nc")
+    ways = [
+        "  big.nc: byte by byte (digest)",
+        "  n.txt: text",
+        "  raw.bin: byte by byte",
+        "  t.csv: CSV, rtol 1e-06, atol 0",
+        "  t.json: JSON, rtol 1e-06, atol 0",
+    ]
+    first = "tests/instances/analysis/A: a replay would run flows/analysis.py and compare 5 outputs"
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [first, *ways, "nothing has been run or written"]
+    assert files_in(tmp_path) == before
+
+    folder = store(tmp_path, outputs=("*", "!*.log"), digests=("*.nc",)).folder
+    data = json.loads((folder / "instance.json").read_text())
+    own = {"keys": ["a"], "columns": {"b [m]": {"atol": 0.5}}, "ignore": ["made*"], "decimal": ","}
+    data["tolerances"] = {"*.csv": own, "*": {"rtol": 0.1}}
+    (folder / "instance.json").write_text(json.dumps(data))
+    way = "CSV, rtol 0.1, atol 0, keys a, column b [m]: rtol 1e-06 atol 0.5, ignore made*, decimal ,"
+    for place in (folder, run_dir):  # also as it would be stored once more
+        assert f"  t.csv: {way}" in checked(place).output.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: (d / "expected/result.csv").unlink(), "result.csv not there: is it ignored by git?"),
+        (lambda d: (d / "expected/more.csv").write_text("a\n"), "more.csv not listed under `expected`"),
+        (lambda d: (d / "expected/result.csv").write_text("a,a\n"), "column 'a' is there 2 times"),
+        (lambda d: (d / "instance.json").write_text('{"flow": 1, "config": {}}'), "schema: expected 1"),
+    ],
+)
+def test_check_tells_of_a_stored_instance_that_could_not_pass(tmp_path, damage, message):
+    make_run(tmp_path)
+    folder = store(tmp_path).folder
+    damage(folder)
+    done = checked(folder)
+    assert done.exit_code == 2
+    assert message in done.output

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ import pandas as pd
 from ..cells import number_in
 from .findings import Findings
 from .reading import NotReadable, long_cells, text_of
-from .tables import compare_tables
+from .tables import Cell, compare_tables
 from .tolerance import Tolerance
 
-_MISSING = {"", "nan", "NaN", "NA", "None", "null"}
+_MISSING = {"", "nan", "NaN"}
+_WORDS_FOR_MISSING = {"NA", "None", "null"}  # among numbers; else NA is Namibia, and None a method
+_WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 
 
 def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
@@ -41,14 +45,53 @@ def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
 
 
 def compare(expected: pd.DataFrame, found: pd.DataFrame, tolerance: Tolerance, findings: Findings) -> None:
-    compare_tables(expected, found, tolerance, findings, cell=meaning)
+    def meaning(ours: pd.Series, theirs: pd.Series) -> Cell:
+        return _Meaning((ours, theirs), tolerance.decimal)
+
+    compare_tables(expected, found, tolerance, findings, meaning=meaning)
+    if findings.difference() is not None and tolerance.decimal == ".":
+        names = (name for name in expected if name in found and _have_commas(expected[name], found[name]))
+        findings.note(
+            *(f'column {name}: if its texts are numbers, "decimal": "," reads them as such' for name in names)
+        )
 
 
-def meaning(cell: object) -> object:
-    """What the text of a cell stands for: a number, None for a missing value, else the text itself."""
-    text = str(cell)
-    number = number_in(text)
-    return number if number is not None else None if text in _MISSING else text
+class _Meaning:
+    """What the text of a cell stands for: a number, None for a missing value, else the text itself.
+
+    Args:
+        columns: The column in both tables: NA, None and null are missing values where all else is numbers.
+        decimal: The sign before the fraction of a number.
+    """
+
+    def __init__(self, columns: Sequence[pd.Series], decimal: str) -> None:
+        self._columns, self._decimal = columns, decimal
+
+    def __call__(self, cell: object) -> object:
+        text = str(cell)
+        number = self._number(text)
+        if number is not None:
+            return number
+        return None if text in _MISSING or (text in _WORDS_FOR_MISSING and self._is_numeric) else text
+
+    def _number(self, text: str) -> int | float | None:
+        if self._decimal == "," and "," in text:
+            return number_in(text.replace(",", ".")) if "." not in text else None
+        return number_in(text)
+
+    @cached_property
+    def _is_numeric(self) -> bool:
+        texts = set().union(*self._columns) - _MISSING - _WORDS_FOR_MISSING
+        return bool(texts) and all(self._number(text) is not None for text in texts)
+
+
+def _have_commas(expected: pd.Series, found: pd.Series) -> bool:
+    """Whether texts that differ look like numbers with a decimal comma."""
+    return any(
+        _WITH_COMMA.fullmatch(ours) and _WITH_COMMA.fullmatch(theirs)
+        for ours, theirs in zip(expected, found, strict=False)
+        if ours != theirs
+    )
 
 
 def _as_objects(cells: tuple[str, ...]) -> pd.Series:

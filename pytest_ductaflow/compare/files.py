@@ -33,38 +33,45 @@ class _Kind:
         title: What people call it.
         module: That reads and compares it; imported when there is such a file.
         extra: The extra of this package that brings the libraries for it.
+        allowed: The names in `Tolerance` that say how exactly it is compared.
     """
 
     title: str
     module: str
     extra: str = ""
+    allowed: tuple[str, ...] = ("rtol", "atol", "columns", "ignore")
 
     def load(self) -> _Reader:
         return cast("_Reader", importlib.import_module(f".{self.module}", __package__))
 
 
+_LINES = ("ignore", "encoding")
+_PIXELS = ("colour", "pixels")
+_TABLE = ("rtol", "atol", "keys", "columns", "ignore")
+_CSV = (*_TABLE, "encoding", "decimal")
+_STRUCTURE = ("rtol", "atol", "columns", "ignore", "encoding")
 _TEXT = ".txt .md .log .out .rst .tex .sql .xml .html .py .sh .cfg .ini .toml"
 _KINDS = {
-    ".csv": _Kind("CSV", "csv_tables"),
-    ".tsv": _Kind("TSV", "csv_tables"),
-    ".parquet": _Kind("Parquet", "columnar", "parquet"),
-    ".feather": _Kind("Feather", "columnar", "parquet"),
-    ".arrow": _Kind("an Arrow file", "columnar", "parquet"),
-    ".xlsx": _Kind("Excel", "excel", "excel"),
-    ".xlsm": _Kind("Excel", "excel", "excel"),
-    ".json": _Kind("JSON", "structures"),
-    ".geojson": _Kind("JSON", "structures"),
-    ".jsonl": _Kind("lines of JSON", "structures"),
-    ".ndjson": _Kind("lines of JSON", "structures"),
-    ".yaml": _Kind("YAML", "structures"),
-    ".yml": _Kind("YAML", "structures"),
+    ".csv": _Kind("CSV", "csv_tables", allowed=_CSV),
+    ".tsv": _Kind("TSV", "csv_tables", allowed=_CSV),
+    ".parquet": _Kind("Parquet", "columnar", "parquet", _TABLE),
+    ".feather": _Kind("Feather", "columnar", "parquet", _TABLE),
+    ".arrow": _Kind("an Arrow file", "columnar", "parquet", _TABLE),
+    ".xlsx": _Kind("Excel", "excel", "excel", _TABLE),
+    ".xlsm": _Kind("Excel", "excel", "excel", _TABLE),
+    ".json": _Kind("JSON", "structures", allowed=_STRUCTURE),
+    ".geojson": _Kind("JSON", "structures", allowed=_STRUCTURE),
+    ".jsonl": _Kind("lines of JSON", "structures", allowed=_STRUCTURE),
+    ".ndjson": _Kind("lines of JSON", "structures", allowed=_STRUCTURE),
+    ".yaml": _Kind("YAML", "structures", allowed=_STRUCTURE),
+    ".yml": _Kind("YAML", "structures", allowed=_STRUCTURE),
     ".npy": _Kind("a NumPy array", "arrays"),
     ".npz": _Kind("NumPy arrays", "arrays"),
-    ".svg": _Kind("SVG", "svg", "images"),
-    **dict.fromkeys(_TEXT.split(), _Kind("text", "texts")),
+    ".svg": _Kind("SVG", "svg", "images", _PIXELS),
+    **dict.fromkeys(_TEXT.split(), _Kind("text", "texts", allowed=_LINES)),
     **dict.fromkeys(
         (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
-        _Kind("an image", "images", "images"),
+        _Kind("an image", "images", "images", _PIXELS),
     ),
 }
 
@@ -72,6 +79,15 @@ _KINDS = {
 def known_suffixes() -> tuple[str, ...]:
     """Of the files whose content is compared; all others are, byte by byte."""
     return tuple(_KINDS)
+
+
+def way_of(name: str, tolerance: Tolerance) -> str:
+    """How files of a name are compared, in words: `CSV, rtol 1e-06, atol 0, keys zone`."""
+    path = Path(name)
+    if is_compressed(path):
+        return f"unpacked, {way_of(path.stem, tolerance)}"
+    kind = _KINDS.get(path.suffix.lower())
+    return "byte by byte" if kind is None else ", ".join([kind.title, *tolerance.described(kind.allowed)])
 
 
 def read_expected(path: Path, tolerance: Tolerance) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class Findings:
         self._absolute: DifferingValue | None = None  # the one with the largest
         self._relative: DifferingValue | None = None
         self._differing = 0
+        self._zeros = 0
         self._measured = 0  # of those that differ, how many are pairs of numbers
 
     def note(self, *notes: str) -> None:
@@ -63,6 +64,7 @@ class Findings:
             return DifferingValue(where(position), expected, found, absolute, relative)
 
         self._differing += len(gaps.positions)
+        self._zeros += gaps.zeros
         self._measured += int(np.isfinite(gaps.absolute).sum())
         worst = np.argsort(-np.nan_to_num(gaps.absolute, nan=np.inf), kind="stable")[:_WORST]
         self._worst = sorted([*self._worst, *map(value, worst)], key=_rank)[:_WORST]
@@ -80,7 +82,8 @@ class Findings:
         finite numbers. Without values that differ, the first note is the message.
         """
         values = self.message or self._about_values()
-        message, *more = [values, *self._notes] if values else self._notes or [""]
+        notes = [*self._about_zeros(), *self._notes]
+        message, *more = [values, *notes] if values else notes or [""]
         if not message:
             return None
         if len(more) > _NOTES:
@@ -106,6 +109,12 @@ class Findings:
             else:
                 parts.append(f"{others:,} are not pairs of numbers, first: {first}")
         return "; ".join(parts)
+
+    def _about_zeros(self) -> Iterator[str]:
+        if self._zeros:
+            count = f"{self._zeros:,} value{'s' * (self._zeros != 1)}"
+            remedy = '"atol" is the difference that it may have'
+            yield f"where 0 is expected ({count}), rtol allows nothing: {remedy}"
 
     def _about_numbers(self, largest: DifferingValue) -> str:
         text = f"largest absolute difference {amount(largest.absolute or 0.0)} ({_place(largest)})"

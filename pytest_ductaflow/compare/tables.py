@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,25 +17,20 @@ from .tolerance import Tolerance
 from .values import Array, Gaps, gaps_of_arrays, gaps_of_cells
 
 Cell: TypeAlias = Callable[[object], object]
+Meaning: TypeAlias = Callable[[pd.Series, pd.Series], Cell]
+_LARGE = 1e300  # what a float holds
+_DIGITS = 6  # of the numbers in rows that are looked for in another order
 
 
 def plain(value: object) -> object:
-    """A cell as a value of Python's own, None if it is missing; lists and objects are taken as text."""
-    if isinstance(value, list | tuple | dict | set | np.ndarray):
-        return str(_plain_parts(value))
+    """A cell as a value of Python's own, None if it is missing; lists and objects hold such values."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
     if value is None or pd.isna(value):  # type: ignore[call-overload]
         return None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _plain_parts(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return [_plain_parts(part) for part in value]
-    if isinstance(value, list | tuple):
-        return [_plain_parts(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _plain_parts(part) for key, part in value.items()}
-    return plain(value)
 
 
 def plain_objects(table: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +49,7 @@ def compare_tables(
     tolerance: Tolerance,
     findings: Findings,
     *,
-    cell: Cell = plain,
+    meaning: Meaning = lambda _expected, _found: plain,
     prefix: str = "",
 ) -> None:
     """Compare two tables whose columns have names that are unique texts.
@@ -63,14 +59,35 @@ def compare_tables(
         found: Likewise, as it is.
         tolerance: With keys, rows are matched by them, else by their position.
         findings: Gets what differs.
-        cell: What a cell means: texts of a CSV file may be numbers.
+        meaning: What a cell of a column means: texts of a CSV file may be numbers.
         prefix: Before the place of a value, `sheet x, `.
     """
     columns = _common_columns(expected, found, tolerance, findings, prefix)
-    rows = matched_rows(expected, found, tolerance.keys, cell)
+    rows = matched_rows(expected, found, tolerance, meaning)
     findings.note(*(prefix + note for note in rows.notes))
-    for name in columns:
+    cells = {name: meaning(expected[name], found[name]) for name in columns}
+    differing = [
         _compare_column(name, expected[name], found[name], rows, tolerance, findings, cell, prefix)
+        for name, cell in cells.items()
+    ]
+    is_unordered = any(differing) and not tolerance.keys
+    if is_unordered and _in_any_order(expected, cells) == _in_any_order(found, cells):
+        remedy = '"keys" names the columns that tell them apart'
+        findings.note(f"{prefix}its rows are those expected, in another order: {remedy}")
+
+
+def _in_any_order(table: pd.DataFrame, cells: Mapping[str, Cell]) -> Counter[tuple[str, ...]]:
+    """The rows of a table, and how often each is there."""
+    columns = [
+        [_rounded(cell(value)) for value in table[name].astype(object)] for name, cell in cells.items()
+    ]
+    return Counter(zip(*columns, strict=True))
+
+
+def _rounded(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGE:
+        return repr(value)
+    return f"{value:.{_DIGITS}g}"
 
 
 def _common_columns(
@@ -104,7 +121,8 @@ def _compare_column(
     findings: Findings,
     cell: Cell,
     prefix: str,
-) -> None:
+) -> bool:
+    """Compare a column, and give whether a value differs."""
     kinds = _kind(expected), _kind(found)
     if kinds[0] != kinds[1]:
         findings.note(f"{prefix}column {_called(name)}: {kinds[0]} expected, {kinds[1]} found")
@@ -121,6 +139,7 @@ def _compare_column(
         lambda position: f"{prefix}{rows.name(position)}, {_called(name)}",
         lambda position: _shown(ours.iloc[position], theirs.iloc[position]),
     )
+    return bool(len(gaps.positions))
 
 
 def _kind(column: pd.Series) -> str:
@@ -145,15 +164,23 @@ def _same(expected: pd.Series, found: pd.Series) -> Array:
         equal = pd.Series(expected.array == found.array).fillna(False)
         both_missing = expected.isna().to_numpy() & found.isna().to_numpy()
         return np.asarray(equal, dtype=bool) | both_missing
-    ours, theirs = expected.astype(object).to_numpy(), found.astype(object).to_numpy()
+    ours, theirs = _objects(expected), _objects(found)
     same = np.asarray(ours == theirs, dtype=bool)
-    if {bool, np.bool_} & {*map(type, ours), *map(type, theirs)}:  # True == 1
-        same &= _is_bool(ours) == _is_bool(theirs)
+    types = {*map(type, ours), *map(type, theirs)}
+    if {bool, np.bool_} & types:  # True == 1
+        same &= _are(ours, bool, np.bool_) == _are(theirs, bool, np.bool_)
+    if {list, dict} & types:  # in which True may be beside 1, too
+        same &= ~_are(ours, list, dict)
     return same
 
 
-def _is_bool(cells: Array) -> Array:
-    return np.fromiter((isinstance(cell, bool | np.bool_) for cell in cells), dtype=bool, count=len(cells))
+def _objects(column: Any) -> Array:
+    """The cells, None where they are missing: pandas' NA can be compared with nothing."""
+    return np.asarray(column.to_numpy(dtype=object, na_value=None))
+
+
+def _are(cells: Array, *types: type) -> Array:
+    return np.fromiter((isinstance(cell, types) for cell in cells), dtype=bool, count=len(cells))
 
 
 def _shown(expected: object, found: object) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -23,11 +22,7 @@ def read(path: Path, tolerance: Tolerance) -> _Lines:
     """The lines that count, whatever their line endings, that of the last included."""
     text = text_of(path, tolerance.encoding).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.removesuffix("\n").split("\n") if text else []
-    return [
-        (number, line)
-        for number, line in enumerate(lines, start=1)
-        if not any(fnmatch.fnmatchcase(line, pattern) for pattern in tolerance.ignore)
-    ]
+    return [(number, line) for number, line in enumerate(lines, start=1) if not tolerance.ignores(line)]
 
 
 def compare(expected: _Lines, found: _Lines, _tolerance: Tolerance, findings: Findings) -> None:

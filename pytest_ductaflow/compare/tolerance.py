@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -27,10 +27,11 @@ class Tolerance:
         colour: Of images: how different a pixel may look, from 0 to 1 (black and white).
         pixels: Of images: the share of pixels that may look more different than that.
         encoding: Of text files and tables in text.
+        decimal: The sign before the fraction of a number in CSV files, `.` or `,`.
     """
 
     rtol: float = 1e-6
-    atol: float = 1e-12
+    atol: float = 0.0
     integers: bool = False
     columns: Mapping[str, Tolerance] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
@@ -38,15 +39,32 @@ class Tolerance:
     colour: float = 0.05
     pixels: float = 0.0
     encoding: str = "utf-8"
+    decimal: str = "."
 
     def of_column(self, name: str) -> Tolerance:
         """The tolerance of a column or key; the last pattern that fits counts."""
-        found = [own for pattern, own in self.columns.items() if fnmatch.fnmatchcase(name, pattern)]
+        found = [own for pattern, own in self.columns.items() if matches(name, pattern)]
         return found[-1] if found else self
 
     def ignores(self, name: str) -> bool:
         """Whether a column, key or path of keys is not compared."""
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.ignore)
+        return any(matches(name, pattern) for pattern in self.ignore)
+
+    def described(self, names: Sequence[str]) -> Iterator[str]:
+        """What it says in words, `rtol 1e-06`: its numbers, and what is not as it is by default.
+
+        Args:
+            names: Those of the attributes that count.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if name == "columns":
+                for column, own in value.items():
+                    yield f"column {column}: rtol {own.rtol:g} atol {own.atol:g}"
+            elif name in _NUMBERS:
+                yield f"{name} {value:g}"
+            elif value != getattr(type(self), name, ()):
+                yield f"{name} {' '.join([value] if isinstance(value, str) else value)}"
 
     def with_(self, given: Mapping[str, Any], *, integers: bool) -> Self:
         """This tolerance, changed by what a user wrote.
@@ -98,13 +116,20 @@ def _checked(name: str, value: Any) -> Any:
             "".encode(value)
         except (LookupError, TypeError):
             raise ValueError(f"encoding: {value!r} is not known") from None
+    if name == "decimal" and value not in (".", ","):
+        raise ValueError(f"decimal: expected '.' or ',', found {value!r}")
     return value
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a pattern stands for a name, or is it, as `speed [km/h]`, which is a pattern of others, too."""
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
 def fits(name: str, pattern: str) -> bool:
     """Whether a pattern is of a file's name: of all of it, or without `/` of its last part."""
     last = name.rpartition("/")[2]
-    return fnmatch.fnmatchcase(name, pattern) or ("/" not in pattern and fnmatch.fnmatchcase(last, pattern))
+    return matches(name, pattern) or ("/" not in pattern and matches(last, pattern))
 
 
 class Tolerances:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeAlias, TypeGuard
@@ -26,15 +26,17 @@ class Gaps:
         positions: Of the values that differ.
         absolute: |found - expected| of each, NaN if they are not both finite numbers.
         relative: The same, divided by |expected|; NaN if there is none or expected is 0.
+        zeros: How many differ only as 0 is expected, of which no share (`rtol`) allows a difference.
     """
 
     positions: Array
     absolute: Array
     relative: Array
+    zeros: int = 0
 
     def of(self, positions: Array) -> Gaps:
         """The same gaps of a longer sequence, of which `positions` were looked at."""
-        return Gaps(positions[self.positions], self.absolute, self.relative)
+        return replace(self, positions=positions[self.positions])
 
 
 def without_measure(positions: Array) -> Gaps:
@@ -79,11 +81,18 @@ def _same(expected: Array, found: Array) -> Array:
 
 
 def gaps_of_cells(expected: Sequence[object], found: Sequence[object], tolerance: Tolerance) -> Gaps:
-    """Where two lists of Python's own values differ; bool is no number, NaN equals NaN."""
+    """Where two lists of Python's own values differ; bool is no number, NaN equals NaN.
+
+    Lists and objects (dicts) among them differ if a part of them does.
+    """
     if set(map(type, expected)) | set(map(type, found)) == {float}:  # a column that has been rounded
         return gaps_of_arrays(np.array(expected), np.array(found), tolerance)
     pairs = enumerate(zip(expected, found, strict=True))
-    unequal = [(position, e, f) for position, (e, f) in pairs if not same_cell(e, f)]
+    unequal = [
+        (position, e, f)
+        for position, (e, f) in pairs
+        if not same_cell(e, f) and not _same_parts(e, f, lambda one, other: is_within(one, other, tolerance))
+    ]
     measured = [_measured(e, f) for _, e, f in unequal]
     positions = np.array([position for position, _, _ in unequal], dtype=int)
     absolute = np.array([absolute for absolute, _, _ in measured], dtype=float)
@@ -94,9 +103,25 @@ def gaps_of_cells(expected: Sequence[object], found: Sequence[object], tolerance
 
 def same_cell(expected: object, found: object) -> bool:
     """Whether two values are the same: 3 is 3.0, but True is not 1, and NaN is NaN."""
+    if isinstance(expected, list | dict):
+        return _same_parts(expected, found, same_cell)
     if isinstance(expected, bool) != isinstance(found, bool):
         return False
     return bool(expected == found) or (_is_nan(expected) and _is_nan(found))
+
+
+def _same_parts(expected: object, found: object, same: Callable[[object, object], bool]) -> bool:
+    """Whether two values are lists, or objects, whose parts are the same."""
+    if isinstance(expected, list) and isinstance(found, list):
+        return len(expected) == len(found) and all(map(same, expected, found))
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return expected.keys() == found.keys() and all(same(expected[key], found[key]) for key in expected)
+    return False
+
+
+def is_within(expected: object, found: object, tolerance: Tolerance) -> bool:
+    """Whether a value differs from what is expected by no more than is allowed."""
+    return not len(gaps_of_cells([expected], [found], tolerance).positions)
 
 
 def _is_nan(value: object) -> bool:
@@ -145,7 +170,10 @@ def _beyond(absolute: Array, size: Array, integers: Array, tolerance: Tolerance)
             within &= ~integers
         relative = np.where(size > 0, absolute / size, np.nan)
     beyond = np.flatnonzero(~within)
+    zeros = ~within & (size == 0) & np.isfinite(absolute) & (tolerance.atol == 0)
+    if not tolerance.integers:
+        zeros &= ~integers
     absolute, relative = absolute[beyond].astype(float), relative[beyond].astype(float)
     absolute[~np.isfinite(absolute)] = np.nan
     relative[~np.isfinite(relative)] = np.nan
-    return Gaps(beyond, absolute, relative)
+    return Gaps(beyond, absolute, relative, int(np.sum(zeros)))

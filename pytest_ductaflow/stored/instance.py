@@ -26,11 +26,11 @@ FILE, EXPECTED, INPUTS = "instance.json", "expected", "inputs"
 REPLAYS = "instances"  # under `runs/`: where stored instances run
 PROJECT_ROOT = "${_project_root}"  # how a text in the config of a stored instance names the project
 OUTPUTS = ("*", "!*.ipynb", "!*.html", "!*.log")
-TOLERANCES: Mapping[str, Mapping[str, JSON]] = {"*": {"rtol": 1e-6, "atol": 1e-12}}
+TOLERANCES: Mapping[str, Mapping[str, JSON]] = {"*": {"rtol": 1e-6, "atol": 0.0}}
 _SCHEMA = 1
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
-_WILD = re.compile(r"[*?\[]")
+_WILD = re.compile(r"[*?]")
 
 
 class StoredError(DuctaflowError):
@@ -233,7 +233,7 @@ def clear_replay(files: RunFiles) -> None:
 
 
 def is_wild(pattern: str) -> bool:
-    """Whether a pattern may stand for several names."""
+    """Whether a pattern may stand for any number of names; one with brackets alone may be a name."""
     return bool(_WILD.search(pattern))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import store
+from ..compare.files import way_of
+from ..compare.tolerance import Tolerances
 from ..model import RUNS, Record
 from ..store import shown
+from .baseline import files_in
 from .fitness import NotStored, check_fitness, still_meant
 from .instance import (
     EXPECTED,
@@ -46,6 +50,7 @@ class StoreOptions:
         replaces: Whether a stored instance that is there already is replaced.
         default_kernel: The kernel that needs no mention.
         not_entered: Patterns of folders into which pytest does not go.
+        only_checks: Whether nothing is written.
     """
 
     to: Path
@@ -57,11 +62,12 @@ class StoreOptions:
     replaces: bool = False
     default_kernel: str = "python3"
     not_entered: tuple[str, ...] = ()
+    only_checks: bool = False
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """What was written, or would be.
 
     Attributes:
         folder: The folder of the stored instance.
@@ -90,7 +96,7 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
     folder = options.to.joinpath(*_folder_names(f"{step}/{record.instance}", options.not_entered))
     if not folder.is_relative_to(root):
         raise NotStored(f"{folder} lies outside of the project {root}, where its flow would not be found")
-    earlier = _earlier(folder, replaces=options.replaces)
+    earlier = _earlier(folder, replaces=options.replaces or options.only_checks)
     replay = root / RUNS / REPLAYS / step / record.instance
     portable = Portable(config_of(record, run_dir), run_dir, replay, root, folder)
     named, unnamed = portable.inputs(record)
@@ -110,8 +116,9 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
         earlier,
     )
     check_fitness(stored, copied, options.limit)
-    _write(folder, stored, copied, {portable.copy_of(path): path for path in inputs})
-    keep_from_gitignore(folder)
+    if not options.only_checks:
+        _write(folder, stored, copied, {portable.copy_of(path): path for path in inputs})
+        keep_from_gitignore(folder)
     reads = [shown(path, root) for path in (*named, *unnamed) if path not in inputs]
     notes = (
         *notes_on_run(record, root),
@@ -120,6 +127,30 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
         *notes_on_folder(folder, stored),
     )
     return Written(folder, stored, notes)
+
+
+def stored_before(folder: Path) -> Written:
+    """What is in the folder of a stored instance, if a replay can be compared with it.
+
+    Raises:
+        DuctaflowError: If it cannot be.
+    """
+    stored = read_stored(folder)
+    files = {name: folder / EXPECTED / name for name in stored.expected}
+    if missing := sorted(name for name, path in files.items() if not path.is_file()):
+        raise NotStored(f"{folder / EXPECTED}: {', '.join(missing)} not there: is it ignored by git?")
+    if stray := sorted(set(files_in(folder / EXPECTED)) - set(stored.expected)):
+        raise NotStored(f"{folder / EXPECTED}: {', '.join(stray)} not listed under `expected` in {FILE}")
+    check_fitness(stored, files, limit=math.inf)
+    return Written(folder, stored, tuple(notes_on_folder(folder, stored)))
+
+
+def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:
+    """The outputs that are compared, and how, in words."""
+    tolerances = Tolerances(stored.tolerances)
+    for name in sorted(stored.names):
+        is_digest = name in stored.digests and name not in stored.expected
+        yield name, "byte by byte (digest)" if is_digest else way_of(name, tolerances.of(name))
 
 
 def _with_outputs(
