@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from .errors import DuctaflowError
 from .flows import looks_like_flow, read_flow
@@ -229,21 +228,11 @@ def code_cells(path: Path) -> list[tuple[str, list[str]]]:
     """
     if path.suffix == ".py" and not looks_like_flow(path):
         return [(path.read_text(encoding="utf-8-sig"), [])]
-    notebook = read_flow(path).notebook
-    head = "" if (language := _language(notebook.metadata)) == "python" else f"%%{language}\n"
-    cells = [
-        (head + cell.source, sorted(cell.metadata.get("tags", ())))
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    ]
-    kernel = notebook.metadata.get("kernelspec", {}).get("name")
+    source = read_flow(path)
+    head = "" if source.language == "python" else f"%%{source.language}\n"
+    cells = [(head + cell.source, sorted(cell.metadata.get("tags", ()))) for cell in source.code_cells]
+    kernel = source.notebook.metadata.get("kernelspec", {}).get("name")
     return cells if kernel is None else [*cells, (f"%kernel {kernel}", [])]
-
-
-def _language(metadata: Mapping[str, Any]) -> str:
-    named = metadata.get("kernelspec", {}).get("language")
-    language = named or metadata.get("jupytext", {}).get("main_language", "python")
-    return str(language).lower()
 
 
 def normalised(code: str) -> str:
