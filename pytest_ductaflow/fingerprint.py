@@ -18,7 +18,7 @@ from pathlib import Path
 from .errors import DuctaflowError
 from .flows import looks_like_flow, read_flow
 from .model import JSON, Record
-from .store import REPORT, STYLESHEET, digest, is_record, read_record
+from .store import REPORT, SHARED_BY_PAGES, digest, is_record, read_record
 
 ABSENT = "absent"
 SPECIAL = "no regular file"  # a pipe or device: reading it would take what is meant for others
@@ -26,7 +26,7 @@ FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is t
 LINK = "link to "  # of a link of which the flow has asked, or used, where it leads
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, they are one input
-_UNSEEN = (".", "__pycache__", REPORT, STYLESHEET)  # names that come and go by themselves
+_UNSEEN = (".", "__pycache__", REPORT, *SHARED_BY_PAGES)  # names that come and go by themselves
 _GRANULARITY = 20_000_000  # ns: a file written twice within one tick of its clock keeps its time
 _COARSE = 2_000_000_000  # ns: the same on file systems that keep whole seconds
 

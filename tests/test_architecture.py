@@ -22,6 +22,7 @@ LAYERS = (
         "cells",
         "cores",
         "errors",
+        "figures",
         "forkserver",
         "forkserver.preloading",
         "forkserver.publishing",
