@@ -366,7 +366,8 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     _quiet_traceback()
     try:
         instance = declare()
-        if problem := flow_problem(Path(instance.flow), origin.at(root), root):
+        flow, is_configured = Path(instance.flow), bool(instance.config)
+        if problem := flow_problem(flow, origin.at(root), root, is_configured=is_configured):
             raise TableError([problem])
     except DuctaflowError as error:
         if not recording.is_recording():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from pathlib import Path
 from types import ModuleType
 
 from .errors import DuctaflowError, Refused
-from .flows import source_as_script
+from .flows import project_root_of, read_flow, source_as_script
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 _ASKS = "is_collecting"
+_DECLARES = re.compile(r"ductaflow|\binstance_name\b")  # by a call, or by a table with this column
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*)", re.MULTILINE)
+_CELL = re.compile(r"^#[ \t]*%%(?:[ \t]|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -100,3 +104,32 @@ def asks_whether_collecting(path: Path) -> bool:
         or (isinstance(node, ast.Attribute) and node.attr == _ASKS)
         for node in ast.walk(tree)
     )
+
+
+def is_mere_notebook(path: Path) -> bool:
+    """Whether a file is a notebook that declares no instances: it is run, and not executed as a conductor."""
+    if path.suffix == ".py":
+        code = path.read_text(encoding="utf-8-sig", errors="replace")
+        return _CELL.search(code) is not None and not _may_declare(code, path, set())
+    try:
+        source = read_flow(path)
+    except DuctaflowError:
+        return True  # whoever runs it will say what is wrong with it
+    code = "\n".join(cell.source for cell in source.code_cells)
+    return source.language != "python" or not _may_declare(code, path, set())
+
+
+def _may_declare(code: str, path: Path, seen: set[Path]) -> bool:
+    """Whether code has to do with instances, or imports a module of the project that has."""
+    if _DECLARES.search(code):
+        return True
+    for name in _IMPORT.findall(code):
+        for folder in {path.parent, project_root_of(path)}:
+            place = folder.joinpath(*name.split("."))
+            for module in (place.with_suffix(".py"), place / "__init__.py"):
+                if module in seen or not module.is_file():
+                    continue
+                seen.add(module)
+                if _may_declare(module.read_text(encoding="utf-8-sig", errors="replace"), module, seen):
+                    return True
+    return False

@@ -18,7 +18,7 @@ from typing import Any
 
 from .cells import plain
 from .errors import DuctaflowError, FlowNotFound, Problem, TableError
-from .flows import find_flow, looks_like_flow, read_flow
+from .flows import find_flow, how_to_tag, line_of_tag, read_flow
 from .model import JSON, RUNS, WORKPLACES, Instance, Workplace, config_hash, default_step, stem_of
 from .settings import check_keep
 from .store import shown
@@ -76,17 +76,36 @@ def caller() -> Origin:
     return Origin(frame.f_code.co_filename, frame.f_lineno)
 
 
-def flow_problem(flow: Path, where: str, root: Path) -> Problem | None:
-    """What keeps a file from being run as a flow."""
-    if looks_like_flow(flow):  # tells it from the text, in a fraction of jupytext's import
-        return None
+def flow_problem(flow: Path, where: str, root: Path, *, is_configured: bool = True) -> Problem | None:
+    """What keeps a file from being run as a flow.
+
+    Args:
+        flow: The file.
+        where: The place in messages.
+        root: The project root.
+        is_configured: Whether the flow is to get a config that has something in it.
+    """
     try:
-        if read_flow(flow).has_parameters:
-            return None
+        source = read_flow(flow)
     except DuctaflowError as error:
         return Problem(where, str(error))
-    remedy = 'put `# %% tags=["parameters"]` above a cell with `config = {}`'
-    return Problem(where, f"{shown(flow, root)} has no cell tagged `parameters`", remedy)
+    name = shown(flow, root)
+    cells = source.parameters_cells
+    if len(cells) > 1:
+        lines = " and ".join(str(source.lines[cell["id"]]) for cell in cells if cell["id"] in source.lines)
+        what = f"{name} has {len(cells)} cells tagged `parameters`" + (
+            f", from lines {lines} on" if lines else ""
+        )
+        return Problem(
+            where, what, "leave the tag on one: the values of the others would win over the config"
+        )
+    if is_configured and not cells:
+        line = line_of_tag(flow)
+        unread = f": Jupytext reads no tag in line {line}" if line else ""
+        return Problem(where, f"{name} has no cell tagged `parameters`{unread}", how_to_tag(flow))
+    if not any(cell.source.strip() for cell in source.code_cells):
+        return Problem(where, f"{name} has no code cell, so that nothing of it would run")
+    return None
 
 
 def schema_of(flow: Path, root: Path) -> Any:
@@ -222,12 +241,12 @@ class TableDeclaration:
         return _once(lambda flow: find_flow(flow, self._places))
 
     @cached_property
-    def problem_of(self) -> Callable[[Path, str], Problem | None]:
+    def problem_of(self) -> Callable[[Path, str, bool], Problem | None]:
         """`flow_problem`, which reads each flow only once."""
-        known = _once(lambda flow: flow_problem(flow, "", self.root))
+        known = _once(lambda of: flow_problem(of[0], "", self.root, is_configured=of[1]))
 
-        def of(flow: Path, where: str) -> Problem | None:
-            found = known(flow)
+        def of(flow: Path, where: str, is_configured: bool) -> Problem | None:
+            found = known((flow, is_configured))
             return replace(found, where=where) if found else None
 
         return of
@@ -282,11 +301,14 @@ class _Row:
     name: str
 
     def instance(self, base: Mapping[str, Any], after: tuple[str, ...] | None) -> Instance | list[Problem]:
-        flow = self._flow()
-        if isinstance(flow, Problem):
-            return [flow]
+        found = self._flow()
+        if isinstance(found, Problem):
+            return [found]
+        flow, place = found
         config, problems = self._config(base)
         reserved, more = self._reserved(config)
+        if problem := self.table.problem_of(flow, place, bool(config)):
+            return [problem]
         step = str(self.values.get(STEP, self.table.step or default_step(flow))).strip()
         problems += more
         for name, column in ((step, STEP), (self.name, NAME)):
@@ -321,17 +343,17 @@ class _Row:
             return [Problem(self.where, str(error))]
         return problems_of_schema(config, schema, self.where) if schema is not None else []
 
-    def _flow(self) -> Path | Problem:
+    def _flow(self) -> tuple[Path, str] | Problem:
+        """The row's flow, and the place that names it."""
         column = next((column for column in FLOW_COLUMNS if column in self.values), None)
         given = self.values[column] if column else self.table.flow
         if given is None:
             return Problem(f"{self.where}, column 'flow'", "is empty", "name the flow that the row runs")
         place = f"{self.where}, column {column!r}" if column else self.where
         try:
-            flow = self.table.found(given)
+            return self.table.found(given), place
         except FlowNotFound as error:
             return Problem(place, str(error))
-        return self.table.problem_of(flow, place) or flow
 
     def _config(self, base: Mapping[str, Any]) -> tuple[dict[str, JSON], list[Problem]]:
         cells: Mapping[str, Any] = {

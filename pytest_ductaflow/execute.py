@@ -32,7 +32,7 @@ from .failures import (
     markdown_cell,
     with_hint_at_place,
 )
-from .flows import Source, read_flow
+from .flows import Source, how_to_tag, read_flow
 from .fork_servers import servers
 from .kernel import Spec, kernel_files, kernel_spec, kernel_specs
 from .kernel_calls import Setup
@@ -92,7 +92,7 @@ def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, s
 
 def _installed_for(source: Source, wanted: str | None, default: str) -> tuple[str, Spec]:
     metadata = source.notebook.metadata
-    language = metadata.get("jupytext", {}).get("main_language", "python").lower()
+    language = source.language
     name = wanted or metadata.get("kernelspec", {}).get("name")
     if name is None and language != "python":
         specs = {known: kernel_spec(known) for known in kernel_specs()}
@@ -136,7 +136,15 @@ def _translatable(parameters: dict[str, JSON], kernel: str, language: str) -> di
 
 
 def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, language: str) -> Any:
-    """The notebook to run: the config as a table on top, the parameters injected."""
+    """The notebook to run: the config as a table on top, the parameters injected.
+
+    Raises:
+        DuctaflowError: If there is a config and no cell to inject it behind: in front of the code, the
+            defaults would win over it.
+    """
+    if not source.has_parameters and config.keys() - {"_project_root"}:
+        told = f"{source.path} has no cell tagged `parameters`, so that it would run with its defaults"
+        raise DuctaflowError(f"{told}: {how_to_tag(source.path)}")
     notebook = copy.deepcopy(source.notebook)
     notebook.metadata["kernelspec"] = {"name": kernel, "language": language, "display_name": kernel}
     notebook.metadata.setdefault("papermill", {})
@@ -145,9 +153,10 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
         cell.metadata.setdefault("tags", [])
     table = markdown_cell("ductaflow-config", generate_config_markdown(config, source.path.stem))
     notebook.cells.insert(0, table)
-    wanted = parameters_of(config, assigned_in(source, language), language)
-    parameters = _translatable(wanted, kernel, language)
-    notebook = parameterize_notebook(notebook, parameters, kernel_name=kernel, language=language)
+    if source.has_parameters:
+        wanted = parameters_of(config, assigned_in(source, language), language)
+        parameters = _translatable(wanted, kernel, language)
+        notebook = parameterize_notebook(notebook, parameters, kernel_name=kernel, language=language)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata["tags"]:
             cell["id"] = "ductaflow-parameters"

@@ -14,12 +14,11 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from .errors import DuctaflowError
 from .flows import looks_like_flow, read_flow
 from .model import JSON, Record
-from .store import REPORT, STYLESHEET, digest, is_record, read_record
+from .store import REPORT, SHARED_BY_PAGES, digest, is_record, read_record
 
 ABSENT = "absent"
 SPECIAL = "no regular file"  # a pipe or device: reading it would take what is meant for others
@@ -27,7 +26,7 @@ FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is t
 LINK = "link to "  # of a link of which the flow has asked, or used, where it leads
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, they are one input
-_UNSEEN = (".", "__pycache__", REPORT, STYLESHEET)  # names that come and go by themselves
+_UNSEEN = (".", "__pycache__", REPORT, *SHARED_BY_PAGES)  # names that come and go by themselves
 _GRANULARITY = 20_000_000  # ns: a file written twice within one tick of its clock keeps its time
 _COARSE = 2_000_000_000  # ns: the same on file systems that keep whole seconds
 
@@ -229,21 +228,11 @@ def code_cells(path: Path) -> list[tuple[str, list[str]]]:
     """
     if path.suffix == ".py" and not looks_like_flow(path):
         return [(path.read_text(encoding="utf-8-sig"), [])]
-    notebook = read_flow(path).notebook
-    head = "" if (language := _language(notebook.metadata)) == "python" else f"%%{language}\n"
-    cells = [
-        (head + cell.source, sorted(cell.metadata.get("tags", ())))
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    ]
-    kernel = notebook.metadata.get("kernelspec", {}).get("name")
+    source = read_flow(path)
+    head = "" if source.language == "python" else f"%%{source.language}\n"
+    cells = [(head + cell.source, sorted(cell.metadata.get("tags", ()))) for cell in source.code_cells]
+    kernel = source.notebook.metadata.get("kernelspec", {}).get("name")
     return cells if kernel is None else [*cells, (f"%kernel {kernel}", [])]
-
-
-def _language(metadata: Mapping[str, Any]) -> str:
-    named = metadata.get("kernelspec", {}).get("language")
-    language = named or metadata.get("jupytext", {}).get("main_language", "python")
-    return str(language).lower()
 
 
 def normalised(code: str) -> str:

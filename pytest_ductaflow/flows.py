@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DuctaflowError, FlowNotFound
+from .magics import makes_magics, uses_magics, with_comments
 from .model import RUNS
+from .unevaluated import mark_unevaluated
 
 FLOW_FOLDERS = ("flows", "flow", "builds", "build")
 ROOT_MARKERS = ("flows", "flow")
@@ -42,8 +44,8 @@ _MARKDOWN_SUFFIXES = (".md", ".markdown", ".qmd", ".Rmd", ".rmd", ".myst", ".mys
 _ENCODING = "utf-8-sig"  # UTF-8, with or without the mark of byte order that Windows editors write
 
 # The first line of a code cell in a script, in jupytext's formats: `# %% …`, `# + …`, `# region …`
-# or `# {{{ …`. Only to tell a flow from a conductor without parsing it. Not indented: that is a flow
-# within a string, as in a test.
+# or `# {{{ …`. Only for what jupytext cannot read, and to say where it has read no tag. Not indented: that
+# is a flow within a string, as in a test.
 _COMMENT = r"(?:#|//|--|%|;;?)"
 _SCRIPT_HEAD = re.compile(
     rf"^{_COMMENT}[ \t]*(?:%%+[ \t]|\+|region\b|{{{{{{)(?!.*\[(?:markdown|md|raw)\]).*", re.MULTILINE
@@ -55,6 +57,10 @@ _MARKDOWN_HEAD = re.compile(
 )
 # The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a list of YAML, on one line or more.
 _PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?![\w-])""")
+# What a file has for sure that has a tagged cell: a quick no, without jupytext.
+_ANY_TAG = re.compile(r"\btags\b.*parameters")
+_ANY_TAG_OF_DOCUMENT = re.compile(_ANY_TAG.pattern, re.DOTALL)  # where lists of tags may have several lines
+_WITHOUT_MAGICS = ("marimo", "myst", "pandoc", "quarto")  # jupytext's formats in which comments are comments
 # What may stand around a cell's line in a script: there jupytext comments magics and texts out.
 _AROUND_LINE = re.compile(rf"""^(?:{_COMMENT} ?|["']{{3}})|["']{{3}}$""")
 
@@ -74,18 +80,25 @@ class Source:
     lines: dict[str, int]
 
     @property
+    def parameters_cells(self) -> list[Any]:
+        """The cells behind which parameters can be injected: a text has none to be replaced."""
+        return [cell for cell in self.code_cells if "parameters" in cell.metadata.get("tags", ())]
+
+    @property
     def has_parameters(self) -> bool:
-        return parameters_cell(self.notebook) is not None
+        return bool(self.parameters_cells)
 
+    @property
+    def language(self) -> str:
+        """Its language in small letters, by the kernelspec or whatever else tells it."""
+        metadata = self.notebook.metadata
+        named = metadata.get("kernelspec", {}).get("language")
+        main = named or metadata.get("jupytext", {}).get("main_language")
+        return str(main or metadata.get("language_info", {}).get("name") or "python").lower()
 
-def _is_parameters_cell(cell: Mapping[str, Any]) -> bool:
-    """Whether parameters can be injected behind a cell: a text has none to be replaced."""
-    return cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", ())
-
-
-def parameters_cell(notebook: Any) -> Any:
-    """The code cell behind which parameters are injected; None if there is none."""
-    return next((cell for cell in notebook.cells if _is_parameters_cell(cell)), None)
+    @property
+    def code_cells(self) -> list[Any]:
+        return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
 
 
 def project_root_of(path: Path) -> Path:
@@ -159,16 +172,80 @@ def _nearly(flow: str, roots: Iterable[Path]) -> str:
 
 @lru_cache(maxsize=512)
 def _read(path: Path, *_identity: int) -> Source:
-    import jupytext  # type: ignore[import-untyped,unused-ignore]
-
     try:
-        with path.open(encoding=_ENCODING) as stream:
-            notebook = jupytext.read(stream, fmt={"extension": path.suffix})
+        with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are set anew below
+            notebook = _parsed(path.read_text(encoding=_ENCODING), path.suffix)
+        _put_right(notebook)
     except Exception as error:  # jupytext, nbformat, yaml and json raise what they like
-        raise DuctaflowError(f"{path} cannot be read as a notebook: {error}") from error
+        raise DuctaflowError(f"{path} cannot be read as a notebook: {_reason_of(error)}") from error
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # jupytext's are random: runs would differ for no reason
+    mark_unevaluated(notebook, is_markdown=path.suffix in _MARKDOWN_SUFFIXES)
     return Source(path, notebook, _cell_lines(path, notebook))
+
+
+def _reason_of(error: Exception) -> str:
+    """What is wrong, in one line where nbformat has a page with the whole cell."""
+    from nbformat import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    place = list(getattr(error, "absolute_path", ()))
+    where = "metadata " + " ".join(repr(part) for part in place if part != "metadata") if place else "a cell"
+    remedy = ': expected a list, such as ["parameters"]' if place[-1:] == ["tags"] else ""
+    return f"{where}: {error.message}{remedy}"
+
+
+def _parsed(text: str, suffix: str) -> Any:
+    """The notebook that jupytext makes of a text, in which all comments of Python are still comments."""
+    import jupytext  # type: ignore[import-untyped,unused-ignore]
+
+    if suffix == ".ipynb":
+        return jupytext.reads(text, fmt="ipynb", as_version=4)
+    fmt = {"extension": suffix}
+    notebook = jupytext.reads(text, fmt=fmt)
+    about = notebook.metadata.get("jupytext", {})
+    format_name = about.get("text_representation", {}).get("format_name")
+    if about.get("main_language", "python") != "python" or format_name in _WITHOUT_MAGICS:
+        return notebook
+    written = jupytext.reads(text, fmt={**fmt, "comment_magics": False})
+    if format_name == "hydrogen" and _is_hydrogen_by_a_word(text, suffix, written):
+        notebook = jupytext.reads(text, fmt={**fmt, "format_name": "percent"})
+    any_name = makes_magics(cell.source for cell in notebook.cells)
+    for cell, same in zip(notebook.cells, written.cells, strict=True):
+        if cell.cell_type == "code":
+            lines = same.source.split("\n"), cell.source.split("\n")
+            cell.source = "\n".join(with_comments(*lines, any_name=any_name))
+    return notebook
+
+
+def _is_hydrogen_by_a_word(text: str, suffix: str, notebook: Any) -> bool:
+    """Whether jupytext expects magics that are no comments only since code begins with `cp` or the like."""
+    from jupytext.formats import read_format_from_metadata  # type: ignore[import-untyped,unused-ignore]
+
+    if read_format_from_metadata(text, suffix):  # the file itself says so
+        return False
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return not any(uses_magics(cell.source.split("\n")) for cell in code)
+
+
+def _put_right(notebook: Any) -> None:
+    """Take out what is null; lists of tags are lists.
+
+    Raises:
+        ValueError: If something is of a type that a notebook cannot have there.
+    """
+    for name in ("kernelspec", "jupytext", "language_info"):
+        if notebook.metadata.get(name, {}) is None:
+            del notebook.metadata[name]
+        elif not isinstance(notebook.metadata.get(name, {}), Mapping):
+            raise ValueError(f"its metadata has no object as {name!r}, but {notebook.metadata[name]!r}")
+    for number, cell in enumerate(notebook.cells, start=1):
+        tags = cell.metadata.get("tags", [])
+        if tags is None:
+            del cell.metadata["tags"]
+        elif not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise ValueError(f"cell {number}, 'tags': {tags!r}: expected a list, such as [\"parameters\"]")
 
 
 def read_flow(path: Path) -> Source:
@@ -190,7 +267,7 @@ def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
     """Where each cell's code begins, found by looking for the cells' lines one after the other."""
     if path.suffix == ".ipynb":
         return {}
-    lines = path.read_text(encoding=_ENCODING, errors="replace").split("\n")
+    lines = _text_of(path).split("\n")
     begins, position = {}, 0
     for cell in notebook.cells:
         if not cell.source.strip():
@@ -219,22 +296,58 @@ def _is_line(line: str, wanted: str) -> bool:
 
 
 def looks_like_flow(path: Path) -> bool:
-    """Whether a source file has a code cell tagged `parameters` (by its text: jupytext stays out)."""
+    """Whether a source file has a code cell tagged `parameters`.
+
+    The text alone tells that most conductors have none; whether there is one is for jupytext to say, unless
+    it cannot read the file.
+    """
     try:
-        text = path.read_text(encoding=_ENCODING, errors="replace")
+        text = _text_of(path)
     except OSError:
         return False
-    if path.suffix == ".ipynb":
-        return _is_tagged_json(text)
-    heads = _MARKDOWN_HEAD if path.suffix in _MARKDOWN_SUFFIXES else _SCRIPT_HEAD
-    return any(_PARAMETERS_TAG.search(head[0]) for head in heads.finditer(text))
-
-
-def _is_tagged_json(text: str) -> bool:
+    is_script = path.suffix != ".ipynb" and path.suffix not in _MARKDOWN_SUFFIXES
+    if not (_ANY_TAG if is_script else _ANY_TAG_OF_DOCUMENT).search(text):
+        return False
     try:
-        return any(_is_parameters_cell(cell) for cell in json.loads(text)["cells"])
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return False  # no notebook; whoever reads it as one will say why
+        return read_flow(path).has_parameters
+    except DuctaflowError:
+        return line_of_tag(path) is not None
+
+
+def line_of_tag(path: Path) -> int | None:
+    """The line (1-based) of the first head of a cell that seems to have the tag, also where it is none."""
+    if path.suffix == ".ipynb":
+        return None
+    text = _text_of(path)
+    heads = _MARKDOWN_HEAD if path.suffix in _MARKDOWN_SUFFIXES else _SCRIPT_HEAD
+    for head in heads.finditer(text):
+        if found := _PARAMETERS_TAG.search(head[0]):
+            return text.count("\n", 0, head.start() + found.start()) + 1
+    return None
+
+
+def how_to_tag(path: Path) -> str:
+    """What makes a parameters cell in a file of this kind."""
+    if path.suffix == ".ipynb":
+        return (
+            "tag the cell with `config = {}`: in JupyterLab select it, open the Property Inspector (the gear "
+            "wheels, top right) and add the cell tag `parameters`; in VS Code choose … > Add Cell Tag in the "
+            "cell's tool bar"
+        )
+    if path.suffix in (".myst", ".mystnb", ".mnb") or "{code-cell}" in _text_of(path):
+        return "put `:tags: [parameters]` below the ```{code-cell} of a cell with `config = {}`"
+    if path.suffix in (".Rmd", ".rmd"):
+        return 'begin a chunk with ```{python, tags=c("parameters")} and put `config = {}` into it'
+    if path.suffix == ".qmd":
+        return "put `#| tags: [parameters]` on top of a ```{python} cell with `config = {}`"
+    if path.suffix in _MARKDOWN_SUFFIXES:
+        return 'begin a cell with ```python tags=["parameters"] and put `config = {}` into it'
+    comment = {".m": "%", ".scala": "//"}.get(path.suffix, "#")
+    return f'put `{comment} %% tags=["parameters"]` above a cell with `config = {{}}`'
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding=_ENCODING, errors="replace")
 
 
 def source_as_script(path: Path) -> str:

@@ -35,11 +35,11 @@ from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
 from .outside import left_out_of_listing
 from .places import belongs_to_others, is_in_environment, is_shared_library
-from .store import OURS_BESIDE, REPORT, STYLESHEET, RunFiles, shown
+from .store import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, shown
 from .uses import ALL, NOTHING, Used
 
 _PACKAGE = os.path.join(Path(__file__).parent, "")
-_OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, STYLESHEET, *OURS_BESIDE))
+_OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, *SHARED_BY_PAGES, *OURS_BESIDE))
 _NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
 # Programs that libraries start to learn something of the system.
 _ABOUT_THE_SYSTEM = frozenset(

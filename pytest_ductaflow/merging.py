@@ -17,7 +17,7 @@ from .errors import DuctaflowError
 from .model import RUNS, Status
 from .report.page import read, render
 from .report.rows import Row
-from .store import REPORT, STYLESHEET, replace_folder, write_atomic
+from .store import REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
 
 NOT_RUN = "no shard ran it"
 CUT_OFF = "cut off: its session did not end"
@@ -117,7 +117,12 @@ def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool 
     chosen = [_choose(node_id, shards) for node_id in ids]
     data = {**_header(shards, command), "rows": [{**row, "shard": None} for row, _ in chosen]}
     try:
-        _write(target, _folders(chosen), [shard.runs / STYLESHEET for shard in shards], render(data))
+        _write(
+            target,
+            _folders(chosen),
+            [shard.runs / name for shard in shards for name in SHARED_BY_PAGES],
+            render(data),
+        )
     except (OSError, shutil.Error) as error:
         raise MergeError(f"{target}: could not be written: {error}") from None
     asked = [row for row, _ in chosen if row.get("shard") is not None]

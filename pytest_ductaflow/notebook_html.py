@@ -22,17 +22,26 @@ from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from traitlets.config import Config
 
-from .store import STYLESHEET, write_atomic
+from .figures import has_plotly_figures, make_displayable, plotly_script
+from .store import PLOTLY_SCRIPT, STYLESHEET, write_atomic
 
+# Plotly's library is no module of require.js, which a page may have.
+_HIDE_AMD = "<script>window.amd = window.define; window.define = undefined;</script>"
+_SHOW_AMD = "<script>window.define = window.amd;</script>"
 # The lab template, but its styles are linked, and scripts from the net are left out where the
 # notebook has no use for them: a page must open without a network.
 _LINKED = """\
 {%- extends 'lab/index.html.j2' -%}
-{% block notebook_css %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">{% endblock %}
+{% block notebook_css %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">
+{%- if resources.ductaflow.plotly %}
+HIDE_AMD
+<script src="{{ resources.ductaflow.plotly }}"></script>
+SHOW_AMD
+{%- endif %}{% endblock %}
 {% block html_head_js_requirejs %}{% if resources.ductaflow.require %}{{ super() }}{% endif %}{% endblock %}
 {% block html_head_js_mathjax %}{% if resources.ductaflow.mathjax %}{{ super() }}{% endif %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% if resources.ductaflow.mermaid %}{{ super() }}{% endif %}{% endblock %}
-"""
+""".replace("HIDE_AMD", _HIDE_AMD).replace("SHOW_AMD", _SHOW_AMD)
 _MATHS = re.compile(r"\$|\\\\\(|\\\\\[|text/latex")
 
 
@@ -119,13 +128,16 @@ def stylesheet() -> str:
     return "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", page, flags=re.DOTALL))
 
 
-def write_html(notebook: Path, page: Path, runs: Path) -> None:
-    """Write a notebook's page, and the stylesheet if it is not there yet.
+def write_html(notebook: Path, page: Path, runs: Path) -> list[str]:
+    """Write a notebook's page, and what all pages share if it is not there yet.
 
     Args:
         notebook: The executed notebook.
         page: Where the page goes.
         runs: The folder that holds the stylesheet of all pages.
+
+    Returns:
+        What is in the notebook and not on the page, a sentence each.
 
     Raises:
         Exception: Whatever nbconvert and its filters raise; the notebook itself is safe.
@@ -135,15 +147,37 @@ def write_html(notebook: Path, page: Path, runs: Path) -> None:
         shared.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(shared, stylesheet())
     text = notebook.read_text(encoding="utf-8")
+    node = nbformat.v4.reads(text)
+    script = plotly_script() if has_plotly_figures(node) else None
+    if script is not None:
+        _share(script, runs / PLOTLY_SCRIPT)
     ours = {
-        "stylesheet": quote(Path(os.path.relpath(shared, page.parent)).as_posix()),
+        "stylesheet": _link(shared, page),
+        "plotly": _link(runs / PLOTLY_SCRIPT, page) if script is not None else "",
         "require": "require" in text,
         "mathjax": bool(_MATHS.search(text)),
         "mermaid": "mermaid" in text,
     }
     resources = {"metadata": {"name": page.stem}, "inlining": {"css": []}, "ductaflow": ours}
-    body, _ = _exporter().from_notebook_node(nbformat.v4.reads(text), resources=resources)
+    lost = make_displayable(node, _displayable(), with_plotly=script is not None)
+    body, _ = _exporter().from_notebook_node(node, resources=resources)
     write_atomic(page, body)
+    return lost
+
+
+def _link(file: Path, page: Path) -> str:
+    return quote(Path(os.path.relpath(file, page.parent)).as_posix())
+
+
+def _share(script: Path, shared: Path) -> None:
+    """Lay a library where all pages find it, unless it is there in this version."""
+    if not shared.exists() or shared.stat().st_size != script.stat().st_size:
+        write_atomic(shared, script.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _displayable() -> frozenset[str]:
+    return frozenset(_exporter().config.NbConvertBase.display_data_priority)
 
 
 def write_full_html(notebook: Path, page: Path, template: str) -> None:
@@ -152,5 +186,15 @@ def write_full_html(notebook: Path, page: Path, template: str) -> None:
     Raises:
         ValueError: If nbconvert has no such template.
     """
-    body, _ = HTMLExporter(template_name=template).from_filename(str(notebook))
+    node = nbformat.read(notebook, as_version=4)
+    script = plotly_script() if has_plotly_figures(node) else None
+    make_displayable(node, _displayable(), with_plotly=script is not None)
+    body, _ = HTMLExporter(template_name=template).from_notebook_node(
+        node, resources={"metadata": {"name": notebook.stem}}
+    )
+    if script is not None:
+        library = f"{_HIDE_AMD}<script>{script.read_text(encoding='utf-8')}</script>{_SHOW_AMD}"
+        body = (
+            f"{library}\n{body}" if "</head>" not in body else body.replace("</head>", f"{library}</head>", 1)
+        )
     write_atomic(page, body)

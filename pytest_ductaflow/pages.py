@@ -39,13 +39,13 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     from .notebook_html import write_html
 
     try:
-        write_html(files.notebook, files.html, runs)
+        lost = write_html(files.notebook, files.html, runs)
     except Exception as error:  # a display that nbconvert cannot render must not fail the run
         why = f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
             store.write_atomic(files.html, _INSTEAD.format(name=escape(files.notebook.name), why=escape(why)))
         return f"NotebookWarning: {files.notebook.name} has no page: {why}"
-    return None
+    return f"NotebookWarning: {files.notebook.name}: {'; '.join(lost)}" if lost else None
 
 
 class PageWriter:

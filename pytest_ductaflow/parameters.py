@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .fingerprint import parsed
-from .flows import Source, parameters_cell
+from .flows import Source
 from .import_order import without_magics
 from .model import JSON
 from .tables import NAME
@@ -55,9 +55,9 @@ NOTHING = Assigned()
 
 def assigned_in(source: Source, language: str) -> Assigned:
     """What the parameters cell of a flow assigns, in the language of its kernel."""
-    cell = parameters_cell(source.notebook)
-    if cell is None:
+    if not source.has_parameters:
         return NOTHING
+    cell = source.parameters_cells[0]
     if language.lower() != "python":
         found = _ASSIGNMENT.findall(cell.source)
         is_value = any(name == CONFIG and first and first in "\"'0123456789" for name, first in found)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from .clashes import collisions, path_key
+from .conductor_file import is_mere_notebook
 from .errors import DuctaflowError, told_once
 from .fingerprint import config_digest, file_digest
 from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_flow, project_root_of
@@ -227,7 +228,7 @@ def _kind_of(path: Path, conductors: Sequence[str], test_files: Sequence[str]) -
         return "flow"
     if path.suffix == ".py" and _matches(path.name, test_files):
         return "conductor" if _matches(path.name, conductors) and not _has_tests(path) else None
-    return "conductor"
+    return "flow" if not _matches(path.name, conductors) and is_mere_notebook(path) else "conductor"
 
 
 def _has_tests(path: Path) -> bool:

@@ -25,9 +25,16 @@ from .declare import (
     flow_problem,
 )
 from .errors import DuctaflowError, FlowNotFound, Problem, told_once
-from .flows import NOTEBOOK_SUFFIXES, TABLE_SUFFIXES, find_flow, source_as_script
+from .flows import (
+    NOTEBOOK_SUFFIXES,
+    TABLE_SUFFIXES,
+    find_flow,
+    line_of_tag,
+    looks_like_flow,
+    source_as_script,
+)
 from .guarding import Guard
-from .model import RUNS, Instance, Record, default_step, slug
+from .model import RUNS, Instance, Record, default_step, slug, stem_of
 from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
 from .tables import FLOW_COLUMNS, NAME
 
@@ -117,9 +124,13 @@ def of_table(path: Path, root: Path) -> Outcome:
 
 
 def of_flow(path: Path, root: Path) -> Outcome:
-    """A flow with the config that belongs to it by name."""
+    """A flow with the config that belongs to it by name; a notebook without parameters needs none."""
     config_file = root / "config" / path.parent.name / f"{path.stem}.json"
     where = store.shown(path, root)
+    if not config_file.is_file() and not looks_like_flow(path):
+        if problem := flow_problem(path, where, root, is_configured=line_of_tag(path) is not None):
+            return Outcome(problems=[problem])
+        return Outcome([declare_call(path, {}, root=root, origin=Origin(str(path), 1), name=stem_of(path))])
     if not config_file.is_file():
         what = f"has no matching config, expected {store.shown(config_file, root)}"
         return Outcome(problems=[Problem(where, what, "an empty one is {}")])
@@ -176,8 +187,6 @@ def of_stored(file: Path, root: Path) -> Outcome:
         flow = find_flow(stored.flow, (root,))
         if not flow.is_relative_to(root):
             return Outcome(problems=[Problem(where, f"its flow {stored.flow} lies outside of the project")])
-        if problem := flow_problem(flow, store.shown(flow, root), root):
-            return Outcome(problems=[problem])
         instance = declare_call(
             flow,
             in_project(stored.config, root),
@@ -186,6 +195,9 @@ def of_stored(file: Path, root: Path) -> Outcome:
             step=f"{REPLAYS}/{stored.step}",
             name=stored.instance,
         )
+        shown = store.shown(flow, root)
+        if problem := flow_problem(flow, shown, root, is_configured=bool(instance.config)):
+            return Outcome(problems=[problem])
     except StoredError as error:
         return Outcome(error=str(error).replace(str(file), where))
     except DuctaflowError as error:
@@ -206,15 +218,15 @@ def _from_config(
     flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None
 ) -> Outcome:
     where = store.shown(config_file, root)
-    if problem := flow_problem(flow, store.shown(flow, root), root):
-        return Outcome(problems=[problem])
     try:
         config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         if not isinstance(config, dict):
             raise ValueError(f"expected an object with keys, found {type(config).__name__}")
-        return Outcome([declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)])
+        instance = declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)
     except (OSError, ValueError, DuctaflowError) as error:
         return Outcome(problems=[Problem(where, f"not a config: {error}")])
+    problem = flow_problem(flow, store.shown(flow, root), root, is_configured=bool(instance.config))
+    return Outcome(problems=[problem]) if problem else Outcome([instance])
 
 
 def filtered(instances: list[Instance], where: str | None) -> list[Instance]:

@@ -32,6 +32,8 @@ from .model import RUNS, Failure, Instance, Record, Status
 
 REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"
+PLOTLY_SCRIPT = "plotly.min.js"
+SHARED_BY_PAGES = (STYLESHEET, PLOTLY_SCRIPT)
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
 # Beside the steps, and no run directories: earlier runs, locks, what conductors do afterwards and declare.

@@ -115,13 +115,16 @@ def test_every_value_of_a_config_comes_back_from_the_injected_code(tmp_path, val
     assert variables["config"] == {"x": value}
 
 
-def test_a_flow_without_a_parameters_cell_gets_them_in_front(tmp_path):
-    notebook = prepare_notebook(a_source(tmp_path, "# %%\nprint(1)\n"), {"a": 1}, "python3", "python")
-    injected = [
-        index for index, cell in enumerate(notebook.cells) if "injected-parameters" in cell.metadata.tags
-    ]
-    assert len(injected) == 1
-    assert injected[0] < len(notebook.cells) - 1
+def test_a_config_is_never_put_in_front_of_the_defaults_that_would_win_over_it(tmp_path):
+    source = a_source(tmp_path, "# %%\nrate = 0.01\n")
+    with pytest.raises(DuctaflowError, match=r"no cell tagged `parameters`.*put `# %% tags="):
+        prepare_notebook(source, {"rate": 0.5, "_project_root": "/p"}, "python3", "python")
+
+
+def test_a_flow_without_a_parameters_cell_runs_as_it_is_where_there_is_no_config(tmp_path):
+    source = a_source(tmp_path, "# %%\nprint(1)\n")
+    notebook = prepare_notebook(source, {"_project_root": "/p"}, "python3", "python")
+    assert [cell.source for cell in notebook.cells if cell.cell_type == "code"] == ["print(1)"]
 
 
 def test_parameters_of_an_earlier_run_are_taken_out(tmp_path):

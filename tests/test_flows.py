@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import jupytext
 import pytest
 
 from pytest_ductaflow.errors import DuctaflowError, FlowNotFound
@@ -116,6 +117,158 @@ def test_a_flow_of_quarto_is_told_without_quarto(tmp_path, text):
     path = tmp_path / "x.qmd"
     path.write_text(text, encoding="utf-8")
     assert looks_like_flow(path)
+
+
+TAG = 'tags=["parameters"]'
+CODE = "rate = 0.01\n"
+SCRIPT_HEADS = {  # whether jupytext reads a tag is for jupytext to say
+    "plain": f"# %% {TAG}",
+    "no space": f"#%% {TAG}",
+    "tab": f"#\t%%\t{TAG}",
+    "tab after": f"# %%\t{TAG}",
+    "indented": f"  # %% {TAG}",
+    "title": f"# %% The parameters {TAG}",
+    "sub cell": f"# %%%% {TAG}",
+    "three": f"# %%% {TAG}",
+    "no space after": f"# %%{TAG}",
+    "spaces in the list": '# %% tags=[ "parameters" ]',
+    "spaces around the sign": '# %% tags = ["parameters"]',
+    "single quotes": "# %% tags=['parameters']",
+    "among others": '# %% tags=["a", "parameters", "b"]',
+    "with more": f'# %% {TAG} slideshow={{"slide_type": "slide"}}',
+    "more before": f"# %% name='top' {TAG}",
+    "json": '# %% {"tags": ["parameters"]}',
+    "json with title": '# %% Top {"tags": ["parameters"]}',
+    "json in single quotes": "# %% {'tags': ['parameters']}",
+    "bare": "# %% tags=[parameters]",
+    "text": '# %% tags="parameters"',
+    "word": "# %% tags=parameters",
+    "yaml": '# %% tags: ["parameters"]',
+    "open": '# %% tags=["parameters"',
+    "open json": '# %% {"tags": ["parameters"]',
+    "bare key": '# %% {tags: ["parameters"]}',
+    "bad neighbour": f"# %% {TAG} slideshow=slide",
+    "bare among others": '# %% tags=["parameters", hide]',
+    "curly quotes": "# %% tags=[\u201cparameters\u201d]",
+    "no comma": '# %% tags=["parameters" "x"]',
+    "dotted": '# %% metadata.tags=["parameters"]',
+    "tuple": '# %% tags=("parameters",)',
+    "set": '# %% tags={"parameters"}',
+    "dict": '# %% tags={"parameters": 1}',
+    "number": '# %% tags=["parameters", 1]',
+    "longer word": '# %% tags=["hyperparameters"]',
+    "capital": '# %% Tags=["parameters"]',
+    "tag": '# %% tag=["parameters"]',
+    "in a comment": f"# %% # {TAG}",
+    "two lists": '# %% tags=["a"] tags=["parameters"]',
+    "markdown": f"# %% [markdown] {TAG}",
+    "md": f"# %% [md] {TAG}",
+    "raw": f"# %% [raw] {TAG}",
+    "code": f"# %% [code] {TAG}",
+    "active elsewhere": f'# %% {TAG} active="py"',
+    "light": f"# + {TAG}",
+    "light without space": f"#+ {TAG}",
+    "light json": '# + {"tags": ["parameters"]}',
+    "region": f"# region {TAG}",
+    "folding": f"# {{{{{{ {TAG}",
+    "codecell": f"# <codecell> {TAG}",
+    "input": f"# In[1]: {TAG}",
+    "below": f"# %%\n# {TAG}",
+    "quarto": "# %%\n#| tags: [parameters]",
+    "two lines": '# %% tags=["a",\n#   "parameters"]',
+    "shebang": f"#!/usr/bin/env python\n# %% {TAG}",
+    "encoding": f"# -*- coding: utf-8 -*-\n# %% {TAG}",
+    "docstring": f'"""About {TAG}."""\n\n# %% {TAG}',
+    "within a docstring": f'"""\n# %% {TAG}\n"""\n# %%',
+    "header": (
+        "# ---\n# jupyter:\n#   kernelspec:\n#     name: python3\n#     display_name: Python\n# ---\n\n"
+        f"# %% {TAG}"
+    ),
+    "light in a header": (
+        "# ---\n# jupyter:\n#   jupytext:\n#     text_representation:\n#       extension: .py\n"
+        f"#       format_name: light\n# ---\n\n# %% {TAG}"
+    ),
+    "cell markers": f'# ---\n# jupyter:\n#   jupytext:\n#     cell_markers: \'"""\'\n# ---\n\n# %% {TAG}',
+    "sphinx": f"{'#' * 79}\n# text {TAG}\n\nx = 1\n\n{'#' * 79}\n# more\n\n# + {TAG}",
+    "hydrogen": f"# %%\n%matplotlib inline\n\n# %% {TAG}",
+    "magic": f"# %% {TAG}\n%%time",
+}
+DOCUMENT_HEADS = {
+    "a.md": {
+        "plain": f"```python {TAG}",
+        "space": f"``` python {TAG}",
+        "four": f"````python {TAG}",
+        "tildes": f"~~~python {TAG}",
+        "indented": f" ```python {TAG}",
+        "bare": "```python tags=[parameters]",
+        "braces": f"```python {{{TAG}}}",
+        "json": '```python {"tags": ["parameters"]}',
+        "quarto": "```{python}\n#| tags: [parameters]",
+        "knitr": f"```{{python {TAG}}}",
+        "short": f"```py {TAG}",
+        "no language": f"``` {TAG}",
+        "text": '```python tags="parameters"',
+        "not run": f"```python .noeval {TAG}",
+        "myst": "```{code-cell} ipython3\n:tags: [parameters]\n",
+        "myst list": "```{code-cell} ipython3\n---\ntags:\n- a\n- parameters\n---",
+        "myst text": "```{code-cell} ipython3\n:tags: parameters\n",
+        "split": f"---\njupyter:\n  jupytext:\n    split_at_heading: true\n---\n\n# A\n\n```python {TAG}",
+        "main language": f"---\njupyter:\n  jupytext:\n    main_language: R\n---\n\n```R {TAG}",
+        "front matter": f"---\ntags: [parameters]\n---\n\n```python {TAG}",
+    },
+    "a.Rmd": {
+        "r": '```{python tags=c("parameters")}',
+        "comma": '```{python, tags=c("a", "parameters")}',
+        "list": '```{python tags=list("parameters")}',
+        "python": f"```{{python {TAG}}}",
+        "bare": "```{python tags=c(parameters)}",
+        "text": '```{python tags="parameters"}',
+        "lines": "```{python}\n#| tags: [parameters]",
+        "markdown": f"```python {TAG}",
+    },
+}
+HEADS = [("a.py", name, head, "") for name, head in SCRIPT_HEADS.items()]
+HEADS += [("a.py", f"{name} among cells", head, "\n# %%\n") for name, head in SCRIPT_HEADS.items()]
+HEADS += [(file, name, head, "```") for file, heads in DOCUMENT_HEADS.items() for name, head in heads.items()]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize(
+    ("name", "head", "end"),
+    [(file, head, end) for file, _, head, end in HEADS],
+    ids=[f"{file[2:]} {name}" for file, name, _, _ in HEADS],
+)
+def test_what_is_told_by_the_text_is_what_jupytext_reads(tmp_path, name, head, end, newline):
+    path = tmp_path / name
+    path.write_bytes(f"{head}\n{CODE}{end}\nprint(rate)\n".replace("\n", newline).encode())
+    try:
+        cells = jupytext.read(path).cells
+    except Exception:  # jupytext itself refuses it, nbformat's validation or for want of a `startswith`
+        with pytest.raises(DuctaflowError, match="cannot be read as a notebook"):
+            read_flow(path)
+        return
+    tagged = any(cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ()) for cell in cells)
+    assert (looks_like_flow(path), read_flow(path).has_parameters) == (tagged, tagged)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", '# %%\nx = 1\n\n# %% tags="parameters"\ny = 2\n'),
+        ("a.py", '# %% tags={"parameters"}\ny = 2\n'),
+        ("a.Rmd", '```{python tags="parameters"}\ny = 2\n```\n'),
+        ("a.md", "```{code-cell} ipython3\n:tags: parameters\n\ny = 2\n```\n"),
+        ("a.ipynb", json.dumps(NOTEBOOK).replace('["parameters"]', '"parameters"')),
+    ],
+)
+def test_tags_that_are_no_list_are_told_with_the_cure_in_one_line(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(
+        DuctaflowError, match=r"'tags'.*expected a list, such as \[\"parameters\"\]"
+    ) as caught:
+        read_flow(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from nbconvert.exporters import HTMLExporter
 
 from pytest_ductaflow import pages
 from pytest_ductaflow.model import Record, Status
-from pytest_ductaflow.notebook_html import write_html
+from pytest_ductaflow.notebook_html import write_full_html, write_html
 from pytest_ductaflow.pages import PageWriter, write_page
 from pytest_ductaflow.store import RunFiles, read_record, write_record
 
@@ -205,3 +205,83 @@ def test_a_page_shows_the_cells_and_outputs_that_nbconvert_shows(tmp_path: Path)
     ours, theirs = (BeautifulSoup(text, "html.parser").main for text in (page.read_text(), theirs))
     assert list(ours.stripped_strings) == list(theirs.stripped_strings)
     assert [tag.name for tag in ours.find_all(True)] == [tag.name for tag in theirs.find_all(True)]
+
+
+FIGURE = {"data": [{"y": [1, 2]}], "layout": {"title": {"text": "</script><b>x"}}, "other": 1}
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+def page_of(folder: Path, *outputs: dict[str, object]) -> tuple[str, list[str]]:
+    """The page of a notebook with some outputs, and what it does not show."""
+    shown = [nbformat.v4.new_output("display_data", data) for data in outputs]
+    cells = [nbformat.v4.new_code_cell("x", outputs=shown, execution_count=3)]
+    notebook, page = folder / "runs/x/a/a.ipynb", folder / "runs/x/a/a.html"
+    notebook.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
+    lost = write_html(notebook, page, folder / "runs")
+    return page.read_text(), lost
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The script of a Plotly that is installed."""
+    script = tmp_path / "packages/plotly/package_data/plotly.min.js"
+    script.parent.mkdir(parents=True)
+    script.write_text("window.Plotly = {}")
+    (tmp_path / "packages/plotly/__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "plotly", raising=False)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    return script
+
+
+def test_a_plotly_figure_is_drawn_by_a_library_that_all_pages_share(tmp_path: Path, library: Path) -> None:
+    page, lost = page_of(tmp_path, {PLOTLY: FIGURE, "text/plain": "Figure()"}, {PLOTLY: FIGURE})
+    assert lost == []
+    assert page.count("Plotly.newPlot(") == 2
+    assert '<script src="../../plotly.min.js">' in page
+    assert (tmp_path / "runs/plotly.min.js").read_text() == library.read_text()
+    assert "Figure()" not in page
+    assert '"\\u003c/script>\\u003cb>x"' in page
+    library.write_text("window.Plotly = {new: 1}")  # another version
+    page_of(tmp_path, {PLOTLY: FIGURE})
+    assert (tmp_path / "runs/plotly.min.js").read_text() == library.read_text()
+
+
+def test_a_page_that_stands_alone_has_the_library_in_itself(tmp_path: Path, library: Path) -> None:
+    page_of(tmp_path, {PLOTLY: FIGURE})
+    page = tmp_path / "full.html"
+    write_full_html(tmp_path / "runs/x/a/a.ipynb", page, "lab")
+    assert page.read_text().count(library.read_text()) == 1
+    assert "Plotly.newPlot(" in page.read_text()
+
+
+@pytest.mark.parametrize("other", ["text/html", "image/png", "image/svg+xml"])
+def test_a_figure_that_has_another_form_is_shown_in_that(tmp_path: Path, library: Path, other: str) -> None:
+    page, lost = page_of(tmp_path, {PLOTLY: FIGURE, other: "<b>form</b>"})
+    assert lost == []
+    assert "Plotly.newPlot(" not in page
+    assert not (tmp_path / "runs/plotly.min.js").exists()
+
+
+def test_without_the_library_a_sentence_is_in_the_place_of_the_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_ductaflow.notebook_html.plotly_script", lambda: None)
+    page, (lost,) = page_of(tmp_path, {PLOTLY: FIGURE})
+    cure = "install plotly beside pytest, or set PLOTLY_RENDERER=notebook"
+    assert lost == f"an output of cell 3, {PLOTLY}, is only in the notebook: {cure}"
+    assert f"This output, {PLOTLY}, is only in the notebook: {cure}." in page
+
+
+def test_an_output_of_an_unknown_kind_is_told_on_the_page_and_in_a_warning(tmp_path: Path) -> None:
+    files = files_of(tmp_path, "a")
+    outputs = [
+        nbformat.v4.new_output("display_data", data)
+        for data in ({"application/geo+json": {}}, {"application/x": "x", "text/plain": "as text"}, {})
+    ]
+    cells = [nbformat.v4.new_code_cell("x", outputs=outputs, execution_count=2)]
+    files.notebook.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
+    said = "an output of cell 2, application/geo+json, is only in the notebook"
+    assert write_page(files, tmp_path / "runs") == f"NotebookWarning: x_executed.ipynb: {said}"
+    assert "This output, application/geo+json, is only in the notebook." in files.html.read_text()
+    assert "as text" in files.html.read_text()
