@@ -81,6 +81,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         flow=store.shown(instance.flow, instance.project_root),
         kernel=kernel,
         config_digest=config_digest(instance.config),
+        variables=store.variables_of(instance),
         inputs=inputs.digests,
         code=inputs.code,
         stats=inputs.stats,

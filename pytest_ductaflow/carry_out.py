@@ -127,7 +127,7 @@ def _attempts(
                 instance,
                 files,
                 settings,
-                environment=store.build_environment(files, settings.dumps()),
+                environment=store.build_environment(files, settings.dumps(), running.variables),
                 echo=echo,
                 at_end=page.write,
                 last_good=running.last_good,

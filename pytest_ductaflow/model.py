@@ -102,6 +102,8 @@ class Instance:
         always_run: Whether it runs though nothing has changed: a past run that is named runs again.
         stored_in: Of a stored instance: the absolute path of its folder, which holds what is expected.
         duration: Seconds that it took when it was stored.
+        variables: Environment variables that its conductor had changed when it declared it, and their values;
+            None for one that is to be deleted.
     """
 
     flow: str
@@ -127,6 +129,7 @@ class Instance:
     always_run: bool = False
     stored_in: str = ""
     duration: float | None = None
+    variables: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def stem(self) -> str:
@@ -153,6 +156,14 @@ class Instance:
         """The config as the flow gets it."""
         return {**self.config, "_project_root": self.project_root}
 
+    @property
+    def digests_of_variables(self) -> dict[str, str]:
+        """Digests of the values of `variables`, which may be secrets; empty for one that is to be deleted."""
+        return {
+            name: "" if value is None else hashlib.sha256(f"{name}={value}".encode()).hexdigest()[:16]
+            for name, value in self.variables
+        }
+
     def with_(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
@@ -165,6 +176,7 @@ class Instance:
         for name in ("after", "marks", "keep"):
             if data.get(name) is not None:
                 data[name] = tuple(data[name])
+        data["variables"] = tuple((name, value) for name, value in data.get("variables", ()))
         return cls(**data)
 
 
@@ -296,6 +308,8 @@ class Record:
         kernel: The kernel that was asked for.
         reserved: What was said under reserved names, such as `_timeout`.
         config_digest: Digest of the config, whatever the order of its keys.
+        variables: Environment variables that its conductor had set, and digests of their values; empty for
+            one that it had deleted.
         inputs: By path, the digest of everything that it used: the flow, modules of the project, files,
             names in folders (paths that end in `/`), what its upstreams wrote.
         code: By path of a source file, the digest of its code without comments.
@@ -337,6 +351,7 @@ class Record:
     kernel: str = ""
     reserved: Mapping[str, JSON] = field(default_factory=dict)
     config_digest: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -384,7 +399,7 @@ class Record:
     def to_json(self) -> dict[str, JSON]:
         """Plain JSON types only: an enum does not pass between xdist's processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("unchanged", "stored", "reserved", "altered", "made", "owner", "last_good"):
+        for name in ("unchanged", "stored", "reserved", "variables", "altered", "made", "owner", "last_good"):
             if not data[name]:
                 del data[name]
         if self.found is None:

@@ -63,7 +63,7 @@ def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path
     instances, problems = recording.read(calls)
     if error is None:
         tables = _tables_of(module, path, root, instances)
-        instances += tables.instances
+        instances += recording.with_variables(tables.instances)
         problems += tables.problems
     has_after = recording.was_asked() or conductor_file.asks_whether_collecting(path)
     return Outcome(instances, problems, error, has_after=has_after)

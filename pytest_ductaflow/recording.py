@@ -19,6 +19,7 @@ VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
 Listener = Callable[[Sequence[Instance], int], None]
 _listeners: list[Listener] = []
+_at_first: dict[str, str] = {}  # the environment, before the conductor begins
 _asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
 
 
@@ -46,6 +47,7 @@ def begin(calls: Path, root: Path) -> None:
     """From now on, let calls be recorded into the file `calls`, for the project at `root`."""
     os.environ[VARIABLE] = str(calls)
     os.environ[_ROOT] = str(root)
+    _at_first.update(os.environ)
 
 
 def project_root() -> Path | None:
@@ -55,7 +57,7 @@ def project_root() -> Path | None:
 
 def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> None:
     """Note instances, and what is wrong with others, in the order of the calls."""
-    noted = list(instances)
+    noted = with_variables(instances)
     lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
     text = "".join(f"{line}\n" for line in lines).encode()
@@ -63,6 +65,14 @@ def record(instances: Iterable[Instance], problems: Iterable[Problem] = ()) -> N
         file.write(text)
     for listener in _listeners:
         listener(noted, len(text))
+
+
+def with_variables(instances: Iterable[Instance]) -> list[Instance]:
+    """Instances with the environment variables that their conductor has changed so far."""
+    now = os.environ if _at_first else {}
+    names = sorted(name for name in {*_at_first, *now} if now.get(name) != _at_first.get(name))
+    changed = tuple((name, now.get(name)) for name in names)
+    return [instance.with_(variables=changed) for instance in instances] if changed else list(instances)
 
 
 def listen(listener: Listener) -> None:

@@ -294,12 +294,27 @@ def read_journal(journal: Path) -> tuple[Record, ...]:
     return tuple(latest.values())
 
 
-def build_environment(files: RunFiles, settings: str) -> dict[str, str]:
-    """What the flows inside a build need to know of it, and of the builds around it."""
-    around = [str(journal) for journal in (*builds_around(), files.journal)]
-    return {
-        _BUILD_VARIABLE: json.dumps({"journal": str(files.journal), "settings": settings, "around": around})
+def build_environment(files: RunFiles, settings: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """What the flows inside a build need to know of it, and of the builds around it.
+
+    Args:
+        files: Of the build.
+        settings: As text.
+        variables: What its record says of environment variables.
+    """
+    data = {
+        "journal": str(files.journal),
+        "settings": settings,
+        "around": [str(journal) for journal in (*builds_around(), files.journal)],
+        "variables": variables,
     }
+    return {_BUILD_VARIABLE: json.dumps(data)}
+
+
+def variables_of(instance: Instance) -> dict[str, str]:
+    """Environment variables that an instance, or the builds around it, were given, with digests of values."""
+    data = _build_data()
+    return {**(data["variables"] if data is not None else {}), **instance.digests_of_variables}
 
 
 def surrounding_build() -> tuple[Path, str] | None:

@@ -384,6 +384,28 @@ def test_what_an_import_sets_in_the_environment_is_there(
     assert project.printed()[-1] == "None 2"
 
 
+def test_variables_that_packages_read_at_their_import_are_those_of_the_kernel(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = '("READ_AT_IMPORT", "FORCE_COLOR", "DUCTAFLOW_BUILD")'
+    reader = f"import os\nREAD = [os.environ.get(name) for name in {names}]\n"
+    site = write_project(tmp_path_factory.mktemp("site"), {"reader.py": reader})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("FORCE_COLOR", "3")
+    settings = Settings(force=True, preload=("reader",))
+    code = "import sys\nwas_there = 'reader' in sys.modules\nimport reader\nprint(was_there, *reader.READ)"
+    parents = []
+    for value in ("1", "2", None, "1"):
+        if value is None:
+            monkeypatch.delenv("READ_AT_IMPORT")
+        else:
+            monkeypatch.setenv("READ_AT_IMPORT", value)
+        parents.append(parent_of_kernel(project, code, settings=settings))
+        assert project.printed()[0] == f"True {value} 1 None"
+    assert parents[0] == parents[3]
+    assert len(set(parents)) == 3
+
+
 def test_random_numbers_and_unique_ids_differ_between_instances(project: Project) -> None:
     code = """
         import random, secrets, tempfile, uuid

@@ -278,7 +278,7 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
     if (processes := sys.modules.get("multiprocessing.process")) is not None:
         vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import
     os.umask(request["umask"])
-    _take_environment(request["env"])
+    take_environment(request["env"])
     sys.argv[:] = request["argv"]
     _become_random()
     app.begin()
@@ -323,8 +323,8 @@ def last_words(request: Mapping[str, Any]) -> list[Any]:
     return answers
 
 
-def _take_environment(environment: Mapping[str, str]) -> None:
-    """The client's environment, and what preloaded modules have set, as their import would have done."""
+def take_environment(environment: Mapping[str, str]) -> None:
+    """Take over an environment, and what preloaded modules have set, as their import would have done."""
     by_imports = {
         name: value
         for name, (before, value) in IMPORTED_ENVIRONMENT.items()

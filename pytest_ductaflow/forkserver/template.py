@@ -61,6 +61,7 @@ def answer_as_template(
         control.sendall(LENGTH.pack(len(data)) + data)
 
     app.make_streams()
+    app.shell.init_environment()
     app.tell("before_preload")
     try:
         # As in a cell: modules ask `get_ipython` where they are, or keep what shows results.
