@@ -19,6 +19,7 @@ from typing import Any, Self
 SCHEMA_VERSION = 1
 JSON = Any
 _RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep")
+_LISTS = ("failed_attempts", "altered", "made", "found")  # of a record, that are often empty
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
 # The columns of a control table that say what an instance is; the others are its config. What is in them is
 # always text: "007" and "NA" are names, not numbers or empty cells.
@@ -304,6 +305,7 @@ class Record:
     root with `/` between the parts, or absolute where they lie outside of it.
 
     Attributes:
+        failed_attempts: Why the attempts before the last one failed, a line for each.
         reason: What made it run: "new", "input data/zones.csv changed".
         kernel: The kernel that was asked for.
         reserved: What was said under reserved names, such as `_timeout`.
@@ -340,6 +342,7 @@ class Record:
     started: str = ""
     duration: float | None = None
     attempts: int = 1
+    failed_attempts: tuple[str, ...] = ()
     reason: str = ""
     source: str = ""
     line: int | None = None
@@ -399,12 +402,22 @@ class Record:
     def to_json(self) -> dict[str, JSON]:
         """Plain JSON types only: an enum does not pass between xdist's processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("unchanged", "stored", "reserved", "variables", "altered", "made", "owner", "last_good"):
+        for name in (
+            "unchanged",
+            "stored",
+            "reserved",
+            "variables",
+            "failed_attempts",
+            "altered",
+            "made",
+            "owner",
+            "last_good",
+        ):
             if not data[name]:
                 del data[name]
         if self.found is None:
             del data["found"]
-        lists = {name: list(data[name]) for name in ("altered", "made", "found") if name in data}
+        lists = {name: list(data[name]) for name in _LISTS if name in data}
         if self.owner is not None:
             data["owner"] = asdict(self.owner)
         return (
@@ -439,6 +452,6 @@ class Record:
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
         values["owner"] = Owner(**values["owner"]) if values.get("owner") else None
         values["found"] = tuple(values["found"]) if values.get("found") is not None else None
-        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "altered", "made", "unknown"):
+        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown", *_LISTS[:-1]):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)
