@@ -82,6 +82,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         kernel=kernel,
         cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
+        variables=store.variables_of(instance),
         inputs=inputs.digests,
         code=inputs.code,
         stats=inputs.stats,

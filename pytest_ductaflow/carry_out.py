@@ -62,10 +62,10 @@ def carry_out(
     began = files.config.stat().st_mtime_ns  # by the clock of the file system, which may be another machine's
     page = _Page(instance, files, settings)
     try:
-        execution, attempts, flows = _attempts(instance, files, running, settings, echo, page, start)
+        execution, failed_attempts, flows = _attempts(instance, files, running, settings, echo, page, start)
     finally:
         files.journal.unlink(missing_ok=True)
-    record = _last_words(running, execution, attempts, flows)
+    record = _last_words(running, execution, failed_attempts, flows)
     if record.status.good:
         start.set_aside_others_than(flows)
     written = start.written()
@@ -114,12 +114,11 @@ def _attempts(
     echo: IO[str] | None,
     page: _Page,
     start: CleanStart,
-) -> tuple[Execution, int, tuple[Record, ...]]:
-    """Run until it ends well or there are no retries left."""
-    attempts = 0
-    while attempts <= instance.retries:
-        attempts += 1
-        if attempts > 1:
+) -> tuple[Execution, tuple[str, ...], tuple[Record, ...]]:
+    """Run until it ends well or no retries are left; the second result is why earlier attempts failed."""
+    failed: list[str] = []
+    while True:
+        if failed:
             _lay_out_again(instance, files, running, start)
         files.journal.unlink(missing_ok=True)
         page.is_written = False
@@ -128,7 +127,9 @@ def _attempts(
                 instance,
                 files,
                 settings,
-                environment=store.build_environment(files, settings.dumps(), instance.working_directory),
+                environment=store.build_environment(
+                    files, settings.dumps(), instance.working_directory, running.variables
+                ),
                 echo=echo,
                 at_end=page.write,
                 last_good=running.last_good,
@@ -136,21 +137,25 @@ def _attempts(
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
         flows = store.read_journal(files.journal)
-        if execution.interrupted or not _failed(execution, flows):
-            break
-    return execution, attempts, flows
+        failure = _failure_of(execution, flows)
+        if failure is None or execution.interrupted or len(failed) >= instance.retries:
+            return execution, tuple(failed), flows
+        line = f" (line {failure.file_line})" if failure.file_line is not None else ""
+        failed.append(f"{failure.summary}{line}")
 
 
-def _failed(execution: Execution, flows: tuple[Record, ...]) -> bool:
-    return execution.failure is not None or any(not flow.status.good for flow in flows)
+def _failure_of(execution: Execution, flows: tuple[Record, ...]) -> Failure | None:
+    """What made an attempt fail: the instance itself, or a flow of a build."""
+    failed = next((flow for flow in flows if not flow.status.good), None)
+    if execution.failure is not None or failed is None:
+        return execution.failure
+    return Failure(FLOW_FAILED, f"flow {Path(failed.flow).stem} failed: {failed.message}")
 
 
-def _last_words(running: Record, execution: Execution, attempts: int, flows: tuple[Record, ...]) -> Record:
-    failed = [flow for flow in flows if not flow.status.good]
-    failure = execution.failure
-    if failure is None and failed:
-        first = failed[0]
-        failure = Failure(FLOW_FAILED, f"flow {Path(first.flow).stem} failed: {first.message}")
+def _last_words(
+    running: Record, execution: Execution, failed_attempts: tuple[str, ...], flows: tuple[Record, ...]
+) -> Record:
+    failure = _failure_of(execution, flows)
     orange = execution.warning_count or any(flow.status is Status.WARNING for flow in flows)
     status = Status.ERROR if failure else Status.WARNING if orange else Status.SUCCESS
     return running.with_(
@@ -159,7 +164,8 @@ def _last_words(running: Record, execution: Execution, attempts: int, flows: tup
         owner=None,
         last_good=running.last_good if failure else "",
         duration=round(execution.seconds, 3),
-        attempts=attempts,
+        attempts=len(failed_attempts) + 1,
+        failed_attempts=failed_attempts,
         warnings=tuple(execution.warnings),
         warning_count=execution.warning_count,
         python_warnings=tuple(execution.python_warnings),

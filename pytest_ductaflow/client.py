@@ -32,9 +32,10 @@ from .failures import readable_traceback
 from .flows import Source
 from .kernel import Kernel
 from .kernel_calls import Setup, last_words_code
+from .kernel_setup import marked
 from .lights import strip_ansi
 from .notebook_file import NotebookFile
-from .output import Output
+from .output import Output, by_source
 
 __all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer"]
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
@@ -368,11 +369,18 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         content = msg["content"]
         if msg["msg_type"] == "stream":
-            self._told[content["name"]] = self._told.get(content["name"], 0) + len(content["text"])
-            self.printed.write(content["name"], content["text"])
+            self._take_printed(content)
         elif msg["msg_type"] == "error":
             self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
         return super().process_message(msg, cell, cell_index)
+
+    def _take_printed(self, content: dict[str, Any]) -> None:
+        """Take over a piece of a stream, and take words on its sources out of it."""
+        name, pieces = content["name"], by_source(content["text"], self.setup.mark)
+        for source, piece in pieces:
+            self.printed.write(name, piece, source)
+        content["text"] = "".join(piece for _, piece in pieces)
+        self._told[name] = self._told.get(name, 0) + len(content["text"])
 
     def _begin_to_count(self) -> None:
         self._told = {"stdout": 0, "stderr": 0}
@@ -381,7 +389,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _recover(self, request: str, cell: Any, cell_index: int) -> None:
         """What a kernel printed in its last cell and could not send any more."""
-        for name, text in _untold(self.setup.spill, self._told):
+        for name, text in _untold(self.setup.spill, self._told, self.setup.mark):
             message = {
                 "msg_type": "stream",
                 "header": {"msg_type": "stream"},
@@ -415,23 +423,24 @@ def _is_last(message: Mapping[str, Any]) -> bool:
     return bool(message["content"].get("execution_state") == "idle")
 
 
-def _untold(path: Path, told: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """What `kernel_setup.spill_output` has kept and nobody has heard, in runs of one stream.
+def _untold(path: Path, told: Mapping[str, int], mark: str) -> Iterator[tuple[str, str]]:
+    """What `kernel_setup._spill_output` has kept and nobody has heard, in runs of one stream.
 
     Args:
         path: A JSON line for each piece; the last one may be cut off.
         told: By stream, how many characters are known.
+        mark: As in `Setup`.
     """
     left = dict(told)
 
     def pieces() -> Iterator[tuple[str, str]]:
         for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValueError):
-                name, text = json.loads(line)
+                name, source, text = json.loads(line)
                 known = min(left.get(name, 0), len(text))
                 left[name] = left.get(name, 0) - known
                 if text[known:]:
-                    yield name, text[known:]
+                    yield name, marked(mark, source, text[known:])
 
     with contextlib.suppress(OSError):
         for name, run in itertools.groupby(pieces(), key=itemgetter(0)):

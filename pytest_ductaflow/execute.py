@@ -181,7 +181,7 @@ def execute(
         files: Where notebook and log go. The notebook is saved while cells run and at the end, however
             that comes.
         settings: Default kernel, default time-out, and whether and how kernels are forked.
-        environment: Variables of the kernel on top of this process's.
+        environment: Variables of the kernel on top of this process's, and of the instance's own.
         echo: A stream that gets the output as well.
         at_end: Called when the notebook is saved and the kernel is still ending.
         last_good: The folder of the last run that ended well, told in the notebook of one that fails.
@@ -225,7 +225,14 @@ def execute(
         )
         try:
             kernel, complaint = start_kernel(
-                kernel_name, spec, source, instance, settings, environment or {}, setup, folder
+                kernel_name,
+                spec,
+                source,
+                instance,
+                settings,
+                {**dict(instance.variables), **(environment or {})},
+                setup,
+                folder,
             )
             execution.python_warnings += [f"KernelWarning: {complaint}"] if complaint else []
         except (RuntimeError, OSError) as error:

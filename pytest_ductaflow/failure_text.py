@@ -78,6 +78,8 @@ def _places(record: Record, failed: Record, root: Path, here: Path, command: str
     run_dir = root / record.run_dir
     yield Line(f"run directory: {_typed(run_dir, here)}")
     yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
+    for number, why in enumerate(failed.failed_attempts, 1):
+        yield Line(in_line(f"attempt {number}:     {why}"))
     if failed.last_good:
         yield Line(f"last good run: {_typed(root / failed.last_good, here)}")
         run = quoted(_typed(root / failed.run_dir, here))

@@ -36,6 +36,13 @@ _SET_BY_KERNELS = {
     ("KMP_DUPLICATE_LIB_OK", "True"),
     ("KMP_INIT_AT_FORK", "FALSE"),
 }
+_OF_ONE_KERNEL = frozenset(
+    (
+        *("JPY_PARENT_PID", "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"),
+        # IPython sets them, whatever they were.
+        *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"),
+    )
+)
 _SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _START = 60.0  # seconds that a server may take to start
 _IPYKERNEL = (7, 2)  # the first release with the threads and sockets that the fork server knows
@@ -225,17 +232,34 @@ def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
     return variables, tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
 
 
+def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
+    """What packages may see of a kernel's environment when they are imported for it.
+
+    Less what differs between kernels, or is set by each, so that those with the same variables share it.
+    """
+    given = dict(environment.items() - _SET_BY_KERNELS)
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in _OF_ONE_KERNEL and not name.startswith("DUCTAFLOW_")
+    }
+
+
 def folder_for_sockets() -> str:
     """Where temporary folders with sockets lie; the system allows about a hundred characters for a path."""
     folder = tempfile.gettempdir()
     return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
 
 
-def kernel_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a kernel: that of this process, less what pytest has put there."""
-    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **extra}
-    environment.pop("PYTEST_CURRENT_TEST", None)
-    return environment
+def kernel_environment(extra: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of a kernel: that of this process, less what pytest has put there.
+
+    Args:
+        extra: What is different there; None for what is not there.
+    """
+    without = {"PYTEST_CURRENT_TEST": None}
+    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **without, **extra}
+    return {name: value for name, value in environment.items() if value is not None}
 
 
 servers = ForkServers()

@@ -6,7 +6,8 @@ ordinary one gets them as text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,6 +41,7 @@ class Setup:
         trace: A file for what the flow uses.
         observe: How much of that is to be seen, as in `Settings`.
         report: A file for what an observer has seen.
+        mark: In what the kernel publishes, stands before word of who has printed.
     """
 
     folders: tuple[str, ...]
@@ -47,11 +49,12 @@ class Setup:
     trace: Path
     observe: ObserveMode
     report: Path
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def calls(self) -> list[Call]:
         """For a kernel that has the modules."""
-        prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill)])
+        prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill), self.mark])
         return [prepare] if self.observe == "off" else [prepare, (_TRACE, "begin", [str(self.trace)])]
 
     @property

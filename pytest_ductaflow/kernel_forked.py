@@ -20,7 +20,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.session import Session
 
 from .errors import KernelStartError
-from .fork_servers import servers
+from .fork_servers import environment_of_imports, servers
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec
 from .kernel_calls import LAST_WORDS, Setup
 from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
@@ -87,6 +87,7 @@ class ForkedKernel(Kernel):
         self.has_setup = setup is not None
         request = {
             "preload": list(preload),
+            "env_of_imports": environment_of_imports(env),
             "cwd": cwd,
             "env": {**env, "JPY_PARENT_PID": str(os.getpid())},
             "argv": list(argv) or [_LAUNCHER, "-f", os.path.join(cwd, "kernel.json"), *ARGUMENTS],

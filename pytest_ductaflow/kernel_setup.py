@@ -13,12 +13,17 @@ import logging
 import os
 import sys
 import sysconfig
+import threading
 import warnings
 from typing import Any
 
 _PRINTED = "_ductaflow_printed"
 _KEPT = 100  # records that are remembered
 _logged: list[str] = []
+_streams: list[Any] = []  # the kernel's own, whatever the flow puts in their place
+_spill: int | None = None  # a descriptor
+_mark = ""
+_main = (0, 0)  # process and thread of the flow
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
@@ -69,7 +74,8 @@ def last_words() -> tuple[int, list[str], int | None]:
     # ipykernel warns when it is to shut down; a flow that made errors of warnings would never end.
     warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
     # When ipykernel ends, one of its threads may wait in vain for another one to flush: not for ten seconds.
-    vars(sys.stdout)["flush_timeout"] = vars(sys.stderr)["flush_timeout"] = 1.0
+    for stream in _streams:
+        vars(stream)["flush_timeout"] = 1.0
     return _peak_memory(), _logged, _line_of_exit()
 
 
@@ -97,16 +103,17 @@ def _publish_all() -> None:
         publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
 
 
-def prepare(folders: list[str], spill: str) -> None:
+def prepare(folders: list[str], spill: str, mark: str) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root.
 
     Args:
         folders: These two.
         spill: A file for what is printed.
+        mark: By which the client knows words on who has printed, see `marked`.
     """
     _stop_at_exit()
     _publish_all()
-    _spill_output(spill)
+    _spill_output(spill, mark)
     print_log_records()
     # IPython's advice for people at a prompt, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
@@ -120,26 +127,64 @@ def print_log_records() -> None:
     logging.getLogger().setLevel(logging.INFO)
 
 
-def _spill_output(path: str) -> None:
-    """Keep what the running cell prints in a file, too: a kernel that dies cannot send it any more.
+def before_preload() -> None:
+    """Watch the streams before packages are imported, which may keep them and their methods."""
+    _watch_output()
 
-    A JSON line for each piece, `[stream, text]`; who reads it empties it when a cell begins.
-    """
+
+def _watch_output() -> None:
+    """Let what is written to the streams pass through here, on its way to the notebook."""
     stream = type(sys.stdout)
     send = stream.write
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    _streams[:] = sys.stdout, sys.stderr
 
     def write(self: Any, text: str) -> Any:
-        result = send(self, text)
+        if _spill is None or not text or not isinstance(text, str):
+            return send(self, text)
+        source = _source(self)
+        result = send(self, text) if not source else send(self, marked(_mark, source, text)) and len(text)
         with contextlib.suppress(OSError):  # the flow may close what it likes
-            os.write(descriptor, json.dumps([self.name, text]).encode() + b"\n")
+            os.write(_spill, json.dumps([self.name, source, text]).encode() + b"\n")
         return result
 
+    stream.write = write  # type: ignore[method-assign]
+
+
+def _source(stream: Any) -> str:
+    """Who writes: empty for the flow's main thread, whose lines are whole lines if nobody interferes."""
+    process, thread = os.getpid(), threading.get_ident()
+    reader = getattr(stream, "watch_fd_thread", None)  # of what was written to the descriptor
+    if reader is not None and reader.ident == thread:
+        return "d"
+    return "" if (process, thread) == _main else f"{process}t{thread}"
+
+
+def marked(mark: str, source: str, text: str) -> str:
+    """Text with word of its source, for the client, which takes that out again.
+
+    Args:
+        mark: By which the client knows such words.
+        source: Letters and digits.
+        text: What was written.
+    """
+    return f"\x1e{mark}{source}\x1e{text}\x1e{mark}\x1e"
+
+
+def _spill_output(path: str, mark: str) -> None:
+    """Keep what the running cell prints in a file, too: a kernel that dies cannot send it any more.
+
+    A JSON line for each piece, `[stream, source, text]`; who reads it empties it when a cell begins.
+    """
+    global _spill, _mark, _main  # noqa: PLW0603 - a module of its own in each kernel
+    if not _streams:
+        _watch_output()
+    _spill = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    _mark, _main = mark, (os.getpid(), threading.get_ident())
+
     def uncover() -> None:
-        for each in (sys.stdout, sys.stderr):
+        for each in _streams:
             vars(each).pop("write", None)
 
-    stream.write = write  # type: ignore[method-assign]
     # IPython covers `write` while a cell runs, and then puts back what it has found before: not ours.
     with contextlib.suppress(RuntimeError):  # no cell runs
         asyncio.get_running_loop().call_soon(uncover)

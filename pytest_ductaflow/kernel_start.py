@@ -26,7 +26,7 @@ def start_kernel(
     source: Source,
     instance: Instance,
     settings: Settings,
-    environment: Mapping[str, str],
+    environment: Mapping[str, str | None],
     setup: Setup,
     folder: str,
 ) -> tuple[Kernel, str | None]:
@@ -38,7 +38,7 @@ def start_kernel(
         source: The flow.
         instance: The instance.
         settings: Whether kernels are forked, and what they find imported.
-        environment: Variables on top of this process's.
+        environment: Variables on top of this process's; None for those that it is not to have.
         setup: What it is told before the first cell.
         folder: A private folder for the kernel's files.
 

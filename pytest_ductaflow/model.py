@@ -19,6 +19,7 @@ from typing import Any, Literal, Self, get_args
 SCHEMA_VERSION = 1
 JSON = Any
 _RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep", "cwd")
+_LISTS = ("failed_attempts", "altered", "made", "found")  # of a record, that are often empty
 Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
@@ -106,6 +107,8 @@ class Instance:
         always_run: Whether it runs though nothing has changed: a past run that is named runs again.
         stored_in: Of a stored instance: the absolute path of its folder, which holds what is expected.
         duration: Seconds that it took when it was stored.
+        variables: Environment variables that its conductor had changed when it declared it, and their values;
+            None for one that is to be deleted.
     """
 
     flow: str
@@ -133,6 +136,7 @@ class Instance:
     always_run: bool = False
     stored_in: str = ""
     duration: float | None = None
+    variables: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def stem(self) -> str:
@@ -169,6 +173,14 @@ class Instance:
         """The config as the flow gets it."""
         return {**self.config, "_project_root": self.project_root}
 
+    @property
+    def digests_of_variables(self) -> dict[str, str]:
+        """Digests of the values of `variables`, which may be secrets; empty for one that is to be deleted."""
+        return {
+            name: "" if value is None else hashlib.sha256(f"{name}={value}".encode()).hexdigest()[:16]
+            for name, value in self.variables
+        }
+
     def with_(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
@@ -181,6 +193,7 @@ class Instance:
         for name in ("after", "marks", "keep"):
             if data.get(name) is not None:
                 data[name] = tuple(data[name])
+        data["variables"] = tuple((name, value) for name, value in data.get("variables", ()))
         return cls(**data)
 
 
@@ -308,11 +321,14 @@ class Record:
     root with `/` between the parts, or absolute where they lie outside of it.
 
     Attributes:
+        failed_attempts: Why the attempts before the last one failed, a line for each.
         reason: What made it run: "new", "input data/zones.csv changed".
         kernel: The kernel that was asked for.
         cwd: Where it ran, as `Instance.runs_in`.
         reserved: What was said under reserved names, such as `_timeout`.
         config_digest: Digest of the config, whatever the order of its keys.
+        variables: Environment variables that its conductor had set, and digests of their values; empty for
+            one that it had deleted.
         inputs: By path, the digest of everything that it used: the flow, modules of the project, files,
             names in folders (paths that end in `/`), what its upstreams wrote.
         code: By path of a source file, the digest of its code without comments.
@@ -343,6 +359,7 @@ class Record:
     started: str = ""
     duration: float | None = None
     attempts: int = 1
+    failed_attempts: tuple[str, ...] = ()
     reason: str = ""
     source: str = ""
     line: int | None = None
@@ -355,6 +372,7 @@ class Record:
     cwd: Workplace = "run"
     reserved: Mapping[str, JSON] = field(default_factory=dict)
     config_digest: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -402,14 +420,24 @@ class Record:
     def to_json(self) -> dict[str, JSON]:
         """Plain JSON types only: an enum does not pass between xdist's processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("unchanged", "stored", "reserved", "altered", "made", "owner", "last_good"):
+        for name in (
+            "unchanged",
+            "stored",
+            "reserved",
+            "variables",
+            "failed_attempts",
+            "altered",
+            "made",
+            "owner",
+            "last_good",
+        ):
             if not data[name]:
                 del data[name]
         if self.found is None:
             del data["found"]
         if self.cwd == "run":
             del data["cwd"]
-        lists = {name: list(data[name]) for name in ("altered", "made", "found") if name in data}
+        lists = {name: list(data[name]) for name in _LISTS if name in data}
         if self.owner is not None:
             data["owner"] = asdict(self.owner)
         return (
@@ -444,6 +472,6 @@ class Record:
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
         values["owner"] = Owner(**values["owner"]) if values.get("owner") else None
         values["found"] = tuple(values["found"]) if values.get("found") is not None else None
-        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "altered", "made", "unknown"):
+        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown", *_LISTS[:-1]):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)

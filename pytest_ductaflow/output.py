@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import IO, Self
 
 from .lights import LineSplitter, is_warning, python_warning, strip_ansi
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
+
+
+def by_source(text: str, mark: str) -> list[tuple[str, str]]:
+    """The pieces of a text that a kernel has sent, each with its source, see `kernel_setup.marked`."""
+    first, *more = re.split(f"\x1e{mark}(\\w*)\x1e", text)
+    pieces = [("", first), *zip(more[::2], more[1::2], strict=True)]
+    return [(source, piece) for source, piece in pieces if piece]
 
 
 class Output:
@@ -29,7 +37,7 @@ class Output:
         self.python_warnings: list[str] = []
         self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
         self._echo = echo
-        self._streams = {"stdout": LineSplitter(), "stderr": LineSplitter()}
+        self._streams: dict[tuple[str, str], LineSplitter] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -39,9 +47,15 @@ class Output:
             self._lines(splitter.flush())
         self._file.close()
 
-    def write(self, stream: str, text: str) -> None:
-        """Take a piece of a stream."""
-        splitter = self._streams.setdefault(stream, LineSplitter())
+    def write(self, stream: str, text: str, source: str = "") -> None:
+        """Take a piece of a stream.
+
+        Args:
+            stream: Its name.
+            text: The piece.
+            source: Who has written it: what comes in pieces from several at a time makes lines of each.
+        """
+        splitter = self._streams.setdefault((stream, source), LineSplitter())
         self._lines(splitter.feed(text))
 
     def add_logged(self, records: list[str]) -> None:

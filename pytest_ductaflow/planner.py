@@ -72,7 +72,7 @@ def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path
     notes = recording.notes_in(calls)
     if error is None:
         tables = _tables_of(module, path, root, instances)
-        instances += tables.instances
+        instances += recording.with_variables(tables.instances)
         problems += tables.problems
         notes += tables.notes
     has_after = recording.was_asked() or conductor_file.asks_whether_collecting(path)

@@ -20,6 +20,7 @@ VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
 Listener = Callable[[Sequence[Instance], int], None]
 _listeners: list[Listener] = []
+_at_first: dict[str, str] = {}  # the environment, before the conductor begins
 _asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
 
 
@@ -47,6 +48,7 @@ def begin(calls: Path, root: Path) -> None:
     """From now on, let calls be recorded into the file `calls`, for the project at `root`."""
     os.environ[VARIABLE] = str(calls)
     os.environ[_ROOT] = str(root)
+    _at_first.update(os.environ)
 
 
 def project_root() -> Path | None:
@@ -58,7 +60,7 @@ def record(
     instances: Iterable[Instance], problems: Iterable[Problem] = (), notes: Iterable[str] = ()
 ) -> None:
     """Note instances, what is wrong with others, and what might not be meant, in the order of the calls."""
-    noted = list(instances)
+    noted = with_variables(instances)
     lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
     lines += [json.dumps({"note": note}) for note in notes]
@@ -67,6 +69,14 @@ def record(
         file.write(text)
     for listener in _listeners:
         listener(noted, len(text))
+
+
+def with_variables(instances: Iterable[Instance]) -> list[Instance]:
+    """Instances with the environment variables that their conductor has changed so far."""
+    now = os.environ if _at_first else {}
+    names = sorted(name for name in {*_at_first, *now} if now.get(name) != _at_first.get(name))
+    changed = tuple((name, now.get(name)) for name in names)
+    return [instance.with_(variables=changed) for instance in instances] if changed else list(instances)
 
 
 def listen(listener: Listener) -> None:

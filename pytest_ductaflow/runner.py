@@ -125,7 +125,7 @@ def _run(
     """Run an instance, which nobody else is running, from a clean start to its record."""
     running = _first_words(instance, look.reason)
     if settings.fork:
-        _start_server()
+        _start_server(instance)
     try:
         from .carry_out import carry_out
 
@@ -207,11 +207,11 @@ def finish() -> list[str]:
     return carry_out.finish() if carry_out is not None else []
 
 
-def _start_server() -> None:
+def _start_server(instance: Instance) -> None:
     """Let the server of kernels start while the rest is imported here."""
     from .fork_servers import kernel_environment, servers
 
-    servers.start(kernel_environment({}))
+    servers.start(kernel_environment(dict(instance.variables)))
 
 
 def records_of(neighbours: Neighbours) -> list[tuple[str, Record]]:
@@ -251,6 +251,7 @@ def _first_words(instance: Instance, reason: str) -> Record:
         source=store.shown(instance.source, root) if known else "",
         line=instance.line if known else None,
         reserved=instance.reserved,
+        variables=store.variables_of(instance),
         stored=bool(instance.stored_in),
     )
 

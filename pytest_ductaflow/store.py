@@ -296,16 +296,24 @@ def read_journal(journal: Path) -> tuple[Record, ...]:
     return tuple(latest.values())
 
 
-def build_environment(files: RunFiles, settings: str, began_in: str) -> dict[str, str]:
+def build_environment(
+    files: RunFiles, settings: str, began_in: str, variables: Mapping[str, str]
+) -> dict[str, str]:
     """What the flows inside a build need to know of it, and of the builds around it.
 
     Args:
         files: Those of the build.
         settings: As text.
         began_in: The working directory in which the build begins.
+        variables: What its record says of environment variables.
     """
-    around = [str(journal) for journal in (*builds_around(), files.journal)]
-    data = {"journal": str(files.journal), "settings": settings, "around": around, "began_in": began_in}
+    data = {
+        "journal": str(files.journal),
+        "settings": settings,
+        "around": [str(journal) for journal in (*builds_around(), files.journal)],
+        "began_in": began_in,
+        "variables": variables,
+    }
     return {_BUILD_VARIABLE: json.dumps(data)}
 
 
@@ -326,6 +334,12 @@ def place_in_build() -> Path | None:
     here = os.getcwd()
     has_changed = os.path.realpath(here) != os.path.realpath(build_began_in())
     return Path(here) if has_changed else build[0].parent
+
+
+def variables_of(instance: Instance) -> dict[str, str]:
+    """Environment variables that an instance, or the builds around it, were given, with digests of values."""
+    data = _build_data()
+    return {**(data["variables"] if data is not None else {}), **instance.digests_of_variables}
 
 
 def surrounding_build() -> tuple[Path, str] | None:

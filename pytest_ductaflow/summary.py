@@ -27,6 +27,7 @@ class Summary:
     def __init__(self) -> None:
         self._warned: list[str] = []
         self._blocked: dict[str, list[str]] = defaultdict(list)  # by the reason
+        self._retried: list[str] = []
         self._undeclared: list[str] = []
         self._out_of_date: list[str] = []
         self._writers: dict[str, list[str]] = defaultdict(list)
@@ -39,6 +40,9 @@ class Summary:
         self._unchanged += record.unchanged
         if record.status is Status.WARNING:
             self._warned.append(f"{node_id} - {record.message or ''}")
+        if record.failed_attempts and record.status.good and not record.unchanged:
+            failed = "; ".join(f"attempt {n}: {why}" for n, why in enumerate(record.failed_attempts, 1))
+            self._retried.append(f"{node_id} - ended well in attempt {record.attempts}; {failed}")
         if record.undeclared and not record.unchanged:
             self._undeclared.append(f"{node_id} read files of {', '.join(record.undeclared)}")
 
@@ -55,6 +59,7 @@ class Summary:
         _show(terminal, "WARNED", self._warned, yellow=True)
         blocked = [f"{_named(ids)} - {reason}" for reason, ids in self._blocked.items()]
         _show(terminal, "BLOCKED", blocked)
+        _show(terminal, "RETRIED", self._retried, yellow=True)
         _show(terminal, "undeclared input", self._undeclared, yellow=True)
         if self._undeclared:
             terminal.line("From now on they wait for these; name the files in their configs, or say after=.")

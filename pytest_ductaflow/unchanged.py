@@ -26,7 +26,7 @@ from .model import JSON, Instance, Neighbours, Record, Status
 from .named import output_files
 from .outside import files_outside, left_out_of_listing
 from .packages import installed, own_path, python_version
-from .store import RunFiles, is_record, shown
+from .store import RunFiles, is_record, shown, variables_of
 from .uses import ALL
 
 _ALONE = Neighbours()
@@ -113,6 +113,7 @@ def _reasons(
     seen: _Seen,
 ) -> Iterator[str]:
     yield from _config_changes(instance, record)
+    yield from _variable_changes(variables_of(instance), record.variables)
     if kernel != record.kernel:
         yield f"kernel: {record.kernel or 'none'} → {kernel}"
     if instance.runs_in != record.cwd:
@@ -293,6 +294,17 @@ def _earlier_config(instance: Instance, record: Record) -> dict[str, JSON] | Non
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     return config if config_digest(config) == record.config_digest else None
+
+
+def _variable_changes(now: Mapping[str, str], earlier: Mapping[str, str]) -> Iterator[str]:
+    """Environment variables that the conductor sets otherwise than for the last run."""
+    for name in sorted({*now, *earlier}):
+        if name not in now:
+            yield f"environment variable {name} is not set by the conductor any more"
+        elif name not in earlier:
+            yield f"environment variable {name} is set by the conductor now"
+        elif now[name] != earlier[name]:
+            yield f"environment variable {name} changed"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -184,6 +184,9 @@ def test_each_attempt_begins_as_the_first_one_did(project):
     made = project(code)
     record = made.run(retries=2)
     assert (record.status, record.attempts) == (Status.SUCCESS, 3), record.error
+    assert [why.partition(" (line ")[0] for why in record.failed_attempts] == [
+        "OSError: licence server is busy"
+    ] * 2
     assert tree(made.run_dir)["lines.txt"] == "x"
     assert {name for name in record.outputs if not name.startswith("..")} == {"lines.txt"}
 

@@ -18,8 +18,9 @@ from pytest_ductaflow.errors import DuctaflowError
 from pytest_ductaflow.execute import FlowExecutionError, kernel_for, prepare_notebook
 from pytest_ductaflow.failures import readable_traceback
 from pytest_ductaflow.flows import Source, read_flow
+from pytest_ductaflow.kernel_setup import marked
 from pytest_ductaflow.model import Failure, Record, Status
-from pytest_ductaflow.output import KEPT_WARNINGS, Output
+from pytest_ductaflow.output import KEPT_WARNINGS, Output, by_source
 
 FLOW = """\
 # %% [markdown]
@@ -257,6 +258,20 @@ def test_output_is_in_the_log_line_by_line_while_it_comes(log):
 def test_pieces_of_two_streams_are_not_mixed_within_a_line(log):
     printed(log, ("stdout", "a"), ("stderr", "b"), ("stdout", "A\n"), ("stderr", "B\n"), ("other", "c"))
     assert log.read_text(encoding="utf-8") == "aA\nbB\nc\n"
+
+
+def test_pieces_of_two_sources_are_not_mixed_within_a_line(log):
+    text = f"iteration 22 of 100{marked('m', 'd', 'objective 1234')}⚠️ no end\n{marked('m', 'd', '.5')}\n"
+    pieces = by_source(text, "m")
+    assert pieces == [
+        *(("", "iteration 22 of 100"), ("d", "objective 1234"), ("", "⚠️ no end\n")),
+        *(("d", ".5"), ("", "\n")),
+    ]
+    with Output(log) as output:
+        for source, piece in (("d", "objective 1234"), ("", "⚠️ no end\n"), ("d", ".5\n")):
+            output.write("stdout", piece, source)
+    assert output.warnings == ["⚠️ no end"]
+    assert log.read_text(encoding="utf-8") == "⚠️ no end\nobjective 1234.5\n"
 
 
 def test_colours_and_rewritten_lines_are_not_in_the_log_but_an_echo_has_the_colours(log):

@@ -47,6 +47,20 @@ def test_a_failure_tells_flow_cell_line_message_directory_and_how_to_repeat_it()
     ]
 
 
+def test_a_failure_after_retries_tells_why_the_attempts_before_it_failed():
+    inner = a_record("y", Failure("E", "no"), run_dir="runs/s/A/runs/y")
+    build = a_record(
+        error=Failure("FlowFailed", "y failed"),
+        flows=(inner,),
+        failed_attempts=("OSError: busy (line 3)", "y failed"),
+    )
+    assert text_of(build)[-4:-1] == [
+        "output:        runs/s/A/runs/y/y_execution_output.txt",
+        "attempt 1:     OSError: busy (line 3)",
+        "attempt 2:     y failed",
+    ]
+
+
 def test_a_failure_after_a_good_run_says_where_that_is_and_how_to_get_it_back():
     """Of the instance, also where one of a build's flows has failed."""
     inner = a_record("y", Failure("E", "no"), run_dir="runs/s/A/runs/y", last_good="runs/.earlier/s/A/runs/y")

@@ -287,6 +287,78 @@ def test_a_partner_that_misbehaves_is_left_out_and_the_module_is_not(
     assert "True False" in project.printed()
 
 
+KEEPS_STREAMS = """
+import io, logging, os, sys, traceback
+out, err, write, show = sys.stdout, sys.stderr, sys.stdout.write, sys.displayhook
+number = err.fileno()
+handler = logging.StreamHandler()
+told = [stream.closed or stream.isatty() or stream.encoding for stream in (out, err)]
+in_notebook = "ipykernel" in type(out).__module__ and "JPY_PARENT_PID" in os.environ
+
+def report(text, file=sys.stdout):
+    print(text, file=file)
+
+class Wrapper:
+    def __init__(self, stream):
+        self.stream = stream
+    def write(self, text):
+        return self.stream.write(text.replace("plain", "wrapped"))
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+"""
+REPLACES_STREAM = "import sys, keeps_streams\nsys.stdout = keeps_streams.Wrapper(sys.stdout)\n"
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_what_packages_keep_of_the_streams_at_their_import_leads_to_the_notebook(
+    project: Project,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    fork: bool,
+) -> None:
+    site = tmp_path_factory.mktemp("site")
+    modules = {"keeps_streams.py": KEEPS_STREAMS, "replaces_stream.py": REPLACES_STREAM}
+    write_project(site, modules)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    settings = Settings(force=True, fork=fork, preload=("keeps_streams", "replaces_stream") if fork else ())
+    record = project.run(
+        """
+        import logging, os, sys
+        was_there = "keeps_streams" in sys.modules
+        import keeps_streams as kept
+        print(was_there, kept.out is sys.stdout or "wrapped", kept.err is sys.stderr, kept.told)
+        print(kept.in_notebook, kept.number == sys.stderr.fileno(), kept.show is sys.displayhook)
+
+        # %%
+        import replaces_stream
+        print("plain")
+        kept.report("⚠️ by a default argument")
+        kept.write("⚠️ by a method\\n")
+        kept.out.writelines(["⚠️ in", " pieces\\n"])
+        print("between")
+        kept.handler.emit(logging.makeLogRecord({"msg": "⚠️ by a handler"}))
+        print("after", file=sys.stderr)
+
+        # %%
+        os.write(kept.number, b"by a number\\n")
+        kept.write("last words\\n")
+        os._exit(3)
+        """,
+        settings=settings,
+    )
+    printed = project.printed()
+    assert printed[:2] == [
+        f"{fork} {'wrapped' if fork else True} True ['UTF-8', 'UTF-8']",
+        "True True True",
+    ]
+    ours = [line for line in printed[2:] if line not in ("⚠️ by a handler", "after")]
+    assert ours[:5] == ["wrapped", "⚠️ by a default argument", "⚠️ by a method", "⚠️ in pieces", "between"]
+    assert printed.index("⚠️ by a handler") < printed.index("after")
+    assert {"by a number", "last words"} <= set(printed)
+    assert record.warning_count == 4
+
+
 def test_a_module_that_cannot_be_imported_is_the_flows_own_error(project: Project) -> None:
     record = project.run(
         "import no_such_module_here", settings=Settings(force=True, preload=("no_such_module_here",))
@@ -310,6 +382,28 @@ def test_what_an_import_sets_in_the_environment_is_there(
     monkeypatch.delenv("PYTHONPATH")
     project.run("import os\nprint(os.environ.get('SET_BY_IMPORT'), os.environ.get('SEEN'))")
     assert project.printed()[-1] == "None 2"
+
+
+def test_variables_that_packages_read_at_their_import_are_those_of_the_kernel(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = '("READ_AT_IMPORT", "FORCE_COLOR", "DUCTAFLOW_BUILD")'
+    reader = f"import os\nREAD = [os.environ.get(name) for name in {names}]\n"
+    site = write_project(tmp_path_factory.mktemp("site"), {"reader.py": reader})
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("FORCE_COLOR", "3")
+    settings = Settings(force=True, preload=("reader",))
+    code = "import sys\nwas_there = 'reader' in sys.modules\nimport reader\nprint(was_there, *reader.READ)"
+    parents = []
+    for value in ("1", "2", None, "1"):
+        if value is None:
+            monkeypatch.delenv("READ_AT_IMPORT")
+        else:
+            monkeypatch.setenv("READ_AT_IMPORT", value)
+        parents.append(parent_of_kernel(project, code, settings=settings))
+        assert project.printed()[0] == f"True {value} 1 None"
+    assert parents[0] == parents[3]
+    assert len(set(parents)) == 3
 
 
 def test_random_numbers_and_unique_ids_differ_between_instances(project: Project) -> None:
@@ -958,6 +1052,74 @@ def test_what_others_than_python_print_is_there_when_their_cell_ends(project: Pr
         if cell.get("outputs")
     ]
     assert shown == [{str(number)} for number in range(20)]
+
+
+GLUED = """
+import os, sys, threading
+
+# %%
+heard = threading.Event()
+write = sys.stdout.write
+
+def tell(text):
+    written = write(text)
+    if "half" in text:
+        heard.set()
+    return written
+
+sys.stdout.write = tell
+os.write(1, b"solver: the first half of a line, ")
+heard.wait()
+sys.stdout.write = write
+print("⚠️ did not converge")
+written = os.write(1, b"warning: the second half\\n")
+
+# %%
+def print_beside():
+    print("thread: the first half of a line, ", end="")
+    there.set()
+    printed.wait()
+    print("warning: the second half")
+
+there, printed = threading.Event(), threading.Event()
+thread = threading.Thread(target=print_beside)
+thread.start()
+there.wait()
+print("⚠️ did not converge either")
+printed.set()
+thread.join()
+
+# %%
+ready, parent = os.pipe()
+go, child = os.pipe()
+pid = os.fork()
+if not pid:
+    print("process: the first half of a line, ", end="", flush=True)
+    os.write(parent, b"x")
+    os.read(go, 1)
+    print("warning: the second half", flush=True)
+    os._exit(0)
+os.read(ready, 1)
+print("⚠️ nor now")
+os.write(child, b"x")
+done = os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_lines_of_several_sources_are_not_joined_in_the_log_and_are_in_the_notebook_as_they_came(
+    project: Project, *, fork: bool
+) -> None:
+    record = project.run(GLUED, settings=Settings(force=True, fork=fork))
+    assert record.warnings == ("⚠️ did not converge", "⚠️ did not converge either", "⚠️ nor now")
+    sources = ("solver", "thread", "process")
+    whole = [f"{source}: the first half of a line, warning: the second half" for source in sources]
+    assert sorted(project.printed()) == sorted([*record.warnings, *whole])
+    texts = ["".join(output["text"]) for output in project.outputs()]
+    text = "".join(texts)
+    assert all(texts)
+    assert "first half of a line, ⚠️ did not converge\nwarning: the second half\n" in text
+    assert "\x1e" not in text
 
 
 def test_a_character_that_arrives_in_pieces_is_one_character(project: Project) -> None:

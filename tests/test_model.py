@@ -50,6 +50,9 @@ FAILED = Record(
     found=("b",),
     owner=Owner("host", 7, 1.5),
     last_good="runs/.earlier/x/A",
+    attempts=2,
+    failed_attempts=("OSError: busy",),
+    variables={"MODEL_HOME": "0123456789abcdef", "GONE": ""},
     peak_memory=7,
 )
 
@@ -167,6 +170,7 @@ def test_an_instance_with_everything_is_read_back_from_json():
         output_suffix="_done",
         html=False,
         selected=False,
+        variables=(("MODEL_HOME", "/opt/model"), ("GONE", None)),
     )
     assert Instance.from_json(json.loads(json.dumps(instance.to_json()))) == instance
 

@@ -453,6 +453,11 @@ def test_retries_until_it_works(first):
     record = first.record("second_time")
     assert (record["status"], record["attempts"]) == ("success", 2)
     assert first.log("second_time") == ["the second time"]
+    (why,) = record["failed_attempts"]
+    assert re.fullmatch(r"\w+: .* \(line \d+\)", why)
+    first.result.stdout.fnmatch_lines(
+        [f"RETRIED *second_time::one - ended well in attempt 2; attempt 1: {why}"]
+    )
 
 
 def test_unknown_kernel_is_named_with_those_that_there_are(first):

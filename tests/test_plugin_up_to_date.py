@@ -375,3 +375,66 @@ def test_a_build_resumes_at_the_flow_that_failed_and_runs_only_what_an_edit_touc
     assert Session(root).outcomes == {"chain/one": "PASSED"}
     assert flows_that_ran(root) == ["y", "z"]
     assert (root / "runs/chain/one/runs/z/z.txt").read_text() == "x2"
+
+
+# ---------------------------------------------------------------- environment variables of conductors
+
+VARIABLES = {
+    "flows/show.py": """\
+        import os
+        print(*(os.environ.get(name) for name in ("MODEL_HOME", "SCENARIO", "FROM_OUTSIDE")))
+        """,
+    "builds/twice.py": """\
+        from pytest_ductaflow import run_notebook
+        run_notebook("flows/show.py", config={}, execution_dir="runs/inner")
+        """,
+    "conductor.py": """\
+        import os
+        os.environ["MODEL_HOME"] = "/opt/model"
+        del os.environ["FROM_OUTSIDE"]
+        from pytest_ductaflow import conduct, run_step_flow
+        for scenario in ("low", "high"):
+            os.environ["SCENARIO"] = scenario
+            run_step_flow("flows/show.py", "show", scenario, {})
+        conduct("builds/twice.py", [{"instance_name": "one"}])
+        """,
+    "conductor_other.py": """\
+        from pytest_ductaflow import conduct
+        conduct("flows/show.py", [{"instance_name": "one"}], step="other")
+        """,
+}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "two workers"])
+def test_variables_that_a_conductor_sets_reach_its_instances_and_count(tmp_path: Path, workers: list[str]):
+    root = write_project(tmp_path / "project", VARIABLES)
+
+    def session(*args: str) -> Session:
+        return Session(root, "conductor.py", "conductor_other.py", *args, *workers, FROM_OUTSIDE="yes")
+
+    def printed(name: str) -> str:
+        (log,) = root.glob(f"runs/{name}/*_execution_output.txt")
+        return log.read_text(encoding="utf-8").splitlines()[-1]
+
+    first = session()
+    assert first.code == 0, first.output
+    assert printed("show/low") == "/opt/model low None"
+    assert printed("show/high") == printed("twice/one/runs/inner") == "/opt/model high None"
+    assert printed("other/one") == "None None yes"
+    assert "/opt/model" not in json.dumps(record(root, "show", "low"))
+    if workers:
+        return
+    edit(root, "conductor.py", '"/opt/model"', '"/opt/other"')
+    edit(root, "conductor.py", 'del os.environ["FROM_OUTSIDE"]', "")
+    reasons = session("--ductaflow-explain").output
+    assert "environment variable MODEL_HOME changed" in reasons
+    assert "environment variable FROM_OUTSIDE is not set by the conductor any more" in reasons
+    changed = session()
+    assert {name for name, word in changed.outcomes.items() if word == "PASSED"} == {
+        *("show/low", "show/high", "twice/one")
+    }
+    assert printed("twice/one/runs/inner") == "/opt/other high yes"
+    edit(root, "conductor.py", '"/opt/other"', '"/opt/third"')
+    accepted = session("--ductaflow-accept", "-k", "twice or low or high")
+    assert accepted.code == 0, accepted.output
+    assert set(session().outcomes.values()) == {"UNCHANGED"}

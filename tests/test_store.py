@@ -230,7 +230,7 @@ def test_flows_inside_a_build_know_its_journal_and_settings(tmp_path, monkeypatc
     monkeypatch.delenv("DUCTAFLOW_BUILD", raising=False)
     assert store.surrounding_build() is None
     files = RunFiles(tmp_path, "b")
-    for name, value in store.build_environment(files, '{"html": "none"}', "/p").items():
+    for name, value in store.build_environment(files, '{"html": "none"}', "/p", {}).items():
         monkeypatch.setenv(name, value)
     assert store.surrounding_build() == (files.journal, '{"html": "none"}')
 

@@ -75,6 +75,11 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.configure_tornado_logger()
         self.patch_io()
 
+    def make_streams(self) -> None:
+        """Give Python the streams that it has in a kernel; they are connected after the fork."""
+        self.stdout = sys.stdout = OutStream("stdout")
+        self.stderr = sys.stderr = OutStream("stderr")
+
     def connect(self, folder: str) -> dict[str, Any]:
         """The first part of the other half: sockets in a folder, threads, streams.
 
@@ -115,14 +120,14 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.iopub_thread = IOPubThread(self._bound(zmq.XPUB, "iopub"), pipe=True, session=self.session)
         self.iopub_thread.thread.start()
         self.iopub_socket = self.iopub_thread.background_socket
-        sys.stdout = OutStream(self.session, self.iopub_thread, "stdout")
-        sys.stderr = OutStream(self.session, self.iopub_thread, "stderr")
+        for stream in (self.stdout, self.stderr):
+            stream.connect(self.session, self.iopub_thread)
         self.displayhook = sys.displayhook = displayhook.ZMQDisplayHook(self.session, self.iopub_socket)
 
     def _attach_kernel(self) -> None:
         """Give the kernel, which was made without, its streams and threads; as in `init_kernel`."""
         kernel, shell = self.kernel, self.shell
-        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        kernel._stdout, kernel._stderr = self.stdout, self.stderr
         kernel.ident = os.urandom(16).hex()
         kernel._main_asyncio_lock = asyncio.Lock()
         with kernel.hold_trait_notifications():
@@ -238,7 +243,9 @@ def _unnoticed(shell: InteractiveShell) -> Iterator[None]:
             while len(sources) > count:
                 sources.popitem()
         for stream in (sys.stdout, sys.stderr):
-            vars(stream).pop("write", None)  # IPython covers it for the time, and leaves the original there
+            getattr(stream, "__dict__", {}).pop(
+                "write", None
+            )  # IPython covers it for the time, and leaves the original there
 
 
 def become_kernel(app: ForkableApp, folder: str) -> dict[str, Any]:
@@ -271,7 +278,7 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
     if (processes := sys.modules.get("multiprocessing.process")) is not None:
         vars(processes)["ORIGINAL_DIR"] = os.getcwd()  # from which spawned processes import
     os.umask(request["umask"])
-    _take_environment(request["env"])
+    take_environment(request["env"])
     sys.argv[:] = request["argv"]
     _become_random()
     app.begin()
@@ -316,8 +323,8 @@ def last_words(request: Mapping[str, Any]) -> list[Any]:
     return answers
 
 
-def _take_environment(environment: Mapping[str, str]) -> None:
-    """The client's environment, and what preloaded modules have set, as their import would have done."""
+def take_environment(environment: Mapping[str, str]) -> None:
+    """Take over an environment, and what preloaded modules have set, as their import would have done."""
     by_imports = {
         name: value
         for name, (before, value) in IMPORTED_ENVIRONMENT.items()

@@ -40,6 +40,13 @@ _PARTNERS = {
 }
 
 
+# By the second, packages know at their import that they are in a notebook; the client has its own value.
+_AS_IN_A_KERNEL = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "JPY_PARENT_PID": str(os.getpid()),
+}
+
+
 class Misbehaved(Exception):
     """A module that did something at its import that a flow would notice.
 
@@ -70,7 +77,8 @@ def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, 
         Misbehaved: At the first module that prints, warns or starts a thread; this process is spoilt.
     """
     before = dict(os.environ)
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel has it
+    for name, value in _AS_IN_A_KERNEL.items():
+        os.environ.setdefault(name, value)
     for module in modules:
         _import(module)
     for module, partners in _PARTNERS.items():

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -98,18 +98,52 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
 
     ipykernel has a thread for that, which may come too late for the cell; here it is read when the stream
     is flushed, and meanwhile by the thread that publishes.
+
+    It is made before the fork, so that it is the kernel's own stream that packages keep when they are
+    imported. Until it is connected it writes to the descriptor.
+
+    Args:
+        name: `stdout` or `stderr`.
+
+    Attributes:
+        watch_fd_thread: The thread that publishes what was written to the descriptor, while it does so; where
+            ipykernel has one for nothing else.
     """
 
     __module__ = iostream.__name__  # by which some libraries know that they are in a notebook
-    pub_thread: Any
-    _should_watch: bool
+    pub_thread: Any = None
+    watch_fd_thread: threading.Thread | None = None
+    _isatty = _should_watch = _is_connected = False
 
-    def _setup_stream_redirects(self, name: str) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._original_stdstream_fd = getattr(sys, f"__{name}__").fileno()
+        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+
+    def connect(self, session: Any, pub_thread: IOPubThread) -> None:
+        """Publish what is written from now on."""
+        self._is_connected = True
+        super().__init__(session, pub_thread, self.name)
+
+    @property
+    def closed(self) -> bool:
+        return self._is_connected and self.pub_thread is None
+
+    def write(self, string: str) -> int | None:
+        if self._is_connected:
+            return super().write(string)  # type: ignore[no-any-return]
+        os.write(self._original_stdstream_fd, string.encode("utf-8", "backslashreplace"))
+        return len(string)
+
+    def writelines(self, sequence: Iterable[str]) -> None:
+        for string in sequence:
+            self.write(string)
+
+    def _setup_stream_redirects(self, _name: str) -> None:
         self._exc = None
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._reading = threading.RLock()
-        self._original_stdstream_fd = getattr(sys, f"__{name}__").fileno()
-        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+        os.dup2(self._original_stdstream_fd, self._original_stdstream_copy, inheritable=False)
         self._fid, into = os.pipe()
         os.set_blocking(self._fid, False)
         os.dup2(into, self._original_stdstream_fd)
@@ -132,15 +166,21 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
             except OSError:
                 return None
             if data:
-                self.write(self._decode(data))
+                self.watch_fd_thread = threading.current_thread()
+                try:
+                    self.write(self._decode(data))
+                finally:
+                    self.watch_fd_thread = None
             return data
 
     def flush(self) -> None:
         """Publish what there is; the thread that does so is not woken for nothing: cells flush often."""
+        if self.pub_thread is None:
+            return
         is_own = self._is_master_process()
         if self._should_watch and is_own:
             self._read_pipe()
-        if not self._buffers or self.pub_thread is None:
+        if not self._buffers:
             return
         if is_own and threading.current_thread() is not self.pub_thread.thread:
             self.pub_thread.do(self._flush)

@@ -3,8 +3,8 @@
 A client connects to the socket `server` in the server's folder once for each kernel and says a line of
 JSON; the connection then is the kernel's life line in both directions:
 
-    client:  {"preload": […], "spare": false, "cwd": …, "env": {…}, "argv": […], "umask": …,
-              "all_channels": false, "first": [calls], "last": [calls]}
+    client:  {"preload": […], "env_of_imports": {…}, "spare": false, "cwd": …, "env": {…}, "argv": […],
+              "umask": …, "all_channels": false, "first": [calls], "last": [calls]}
     server:  {"pid": …, "raw": …, "connection": {…}, "left_out": {module: why}}
     client:  {"signal": 2}     to the kernel's process group; as often as wanted
     kernel:  {"last_words": […]}    the answers to the last calls; exit handlers are still to run
@@ -26,8 +26,9 @@ import shutil
 import signal
 import socket
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from . import forked_kernel
 from .template import answer_as_template
@@ -37,6 +38,19 @@ SOCKET = "server"
 _TEMPLATES = 8  # that take requests; each holds the memory of what its flows import
 _END = 3  # whole seconds after which the system ends a server that does not
 _IMPORTS = 40.0  # seconds that the imports of a template may take
+
+
+class _Wanted(NamedTuple):
+    """What a template has imported, and the environment that was seen then."""
+
+    modules: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+
+
+def _wanted(request: Mapping[str, Any]) -> _Wanted:
+    modules = tuple(request["preload"])
+    environment = request["env_of_imports"] if modules else {}  # else nobody looks at it
+    return _Wanted(modules, tuple(sorted(environment.items())))
 
 
 @dataclass
@@ -55,7 +69,7 @@ class _Server:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(os.path.join(folder, SOCKET))
         self.listener.listen(128)
-        self.templates: dict[tuple[str, ...], _Template] = {}  # the one used last is the last
+        self.templates: dict[_Wanted, _Template] = {}  # the one used last is the last
         self.retired: list[socket.socket] = []  # of those whose kernels may still run
         self.left_out: dict[str, str] = {}
 
@@ -97,7 +111,7 @@ class _Server:
             if not line:
                 return
             client.settimeout(None)
-            wanted = tuple(json.loads(line)["preload"])
+            wanted = _wanted(json.loads(line))
             for _ in range(2):  # a template may have been killed
                 try:
                     template = self._template(wanted, client)
@@ -107,15 +121,15 @@ class _Server:
                 except (OSError, EOFError, ValueError):
                     self._forget(wanted)
 
-    def _forget(self, wanted: tuple[str, ...]) -> None:
+    def _forget(self, wanted: _Wanted) -> None:
         if (template := self.templates.pop(wanted, None)) is not None:
             template.control.close()
 
-    def _template(self, wanted: tuple[str, ...], client: socket.socket) -> _Template:
+    def _template(self, wanted: _Wanted, client: socket.socket) -> _Template:
         """The process that has imported what a client wants, less what cannot be imported unnoticed."""
         while wanted not in self.templates:
-            modules = [name for name in wanted if name not in self.left_out]
-            control, pid = self._fork_template(modules, client)
+            modules = [name for name in wanted.modules if name not in self.left_out]
+            control, pid = self._fork_template(modules, dict(wanted.environment), client)
             answer = self._answer_of(control, pid)
             if answer is None:  # it hangs, or has crashed: let flows import that themselves
                 control.close()
@@ -127,14 +141,14 @@ class _Server:
                 control.close()
                 self.left_out[answer["misbehaved"]] = answer["deed"]
                 continue
-            told = {name: deed for name, deed in self.left_out.items() if name in wanted}
+            told = {name: deed for name, deed in self.left_out.items() if name in wanted.modules}
             self.templates[wanted] = _Template(control, told)
             if len(self.templates) > _TEMPLATES:
                 self._retire(next(iter(self.templates)))
         self.templates[wanted] = self.templates.pop(wanted)
         return self.templates[wanted]
 
-    def _retire(self, wanted: tuple[str, ...]) -> None:
+    def _retire(self, wanted: _Wanted) -> None:
         """Let a template end as soon as none of its kernels runs any more."""
         control = self.templates.pop(wanted).control
         with contextlib.suppress(OSError):
@@ -159,7 +173,9 @@ class _Server:
             os.kill(pid, signal.SIGKILL)
         return None
 
-    def _fork_template(self, modules: list[str], client: socket.socket) -> tuple[socket.socket, int]:
+    def _fork_template(
+        self, modules: list[str], environment: Mapping[str, str], client: socket.socket
+    ) -> tuple[socket.socket, int]:
         here, there = socket.socketpair()
         pid = os.fork()
         if pid:
@@ -170,6 +186,8 @@ class _Server:
             for other in (here, client, self.listener, *self._controls):
                 other.close()
             os.close(self.lifeline)
+            if modules:
+                forked_kernel.take_environment(environment)
             answer_as_template(self.app, self.folder, there, modules, self.left_out)
         except BaseException:
             traceback.print_exc()

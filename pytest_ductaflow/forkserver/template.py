@@ -60,9 +60,12 @@ def answer_as_template(
         data = json.dumps(words).encode()
         control.sendall(LENGTH.pack(len(data)) + data)
 
+    app.make_streams()
+    app.shell.init_environment()
     app.tell("before_preload")
     try:
-        with app.shell.builtin_trap:  # as in a cell: modules ask `get_ipython` where they are
+        # As in a cell: modules ask `get_ipython` where they are, or keep what shows results.
+        with app.shell.builtin_trap, app.shell.display_trap:
             forked_kernel.IMPORTED_ENVIRONMENT.update(preload(modules, left_out))
     except Misbehaved as error:
         answer(misbehaved=error.module, deed=error.deed)

@@ -158,6 +158,8 @@ function details(row) {
     row.differences?.length
       ? section("Differences", row.differences.map((difference) => differenceOf(row, difference))) : null,
     row.traceback ? section("Traceback", el("pre", { class: "error", tabindex: 0 }, row.traceback)) : null,
+    row.failed_attempts?.length
+      ? section("Failed attempts", lines("plain", row.failed_attempts.map((why, n) => `${n + 1}: ${why}`))) : null,
     row.warnings?.length ? section("Warnings", lines("warning", row.warnings)) : null,
     row.python_warnings?.length ? section("Python warnings", lines("plain", row.python_warnings)) : null,
     row.flows?.length ? section("Flows", flowList(row.flows)) : null,

@@ -63,6 +63,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "duration": record.duration,
         "peak_memory": record.peak_memory,
         "message": record.message,
+        "failed_attempts": list(record.failed_attempts),
         "last_good": _last_good(record, root, runs),
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
