@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gzip
 import json
 import os
@@ -527,6 +528,55 @@ def kernel_with_child(server: fork_servers.ForkServer, folder: Path) -> tuple[Fo
     )
     wait_until((folder / "pids").exists, "the processes of the flow")
     return forked, [int(pid) for pid in (folder / "pids").read_text().split()]
+
+
+BAD_REQUESTS = [
+    b"not JSON\n",
+    b"\n",
+    b"[]\n",
+    b"{}\n",
+    b"\xff\xfe\n",
+    b"[" * 100_000 + b"\n",
+    b'{"preload": [["os"]]}\n',
+    b'{"preload": 3}\n',
+    b'{"preload": [], "spare": false, "cwd": "/"}\n',
+]
+BAD_SIGNALS = [
+    b"not JSON\n",
+    b"[]\n",
+    b"{}\n",
+    b'{"signal": "KILL"}\n',
+    b'{"signal": true}\n',
+    b'{"signal": 1e300}\n',
+    b'{"signal": 10000000000000000000000}\n',
+    b"x" * 200_000 + b"\n",
+]
+
+
+def test_lines_that_are_no_requests_harm_nobody(server: fork_servers.ForkServer, tmp_path: Path) -> None:
+    """They are answered with what is wrong; who says nothing, or half a line, holds nobody up."""
+    forked, pids = kernel_with_child(server, tmp_path)
+    quiet = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for number, client in enumerate(quiet):
+        client.connect(server.socket)
+        client.sendall(b'{"preload": ['[:number])
+    for line in BAD_REQUESTS:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)  # less than a server once waited for each
+            client.connect(server.socket)
+            client.sendall(line)
+            assert "error" in json.loads(client.makefile().read())
+    for line in BAD_SIGNALS:
+        forked._connection.sendall(line)
+    with contextlib.closing(ForkedKernel(server.socket, preload=[], cwd=str(tmp_path), env={})) as other:
+        assert other.pid not in pids
+    assert all(is_alive(pid) for pid in pids)
+    forked.kill()
+    assert forked.exit_code == -signal.SIGKILL
+    forked.client.stop_channels()
+    forked.close()
+    for client in quiet:
+        client.close()
 
 
 @pytest.mark.parametrize("victim", ["server", "template"])
