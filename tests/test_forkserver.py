@@ -190,7 +190,15 @@ def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("version", "can"), [("6.29.5", False), ("7.1.0", False), ("7.2.0", True), ("10.1", True)]
+    ("version", "can"),
+    [
+        ("6.29.5", False),
+        ("7.1.0", False),
+        ("7.2.0", True),
+        ("7.10", True),
+        ("8.0.0a1", False),
+        ("10.1", False),
+    ],
 )
 def test_releases_of_ipykernel_that_are_made_otherwise_are_not_forked(
     monkeypatch: pytest.MonkeyPatch, version: str, *, can: bool
@@ -602,6 +610,24 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
     for pid in own:
         assert ends(pid)
     assert is_alive(template)
+
+
+def test_threads_share_one_server() -> None:
+    """None of several threads that ask at once starts, closes or reads another one's server."""
+    servers = fork_servers.ForkServers()
+    barrier = threading.Barrier(6)
+
+    def ask(_: int) -> str:
+        barrier.wait()
+        return servers.socket(os.environ)
+
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            found = set(pool.map(ask, range(6)))
+        assert len(found) == len(servers._servers) == 1
+        assert all(map(os.path.exists, found))
+    finally:
+        servers.close()
 
 
 @pytest.mark.parametrize("killed", ["observer", "server"])
