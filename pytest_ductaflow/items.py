@@ -142,8 +142,8 @@ class PlannedItem(pytest.Item):
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         source = self.instance.source or str(self.path)
-        line = self.instance.line
-        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
+        line = self.instance.line or 1  # rows of a file have none, and pytest's marks need one
+        return source, line - 1, f"{self.instance.step}/{self.instance.name}"
 
 
 class InstanceItem(PlannedItem):
