@@ -208,8 +208,10 @@ class _Page:
             return
         self.is_written = True
         if has_idle_core() and store.surrounding_build() is None:
-            _pages.ask(self._files, self._runs)
-        elif (problem := write_page(self._files, self._runs)) is not None:
+            problem = _pages.ask(self._files, self._runs)
+        else:
+            problem = write_page(self._files, self._runs)
+        if problem is not None:
             self.problems = (problem,)
 
 

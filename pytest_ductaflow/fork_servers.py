@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
@@ -45,7 +46,8 @@ _OF_ONE_KERNEL = frozenset(
 )
 _SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _START = 60.0  # seconds that a server may take to start
-_IPYKERNEL = (7, 2)  # the first release with the threads and sockets that the fork server knows
+# The first release with the threads and sockets that the fork server knows, and the first that may not.
+_IPYKERNEL = ((7, 2), (8,))
 _SERVER_END = 5.0  # seconds that a server may take to end
 _LONG_PATH = 70  # bytes
 
@@ -139,6 +141,7 @@ class ForkServers:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
         self._failed: dict[tuple[object, ...], str] = {}  # why; it would fail again
         self._pid = os.getpid()
+        self._lock = threading.RLock()  # flows may be run by several threads
         atexit.register(self.close)
 
     @property
@@ -158,20 +161,21 @@ class ForkServers:
             return inherited
         if self._pid != os.getpid():
             raise KernelStartError("a forked process does not start servers")
-        if key in self._failed:
-            raise KernelStartError(self._failed[key])
-        try:
-            return self._server(key, environment).socket
-        except KernelStartError as error:
-            self._failed[key] = str(error)
-            raise
+        with self._lock:
+            if key in self._failed:
+                raise KernelStartError(self._failed[key])
+            try:
+                return self._server(key, environment).socket
+            except KernelStartError as error:
+                self._failed[key] = str(error)
+                raise
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Let a server start that will be wanted soon; whether it does is seen then."""
         if self.are_wanted and self._pid == os.getpid():
             key = _start_of(environment)
-            if key not in self._failed and _inherited(key) is None:
-                with contextlib.suppress(KernelStartError):
+            with self._lock, contextlib.suppress(KernelStartError):
+                if key not in self._failed and _inherited(key) is None:
                     self._server(key, environment)
 
     def _server(self, key: tuple[object, ...], environment: Mapping[str, str]) -> ForkServer:
@@ -186,7 +190,7 @@ class ForkServers:
     @property
     def folder(self) -> str:
         """A folder for temporary ones: that of a server, which removes all in it though this process dies."""
-        own = (server.folder for server in self._servers.values() if server.is_alive)
+        own = (server.folder for server in list(self._servers.values()) if server.is_alive)
         return next(own, None) or _inherited_folder() or folder_for_sockets()
 
     def close(self) -> None:
@@ -201,7 +205,7 @@ def _ipykernel_can_be_forked() -> bool:
     """Whether its application can be taken apart as `forkserver.forked_kernel` does it."""
     try:
         release = metadata.version("ipykernel").split(".")[:2]
-        return tuple(int(part) for part in release) >= _IPYKERNEL
+        return _IPYKERNEL[0] <= tuple(int(part) for part in release) < _IPYKERNEL[1]
     except (metadata.PackageNotFoundError, ValueError):
         return False
 

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,12 +143,18 @@ class PlannedItem(pytest.Item):
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         source = self.instance.source or str(self.path)
-        line = self.instance.line
-        return source, None if line is None else line - 1, f"{self.instance.step}/{self.instance.name}"
+        line = self.instance.line or 1  # rows of a file have none, and pytest's marks need one
+        return source, line - 1, f"{self.instance.step}/{self.instance.name}"
 
 
 class InstanceItem(PlannedItem):
-    """One instance as a test item."""
+    """One instance as a test item.
+
+    Attributes:
+        seconds: What pytest-timeout allows those that have no `_timeout`, None if nothing was said.
+    """
+
+    seconds: float | None = None
 
     def find_hindrance(self) -> Hindrance | None:
         return self.config.stash[GATE].hindrance(self.number)
@@ -160,6 +167,8 @@ class InstanceItem(PlannedItem):
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
         judge = self._judge() if self.instance.stored_in else None
+        allowed = [seconds for seconds in (settings.timeout, self.seconds) if seconds]
+        settings = replace(settings, timeout=min(allowed, default=None))
         return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge, say=self._say)
 
     def _say(self, line: str) -> None:
@@ -266,6 +275,18 @@ class OutcomeHooks:
         if (runner := sys.modules.get(f"{__package__}.runner")) is not None:
             for problem in runner.finish():
                 _tell_warning(session.config, problem, "ductaflow")
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool | None:
+        """pytest-timeout: an instance ends as by a time-out of its own, which tells where its time went."""
+        if not isinstance(item, InstanceItem):
+            return None
+        item.seconds = settings.timeout
+        return True
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        return True if isinstance(item, InstanceItem) else None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -147,6 +147,8 @@ class ForkedKernel(Kernel):
                 self._hear(json.loads(line))
 
     def _hear(self, words: dict[str, Any]) -> None:
+        if self.pid is None and "error" in words:
+            raise OSError(words["error"])
         if "pid" in words:
             self.pid, self.left_out = words["pid"], words["left_out"]
             self._raw = Path(words["raw"])

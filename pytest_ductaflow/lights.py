@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 REACH = 15
+LOOKED_AT = 8_192  # characters of a line: neither a place of code nor what hides behind colours is longer
 # Colours and movements, titles and links (ended by BEL or ESC \), character sets.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]")
 # As warnings.formatwarning() writes it, "file:line: Category: message". The place must be one of
@@ -24,13 +25,13 @@ def strip_ansi(text: str) -> str:
 
 def python_warning(line: str) -> str | None:
     """`Category: message` if the line is what Python's `warnings.warn` prints, else None."""
-    match = _PYTHON_WARNING.match(line)
+    match = _PYTHON_WARNING.match(line[:LOOKED_AT])
     return match.group(1) if match else None
 
 
 def is_warning(line: str) -> bool:
     """Whether a line of output turns the light orange."""
-    start = strip_ansi(line)[:REACH]
+    start = strip_ansi(line[:LOOKED_AT])[:REACH]
     return ("\N{WARNING SIGN}" in start or "warning:" in start.lower()) and not python_warning(line)
 
 
@@ -40,19 +41,36 @@ def settled(line: str) -> str:
 
 
 class LineSplitter:
-    """Cuts a stream that comes in arbitrary pieces into whole lines."""
+    """Cuts a stream that comes in arbitrary pieces into whole lines, in time linear in its length."""
 
     def __init__(self) -> None:
-        self._rest = ""
+        self._pieces: list[str] = []  # of the line that has no end yet, as `settled` would leave it
+        self._returned = False  # whether it ends with a carriage return: what comes next takes its place
 
     def feed(self, text: str) -> list[str]:
         """The lines that `text` completes, without their ends."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        if "\r" in self._rest:  # a progress bar: only its last state is of use
-            self._rest = settled(self._rest) + "\r" * self._rest.endswith("\r")
-        return [settled(line) for line in lines]
+        first, *others = text.split("\n")
+        self._add(first)
+        if not others:
+            return []
+        *lines, rest = others
+        complete = [*self._take(), *map(settled, lines)]
+        self._add(rest)
+        return complete
+
+    def _add(self, text: str) -> None:
+        if shown := text.rstrip("\r"):
+            _, returned, last = shown.rpartition("\r")
+            if returned or self._returned:
+                self._pieces.clear()
+            self._pieces.append(last)
+        self._returned = text.endswith("\r") or (self._returned and not text)
+
+    def _take(self) -> list[str]:
+        line = "".join(self._pieces)
+        self._pieces, self._returned = [], False
+        return [line]
 
     def flush(self) -> list[str]:
         """The last line, if it had no end."""
-        rest, self._rest = settled(self._rest), ""
-        return [rest] if rest else []
+        return [line for line in self._take() if line]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 SCHEMA_VERSION = 1
 JSON = Any
@@ -222,6 +222,52 @@ class Neighbours:
     made_beside: Callable[[str], Collection[str]] = _none
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
+def _are_texts_by_name(values: Any) -> bool:
+    return isinstance(values, Mapping) and all(isinstance(value, str) for value in values.values())
+
+
+# By the annotation of a field, whether a value that was read is of that type.
+_IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: _is_number(value) and isinstance(value, int),
+    "int | None": lambda value: value is None or (_is_number(value) and isinstance(value, int)),
+    "float": _is_number,
+    "float | None": lambda value: value is None or _is_number(value),
+    "tuple[str, ...]": _are_texts,
+    "tuple[str, ...] | None": lambda value: value is None or _are_texts(value),
+    "Mapping[str, str]": _are_texts_by_name,
+    "Mapping[str, JSON]": lambda value: isinstance(value, Mapping),
+}
+
+
+def _tuple_of(values: Any) -> Any:
+    """A list as the tuple that it was written from; a text is none, though it is a sequence."""
+    return tuple(values) if isinstance(values, list | tuple) else values
+
+
+def _checked(made: Any) -> Any:
+    """What was read, if its plain fields have the types that they are said to have.
+
+    Raises:
+        TypeError: If one has not.
+    """
+    for each in fields(made):
+        is_of_type = _IS_OF_TYPE.get(str(each.type))
+        value = getattr(made, each.name)
+        if is_of_type is not None and not is_of_type(value):
+            raise TypeError(f"{each.name!r} is {type(value).__name__}, expected {each.type}")
+    return made
+
+
 @dataclass(frozen=True)
 class Failure:
     """What stopped a flow.
@@ -294,8 +340,9 @@ class Difference:
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
         known = DifferingValue.__dataclass_fields__
         worst = [{name: item for name, item in value.items() if name in known} for value in data["worst"]]
-        values = tuple(DifferingValue(**value) for value in worst)
-        return cls(data["file"], data["message"], tuple(data["notes"]), values, data["figures"])
+        values = tuple(_checked(DifferingValue(**value)) for value in worst)
+        read = cls(data["file"], data["message"], tuple(data["notes"]), values, data["figures"])
+        return cast("Self", _checked(read))
 
 
 @dataclass(frozen=True)
@@ -467,11 +514,13 @@ class Record:
             raise ValueError(f"schema version {data['schema']}, expected {SCHEMA_VERSION}")
         values = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         values["status"] = Status(values["status"])
-        values["error"] = Failure(**values["error"]) if values.get("error") else None
+        values["error"] = _checked(Failure(**values["error"])) if values.get("error") is not None else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
-        values["owner"] = Owner(**values["owner"]) if values.get("owner") else None
-        values["found"] = tuple(values["found"]) if values.get("found") is not None else None
+        values["owner"] = _checked(Owner(**values["owner"])) if values.get("owner") is not None else None
+        values["found"] = _tuple_of(values["found"]) if values.get("found") is not None else None
         for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown", *_LISTS[:-1]):
-            values[name] = tuple(values.get(name, ()))
-        return cls(**values)
+            values[name] = _tuple_of(values.get(name, ()))
+        for name in ("inputs", "outputs"):
+            values[name] = data[name]  # without them nothing could be said of what has changed
+        return cast("Self", _checked(cls(**values)))

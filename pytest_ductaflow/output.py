@@ -9,6 +9,7 @@ from typing import IO, Self
 from .lights import LineSplitter, is_warning, python_warning, strip_ansi
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
+_KEPT_LENGTH = 2_000  # characters of each
 
 
 def by_source(text: str, mark: str) -> list[tuple[str, str]]:
@@ -28,13 +29,14 @@ class Output:
     Attributes:
         warnings: The first warning lines.
         warning_count: How many there were.
-        python_warnings: What `warnings.warn` printed, each once.
+        python_warnings: What `warnings.warn` printed, each once, and how much more there was.
     """
 
     def __init__(self, log: Path, echo: IO[str] | None = None) -> None:
         self.warnings: list[str] = []
         self.warning_count = 0
-        self.python_warnings: list[str] = []
+        self._python_warnings: dict[str, None] = {}
+        self._more_python_warnings = 0
         self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
         self._echo = echo
         self._streams: dict[tuple[str, str], LineSplitter] = {}
@@ -46,6 +48,12 @@ class Output:
         for splitter in self._streams.values():
             self._lines(splitter.flush())
         self._file.close()
+
+    @property
+    def python_warnings(self) -> list[str]:
+        more = self._more_python_warnings
+        told = [f"FlowWarning: {more} more lines of Python warnings are in the log"] if more else []
+        return [*self._python_warnings, *told]
 
     def write(self, stream: str, text: str, source: str = "") -> None:
         """Take a piece of a stream.
@@ -62,7 +70,7 @@ class Output:
         """Take log records that were not printed as warning lines, unless they can be seen among them."""
         for record in records:
             message = record.partition(": ")[2]
-            if not any(message in line for line in self.warnings):
+            if not any(message[: _KEPT_LENGTH // 2] in line for line in self.warnings):
                 self._warn(record)
 
     def warn(self, text: str) -> None:
@@ -79,8 +87,7 @@ class Output:
     def _lines(self, lines: list[str]) -> None:
         for line in lines:
             if warned := python_warning(line):
-                if warned not in self.python_warnings:
-                    self.python_warnings.append(warned)
+                self._warn_python(_shortened(warned))
             elif is_warning(line):
                 self._warn(strip_ansi(line).strip())
         if lines:
@@ -89,7 +96,13 @@ class Output:
     def _warn(self, text: str) -> None:
         self.warning_count += 1
         if len(self.warnings) < KEPT_WARNINGS:
-            self.warnings.append(text)
+            self.warnings.append(_shortened(text))
+
+    def _warn_python(self, text: str) -> None:
+        if len(self._python_warnings) < KEPT_WARNINGS:
+            self._python_warnings[text] = None
+        elif text not in self._python_warnings:
+            self._more_python_warnings += 1
 
     def _put(self, text: str) -> None:
         self._file.write(strip_ansi(text) + "\n")
@@ -97,3 +110,7 @@ class Output:
         if self._echo is not None:
             self._echo.write(text + "\n")
             self._echo.flush()
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _KEPT_LENGTH else f"{text[:_KEPT_LENGTH]}…"

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -55,10 +56,17 @@ class PageWriter:
         self._process: subprocess.Popen[str] | None = None
         self._asked: list[tuple[RunFiles, Path]] = []
 
-    def ask(self, files: RunFiles, runs: Path) -> None:
-        """Have a page written before `finish` returns."""
+    def ask(self, files: RunFiles, runs: Path) -> str | None:
+        """Have a page written before `finish` returns; at once where there can be no process for it.
+
+        Returns:
+            What went wrong, as a warning, if that is known already.
+        """
         if self._process is None:
-            self._process = self._start()
+            try:
+                self._process = self._start()
+            except OSError:  # no room for its temporary file, or too many processes
+                return write_page(files, runs)
             atexit.register(self.finish)
         number = len(self._asked)
         self._asked.append((files, runs))
@@ -66,6 +74,7 @@ class PageWriter:
         job = [number, str(files.directory), files.stem, files.output_suffix, str(runs)]
         with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
             print(json.dumps(job), file=self._process.stdin, flush=True)
+        return None
 
     def _start(self) -> subprocess.Popen[str]:
         self._told = tempfile.NamedTemporaryFile("r", prefix="dk", encoding="utf-8")  # noqa: SIM115 - finish
@@ -93,7 +102,7 @@ class PageWriter:
         atexit.unregister(self.finish)
         process.communicate()
         with self._told as told_by_it:
-            problems: dict[int, str | None] = dict(map(json.loads, told_by_it))
+            problems = _answers(told_by_it)
         for number, (files, runs) in enumerate(asked):
             if not files.html.exists() and files.notebook.exists():
                 problems[number] = write_page(files, runs)
@@ -101,8 +110,21 @@ class PageWriter:
         for files, problem in told:
             record, _ = store.read_record(files.record)
             if record is not None and record.owner is None:  # else somebody is running it again
-                store.write_record(files, record.with_(python_warnings=(*record.python_warnings, problem)))
+                with contextlib.suppress(OSError):  # the disk may be full; the summary tells it
+                    store.write_record(
+                        files, record.with_(python_warnings=(*record.python_warnings, problem))
+                    )
         return [problem for _, problem in told]
+
+
+def _answers(lines: Iterable[str]) -> dict[int, str | None]:
+    """What the process told, by the number of the page; a line may be torn where the disk is full."""
+    answers: dict[int, str | None] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            number, problem = json.loads(line)
+            answers[number] = problem
+    return answers
 
 
 def main() -> None:

@@ -156,7 +156,7 @@ class ReportingHooks:
             self._summary.ended(report.nodeid, record, instance.project_root)
             self._show_flows(record)
         elif report.failed:
-            live.failed(report.nodeid, str(report.longrepr).strip().splitlines()[0])
+            live.failed(report.nodeid, _first_line(report))
         elif report.skipped and report.when in ("setup", "call"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             live.blocked(report.nodeid, reason)
@@ -215,6 +215,13 @@ def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> 
     """The node ids of a plan's instances by their numbers, and the numbers of those selected."""
     ids = [node_id_of(path, i, rootpath) for path, found in plan.instances.items() for i in found]
     return ids, {number for number, node_id in enumerate(ids) if node_id in selected}
+
+
+def _first_line(report: pytest.TestReport) -> str:
+    """Why an item failed that has no record; pytest's own text begins with the code around the exception."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr).strip()
+    return text.splitlines()[0] if text else "failed"
 
 
 def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:

@@ -27,14 +27,19 @@ class Statuses:
         self._file = file
         self._position = 0  # in the file: up to there it has been read
         self._verdicts: dict[int, Verdict] = {}
+        self._unwritten = b""  # what there was no room for; it goes out with the next line
 
     def write(self, number: int, verdict: Verdict) -> None:
-        """An instance has ended, and will not be tried again."""
+        """An instance has ended, and is not tried again; others know it when there is room to tell it."""
         if self._file is None:
             self._verdicts[number] = verdict
             return
-        with open(self._file, "ab", buffering=0) as stream:
-            stream.write(f"{number} {verdict}\n".encode())
+        lines, written = self._unwritten + f"{number} {verdict}\n".encode(), 0
+        with contextlib.suppress(OSError), open(self._file, "ab", buffering=0) as stream:
+            written = stream.write(lines) or 0
+        self._unwritten = b"" if written == len(lines) else b"\n" + lines.lstrip()  # after a torn line
+        if self._unwritten:
+            self._verdicts[number] = verdict
 
     def read(self) -> Mapping[int, Verdict]:
         """All verdicts up to now, by number."""

@@ -303,6 +303,20 @@ def test_what_the_warnings_module_prints_is_kept_once_and_turns_no_light(log):
     assert (execution.warnings, execution.warning_count) == ([], 0)
 
 
+def test_of_many_and_long_warnings_a_bounded_part_is_kept(log):
+    """The log has all of them; the record what the first have to say, and how many there were."""
+    lines = [f"/p/x.py:7: UserWarning: {n} {'y' * 5_000}\n" for n in range(KEPT_WARNINGS + 50)]
+    execution = printed(log, *lines, *lines[:KEPT_WARNINGS], f"warning: {'z' * 50_000}\n")
+    *kept, more = execution.python_warnings
+    assert len(kept) == KEPT_WARNINGS
+    assert more == "FlowWarning: 50 more lines of Python warnings are in the log"
+    assert kept[3].startswith("UserWarning: 3 yyy")
+    assert max(map(len, (*kept, *execution.warnings))) < 3_000
+    assert log.stat().st_size > sum(map(len, lines))
+    execution.add_logged([f"WARNING: warning: {'z' * 50_000}"])
+    assert execution.warning_count == 1
+
+
 def test_a_note_ends_the_lines_before_it_and_has_no_light(log):
     with Output(log) as output:
         output.write("stdout", "half")

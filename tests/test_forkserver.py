@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gzip
 import json
 import os
@@ -189,7 +190,15 @@ def test_the_environment_can_switch_it_off(project: Project, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("version", "can"), [("6.29.5", False), ("7.1.0", False), ("7.2.0", True), ("10.1", True)]
+    ("version", "can"),
+    [
+        ("6.29.5", False),
+        ("7.1.0", False),
+        ("7.2.0", True),
+        ("7.10", True),
+        ("8.0.0a1", False),
+        ("10.1", False),
+    ],
 )
 def test_releases_of_ipykernel_that_are_made_otherwise_are_not_forked(
     monkeypatch: pytest.MonkeyPatch, version: str, *, can: bool
@@ -623,6 +632,55 @@ def kernel_with_child(server: fork_servers.ForkServer, folder: Path) -> tuple[Fo
     return forked, [int(pid) for pid in (folder / "pids").read_text().split()]
 
 
+BAD_REQUESTS = [
+    b"not JSON\n",
+    b"\n",
+    b"[]\n",
+    b"{}\n",
+    b"\xff\xfe\n",
+    b"[" * 100_000 + b"\n",
+    b'{"preload": [["os"]]}\n',
+    b'{"preload": 3}\n',
+    b'{"preload": [], "spare": false, "cwd": "/"}\n',
+]
+BAD_SIGNALS = [
+    b"not JSON\n",
+    b"[]\n",
+    b"{}\n",
+    b'{"signal": "KILL"}\n',
+    b'{"signal": true}\n',
+    b'{"signal": 1e300}\n',
+    b'{"signal": 10000000000000000000000}\n',
+    b"x" * 200_000 + b"\n",
+]
+
+
+def test_lines_that_are_no_requests_harm_nobody(server: fork_servers.ForkServer, tmp_path: Path) -> None:
+    """They are answered with what is wrong; who says nothing, or half a line, holds nobody up."""
+    forked, pids = kernel_with_child(server, tmp_path)
+    quiet = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for number, client in enumerate(quiet):
+        client.connect(server.socket)
+        client.sendall(b'{"preload": ['[:number])
+    for line in BAD_REQUESTS:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)  # less than a server once waited for each
+            client.connect(server.socket)
+            client.sendall(line)
+            assert "error" in json.loads(client.makefile().read())
+    for line in BAD_SIGNALS:
+        forked._connection.sendall(line)
+    with contextlib.closing(ForkedKernel(server.socket, preload=[], cwd=str(tmp_path), env={})) as other:
+        assert other.pid not in pids
+    assert all(is_alive(pid) for pid in pids)
+    forked.kill()
+    assert forked.exit_code == -signal.SIGKILL
+    forked.client.stop_channels()
+    forked.close()
+    for client in quiet:
+        client.close()
+
+
 @pytest.mark.parametrize("victim", ["server", "template"])
 def test_when_the_server_dies_no_kernel_and_no_child_of_one_stays(
     server: fork_servers.ForkServer, tmp_path: Path, victim: str
@@ -646,6 +704,24 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
     for pid in own:
         assert ends(pid)
     assert is_alive(template)
+
+
+def test_threads_share_one_server() -> None:
+    """None of several threads that ask at once starts, closes or reads another one's server."""
+    servers = fork_servers.ForkServers()
+    barrier = threading.Barrier(6)
+
+    def ask(_: int) -> str:
+        barrier.wait()
+        return servers.socket(os.environ)
+
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            found = set(pool.map(ask, range(6)))
+        assert len(found) == len(servers._servers) == 1
+        assert all(map(os.path.exists, found))
+    finally:
+        servers.close()
 
 
 @pytest.mark.parametrize("killed", ["observer", "server"])

@@ -171,6 +171,24 @@ def test_ctrl_c_before_there_is_a_run_directory_is_ctrl_c(
     assert not interrupted(runner, "_clean_start").exists()
 
 
+def test_a_plugin_that_stops_an_instance_leaves_no_record_that_still_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outcomes of pytest, such as `pytest.fail` of pytest-timeout, are no `Exception`."""
+
+    def stop(*_: object, **__: object) -> None:
+        pytest.fail("too late")
+
+    write_project(tmp_path, {"flows/x.py": "print(1)\n"})
+    run_dir = tmp_path / "runs/x/A"
+    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+    monkeypatch.setattr(carry_out, "execute", stop)
+    with pytest.raises(pytest.fail.Exception):
+        runner.run(instance, Settings(fork=False))
+    record, _ = read_record(run_dir / "x_record.json")
+    assert (record.status, record.error.message, record.owner) == (Status.ERROR, "too late", None)
+
+
 def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(
     interrupted: Callable[[object, str], Path],
 ) -> None:

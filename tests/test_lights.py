@@ -165,7 +165,25 @@ def test_a_long_progress_bar_is_not_kept_in_memory():
     splitter = LineSplitter()
     for percent in range(1000):
         splitter.feed(f"{percent:>60}\r")
-    assert len(splitter._rest) < 100
+    assert len("".join(splitter._pieces)) < 100
+
+
+@pytest.mark.parametrize("piece", ["x" * 1_000, "\r", "x\r"])
+def test_a_line_that_does_not_end_is_not_copied_for_each_of_its_pieces(piece):
+    """Work grows with the text alone: what has come is kept as it came, or let go."""
+    splitter = LineSplitter()
+    splitter.feed("begin ")
+    first = splitter._pieces[0]
+    for _ in range(1_000):
+        splitter.feed(piece)
+    assert all(kept is first or len(kept) <= len(piece) for kept in splitter._pieces)
+    assert splitter.flush() == [settled("begin " + piece * 1_000)]
+
+
+def test_only_the_beginning_of_a_line_is_looked_at():
+    assert python_warning("f.py:1: UserWarning: " + "x" * 10_000_000).startswith("UserWarning: x")
+    assert len(python_warning("f.py:1: UserWarning: " + "x" * 10_000_000)) < 10_000
+    assert python_warning("/ipykernel_" * 1_000_000) is None
 
 
 @given(st.lists(st.text(st.sampled_from("ab\r\n"), max_size=6), max_size=6))

@@ -245,6 +245,26 @@ def test_a_record_of_the_same_schema_may_have_fields_that_we_do_not_know():
         {"flows": [{}]},
         {"flows": 3},
         {"warnings": 3},
+        {"warnings": "text"},
+        {"warnings": [3]},
+        {"duration": "12.5"},
+        {"duration": True},
+        {"run_dir": None},
+        {"inputs": None},
+        {"inputs": ["a"]},
+        {"inputs": {"a": 3}},
+        {"outputs": []},
+        {"packages": None},
+        {"stats": None},
+        {"environment": None},
+        {"reserved": []},
+        {"line": "3"},
+        {"error": {"type": "E", "message": 3}},
+        {"error": []},
+        {"found": "text"},
+        {"owner": {"host": "h", "pid": "1", "started": 0}},
+        {"owner": ""},
+        {"unknown": {}},
     ],
 )
 def test_what_is_not_a_record_of_this_schema_is_refused(change):
@@ -252,7 +272,9 @@ def test_what_is_not_a_record_of_this_schema_is_refused(change):
         Record.from_json({**FAILED.to_json(), **change})
 
 
-@pytest.mark.parametrize("field", ["status", "flow", "step", "instance", "run_dir", "schema"])
+@pytest.mark.parametrize(
+    "field", ["status", "flow", "step", "instance", "run_dir", "schema", "inputs", "outputs"]
+)
 def test_a_record_without_a_field_that_it_must_have_is_refused(field):
     data = FAILED.to_json()
     del data[field]

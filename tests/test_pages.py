@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -68,6 +69,29 @@ def test_what_a_writer_that_died_has_left_is_written_at_the_end(tmp_path: Path) 
     assert writer.finish() == []
     assert "notebook a" in first.html.read_text()
     assert "notebook b" in second.html.read_text()
+
+
+def test_a_full_disk_at_the_end_leaves_a_warning_and_no_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the page, nor what the process has to tell of it, nor the record can be written."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = PageWriter()
+    files = files_of(tmp_path, "a")
+    files.notebook.write_text("{")
+    writer.ask(files, tmp_path / "runs")
+    Path(writer._told.name).write_text('[0, "torn')
+    monkeypatch.setattr(pages.store, "write_atomic", refuse)
+    assert all("has no page: " in problem for problem in writer.finish())
+    monkeypatch.setattr(PageWriter, "_start", refuse)
+    assert "has no page: " in str(writer.ask(files, tmp_path / "runs"))
+    assert writer.finish() == []
+    record, _ = read_record(files.record)
+    assert record is not None
+    assert record.status is Status.SUCCESS
 
 
 def test_many_pages_that_fail_hold_nobody_up(tmp_path: Path) -> None:

@@ -531,3 +531,29 @@ def test_past_run_directory_is_run_again(third):
 def test_no_colours_if_not_wanted(third):
     """--color=no writes no escape sequences."""
     assert "\x1b[" not in third.result.stdout.str()
+
+
+def test_a_time_out_of_pytest_timeout_ends_a_flow_as_one_of_ours(tmp_path: Path) -> None:
+    """The record says that it failed and where; a plugin that stops an item closes its record as well."""
+    pytest.importorskip("pytest_timeout")
+    slow = "import time\nprint('begun')\ntime.sleep(600)\n"
+    write_project(
+        tmp_path,
+        {
+            "flows/slow.py": slow,
+            "flows/quick.py": "print('done')",
+            "conductor.py": """\
+                from pytest_ductaflow import conduct
+                conduct("flows/slow.py", [{"instance_name": "a"}])
+                conduct("flows/quick.py", [{"instance_name": "own", "_timeout": 300}])
+                """,
+        },
+    )
+    command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py", "--timeout", "5"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 failed, 1 passed" in done.stdout
+    record = json.loads((tmp_path / "runs/slow/a/slow_record.json").read_text())
+    assert (record["status"], record["error"]["type"], record["error"]["line"]) == ("error", "Timeout", 3)
+    assert record.get("reserved", {}) == {}
+    assert "CallInfo" not in done.stdout
+    assert "Stack of" not in done.stdout

@@ -126,6 +126,15 @@ def test_marks_of_pytest_work(pytester):
     assert not (pytester.path / "runs/aside").exists()
 
 
+def test_marks_of_pytest_work_in_rows_of_a_file(pytester):
+    """Rows have no line in a source, which pytest needs to say where something was skipped."""
+    rows = "instance_name,flow,_marks\na,flows/fit.py,skip\nb,flows/fit.py,skipif\nc,flows/fit.py,slow\n"
+    write_project(pytester.path, {"rows.csv": rows})
+    result = run(pytester, "rows.csv", "-m", "skip or skipif", "-rs")
+    result.assert_outcomes(skipped=2, deselected=1)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
 def test_collect_only_writes_nothing(pytester):
     """--collect-only leaves runs/ alone, the report too."""
     assert run(pytester, "--collect-only", "conductor.py").ret == 0

@@ -16,6 +16,11 @@ from typing import Any
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow.model import Instance, Record, Status
+from pytest_ductaflow.report import live
+from pytest_ductaflow.report.live import LiveReport
+from pytest_ductaflow.store import RunFiles
+
 pytestmark = pytest.mark.slow
 
 PATIENCE = 60.0  # seconds that a condition may take on a busy machine
@@ -213,3 +218,26 @@ def test_interrupt_ends_session_instance_and_report(interrupted):
 def test_report_of_an_interrupted_session_has_no_running_row(interrupted):
     """After Ctrl-C no row of the report still runs."""
     assert [row["status"] for row in data_of(interrupted)["rows"]] == ["error"]
+
+
+def test_a_build_that_ends_while_its_journal_is_read_keeps_its_last_flows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = Instance(
+        str(tmp_path / "builds/b.py"), "b", "A", {}, str(tmp_path / "runs/b/A"), str(tmp_path)
+    )
+    report, files = LiveReport(tmp_path, "pytest"), RunFiles.of(instance)
+    report.add("b", instance, "repeat")
+    report.started("b")
+    files.directory.mkdir(parents=True)
+    files.journal.write_text("{}")
+
+    def read(_: Path) -> tuple[()]:
+        flow = Record(Status.SUCCESS, "flows/f.py", "f", "A", "runs/b/A/runs/f/A")
+        report.ended("b", Record(Status.SUCCESS, "builds/b.py", "b", "A", "runs/b/A", flows=(flow,)))
+        return ()
+
+    monkeypatch.setattr(live, "read_journal", read)
+    report._builds_moved()
+    row = report._rows["b"]
+    assert (row["status"], [flow["status"] for flow in row["flows"]]) == ("success", ["success"])

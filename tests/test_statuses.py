@@ -80,3 +80,17 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
         writer.join()
     expected = {number: "ok" for numbers in ranges for number in numbers}
     assert dict(Statuses(tmp_path / "statuses").read()) == expected
+
+
+def test_what_there_is_no_room_for_is_known_here_and_told_with_the_next_line(tmp_path):
+    """A full disk takes nothing, or a part of a line; the session goes on."""
+    file = tmp_path / "later" / "statuses"
+    writer, reader = Statuses(file), Statuses(file)
+    writer.write(1, "ok")
+    assert writer.read() == {1: "ok"}
+    file.parent.mkdir()
+    file.write_bytes(b"2 fai")  # torn
+    writer.write(3, "failed")
+    writer.write(4, "ok")
+    assert reader.read() == {1: "ok", 3: "failed", 4: "ok"}
+    assert writer.read() == {1: "ok", 3: "failed", 4: "ok"}

@@ -4,12 +4,13 @@ A client connects to the socket `server` in the server's folder once for each ke
 JSON; the connection then is the kernel's life line in both directions:
 
     client:  {"preload": […], "env_of_imports": {…}, "spare": false, "cwd": …, "env": {…}, "argv": […],
-              "umask": …, "all_channels": false, "first": [calls], "last": [calls]}
+              "umask": …, "all_channels": false, "first": [calls], "last": [calls], "observe": null}
     server:  {"pid": …, "raw": …, "connection": {…}, "left_out": {module: why}}
     client:  {"signal": 2}     to the kernel's process group; as often as wanted
     kernel:  {"last_words": […]}    the answers to the last calls; exit handlers are still to run
     kernel:  {"done": true}    nothing of the flow is left to run
     server:  {"exit": …}       the status of `os.waitpid`
+    server:  {"error": …}      what is wrong with a line of the client, which has no other consequence
 
 A client that closes the connection ends the kernel. The server hands connections on to the template that
 has imported the right modules. When the server goes, its templates notice and end their kernels, with all
@@ -32,7 +33,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from . import forked_kernel
 from .template import answer_as_template
-from .wire import LENGTH, PATIENCE, read_line, receive
+from .wire import LENGTH, LONGEST, SENTENCE, BadRequest, check_request, receive, say
 
 SOCKET = "server"
 _TEMPLATES = 8  # that take requests; each holds the memory of what its flows import
@@ -72,19 +73,29 @@ class _Server:
         self.templates: dict[_Wanted, _Template] = {}  # the one used last is the last
         self.retired: list[socket.socket] = []  # of those whose kernels may still run
         self.left_out: dict[str, str] = {}
+        self.clients: dict[socket.socket, bytearray] = {}  # what they have said of their request so far
+        self.poll = select.poll()
 
     def run(self) -> NoReturn:
-        poll = select.poll()
-        poll.register(self.listener, select.POLLIN)
-        poll.register(self.lifeline, select.POLLIN)
+        self.poll.register(self.listener, select.POLLIN)
+        self.poll.register(self.lifeline, select.POLLIN)
         print(json.dumps({"ready": True}), flush=True)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 1)  # whoever started the server reads to the end of its output
         while True:
-            for number, _ in poll.poll():
-                if number == self.lifeline:
-                    self._leave()
-                self._take(self.listener.accept()[0])
+            ready = {number for number, _ in self.poll.poll()}
+            if self.lifeline in ready:
+                self._leave()
+            for client in [each for each in self.clients if each.fileno() in ready]:
+                self._hear(client)
+            if self.listener.fileno() in ready:
+                self._accept()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            client = self.listener.accept()[0]
+            self.clients[client] = bytearray()
+            self.poll.register(client, select.POLLIN)
 
     @property
     def _controls(self) -> list[socket.socket]:
@@ -101,25 +112,39 @@ class _Server:
         shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(0)
 
-    def _take(self, client: socket.socket) -> None:
+    def _hear(self, client: socket.socket) -> None:
+        """Take what a client has to say; the others go on, however long it takes for its line."""
+        said = self.clients[client]
+        try:
+            part = client.recv(SENTENCE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        said += part
+        if part and not said.endswith(b"\n") and len(said) <= LONGEST:
+            return
+        self.poll.unregister(client)
+        del self.clients[client]
         with client:
-            client.settimeout(PATIENCE)
+            if part:
+                self._take(client, bytes(said))
+
+    def _take(self, client: socket.socket, line: bytes) -> None:
+        """Let the right template answer a request; one that is none is answered with what is wrong."""
+        try:
+            wanted = _wanted(check_request(line))
+        except BadRequest as error:
+            say(client, error=str(error))
+            return
+        for _ in range(2):  # a template may have been killed
             try:
-                line = read_line(client)
-            except OSError:
+                template = self._template(wanted, client)
+                socket.send_fds(template.control, [LENGTH.pack(len(line))], [client.fileno()])
+                template.control.sendall(line)
                 return
-            if not line:
-                return
-            client.settimeout(None)
-            wanted = _wanted(json.loads(line))
-            for _ in range(2):  # a template may have been killed
-                try:
-                    template = self._template(wanted, client)
-                    socket.send_fds(template.control, [LENGTH.pack(len(line))], [client.fileno()])
-                    template.control.sendall(line)
-                    return
-                except (OSError, EOFError, ValueError):
-                    self._forget(wanted)
+            except (OSError, EOFError, ValueError):
+                self._forget(wanted)
 
     def _forget(self, wanted: _Wanted) -> None:
         if (template := self.templates.pop(wanted, None)) is not None:
@@ -183,7 +208,7 @@ class _Server:
             return here, pid
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for other in (here, client, self.listener, *self._controls):
+            for other in (here, client, self.listener, *self.clients, *self._controls):
                 other.close()
             os.close(self.lifeline)
             if modules:

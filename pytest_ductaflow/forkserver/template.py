@@ -21,7 +21,7 @@ import psutil
 from . import forked_kernel
 from .ending import leave
 from .preloading import Misbehaved, preload
-from .wire import LENGTH, PATIENCE, SENTENCE, receive, say
+from .wire import LENGTH, PATIENCE, SENTENCE, BadRequest, check_signal, receive, say
 
 _PR_SET_PDEATHSIG = 1
 
@@ -233,7 +233,14 @@ class _Template:
             _kill_all(child.pid)
             return
         *lines, child.unread = (child.unread + heard).split(b"\n")
-        for wanted in (json.loads(line)["signal"] for line in lines):
+        if len(child.unread) > SENTENCE:  # no signal has such a name
+            lines, child.unread = [*lines, child.unread], b""
+        for line in lines:
+            try:
+                wanted = check_signal(line)
+            except BadRequest as error:
+                say(child.client, error=str(error))
+                continue
             if wanted == signal.SIGKILL:
                 _kill_all(child.pid)
             else:

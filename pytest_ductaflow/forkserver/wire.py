@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import struct
 from typing import Any
@@ -11,6 +12,20 @@ from typing import Any
 LENGTH = struct.Struct("!Q")
 PATIENCE = 20.0  # seconds for what takes milliseconds
 SENTENCE = 65_536  # bytes that are read at a time
+LONGEST = 64 * 1024 * 1024  # bytes of a request; an environment is the most of it
+_REQUEST: dict[str, type | tuple[type, ...]] = {
+    "preload": list,
+    "env_of_imports": dict,
+    "spare": bool,
+    "cwd": str,
+    "env": dict,
+    "argv": list,
+    "umask": int,
+    "all_channels": bool,
+    "first": list,
+    "last": list,
+    "observe": (dict, type(None)),
+}
 
 
 def say(connection: socket.socket, /, **words: Any) -> None:
@@ -22,15 +37,51 @@ def say(connection: socket.socket, /, **words: Any) -> None:
         connection.sendall(b"\n" + json.dumps(words).encode() + b"\n")
 
 
-def read_line(connection: socket.socket) -> bytes:
-    """The first line that a client says; empty if it has gone."""
-    line = b""
-    while not line.endswith(b"\n"):
-        part = connection.recv(SENTENCE)
-        if not part:
-            return b""
-        line += part
-    return line
+class BadRequest(ValueError):
+    """A client says what no client of ours says."""
+
+
+def check_request(line: bytes) -> dict[str, Any]:
+    """The request of a client for a kernel.
+
+    Raises:
+        BadRequest: If it is none.
+    """
+    request = _object(line)
+    for name, kind in _REQUEST.items():
+        if not isinstance(request.get(name), kind):
+            raise BadRequest(f"{name!r} is missing, or of the wrong type")
+    texts = (
+        *request["preload"],
+        *request["argv"],
+        *request["env"].values(),
+        *request["env_of_imports"].values(),
+    )
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRequest("'preload', 'argv', 'env' and 'env_of_imports' hold what is no text")
+    return request
+
+
+def check_signal(line: bytes) -> signal.Signals:
+    """The signal that a client wants its kernel to get.
+
+    Raises:
+        BadRequest: If it names none.
+    """
+    number = _object(line).get("signal")
+    if type(number) is not int or number not in signal.valid_signals():
+        raise BadRequest(f"{number!r} is no signal")
+    return signal.Signals(number)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"not a line of JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise BadRequest("not an object of JSON")
+    return data
 
 
 def receive(connection: socket.socket, size: int) -> bytes:

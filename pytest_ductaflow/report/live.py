@@ -193,7 +193,10 @@ class LiveReport:
                     self._journals[node_id] = size
                     flows = [flow_row(flow, self.runs.parent, self.runs) for flow in read_journal(journal)]
                     with self._lock:
-                        self._rows[node_id] = {**self._rows[node_id], "kind": "build", "flows": flows}
+                        row = self._rows[node_id]
+                        if row["status"] != Status.RUNNING.value:  # it has ended in the meantime
+                            continue
+                        self._rows[node_id] = {**row, "kind": "build", "flows": flows}
                         self._encoded.pop(node_id, None)
                     moved = True
         return moved
