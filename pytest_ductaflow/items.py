@@ -39,6 +39,10 @@ class NotReady(DuctaflowError):
     """What an instance depends on is not there, and nothing in this session is going to write it."""
 
 
+class Warned(DuctaflowError):
+    """An instance ended with a warning: an exception, as that is where other tools look for a text."""
+
+
 class SourceFile(pytest.File):
     """A conductor, control table, flow or past config."""
 
@@ -120,6 +124,7 @@ class PlannedItem(pytest.Item):
 
         Raises:
             InstanceFailed: If it ended with an error, or with a warning and these are to fail.
+            Warned: If it ended with a warning that is to be seen as such.
         """
         if self.hindrance is not None:
             raise NotReady(self.hindrance.reason)
@@ -127,8 +132,11 @@ class PlannedItem(pytest.Item):
         record = self.record = self.carry_out(settings)
         for text in record.python_warnings:  # into pytest's warnings summary
             _tell_warning(self.config, text, self.instance.flow, self.nodeid)
-        if verdict_of(record, settings.warnings) == "failed":
+        verdict = verdict_of(record, settings.warnings)
+        if verdict == "failed":
             raise InstanceFailed(record.message or str(record.status), record)
+        if verdict == "warned":
+            raise Warned("\n".join(dict.fromkeys([record.message or "warning", *record.warnings])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
@@ -136,7 +144,7 @@ class PlannedItem(pytest.Item):
             command = repeat_command(self.nodeid, self.config.rootpath, here)
             root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle")
             return failure_repr(excinfo.value.record, root, here, command, tb)
-        if isinstance(excinfo.value, NotReady):
+        if isinstance(excinfo.value, NotReady | Warned):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -267,17 +275,18 @@ class OutcomeHooks:
             for problem in runner.finish():
                 _tell_warning(session.config, problem, "ductaflow")
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Before other plugins see a report, what the record says of it."""
         report = yield
         if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
             data = item.record.to_json()
             is_worker = hasattr(item.config, "workerinput")
             report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
-            mode = item.config.stash[SETTINGS].warnings
-            if report.passed and verdict_of(item.record, mode) == "warned":
+            if call.excinfo is not None and isinstance(call.excinfo.value, Warned):
+                report.longrepr = sendable(str(call.excinfo.value))
                 report.outcome = "skipped"
                 report.wasxfail = item.record.message or "warning"
         return report
