@@ -18,10 +18,11 @@ from .after import instance_of as instance_of_after
 from .blocking import Gate, Hindrance
 from .errors import DuctaflowError, InstanceFailed
 from .failure_text import quoted
-from .model import Instance, Neighbours, Record, slug
+from .model import Instance, Neighbours, Record, slug, stem_of
 from .outcomes import FlowWarning, Waiting, failure_repr, sendable, verdict_of
 from .plan import Plan
 from .settings import Settings
+from .store import RunFiles
 from .stored.instance import FILE as STORED_FILE
 from .stored.instance import is_stored
 
@@ -290,6 +291,23 @@ class OutcomeHooks:
                 report.outcome = "skipped"
                 report.wasxfail = item.record.message or "warning"
         return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
+        """Before pytest's own debugger opens, which cannot look into a flow: what can."""
+        record = getattr(call.excinfo.value, "record", None)
+        if not (isinstance(node, PlannedItem) and isinstance(record, Record)):
+            return
+        if not node.config.getoption("usepdb"):
+            return
+        from .debugging import command_for
+        from .failure_text import failed_first
+
+        here = node.config.invocation_params.dir
+        failed, root = failed_first(record), Path(node.instance.project_root)
+        config = RunFiles(root / failed.run_dir, stem_of(failed.flow)).config
+        command = command_for(os.path.relpath(root / failed.flow, here), os.path.relpath(config, here))
+        write_now(node.config, f"the flow ran in a process of its own; to look into it: {command}")
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
