@@ -468,19 +468,22 @@ def debug_flow(
         _check_run_directory(directory, stem, find_flow(flow_path, (Path.cwd(), _root_of(caller()))))
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
+    from .debugging import MODULE, command_for
+
     flow = store.shown(find_flow(flow_path, (Path.cwd(), _root_of(caller()))), Path.cwd())
     launch = {
         "name": f"Debug {stem} - {directory.name}",
         "type": "debugpy",
         "request": "launch",
-        "program": f"${{workspaceFolder}}/{flow}",
-        "args": ["--config", f"{stem}_config.json"],
+        "module": MODULE,
+        "args": [f"${{workspaceFolder}}/{flow}", f"{stem}_config.json"],
         "cwd": f"${{workspaceFolder}}/{store.shown(directory.resolve(), Path.cwd())}",
         "console": "integratedTerminal",
         "justMyCode": False,
     }
     print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
     print(json.dumps(launch, indent=4))
+    print(f"Without an IDE: {command_for(flow, store.shown(directory / f'{stem}_config.json', Path.cwd()))}")
     return directory
 
 

@@ -69,8 +69,13 @@ def place_of(record: Record) -> tuple[object, ...] | None:
 
 def message_of(record: Record) -> str:
     """What went wrong in the flow that failed first."""
-    cause = _to_the_cause(record)[-1]
+    cause = failed_first(record)
     return _message(cause.error) if cause.error is not None else cause.message or str(cause.status)
+
+
+def failed_first(record: Record) -> Record:
+    """The flow that is to blame: of a build, the one in it that failed first."""
+    return _to_the_cause(record)[-1]
 
 
 def _places(record: Record, failed: Record, root: Path, here: Path, command: str) -> Iterator[Line]:

@@ -19,10 +19,11 @@ from .after import instance_of as instance_of_after
 from .blocking import Gate, Hindrance
 from .errors import DuctaflowError, InstanceFailed
 from .failure_text import quoted
-from .model import Instance, Neighbours, Record, slug
+from .model import Instance, Neighbours, Record, slug, stem_of
 from .outcomes import FlowWarning, Waiting, failure_repr, sendable, verdict_of
 from .plan import Plan
 from .settings import Settings
+from .store import RunFiles
 from .stored.instance import FILE as STORED_FILE
 from .stored.instance import is_stored
 
@@ -38,6 +39,10 @@ EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes o
 
 class NotReady(DuctaflowError):
     """What an instance depends on is not there, and nothing in this session is going to write it."""
+
+
+class Warned(DuctaflowError):
+    """An instance ended with a warning: an exception, as that is where other tools look for a text."""
 
 
 class SourceFile(pytest.File):
@@ -121,6 +126,7 @@ class PlannedItem(pytest.Item):
 
         Raises:
             InstanceFailed: If it ended with an error, or with a warning and these are to fail.
+            Warned: If it ended with a warning that is to be seen as such.
         """
         if self.hindrance is not None:
             raise NotReady(self.hindrance.reason)
@@ -128,8 +134,11 @@ class PlannedItem(pytest.Item):
         record = self.record = self.carry_out(settings)
         for text in record.python_warnings:  # into pytest's warnings summary
             _tell_warning(self.config, text, self.instance.flow, self.nodeid)
-        if verdict_of(record, settings.warnings) == "failed":
+        verdict = verdict_of(record, settings.warnings)
+        if verdict == "failed":
             raise InstanceFailed(record.message or str(record.status), record)
+        if verdict == "warned":
+            raise Warned("\n".join(dict.fromkeys([record.message or "warning", *record.warnings])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
@@ -137,7 +146,7 @@ class PlannedItem(pytest.Item):
             command = repeat_command(self.nodeid, self.config.rootpath, here)
             root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle")
             return failure_repr(excinfo.value.record, root, here, command, tb)
-        if isinstance(excinfo.value, NotReady):
+        if isinstance(excinfo.value, NotReady | Warned):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -288,20 +297,38 @@ class OutcomeHooks:
     def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
         return True if isinstance(item, InstanceItem) else None
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Before other plugins see a report, what the record says of it."""
         report = yield
         if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
             data = item.record.to_json()
             is_worker = hasattr(item.config, "workerinput")
             report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
-            mode = item.config.stash[SETTINGS].warnings
-            if report.passed and verdict_of(item.record, mode) == "warned":
+            if call.excinfo is not None and isinstance(call.excinfo.value, Warned):
+                report.longrepr = sendable(str(call.excinfo.value))
                 report.outcome = "skipped"
                 report.wasxfail = item.record.message or "warning"
         return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
+        """Before pytest's own debugger opens, which cannot look into a flow: what can."""
+        record = getattr(call.excinfo.value, "record", None)
+        if not (isinstance(node, PlannedItem) and isinstance(record, Record)):
+            return
+        if not node.config.getoption("usepdb"):
+            return
+        from .debugging import command_for
+        from .failure_text import failed_first
+
+        here = node.config.invocation_params.dir
+        failed, root = failed_first(record), Path(node.instance.project_root)
+        config = RunFiles(root / failed.run_dir, stem_of(failed.flow)).config
+        command = command_for(os.path.relpath(root / failed.flow, here), os.path.relpath(config, here))
+        write_now(node.config, f"the flow ran in a process of its own; to look into it: {command}")
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):

@@ -123,7 +123,7 @@ LAYERS = (
     {"graph", "kernel_start", "module_search"},
     {"inputs"},
     {"blocking", "execute", "graph_text", "ready"},
-    {"carry_out", "workload"},
+    {"carry_out", "debugging", "workload"},
     {"runner"},
     {"accepting", "after", "conductor", "looking_back"},
     {"after_process", "flow_side", "plan", "planner", "failure_text"},

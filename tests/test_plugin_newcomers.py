@@ -43,6 +43,14 @@ FILES = {
             hear("logreport", report.nodeid, when=report.when, outcome=report.outcome,
                  text=report.longreprtext, sections=report.sections)
 
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            raised = "" if report.failed or call.excinfo is None else str(call.excinfo.value)
+            if call.when == "call":
+                hear("makereport", item.nodeid, raised=raised)
+            return report
+
         @pytest.fixture(scope="session", autouse=True)
         def breaks_at_the_end():
             yield
@@ -50,7 +58,7 @@ FILES = {
         """,
     "flows/wrong.py": "print(populaton)\n",
     "flows/use.py": "print(1)\n",
-    "flows/orange.py": 'print("⚠️ few data")\n',
+    "flows/orange.py": 'print("⚠️ few data\\nWarning: and old")\n',
     "conductor.py": """\
         from pytest_ductaflow import conduct
 
@@ -100,6 +108,25 @@ def test_what_fixtures_of_the_session_raise_at_the_end_is_told_with_the_last_ite
     (error,) = [h for h in reports if h["outcome"] == "failed" and h["when"] == "teardown"]
     assert "cannot clean up" in error["text"]
     session.result.assert_outcomes(failed=3, skipped=4, passed=1, errors=1)
+
+
+def test_other_tools_find_the_text_of_a_warning_where_they_look_for_it(session):
+    """Not skipped without a word: TeamCity and pytest-html take the long text, Allure the exception."""
+    (report,) = [
+        h
+        for h in session.heard
+        if h["what"] == "logreport" and h["in"] == "controller"
+        if h["id"].endswith("::orange::one") and h["when"] == "call"
+    ]
+    assert report["outcome"] == "skipped"
+    assert report["text"].endswith("⚠️ few data\nWarning: and old")  # after the name of the worker
+    (raised,) = [h for h in session.heard if h["what"] == "makereport" and h["raised"]]
+    assert (raised["id"], raised["raised"]) == (report["id"], "⚠️ few data\nWarning: and old")
+    cases = ET.parse(session.root / "junit.xml").getroot().iter("testcase")
+    (skipped,) = [case.find("skipped") for case in cases if case.get("name") == "one"]
+    assert (skipped.get("type"), skipped.get("message")) == ("pytest.xfail", "⚠️ few data")
+    assert "WARNED conductor.py::orange::one - ⚠️ few data\n" in session.output
+    assert "XFAIL" not in session.output
 
 
 def test_equal_failures_are_told_once(session):

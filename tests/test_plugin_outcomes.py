@@ -557,3 +557,28 @@ def test_a_time_out_of_pytest_timeout_ends_a_flow_as_one_of_ours(tmp_path: Path)
     assert record.get("reserved", {}) == {}
     assert "CallInfo" not in done.stdout
     assert "Stack of" not in done.stdout
+
+
+def test_pdb_says_how_to_look_into_the_flow_that_failed(tmp_path):
+    """Of a build that is the flow in it, with the config that it had."""
+    files = {
+        "flows/red.py": "raise ValueError(config['x'])\n",
+        "builds/all.py": """\
+            from ductaflow import run_notebook
+            run_notebook("flows/red.py", config={"x": 5}, execution_dir="runs/inner")
+            """,
+        "conductor.py": "from pytest_ductaflow import conduct\n"
+        "conduct('builds/all.py', [{'instance_name': 'a b'}])\n",
+    }
+    root = write_project(tmp_path / "project", files)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "--pdb"],
+        cwd=root,
+        input="q\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    command = "python -m pdb -c continue -m pytest_ductaflow.debugging flows/red.py"
+    assert f"{command} 'runs/all/a b/runs/inner/red_config.json'\n" in done.stdout
+    assert done.stdout.index(command) < done.stdout.index("(Pdb)")

@@ -226,10 +226,12 @@ def test_debug_flow_sets_up_and_prints_a_launch_entry(flow_project):
     directory = flow_project / "runs/x/debug"
     assert {path.name for path in directory.iterdir()} == {"x_config.json", "x_executed.ipynb"}
     text = result.stdout.str()
-    entry = json.loads(text[text.index("{") :])
-    assert entry["program"] == "${workspaceFolder}/flows/x.py"
+    entry = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    assert entry["module"] == "pytest_ductaflow.debugging"
     assert entry["cwd"] == "${workspaceFolder}/runs/x/debug"
-    assert entry["args"] == ["--config", "x_config.json"]
+    assert entry["args"] == ["${workspaceFolder}/flows/x.py", "x_config.json"]
+    told = "python -m pdb -c continue -m pytest_ductaflow.debugging flows/x.py runs/x/debug/x_config.json"
+    assert text.splitlines()[-1] == f"Without an IDE: {told}"
     again = "from ductaflow import debug_flow; debug_flow('flows/x.py', 'runs/x/debug')"
     assert python(flow_project, "-c", again).ret == 0
     assert json.loads((directory / "x_config.json").read_text(encoding="utf-8"))["speed"] == 7
@@ -283,3 +285,57 @@ def test_debug_flow_deletes_only_run_directories_of_the_flow(flow_project):
     assert "there: True" in result.outlines
     assert before <= set(root.rglob("*"))
     assert {path.name for path in (root / "runs/x/debug").iterdir()} == {"x_config.json", "x_executed.ipynb"}
+
+
+PLAIN = """\
+# %% tags=["parameters"]
+config = {}
+speed = 1
+
+# %%
+import helper
+from pathlib import Path
+Path("seen.txt").write_text(f"{speed} {config['speed']} {__name__} {helper.WHAT}")
+
+# %%
+def inner(speed):
+    raise ValueError(f"negative speed {speed}")
+
+if speed < 0:
+    inner(speed)
+"""
+
+
+def test_a_flow_runs_with_the_config_of_a_run_under_a_debugger(tmp_path):
+    """Also one that reads no command line; the debugger is where the flow failed, at its own line."""
+    files = {
+        "flows/plain.py": PLAIN,
+        "flows/helper.py": "WHAT = 'helps'\n",
+        "runs/plain/a/c.json": {"speed": -3},
+    }
+    root = write_project(tmp_path / "project", files)
+    (root / "flows/helper.py").write_text("WHAT = 'helps'\n", encoding="utf-8")
+    module = ("-m", "pytest_ductaflow.debugging", "flows/plain.py", "runs/plain/a/c.json")
+    result = python(root, *module)
+    assert result.ret == 1
+    assert (root / "runs/plain/a/seen.txt").read_text(encoding="utf-8") == "-3 -3 __main__ helps"
+    at = PLAIN.splitlines().index("    inner(speed)") + 1
+    assert f'flows/plain.py", line {at}' in result.stderr.str()
+    commands = ("-c", "continue", "-c", "p speed + 40", "-c", "quit")
+    assert "37" in python(root, "-m", "pdb", *commands, *module).outlines
+
+
+@pytest.mark.parametrize(
+    ("flow", "said"),
+    [
+        ("flows/magic.py", "magic.py:5: invalid syntax; magics"),
+        ("flows/x.md", "only .py flows run as a script"),
+    ],
+)
+def test_a_flow_that_is_no_script_cannot_be_debugged_and_says_so(tmp_path, flow, said):
+    root = write_project(
+        tmp_path / "project", {"flows/magic.py": "%time 1\n", "flows/x.md": "", "c.json": {}}
+    )
+    result = python(root, "-m", "pytest_ductaflow.debugging", flow, "c.json")
+    assert (result.ret, len(result.errlines)) == (1, 1)
+    assert said in result.errlines[0]
