@@ -105,7 +105,7 @@ def store(
                 limit=settings.store_limit if limit is None else limit,
                 inputs=inputs,
                 replaces=replace,
-                default_kernel=settings.kernel,
+                default_kernel=settings.kernel or StoreOptions.default_kernel,
                 not_entered=not_entered,
             )
             _tell_stored(store_run(run_dir, root, options))

@@ -250,7 +250,7 @@ def run_notebook(
     notebooks_dir: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     output_suffix: str = "_executed",
-    kernel_name: str = "python3",
+    kernel_name: str | None = None,
     timeout: float | None = None,
     export_html: bool = True,
     execution_dir: str | Path | None = None,
@@ -264,8 +264,8 @@ def run_notebook(
         notebooks_dir: Where the flow lies.
         config: The config; `_project_root` is added.
         output_suffix: What the executed notebook is called after the flow's stem.
-        kernel_name: Jupyter kernel; `python3` leaves the choice to a flow that names its own.
-        timeout: Seconds for the whole run.
+        kernel_name: Jupyter kernel, whatever the flow names; by default that one, else `python3`.
+        timeout: Seconds for each cell, as in papermill; `_timeout` in the config is for all of the run.
         export_html: Whether to write the notebook as HTML, too.
         execution_dir: The run directory; by default the working directory, if the caller has changed into
             one of the project, else `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
@@ -300,8 +300,8 @@ def run_notebook(
         )
         return instance.with_(
             output_suffix=output_suffix,
-            kernel_name=None if kernel_name == "python3" else kernel_name,
-            timeout=timeout or instance.timeout,
+            kernel_name=kernel_name or instance.kernel_name,
+            cell_timeout=timeout if timeout and timeout > 0 else None,
             html=export_html,
         )
 

@@ -19,7 +19,17 @@ from typing import Any
 from .cells import plain
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, looks_like_flow, read_flow
-from .model import JSON, RUNS, WORKPLACES, Instance, Workplace, config_hash, default_step, stem_of
+from .model import (
+    JSON,
+    RESERVED_FOR,
+    RUNS,
+    WORKPLACES,
+    Instance,
+    Workplace,
+    config_hash,
+    default_step,
+    stem_of,
+)
 from .settings import check_keep
 from .store import shown
 from .tables import (
@@ -36,7 +46,8 @@ from .tables import (
 
 After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
-RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks", "_keep", "_cwd")
+_FIELDS = {**RESERVED_FOR, "_after": "after"}
+RESERVED = tuple(_FIELDS)
 _IGNORED = ("_project_root", "_no_execute")
 
 
@@ -336,7 +347,7 @@ class _Row:
             place = f"{self.where}, column {key!r}"
             if key in RESERVED:
                 try:
-                    taken[key[1:]] = reserved_value(key, value)
+                    taken[_FIELDS[key]] = reserved_value(key, value)
                 except ValueError as error:
                     problems.append(Problem(place, str(error)))
             elif key not in _IGNORED:
@@ -366,12 +377,18 @@ def reserved_value(key: str, value: JSON) -> Any:
         if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
             raise ValueError(f"{value!r}: expected names of marks, separated by commas")
         return tuple(str(mark) for mark in marks)
-    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace}
+    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
     if key in readers:
         return readers[key](value)
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
         raise ValueError(f"{value!r}: expected an amount such as '4 GB'")
     return str(value)
+
+
+def _kernel_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: expected the name of a Jupyter kernel")
+    return value.strip()
 
 
 def workplace(value: object) -> Workplace:
@@ -436,7 +453,7 @@ def declare_call(
     reserved = {}
     for key in [key for key in RESERVED if key in values]:
         try:
-            reserved[key[1:]] = reserved_value(key, values.pop(key))
+            reserved[_FIELDS[key]] = reserved_value(key, values.pop(key))
         except ValueError as error:
             raise DuctaflowError(f"{origin.at(root)}: config key {key!r}: {error}") from None
     for key in _IGNORED:

@@ -114,7 +114,7 @@ def _reasons(
 ) -> Iterator[str]:
     yield from _config_changes(instance, record)
     if kernel != record.kernel:
-        yield f"kernel: {record.kernel or 'none'} → {kernel}"
+        yield f"kernel: {record.kernel or 'none'} → {kernel or 'none'}"
     if instance.runs_in != record.cwd:
         yield f"working directory: {record.cwd} → {instance.runs_in}"
     root = instance.project_root
