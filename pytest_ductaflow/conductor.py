@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import answers, calls, declared, pytest_imports, recording, store
+from .cells import is_mapping
 from .clashes import collisions
 from .declare import (
     After,
@@ -248,7 +249,7 @@ def _repeat_command(instance: Instance) -> str:
 def run_notebook(
     notebook_file: str | Path,
     notebooks_dir: str | Path | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     output_suffix: str = "_executed",
     kernel_name: str | None = None,
     timeout: float | None = None,
@@ -262,7 +263,7 @@ def run_notebook(
     Args:
         notebook_file: The flow, relative to `notebooks_dir`, the working directory or the project root.
         notebooks_dir: Where the flow lies.
-        config: The config; `_project_root` is added.
+        config: The config, or the path of a JSON file that holds it; `_project_root` is added.
         output_suffix: What the executed notebook is called after the flow's stem.
         kernel_name: Jupyter kernel, whatever the flow names; by default that one, else `python3`.
         timeout: Seconds for each cell, as in papermill; `_timeout` in the config is for all of the run.
@@ -280,9 +281,12 @@ def run_notebook(
         FlowExecutionError: If the flow failed; a `papermill.exceptions.PapermillExecutionError`.
     """
     __tracebackhide__ = True
-    config = dict(config or {})
     origin = caller()
     _not_while_pytest_imports("run_notebook", origin)
+    try:
+        config = _config_of(config, origin)
+    except DuctaflowError as error:
+        return _not_declared(error, origin, _root_of(origin))
     given_root = project_root or config.get("_project_root")
     root = Path(given_root).resolve() if given_root else _root_of(origin)
     places = (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root)
@@ -312,7 +316,7 @@ def run_step_flow(
     notebook_file: str | Path = "",
     step_name: str = "",
     instance_name: str = "",
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     suffix: str = "",
     *,
     notebook_path: str | Path | None = None,
@@ -323,7 +327,7 @@ def run_step_flow(
         notebook_file: The flow.
         step_name: Folder under `runs/`.
         instance_name: Folder under the step.
-        config: The config.
+        config: The config, or the path of a JSON file that holds it.
         suffix: Put after the instance's name, when the same flow runs more than once.
         notebook_path: The older name of `notebook_file`.
 
@@ -334,9 +338,12 @@ def run_step_flow(
         As `run_notebook`.
     """
     __tracebackhide__ = True
-    config = dict(config or {})
     origin = caller()
     _not_while_pytest_imports("run_step_flow", origin)
+    try:
+        config = _config_of(config, origin)
+    except DuctaflowError as error:
+        return _not_declared(error, origin, _root_of(origin))
     root = Path(config["_project_root"]) if config.get("_project_root") else _root_of(origin)
 
     def declare() -> Instance:
@@ -366,11 +373,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         if problem := flow_problem(Path(instance.flow), origin.at(root), root):
             raise TableError([problem])
     except DuctaflowError as error:
-        if not recording.is_recording():
-            raise
-        known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
-        recording.record([], known)
-        return root / RUNS
+        return _not_declared(error, origin, root)
     files = RunFiles.of(instance)
     if recording.is_recording():
         calls.note([] if no_execute else [instance])
@@ -388,6 +391,48 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
 
         raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook
+
+
+def _not_declared(error: DuctaflowError, origin: Origin, root: Path) -> Path:
+    """Note what is wrong with a call while a conductor is collected, and return something to go on with.
+
+    Raises:
+        DuctaflowError: The same, at any other time.
+    """
+    __tracebackhide__ = True
+    if not recording.is_recording():
+        _quiet_traceback()
+        raise error
+    known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
+    recording.record([], known)
+    return root / RUNS
+
+
+def _config_of(given: Any, origin: Origin) -> dict[str, Any]:
+    """The config that a call gives, as it is or as the path of a file.
+
+    Raises:
+        DuctaflowError: If it is neither.
+    """
+    if given is None or is_mapping(given):
+        return dict(given or {})
+    if not isinstance(given, str | os.PathLike):
+        raise DuctaflowError(f"config={given!r}: expected a dict, or the path of a JSON file")
+    name = os.fspath(given)
+    places = dict.fromkeys((Path.cwd(), _root_of(origin)))
+    path = next((place / name for place in places if os.path.isfile(place / name)), None)
+    if path is None:
+        looked = " and ".join(map(str, places))
+        raise DuctaflowError(
+            f"config={name!r}: expected a dict, or the path of a JSON file; none in {looked}"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise DuctaflowError(f"config={name!r}: {path} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise DuctaflowError(f"config={name!r}: {path} holds a {type(config).__name__}, expected an object")
+    return config
 
 
 def _run_told(instance: Instance) -> Record:

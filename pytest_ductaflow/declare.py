@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .cells import plain
+from .cells import is_mapping, plain
 from .errors import DuctaflowError, FlowNotFound, Problem
 from .flows import find_flow, looks_like_flow, read_flow
 from .model import (
@@ -249,9 +249,9 @@ def _base(base: object) -> dict[str, JSON]:
     """
     if base is None:
         return {}
-    if not isinstance(base, Mapping):
+    if not is_mapping(base):
         raise ValueError(f"base={base!r}: expected a dict")
-    return nested(plain(dict(base)))
+    return nested(plain(base))
 
 
 @dataclass

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow import DuctaflowError, run_notebook, run_step_flow
+
 HEAD = (
     "# ---\n# jupyter:\n#   kernelspec:\n#     name: conda-env-traffic-py\n#     display_name: x\n# ---\n\n"
 )
@@ -74,3 +76,40 @@ def test_a_python_kernel_that_is_not_installed_is_replaced_and_told(root, sessio
 @pytest.mark.parametrize("name", ["low", "high"])
 def test_a_folder_in_which_a_flow_will_work_need_not_be_there(root, session, name):
     assert record(root, f"study/{name}/slow_record.json")["status"] == "success"
+
+
+# A config that is the path of a file: laid out, not run
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    files = {"flows/x.py": "print(1)\n", "config/c.json": {"rate": 1}, "bad.json": "{", "list.json": "[1]"}
+    return write_project(tmp_path, files)
+
+
+@pytest.mark.parametrize("given", ["config/c.json", Path("config/c.json"), {"rate": 1}])
+def test_a_config_may_be_the_path_of_a_file(project, given):
+    where = {"execution_dir": "runs/x/a", "project_root": project}
+    notebook = run_notebook("flows/x.py", config=given, no_execute=True, **where)
+    laid = json.loads((notebook.parent / "x_config.json").read_text(encoding="utf-8"))
+    assert laid == {"rate": 1, "_project_root": str(project)}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("config/no.json", "'config/no.json': expected a dict, or the path of a JSON file; none in "),
+        ("bad.json", "bad.json is not JSON: "),
+        ("list.json", "list.json holds a list, expected an object"),
+        (5, "config=5: expected a dict, or the path of a JSON file"),
+        ([1], "expected a dict"),
+    ],
+)
+def test_what_is_no_config_is_told_so(project, given, said):
+    with pytest.raises(DuctaflowError) as caught:
+        run_notebook("flows/x.py", config=given, no_execute=True)
+    assert said in str(caught.value)
+    with pytest.raises(DuctaflowError) as caught:
+        run_step_flow("flows/x.py", "x", "a", given)
+    assert said in str(caught.value)
