@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -270,6 +270,7 @@ def run_notebook(
         export_html: Whether to write the notebook as HTML, too.
         execution_dir: The run directory; by default the working directory, if the caller has changed into
             one of the project, else `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
+            In a build, a flow without a name of its own runs in the build's run directory, the first time.
         project_root: The project; by default `config["_project_root"]`, or that of the calling file.
         no_execute: Lay out the directory (config, notebook ready to run) without running.
 
@@ -292,16 +293,13 @@ def run_notebook(
     places = (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root)
 
     def declare() -> Instance:
-        instance = declare_call(
-            find_flow(notebook_file, places),
-            config,
-            root=root,
-            origin=origin,
-            run_dir=_run_directory(_from_here(execution_dir), root)
-            if execution_dir
-            else _changed_directory(root),
-            runs=_runs_of_this_build(),
-        )
+        given = _from_here(execution_dir) if execution_dir else None
+        directory = _run_directory(given, root) if given else _changed_directory(root)
+        declared = partial(declare_call, find_flow(notebook_file, places), config, root=root, origin=origin)
+        instance = declared(run_dir=directory, runs=_runs_of_this_build())
+        if directory is None and (folder := _folder_of_build(config)) is not None:
+            beside = declared(run_dir=_run_directory(folder, root))
+            instance = beside if _is_free(beside) else instance
         return instance.with_(
             output_suffix=output_suffix,
             kernel_name=kernel_name or instance.kernel_name,
@@ -574,6 +572,23 @@ def _run_directory(given: str | Path, root: Path) -> Path:
 def _from_here(directory: str | Path) -> Path:
     """A directory as a call means it: in a build from the build's own, wherever else that runs."""
     return (store.place_in_build() or Path.cwd()) / directory
+
+
+def _folder_of_build(config: Mapping[str, Any]) -> Path | None:
+    """The run directory of the build around this call, for a flow that has no name of its own."""
+    build = store.surrounding_build()
+    if build is None:
+        return None
+    folder = build[0].parent
+    return folder if config.get("instance_name") in (None, "", folder.name) else None
+
+
+def _is_free(instance: Instance) -> bool:
+    """Whether the files of an instance are none of the build's own, or of another call in it."""
+    build, journal = store.surrounding_build(), RunFiles.of(instance).journal
+    is_build = build is not None and build[0] == journal
+    made = (other for other in calls.made() if other.key == instance.key)
+    return not is_build and all(other.config == instance.config for other in made)
 
 
 def _runs_of_this_build() -> Path | None:
