@@ -64,7 +64,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     if earlier is None or not earlier.status.good:
         raise NothingToAccept(f"{label} has no good record to accept: it has to run")
     upstreams = records_of(neighbours)
-    kernel = instance.kernel_name or settings.kernel
+    kernel = settings.kernel_of(instance)
     reasons = check(instance, earlier, upstreams, kernel, neighbours).reasons
     run_dir = store.shown(instance.run_dir, instance.project_root)
     earlier = earlier.with_(step=instance.step, instance=instance.name, run_dir=run_dir)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from .graph import Graph
 from .model import RUNS, Instance, Record, stem_of
-from .references import is_pattern, leaves, names_output
+from .references import is_pattern, leaves, names_place
 from .statuses import Statuses, Verdict
 from .store import RunFiles, read_record, records, records_in, shown
 
@@ -202,7 +202,7 @@ class Gate:
         if name == "." or path.is_dir():
             return False
         there = _exists(path)
-        if not there and names_output(key):
+        if not there and names_place(key):
             return False  # it is going to be written
         found = records_in(run_dir)
         if any(name in RunFiles(run_dir, stem).names for stem in found):

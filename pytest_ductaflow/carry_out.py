@@ -76,7 +76,7 @@ def carry_out(
     if not page.is_written:
         page.write(failed=record.status is Status.ERROR)
     record = record.with_(
-        kernel=instance.kernel_name or settings.kernel,
+        kernel=settings.kernel_of(instance),
         cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
         inputs={**inputs.digests, **_digests(execution.kernel_files, instance)},

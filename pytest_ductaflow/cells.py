@@ -12,12 +12,14 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Mapping
+from collections import UserString
+from collections.abc import KeysView, Mapping, Sequence, ValuesView
 from pathlib import PurePath
 from typing import Any
 
 # Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
 _PLAIN = (str, int)
+_TEXTS = (str, bytes, bytearray, memoryview, UserString)  # sequences that are no lists
 _NEVER_EMPTY = (int, Mapping, list, tuple)
 # No leading zeros: 007 is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]*)?|\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
@@ -29,6 +31,20 @@ def is_a(value: object, module: str, *types: str) -> bool:
     """Whether a value has one of some types of a module that may not be imported."""
     found = sys.modules.get(module)
     return found is not None and isinstance(value, tuple(getattr(found, name) for name in types))
+
+
+def is_mapping(value: object) -> bool:
+    """Whether a value has keys and their values, as a dict does, also of a class that does not say so."""
+    if isinstance(value, Mapping):
+        return True
+    kind = type(value)
+    has_keys = hasattr(kind, "keys") and hasattr(kind, "__getitem__")
+    return has_keys and not is_a(value, "pandas", "Series", "DataFrame")
+
+
+def is_sequence(value: object) -> bool:
+    """Whether a value is a list in all but its class: `range`, `deque`, a list of OmegaConf; no text."""
+    return isinstance(value, Sequence | KeysView | ValuesView) and not isinstance(value, _TEXTS)
 
 
 def is_unset(value: Any) -> bool:
@@ -71,8 +87,9 @@ def plain(value: Any, *, lenient: bool = False) -> Any:
     """A value as plain JSON.
 
     Args:
-        value: NumPy and pandas scalars, dates, paths, enums and containers of them become what JSON
-            knows; dates and times ISO 8601 text, durations ISO 8601 durations.
+        value: NumPy and pandas scalars, dates, paths, enums and containers of them, mappings and sequences
+            of other libraries among these, become what JSON knows; dates and times ISO 8601 text, durations
+            ISO 8601 durations.
         lenient: Keep NaN and infinities, and make text of all else, as ductaflow did.
 
     Raises:
@@ -91,9 +108,10 @@ def _plain(value: Any, lenient: bool) -> Any:
         if math.isfinite(value) or lenient:
             return float(value)
         raise ValueError(f"{value} has no place in JSON")
-    if isinstance(value, Mapping):
+    if is_mapping(value):
+        value = dict(value)
         return {_key(key, lenient): plain(item, lenient=lenient) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if is_sequence(value):
         return [plain(item, lenient=lenient) for item in value]
     if is_a(value, "numpy", "ndarray") or is_a(value, "pandas", "Series", "Index"):
         return plain(_unpacked(value), lenient=lenient)
@@ -121,7 +139,7 @@ def _simpler(value: Any) -> Any:
         return _of_pandas(value)
     if isinstance(value, datetime.date | datetime.time):  # datetime and Timestamp among them
         return value.isoformat()
-    if isinstance(value, PurePath | uuid.UUID) or is_a(value, "pandas", "Period"):
+    if isinstance(value, PurePath | uuid.UUID | UserString) or is_a(value, "pandas", "Period"):
         return str(value)
     if isinstance(value, decimal.Decimal) or is_a(value, "numpy", "floating"):
         return float(value)

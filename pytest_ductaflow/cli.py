@@ -116,7 +116,7 @@ def store(
                 limit=settings.store_limit if limit is None else limit,
                 inputs=inputs,
                 replaces=replace,
-                default_kernel=settings.kernel,
+                default_kernel=settings.kernel or StoreOptions.default_kernel,
                 not_entered=not_entered,
                 only_checks=check,
             )

@@ -75,10 +75,12 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         root: The project root.
         setup: What the kernel is told before the first cell, if it speaks Python.
         seconds: For the whole run.
+        cell_seconds: For each cell.
         at_end: Called when all cells have ended and the kernel has not: what is to be done meanwhile.
 
     Attributes:
         timed_out: Whether the time was up.
+        limit: What that means, in words.
         was_deaf: Whether the flow then did not react to the interrupt.
         interrupted: Whether Ctrl-C was pressed.
         exit_code: Of a kernel that died.
@@ -101,6 +103,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         setup: Setup,
         *,
         seconds: float | None,
+        cell_seconds: float | None = None,
         at_end: Callable[[], None],
     ) -> None:
         super().__init__(file, log=_logger)
@@ -111,6 +114,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.root = root
         self.setup = setup
         self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.limit = ""
+        self._seconds, self._cell_seconds = seconds, cell_seconds
         self.at_end = at_end
         self.timed_out = self.was_deaf = self.interrupted = False
         self.exit_code: int | None = None
@@ -234,7 +239,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         request = self.kc.execute(cell.source, stop_on_error=not may_fail)
         self.code_cells_executed += 1
         try:
-            reply = self._wait_for(request, cell, cell_index)
+            reply = self._wait_for(request, cell, cell_index, until=self._end_of_cell())
         except DeadKernelError:
             self._recover(request, cell, cell_index)
             if self.interrupted:
@@ -248,6 +253,16 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self.error_reply = content
             raise CellExecutionError.from_cell_and_msg(cell, content)
         return cell
+
+    def _end_of_cell(self) -> float | None:
+        """When a cell that begins now has to end; None if nothing limits it."""
+        now = time.monotonic()
+        left = math.inf if self.deadline is None else self.deadline - now
+        if self._cell_seconds is not None and self._cell_seconds < left:
+            self.limit = f"this cell took longer than {self._cell_seconds:g} s"
+            return now + self._cell_seconds
+        self.limit = f"took longer than {self._seconds or 0:g} s"
+        return self.deadline
 
     def _wait_for(
         self,

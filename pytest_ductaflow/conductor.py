@@ -14,12 +14,13 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import answers, calls, declared, pytest_imports, recording, store
+from .cells import is_mapping
 from .clashes import collisions
 from .declare import (
     After,
@@ -251,9 +252,9 @@ def _repeat_command(instance: Instance) -> str:
 def run_notebook(
     notebook_file: str | Path,
     notebooks_dir: str | Path | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     output_suffix: str = "_executed",
-    kernel_name: str = "python3",
+    kernel_name: str | None = None,
     timeout: float | None = None,
     export_html: bool = True,
     execution_dir: str | Path | None = None,
@@ -265,13 +266,14 @@ def run_notebook(
     Args:
         notebook_file: The flow, relative to `notebooks_dir`, the working directory or the project root.
         notebooks_dir: Where the flow lies.
-        config: The config; `_project_root` is added.
+        config: The config, or the path of a JSON file that holds it; `_project_root` is added.
         output_suffix: What the executed notebook is called after the flow's stem.
-        kernel_name: Jupyter kernel; `python3` leaves the choice to a flow that names its own.
-        timeout: Seconds for the whole run.
+        kernel_name: Jupyter kernel, whatever the flow names; by default that one, else `python3`.
+        timeout: Seconds for each cell, as in papermill; `_timeout` in the config is for all of the run.
         export_html: Whether to write the notebook as HTML, too.
         execution_dir: The run directory; by default the working directory, if the caller has changed into
             one of the project, else `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
+            In a build, a flow without a name of its own runs in the build's run directory, the first time.
         project_root: The project; by default `config["_project_root"]`, or that of the calling file.
         no_execute: Lay out the directory (config, notebook ready to run) without running.
 
@@ -283,28 +285,28 @@ def run_notebook(
         FlowExecutionError: If the flow failed; a `papermill.exceptions.PapermillExecutionError`.
     """
     __tracebackhide__ = True
-    config = dict(config or {})
     origin = caller()
     _not_while_pytest_imports("run_notebook", origin)
+    try:
+        config = _config_of(config, origin)
+    except DuctaflowError as error:
+        return _not_declared(error, origin, _root_of(origin))
     given_root = project_root or config.get("_project_root")
     root = Path(given_root).resolve() if given_root else _root_of(origin)
     places = (Path(notebooks_dir),) if notebooks_dir else (Path.cwd(), root)
 
     def declare() -> Instance:
-        instance = declare_call(
-            find_flow(notebook_file, places),
-            config,
-            root=root,
-            origin=origin,
-            run_dir=_run_directory(_from_here(execution_dir), root)
-            if execution_dir
-            else _changed_directory(root),
-            runs=_runs_of_this_build(),
-        )
+        given = _from_here(execution_dir) if execution_dir else None
+        directory = _run_directory(given, root) if given else _changed_directory(root)
+        declared = partial(declare_call, find_flow(notebook_file, places), config, root=root, origin=origin)
+        instance = declared(run_dir=directory, runs=_runs_of_this_build())
+        if directory is None and (folder := _folder_of_build(config)) is not None:
+            beside = declared(run_dir=_run_directory(folder, root))
+            instance = beside if _is_free(beside) else instance
         return instance.with_(
             output_suffix=output_suffix,
-            kernel_name=None if kernel_name == "python3" else kernel_name,
-            timeout=timeout or instance.timeout,
+            kernel_name=kernel_name or instance.kernel_name,
+            cell_timeout=timeout if timeout and timeout > 0 else None,
             html=export_html,
         )
 
@@ -315,7 +317,7 @@ def run_step_flow(
     notebook_file: str | Path = "",
     step_name: str = "",
     instance_name: str = "",
-    config: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     suffix: str = "",
     *,
     notebook_path: str | Path | None = None,
@@ -326,7 +328,7 @@ def run_step_flow(
         notebook_file: The flow.
         step_name: Folder under `runs/`.
         instance_name: Folder under the step.
-        config: The config.
+        config: The config, or the path of a JSON file that holds it.
         suffix: Put after the instance's name, when the same flow runs more than once.
         notebook_path: The older name of `notebook_file`.
 
@@ -337,9 +339,12 @@ def run_step_flow(
         As `run_notebook`.
     """
     __tracebackhide__ = True
-    config = dict(config or {})
     origin = caller()
     _not_while_pytest_imports("run_step_flow", origin)
+    try:
+        config = _config_of(config, origin)
+    except DuctaflowError as error:
+        return _not_declared(error, origin, _root_of(origin))
     root = Path(config["_project_root"]) if config.get("_project_root") else _root_of(origin)
 
     def declare() -> Instance:
@@ -370,11 +375,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         if problem := flow_problem(flow, origin.at(root), root, is_configured=is_configured):
             raise TableError([problem])
     except DuctaflowError as error:
-        if not recording.is_recording():
-            raise
-        known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
-        recording.record([], known)
-        return root / RUNS
+        return _not_declared(error, origin, root)
     files = RunFiles.of(instance)
     if recording.is_recording():
         calls.note([] if no_execute else [instance])
@@ -392,6 +393,48 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
 
         raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook
+
+
+def _not_declared(error: DuctaflowError, origin: Origin, root: Path) -> Path:
+    """Note what is wrong with a call while a conductor is collected, and return something to go on with.
+
+    Raises:
+        DuctaflowError: The same, at any other time.
+    """
+    __tracebackhide__ = True
+    if not recording.is_recording():
+        _quiet_traceback()
+        raise error
+    known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
+    recording.record([], known)
+    return root / RUNS
+
+
+def _config_of(given: Any, origin: Origin) -> dict[str, Any]:
+    """The config that a call gives, as it is or as the path of a file.
+
+    Raises:
+        DuctaflowError: If it is neither.
+    """
+    if given is None or is_mapping(given):
+        return dict(given or {})
+    if not isinstance(given, str | os.PathLike):
+        raise DuctaflowError(f"config={given!r}: expected a dict, or the path of a JSON file")
+    name = os.fspath(given)
+    places = dict.fromkeys((Path.cwd(), _root_of(origin)))
+    path = next((place / name for place in places if os.path.isfile(place / name)), None)
+    if path is None:
+        looked = " and ".join(map(str, places))
+        raise DuctaflowError(
+            f"config={name!r}: expected a dict, or the path of a JSON file; none in {looked}"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise DuctaflowError(f"config={name!r}: {path} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise DuctaflowError(f"config={name!r}: {path} holds a {type(config).__name__}, expected an object")
+    return config
 
 
 def _run_told(instance: Instance) -> Record:
@@ -559,6 +602,23 @@ def _run_directory(given: str | Path, root: Path) -> Path:
 def _from_here(directory: str | Path) -> Path:
     """A directory as a call means it: in a build from the build's own, wherever else that runs."""
     return (store.place_in_build() or Path.cwd()) / directory
+
+
+def _folder_of_build(config: Mapping[str, Any]) -> Path | None:
+    """The run directory of the build around this call, for a flow that has no name of its own."""
+    build = store.surrounding_build()
+    if build is None:
+        return None
+    folder = build[0].parent
+    return folder if config.get("instance_name") in (None, "", folder.name) else None
+
+
+def _is_free(instance: Instance) -> bool:
+    """Whether the files of an instance are none of the build's own, or of another call in it."""
+    build, journal = store.surrounding_build(), RunFiles.of(instance).journal
+    is_build = build is not None and build[0] == journal
+    made = (other for other in calls.made() if other.key == instance.key)
+    return not is_build and all(other.config == instance.config for other in made)
 
 
 def _runs_of_this_build() -> Path | None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from .errors import DuctaflowError
-from .execute import parameters_of
 from .flows import project_root_of, read_flow
+from .parameters import assigned_in, parameters_of
 
 MODULE = "pytest_ductaflow.debugging"
 
@@ -44,7 +44,7 @@ def compiled(flow: Path, config: dict[str, object]) -> CodeType:
     first = source.lines.get(tagged[0]["id"]) if tagged else None
     last = first + len(tagged[0].source.splitlines()) - 1 if first else 1
     place = sum(statement.lineno <= last for statement in module.body)
-    values = json.dumps(parameters_of(config))
+    values = json.dumps(parameters_of(config, assigned_in(source, "python")))
     setting = ast.parse(f"globals().update(__import__('json').loads({values!r}))").body
     for node in ast.walk(setting[0]):
         if hasattr(node, "lineno"):

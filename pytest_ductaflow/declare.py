@@ -16,10 +16,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .cells import plain
+from .cells import is_mapping, plain
 from .errors import DuctaflowError, FlowNotFound, Problem, TableError
 from .flows import find_flow, how_to_tag, line_of_tag, read_flow
-from .model import JSON, RUNS, WORKPLACES, Instance, Workplace, config_hash, default_step, stem_of
+from .model import (
+    JSON,
+    RESERVED_FOR,
+    RUNS,
+    WORKPLACES,
+    Instance,
+    Workplace,
+    config_hash,
+    default_step,
+    stem_of,
+)
 from .settings import check_keep
 from .store import shown
 from .tables import (
@@ -36,7 +46,8 @@ from .tables import (
 
 After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
-RESERVED = ("_timeout", "_retries", "_after", "_cores", "_memory", "_marks", "_keep", "_cwd")
+_FIELDS = {**RESERVED_FOR, "_after": "after"}
+RESERVED = tuple(_FIELDS)
 _IGNORED = ("_project_root", "_no_execute")
 
 
@@ -285,9 +296,9 @@ def _base(base: object) -> dict[str, JSON]:
     """
     if base is None:
         return {}
-    if not isinstance(base, Mapping):
+    if not is_mapping(base):
         raise ValueError(f"base={base!r}: expected a dict")
-    return nested(plain(dict(base)))
+    return nested(plain(base))
 
 
 @dataclass
@@ -386,7 +397,7 @@ class _Row:
             place = f"{self.where}, column {key!r}"
             if key in RESERVED:
                 try:
-                    taken[key[1:]] = reserved_value(key, value)
+                    taken[_FIELDS[key]] = reserved_value(key, value)
                 except ValueError as error:
                     problems.append(Problem(place, str(error)))
             elif key not in _IGNORED:
@@ -416,12 +427,18 @@ def reserved_value(key: str, value: JSON) -> Any:
         if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
             raise ValueError(f"{value!r}: expected names of marks, separated by commas")
         return tuple(str(mark) for mark in marks)
-    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace}
+    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
     if key in readers:
         return readers[key](value)
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
         raise ValueError(f"{value!r}: expected an amount such as '4 GB'")
     return str(value)
+
+
+def _kernel_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: expected the name of a Jupyter kernel")
+    return value.strip()
 
 
 def workplace(value: object) -> Workplace:
@@ -486,7 +503,7 @@ def declare_call(
     reserved = {}
     for key in [key for key in RESERVED if key in values]:
         try:
-            reserved[key[1:]] = reserved_value(key, values.pop(key))
+            reserved[_FIELDS[key]] = reserved_value(key, values.pop(key))
         except ValueError as error:
             raise DuctaflowError(f"{origin.at(root)}: config key {key!r}: {error}") from None
     for key in _IGNORED:

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +45,7 @@ from .settings import Settings
 from .store import RunFiles
 from .uses import Used
 
+_PYTHON = "python3"  # the kernel of Python flows that name none
 _BY_KEYBOARD = "stopped by the keyboard"
 
 
@@ -75,46 +76,80 @@ class Execution:
     kernel_files: tuple[str, ...] = ()
 
 
-def kernel_for(source: Source, wanted: str | None, default: str) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Chosen:
+    """The kernel that runs a flow.
+
+    Attributes:
+        name: Of the kernel.
+        spec: What is installed under that name.
+        instead_of: The kernel that the flow names, if that is not installed.
+    """
+
+    name: str
+    spec: Spec
+    instead_of: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that decide on it."""
+        missing = kernel_files(self.instead_of) if self.instead_of else ()
+        return (*kernel_files(self.name, self.spec.resource_dir), *missing)
+
+
+def kernel_for(source: Source, wanted: str | None, option: str | None) -> tuple[str, str]:
     """Name and language of the kernel that runs a flow.
 
     Args:
         source: The flow; its own kernelspec or main language counts if no kernel is wanted.
         wanted: The kernel that the instance names.
-        default: The kernel for Python flows that name none.
+        option: The kernel for all flows of its language.
 
     Raises:
         DuctaflowError: If there is no such kernel, naming those that there are.
     """
-    name, spec = _installed_for(source, wanted, default)
-    return name, str(spec.language)
+    chosen = _chosen_for(source, wanted, option)
+    return chosen.name, str(chosen.spec.language)
 
 
-def _installed_for(source: Source, wanted: str | None, default: str) -> tuple[str, Spec]:
-    metadata = source.notebook.metadata
-    language = source.language
-    name = wanted or metadata.get("kernelspec", {}).get("name")
-    if name is None and language != "python":
-        specs = {known: kernel_spec(known) for known in kernel_specs()}
-        name = next(
-            (known for known, spec in specs.items() if spec and spec.language.lower() == language), None
-        )
-    name = name or (default if language == "python" else f"a kernel for {language}")
+def _chosen_for(source: Source, wanted: str | None, option: str | None) -> _Chosen:
+    language = _language_of(source)
+    own = source.notebook.metadata.get("kernelspec", {}).get("name")
+    given = wanted or (option if option and _is_for(option, language) else None)
+    name = given or own or _kernel_of_language(language or "python")
     if (spec := kernel_spec(name)) is not None:
-        return name, spec
+        return _Chosen(name, spec)
+    default = kernel_spec(_PYTHON) if given is None and own is not None and language == "python" else None
+    if default is not None:
+        return _Chosen(_PYTHON, default, instead_of=own)
     known = ", ".join(kernel_specs()) or "none"
-    if wanted is None and "kernelspec" in metadata:
-        cure = f"name one of these in the kernelspec at the top of {source.path.name}, or take it out"
-    elif wanted is None and language == "python":
-        cure = "name one of these with --ductaflow-kernel"
-    elif wanted is None:
-        cure = "install one"
-    else:
-        cure = f"name one of these where {wanted!r} is named"
+    cure = "install one" if language not in (None, "python") else ""
+    cure = cure or "name another one by kernel_name=, a column `_kernel` or --ductaflow-kernel"
     raise DuctaflowError(
         f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}. "
         f"What to do: {cure} (`jupyter kernelspec list` shows where they are)"
     )
+
+
+def _language_of(source: Source) -> str | None:
+    """The language of a flow; None if it names a kernel, and nothing tells its language."""
+    names_no_kernel = not source.notebook.metadata.get("kernelspec", {}).get("name")
+    is_python = names_no_kernel or source.path.suffix == ".py"
+    return source.told_language or ("python" if is_python else None)
+
+
+def _is_for(kernel: str, language: str | None) -> bool:
+    """Whether a kernel speaks a language; one that is not installed is meant for Python."""
+    spec = kernel_spec(kernel)
+    return (spec.language.lower() if spec is not None else "python") == language
+
+
+def _kernel_of_language(language: str) -> str:
+    if language == "python":
+        return _PYTHON
+    specs = ((name, kernel_spec(name)) for name in kernel_specs())
+    found = (name for name, spec in specs if spec is not None and spec.language.lower() == language)
+    return next(found, f"a kernel for {language}")
 
 
 def _translatable(parameters: dict[str, JSON], kernel: str, language: str) -> dict[str, JSON]:
@@ -193,13 +228,11 @@ def execute(
         DuctaflowError: If the flow cannot be started at all.
     """
     source = read_flow(Path(instance.flow))
-    kernel_name, spec = _installed_for(source, instance.kernel_name, settings.kernel)
+    chosen = _chosen_for(source, instance.kernel_name, settings.kernel)
+    kernel_name, spec = chosen.name, chosen.spec
     notebook = prepare_notebook(source, instance.full_config, kernel_name, str(spec.language))
-    timeout = instance.timeout or settings.timeout
-    execution = Execution(kernel_files=kernel_files(kernel_name, spec.resource_dir))
-    if spec.language == "python":
-        assigned = assigned_in(source, spec.language)
-        execution.python_warnings += unknown_parameters(instance.config, source, assigned)
+    execution = Execution(kernel_files=chosen.files)
+    execution.python_warnings += _warnings_before(source, instance, chosen)
     file = NotebookFile(notebook, files.notebook)
     began = time.monotonic()
 
@@ -247,10 +280,11 @@ def execute(
                 source,
                 Path(instance.project_root),
                 setup,
-                seconds=timeout,
+                seconds=instance.timeout or settings.timeout,
+                cell_seconds=instance.cell_timeout,
                 at_end=finish,
             )
-            _run_cells(client, timeout, execution)
+            _run_cells(client, execution)
         execution.seconds = time.monotonic() - began
         if execution.failure is not None:
             execution.failure = with_hint_at_place(execution.failure, instance)
@@ -265,14 +299,23 @@ def execute(
     return execution
 
 
-def _run_cells(client: FlowClient, timeout: float | None, execution: Execution) -> None:
+def _warnings_before(source: Source, instance: Instance, chosen: _Chosen) -> Iterator[str]:
+    """What is to be said of a flow before it runs."""
+    if chosen.instead_of:
+        said = f"{source.path.name} names the kernel {chosen.instead_of!r}, which is not installed"
+        yield f"KernelWarning: {said}: {chosen.name} runs it"
+    if chosen.spec.language == "python":
+        yield from unknown_parameters(instance.config, source, assigned_in(source, "python"))
+
+
+def _run_cells(client: FlowClient, execution: Execution) -> None:
     """Run all cells, and note what came of it."""
     notebook, source = client.nb, client.source
     try:
         client.execute()
-        execution.failure = _cell_failure(client, timeout)
+        execution.failure = _cell_failure(client)
     except CellTimeoutError:
-        message = _too_long(timeout, "did not react to the interrupt" if client.was_deaf else "")
+        message = client.limit + (" and did not react to the interrupt" if client.was_deaf else "")
         execution.failure = failure_without_traceback(notebook, source, "Timeout", message)
     except DeadKernelError:
         client.printed.note(client.last_print.rstrip())
@@ -313,21 +356,17 @@ def _death(exit_code: int | None) -> str:
     return f"the kernel ended with exit code {exit_code}"
 
 
-def _too_long(timeout: float | None, more: str = "") -> str:
-    return f"took longer than {timeout:g} s" + (f" and {more}" if more else "")
-
-
-def _cell_failure(client: FlowClient, timeout: float | None) -> Failure | None:
+def _cell_failure(client: FlowClient) -> Failure | None:
     """The failure that the kernel's reply tells of; None if the flow came to its end."""
     notebook, error = client.nb, client.error_reply
     if not notebook.metadata.papermill.get("exception"):
-        return Failure("Timeout", _too_long(timeout)) if client.timed_out else None
+        return Failure("Timeout", client.limit) if client.timed_out else None
     if error.get("ename") == "NoneType":  # the cell ended well, but its result could not be shown
         error = _last_error(notebook) or error
     type_, message = error.get("ename", "Error"), error.get("evalue", "the cell failed without saying why")
     is_good_exit = type_ == "SystemExit" and message in ("", "0", "None")
     if client.timed_out and not is_good_exit:
-        type_, message = "Timeout", _too_long(timeout)
+        type_, message = "Timeout", client.limit
     elif type_ == FlowExecutionError.__name__:
         type_ = FLOW_FAILED
     traceback = error.get("traceback", [])

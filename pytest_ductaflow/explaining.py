@@ -88,7 +88,7 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
     if record is not None and (settings.force or item.instance.always_run):
         always = "a stored instance always runs" if item.instance.stored_in else "named by its run directory"
         return "forced" if settings.force else always
-    kernel = item.instance.kernel_name or settings.kernel
+    kernel = settings.kernel_of(item.instance)
     trusts = settings.unseen == "trust"
     upstreams_now = records_of(item.neighbours)
     reasons = check(

@@ -90,11 +90,17 @@ class Source:
 
     @property
     def language(self) -> str:
+        """Its language in small letters: what is told, else Python."""
+        return self.told_language or "python"
+
+    @property
+    def told_language(self) -> str | None:
         """Its language in small letters, by the kernelspec or whatever else tells it."""
         metadata = self.notebook.metadata
         named = metadata.get("kernelspec", {}).get("language")
         main = named or metadata.get("jupytext", {}).get("main_language")
-        return str(main or metadata.get("language_info", {}).get("name") or "python").lower()
+        told = main or metadata.get("language_info", {}).get("name")
+        return str(told).lower() if told else None
 
     @property
     def code_cells(self) -> list[Any]:

@@ -113,15 +113,16 @@ def kernel_specs() -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def kernel_files(name: str, folder: str) -> tuple[str, ...]:
+def kernel_files(name: str, folder: str = "") -> tuple[str, ...]:
     """Return the files that decide which kernel a name means: its own, and those that would come before it.
 
     Args:
         name: Of the kernel.
-        folder: Where its kernelspec lies. One of this environment goes with the interpreter and is left out.
+        folder: Where its kernelspec lies, empty if there is none. One of this environment goes with the
+            interpreter and is left out.
     """
     places = [os.path.join(place, name, "kernel.json") for place in KernelSpecManager().kernel_dirs]
-    own = os.path.join(folder, "kernel.json")
+    own = os.path.join(folder, "kernel.json") if folder else ""
     earlier = list(takewhile(lambda place: place != own, places))
     is_ours = own.startswith(os.path.join(sys.prefix, "")) or not os.path.exists(own)
     return tuple(earlier if is_ours else [*earlier, own])

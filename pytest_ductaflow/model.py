@@ -18,8 +18,18 @@ from typing import Any, Literal, Self, cast, get_args
 
 SCHEMA_VERSION = 1
 JSON = Any
-_RESERVED = ("timeout", "retries", "cores", "memory", "marks", "keep", "cwd")
 _LISTS = ("failed_attempts", "altered", "made", "found")  # of a record, that are often empty
+# The attributes of an instance that are said under reserved names, less the order.
+RESERVED_FOR = {
+    "_timeout": "timeout",
+    "_retries": "retries",
+    "_cores": "cores",
+    "_memory": "memory",
+    "_marks": "marks",
+    "_keep": "keep",
+    "_cwd": "cwd",
+    "_kernel": "kernel_name",
+}
 Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
@@ -93,6 +103,7 @@ class Instance:
         row: Row of the control table (1-based), where there is one.
         after: Explicit upstreams as `step/instance`; None when nothing was said.
         timeout: Seconds that the whole instance may take.
+        cell_timeout: Seconds that each of its cells may take.
         retries: How often an instance that failed is tried again.
         cores: Cores that the instance asks for.
         memory: Memory that it asks for, as written ("4 GB").
@@ -100,7 +111,7 @@ class Instance:
         keep: Patterns, relative to the run directory, of what the next run finds again.
         cwd: Where it runs, if that was said: in its run directory, the flow's folder or the project root.
         runs_in: The same, with what holds where nothing was said.
-        kernel_name: Jupyter kernel; None means the notebook's own, or python3.
+        kernel_name: Jupyter kernel, whatever the notebook names; None means its own, or python3.
         output_suffix: What the executed notebook is called after the flow's stem.
         html: Whether an HTML page of the notebook is wanted.
         selected: False if `--ductaflow-where` leaves it out.
@@ -122,6 +133,7 @@ class Instance:
     row: int | None = None
     after: tuple[str, ...] | None = None
     timeout: float | None = None
+    cell_timeout: float | None = None
     retries: int = 0
     cores: float | None = None
     memory: str | None = None
@@ -164,9 +176,11 @@ class Instance:
     @property
     def reserved(self) -> dict[str, JSON]:
         """What was said under reserved names, such as `_timeout`, as a config can say it; not the order."""
-        said = {f"_{name}": getattr(self, name) for name in _RESERVED}
-        defaults = {f"_{f.name}": f.default for f in fields(self)}
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in said.items() if v != defaults[key]}
+        defaults = {f.name: f.default for f in fields(self)}
+        said = {key: (getattr(self, name), defaults[name]) for key, name in RESERVED_FOR.items()}
+        return {
+            key: list(v) if isinstance(v, tuple) else v for key, (v, default) in said.items() if v != default
+        }
 
     @property
     def full_config(self) -> dict[str, JSON]:

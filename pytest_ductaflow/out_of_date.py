@@ -46,7 +46,7 @@ def out_of_date(plan: Plan, selected: Collection[int], settings: Settings) -> It
         if instance.key in keys or instance.always_run:
             continue
         record, _ = read_record(RunFiles.of(instance).record)
-        kernel = instance.kernel_name or settings.kernel
+        kernel = settings.kernel_of(instance)
         neighbours = plan.neighbours(number)
         reasons = check(instance, record, records_of(neighbours), kernel, neighbours).reasons
         if reasons:

@@ -90,9 +90,10 @@ def is_pattern(text: str) -> bool:
     return _PATTERN.search(text) is not None
 
 
-def names_output(key: str) -> bool:
-    """Whether a config key, with dots, names something that is going to be written."""
-    return is_output_key(key.rpartition(".")[2])
+def names_place(key: str) -> bool:
+    """Whether a config key, with dots, names something that is going to be written, or where a run works."""
+    last = key.rpartition(".")[2]
+    return is_output_key(last) or _WORKPLACE.search(last) is not None
 
 
 def _refer_by_path(
@@ -109,7 +110,7 @@ def _refer_by_path(
             folders.refer(number, key, folder)
         is_prose = not is_path and not text.lstrip("[\"'( \t\n").startswith(path)
         is_many = "{" in text or is_pattern(path)
-        if pointed.in_runs and not (pointed or is_prose or is_many or names_output(key)):
+        if pointed.in_runs and not (pointed or is_prose or is_many or names_place(key)):
             mine.orphans.append((key, path))
         is_path |= bool(pointed) or pointed.in_runs
     return is_path
@@ -125,9 +126,7 @@ class _Folders:
 
     def refer(self, number: int, key: str, folder: str) -> None:
         """Note that a config names a folder, unless as the place of what the instance makes."""
-        last = key.rpartition(".")[2]
-        is_place = _WORKPLACE.search(last) or is_output_key(last)
-        if not is_place and not self._instances[number].stored_in:
+        if not names_place(key) and not self._instances[number].stored_in:
             self._named[folder].setdefault(number, _key_reason(key))
 
     def upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:

@@ -108,7 +108,7 @@ def _look(instance: Instance, files: RunFiles, settings: Settings, neighbours: N
     if settings.force or instance.always_run:
         reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
         return _Look(earlier, upstreams, reason)
-    kernel, trusts = instance.kernel_name or settings.kernel, settings.unseen == "trust"
+    kernel, trusts = settings.kernel_of(instance), settings.unseen == "trust"
     found = check(instance, earlier, upstreams, kernel, neighbours, trusts_unseen=trusts)
     return _Look(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
 

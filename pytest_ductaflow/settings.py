@@ -179,8 +179,9 @@ OPTIONS = (
     ),
     Option(
         "kernel",
-        "Jupyter kernel for flows that name none.",
-        default="python3",
+        "Jupyter kernel for all flows of its language, whatever kernel they name (default: the one that they "
+        "name, else python3).",
+        default=None,
         metavar="NAME",
     ),
     Option(
@@ -336,7 +337,7 @@ class Settings:
     warnings: WarningsMode = _DEFAULT["warnings"]
     html: HtmlMode = _DEFAULT["html"]
     timeout: float | None = _DEFAULT["timeout"]
-    kernel: str = _DEFAULT["kernel"]
+    kernel: str | None = _DEFAULT["kernel"]
     root: str | None = _DEFAULT["root"]
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
@@ -380,6 +381,10 @@ class Settings:
     def placed(self, instance: Instance) -> Instance:
         """An instance that knows where it runs."""
         return instance.with_(runs_in=instance.cwd or self.cwd)
+
+    def kernel_of(self, instance: Instance) -> str:
+        """The kernel that is asked for, whatever its flow names; empty if none is."""
+        return instance.kernel_name or self.kernel or ""
 
     def dumps(self) -> str:
         """As text, for another process."""

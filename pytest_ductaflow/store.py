@@ -199,11 +199,15 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
     Yields:
         The run directory and its record, sorted by path.
     """
+    of_builds: set[tuple[str, str]] = set()
     for folder, folders, names in os.walk(runs):
         read = (read_record(Path(folder, name))[0] for name in sorted(names) if name.endswith(_RECORD_END))
         found = [record for record in read if record is not None]
+        flows = (flow for record in found for nested in record.flows for flow in nested.with_flows())
+        of_builds |= {(flow.run_dir, flow.flow) for flow in flows}
         for record in found:
-            yield Path(folder), record
+            if (record.run_dir, record.flow) not in of_builds:
+                yield Path(folder), record
         folders[:] = _folders_of_runs(folders, in_run=bool(found))
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from .cells import is_a, is_unset, plain
+from .cells import is_a, is_mapping, is_sequence, is_unset, plain
 from .errors import DuctaflowError, Problem, TableError
 from .model import TEXT_COLUMNS, config_hash, slug
 from .quantities import listed
@@ -70,7 +70,7 @@ class Table:
         return list(self.labels) or readable_names(self.columns, self.rows)
 
 
-def as_table(table: object, roots: Sequence[Path]) -> Table:
+def as_table(table: Any, roots: Sequence[Path]) -> Table:
     """A table in any accepted form.
 
     Args:
@@ -90,8 +90,8 @@ def as_table(table: object, roots: Sequence[Path]) -> Table:
         table = _read(file, notes)
     if is_a(table, "pandas", "DataFrame"):
         found = _of_frame(table, file)
-    elif isinstance(table, list | tuple) and all(isinstance(row, Mapping) for row in table):
-        found = _of_dicts(table)
+    elif is_sequence(table) and all(map(is_mapping, table)):
+        found = _of_dicts([dict(row) for row in table])
     else:
         raise DuctaflowError(
             f"a table must be a DataFrame, a list of dicts or a file, not {type(table).__name__}"

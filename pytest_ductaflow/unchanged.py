@@ -115,7 +115,7 @@ def _reasons(
     yield from _config_changes(instance, record)
     yield from _variable_changes(variables_of(instance), record.variables)
     if kernel != record.kernel:
-        yield f"kernel: {record.kernel or 'none'} → {kernel}"
+        yield f"kernel: {record.kernel or 'none'} → {kernel or 'none'}"
     if instance.runs_in != record.cwd:
         yield f"working directory: {record.cwd} → {instance.runs_in}"
     root = instance.project_root

@@ -219,6 +219,8 @@ def test_a_table_in_a_file_is_named_in_its_problems(project, write):
         ({"_zzz": 5}, f"known are {', '.join(RESERVED)}"),
         ({"_timeout": "soon"}, "column '_timeout': 'soon': expected a number above 0"),
         ({"_retries": 1.5}, "column '_retries': 1.5: expected a whole number, 0 or more"),
+        ({"_cwd": "data"}, "column '_cwd': 'data': expected run, flow or project"),
+        ({"_kernel": 5}, "column '_kernel': 5: expected the name of a Jupyter kernel"),
         ({"_timeout.x": 5}, "column '_timeout': {'x': 5}: expected a number above 0"),
         pytest.param({"_after": 5}, "column '_after'"),
         pytest.param({"_retries": "inf"}, "column '_retries'"),
@@ -424,6 +426,8 @@ def test_a_rows_own_upstreams_take_the_place_of_the_calls(project):
         ("_keep", "a b.pt, cache/", ("a b.pt", "cache/")),
         ("_keep", ["*.pt"], ("*.pt",)),
         ("_keep", [], ()),
+        ("_cwd", "flow", "flow"),
+        ("_kernel", " ir ", "ir"),
     ],
 )
 def test_reserved_values_are_kept_in_one_form(key, value, kept):

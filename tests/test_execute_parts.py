@@ -145,60 +145,79 @@ def test_a_python_flow_that_names_no_kernel_gets_the_default(tmp_path):
     assert kernel_for(a_source(tmp_path), None, "python3") == ("python3", "python")
 
 
-def test_the_kernel_of_the_instance_goes_before_that_of_the_flow_and_that_before_the_default(tmp_path):
-    header = ("jupyter:", "  kernelspec:", "    name: python3", "    display_name: P", "    language: python")
-    named = "".join(f"# {line}\n" for line in ("---", *header, "---")) + "\n"
-    source = a_source(tmp_path, named + FLOW)
-    assert kernel_for(source, None, "no-such-default") == ("python3", "python")
-    with pytest.raises(DuctaflowError, match="no-such-kernel"):
-        kernel_for(source, "no-such-kernel", "python3")
+def naming(kernel: str, *more: str) -> str:
+    header = ("jupyter:", "  kernelspec:", f"    name: {kernel}", "    display_name: P", *more)
+    return "".join(f"# {line}\n" for line in ("---", *header, "---")) + "\n" + FLOW
+
+
+@pytest.fixture
+def kernels(tmp_path, monkeypatch):
+    """Kernels besides python3: of another environment, and of another language."""
+    for name, language in (("other-env", "python"), ("my-julia", "Julia")):
+        folder = tmp_path / "jupyter" / "kernels" / name
+        folder.mkdir(parents=True)
+        spec = {"argv": ["x", "{connection_file}"], "display_name": name, "language": language}
+        (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(
+    ("flow", "wanted", "option", "expected"),
+    [
+        (FLOW, None, None, "python3"),
+        (FLOW, None, "other-env", "other-env"),
+        (FLOW, "other-env", "python3", "other-env"),
+        (naming("other-env"), None, None, "other-env"),
+        (naming("other-env"), None, "python3", "python3"),
+        (naming("other-env"), "python3", None, "python3"),
+        (naming("other-env"), None, "my-julia", "other-env"),
+        (naming("other-env"), "my-julia", None, "my-julia"),
+        (naming("my-julia", "    language: julia"), None, "other-env", "my-julia"),
+        (naming("gone"), None, None, "python3"),
+        (naming("gone", "    language: python"), None, None, "python3"),
+        (naming("gone"), None, "other-env", "other-env"),
+    ],
+)
+def test_what_is_asked_for_goes_before_what_the_flow_names_and_that_before_the_default(
+    tmp_path, flow, wanted, option, expected
+):
+    assert kernel_for(a_source(tmp_path, flow), wanted, option)[0] == expected
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(
+    ("flow", "wanted", "option", "named"),
+    [
+        (naming("gone", "    language: R"), None, None, "gone"),
+        (naming("other-env"), "gone", None, "gone"),
+        (naming("other-env"), None, "gone", "gone"),
+        (naming("gone"), "gone", None, "gone"),
+    ],
+)
+def test_no_other_kernel_takes_the_place_of_one_that_was_asked_for_or_speaks_otherwise(
+    tmp_path, flow, wanted, option, named
+):
+    with pytest.raises(DuctaflowError, match=f"'{named}'; installed: my-julia, other-env, python3. "):
+        kernel_for(a_source(tmp_path, flow), wanted, option)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "wanted", "default", "said", "cure"),
+    ("name", "wanted", "option", "kernel", "cure"),
     [
-        (
-            "x.py",
-            FLOW,
-            "no-such",
-            "python3",
-            "x.py: no Jupyter kernel 'no-such'; installed: ",
-            "name one of these where 'no-such' is named",
-        ),
-        (
-            "x.py",
-            FLOW,
-            None,
-            "no-such",
-            "x.py: no Jupyter kernel 'no-such'; installed: ",
-            "name one of these with --ductaflow-kernel",
-        ),
-        (
-            "x.py",
-            "# ---\n# jupyter:\n#   kernelspec:\n#     name: env-foo\n#     display_name: P\n# ---\n" + FLOW,
-            None,
-            "python3",
-            "x.py: no Jupyter kernel 'env-foo'; installed: ",
-            "name one of these in the kernelspec at the top of x.py, or take it out",
-        ),
-        (
-            "x.jl",
-            FLOW,
-            None,
-            "python3",
-            "x.jl: no Jupyter kernel 'a kernel for julia'; installed: ",
-            "install one",
-        ),
+        ("x.py", "no-such", None, "no-such", "name another one by kernel_name=, a column `_kernel` or"),
+        ("x.py", None, "no-such", "no-such", "name another one by kernel_name=, a column `_kernel` or"),
+        ("x.jl", None, "python3", "a kernel for julia", "install one"),
     ],
 )
 def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
-    tmp_path, name, text, wanted, default, said, cure
+    tmp_path, name, wanted, option, kernel, cure
 ):
     with pytest.raises(DuctaflowError) as caught:
-        kernel_for(a_source(tmp_path, text, name), wanted, default)
-    assert str(caught.value).startswith(said)
+        kernel_for(a_source(tmp_path, FLOW, name), wanted, option)
+    assert str(caught.value).startswith(f"{name}: no Jupyter kernel {kernel!r}; installed: ")
     assert "python3" in str(caught.value).partition("installed:")[2]
-    assert f"What to do: {cure} (" in str(caught.value)
+    assert f"What to do: {cure}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -223,13 +242,10 @@ def test_an_exit_is_at_the_end_if_no_statement_comes_after_it(cells, stopped, li
     assert failures.is_at_the_end(notebook, Failure("SystemExit", "", 1, line=line)) is is_at_the_end
 
 
-def test_a_flow_of_another_language_gets_the_kernel_of_its_language(tmp_path, monkeypatch):
-    folder = tmp_path / "jupyter" / "kernels" / "my-julia"
-    folder.mkdir(parents=True)
-    spec = {"argv": ["julia", "{connection_file}"], "display_name": "Julia", "language": "Julia"}
-    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    assert kernel_for(a_source(tmp_path, FLOW, "x.jl"), None, "python3") == ("my-julia", "Julia")
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("option", [None, "python3"])
+def test_a_flow_of_another_language_gets_the_kernel_of_its_language(tmp_path, option):
+    assert kernel_for(a_source(tmp_path, FLOW, "x.jl"), None, option) == ("my-julia", "Julia")
 
 
 # Output

@@ -340,6 +340,21 @@ def test_a_path_into_runs_that_nothing_produces_is_an_orphan(key, text):
         ("output_dir", "runs/etl/Z"),
         ("SaveTo", "runs/etl/Z"),
         ("log_file", "runs/etl.log"),
+        *[
+            (key, "runs/etl/Z")
+            for key in (
+                "run_folder",
+                "model_root",
+                "model_runs_dir",
+                "run_dir",
+                "work_dir",
+                "case_dir",
+                "scratch",
+                "scratch_dir",
+                "working_directory",
+                "p.run_dir",
+            )
+        ],
         ("table", "runs/etl/A/t.csv"),
         ("table", "runs/model/M/t.csv"),
         ("table", "data/t.csv"),

@@ -101,7 +101,7 @@ def test_a_wrong_text_is_an_error_that_names_the_option_and_what_was_expected(na
 def test_the_command_line_goes_before_the_ini_file_and_that_before_the_default():
     ini = {"html": "failed", "timeout": "5"}
     settings = resolved({"html": "none", "on": True}, ini)
-    assert (settings.html, settings.timeout, settings.kernel, settings.on) == ("none", 5.0, "python3", True)
+    assert (settings.html, settings.timeout, settings.kernel, settings.on) == ("none", 5.0, None, True)
 
 
 def test_a_wrong_text_in_the_ini_file_does_not_matter_if_the_command_line_says_otherwise():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import collections
 import datetime
 import decimal
 import enum
@@ -11,6 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import types
 import uuid
 from collections import OrderedDict, namedtuple
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -163,7 +166,6 @@ def test_values_become_plain_json(value, expected):
         ({1, 2}, "set"),
         (object, "type"),
         (len, "builtin_function_or_method"),
-        (range(3), "range"),
         (pd.Interval(0, 1), "Interval"),
         (Mode.NOTHING, "object"),
         ([1, [math.nan]], "nan"),
@@ -186,6 +188,42 @@ def test_a_list_that_holds_itself_is_an_error_too():
     circle.append(circle)
     with pytest.raises(ValueError, match=r"(?i)circular"):
         plain(circle)
+
+
+class Keys:
+    """What has keys and values, and is registered as nothing, as `ml_collections.ConfigDict`."""
+
+    def keys(self) -> list[str]:
+        return ["a"]
+
+    def __getitem__(self, key: str) -> object:
+        return range(2)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (range(3), [0, 1, 2]),
+        (collections.deque([1, (2,)]), [1, [2]]),
+        (collections.UserList(["a", collections.UserDict(a=range(1))]), ["a", {"a": [0]}]),
+        (collections.UserString("abc"), "abc"),
+        (array.array("d", [0.5]), [0.5]),
+        (types.MappingProxyType({"a": collections.ChainMap({"b": 1})}), {"a": {"b": 1}}),
+        ({"a": 1}.keys(), ["a"]),
+        ({"a": 1}.values(), [1]),
+        (Keys(), {"a": [0, 1]}),
+    ],
+    ids=stable_repr,
+)
+def test_mappings_and_sequences_of_any_library_become_dicts_and_lists(value, expected, lenient):
+    assert plain({"x": value}, lenient=lenient) == {"x": expected}
+
+
+def test_a_table_may_be_a_sequence_of_mappings_of_any_library():
+    table = as_table(collections.UserList([Keys(), {"b": 1}]), ())
+    assert table.columns == ["a", "b"]
+    assert table.rows[0][0] == range(2)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow import store
 from pytest_ductaflow.failures import users_traceback, with_hint_at_place
 from pytest_ductaflow.model import Failure, Instance
 from pytest_ductaflow.settings import Settings
@@ -25,6 +26,21 @@ FILES = {
     "flows/read.py": READ.format(path="data/zones.csv", name="{out}"),
     "flows/beside.py": READ.format(path="../data/zones.csv", name="beside"),
     "flows/plain.py": "print(1)\n",
+    "flows/step.py": "open(f'step_{n}.txt', 'w').write(str(n))\n",
+    "flows/town.py": "print(1)\n",
+    "builds/town.py": """\
+        import os
+        from pathlib import Path
+        from ductaflow import run_notebook
+        run_notebook("flows/step.py", config=config)
+        assert Path("step_1.txt").exists()
+        run_notebook("flows/step.py", config={**config, "n": 2})
+        run_notebook("flows/town.py", config=config)
+        run_notebook("flows/step.py", config={"instance_name": "own", "n": 4})
+        os.makedirs("sub")
+        os.chdir("sub")
+        run_notebook("flows/step.py", config={**config, "n": 3})
+        """,
     "builds/outer.py": """\
         from pathlib import Path
         from ductaflow import run_notebook
@@ -38,6 +54,7 @@ FILES = {
         conduct("flows/read.py", [{"instance_name": "found", "out": "yes"}], step="project", cwd="project")
         conduct("flows/beside.py", [{"instance_name": "x", "_cwd": "flow"}], cwd="project")
         conduct("flows/plain.py", [{"instance_name": "x"}])
+        conduct("builds/town.py", [{"instance_name": "t", "n": 1}])
         conduct("builds/outer.py", [{"instance_name": n} for n in ("a", "b")], cwd="project")
         """,
     "pytest.ini": "[pytest]\naddopts = -p no:cacheprovider\n",
@@ -73,7 +90,7 @@ def outputs(root: Path, record: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_flows_run_where_call_and_row_say(root, first):
-    first.assert_outcomes(passed=5, failed=1)
+    first.assert_outcomes(passed=6, failed=1)
     assert (root / "yes.txt").read_text() == "42"
     assert (root / "flows/beside.txt").read_text() == "42"
 
@@ -93,6 +110,25 @@ def test_flows_of_a_build_that_runs_elsewhere_have_their_folders_in_that_of_the_
 
 
 @pytest.mark.slow
+def test_a_call_in_a_build_runs_where_the_build_is_and_never_over_another(root, first):
+    town = root / "runs/town/t"
+    assert sorted(path.relative_to(town).as_posix() for path in town.rglob("step_[0-9].txt")) == [
+        "runs/step/own/step_4.txt",
+        "runs/step/t/step_2.txt",
+        "step_1.txt",
+        "sub/step_3.txt",
+    ]
+    assert (town / "runs/town/t/town_record.json").is_file()
+    assert len(json.loads((town / "town_record.json").read_text())["flows"]) == 5
+
+
+@pytest.mark.slow
+def test_flows_of_builds_are_no_instances_wherever_they_ran(root, first):
+    found = [record.flow for _, record in store.records(root / "runs/town")]
+    assert found == ["builds/town.py"]
+
+
+@pytest.mark.slow
 def test_a_file_that_is_found_from_the_root_is_told_with_the_cure(first):
     first.stdout.fnmatch_lines(
         [
@@ -108,6 +144,7 @@ def test_another_place_is_a_reason_to_run_and_the_same_is_none(second):
     assert [line.split("  ")[0] for line in second if line.startswith("conductor.py::")] == [
         "conductor.py::run::lost",
         "conductor.py::plain::x",
+        "conductor.py::town::t",
     ]
     assert any(line.endswith("working directory: run → project") for line in second)
     assert any("4 unchanged" in line for line in second)

@@ -107,7 +107,7 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
             step=step,
             instance=record.instance,
             config={**portable.config(inputs), **record.reserved},
-            kernel=record.kernel if record.kernel != options.default_kernel else None,
+            kernel=record.kernel if record.kernel not in ("", options.default_kernel) else None,
             duration=record.duration,
         ),
         record,
