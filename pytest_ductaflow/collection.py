@@ -30,6 +30,7 @@ from .items import (
 )
 from .model import RUNS, Instance
 from .plan import Plan, PlanError, discover, make_plan, project_root
+from .quantities import in_line
 from .settings import Settings
 from .statuses import Statuses
 from .store import REPORT
@@ -168,7 +169,8 @@ def plan_of(config: pytest.Config) -> Plan:
     except PlanError as error:
         if settings.shard is not None:  # a report from before would pass for this session's when shards merge
             _drop_reports(config, settings)
-        lines = str(error).splitlines()
+        # What a conductor says is shown as it is written: no escape sequence of it reaches the terminal.
+        lines = [in_line(line.expandtabs()) for line in str(error).split("\n")]
         raise pytest.UsageError(
             "nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)
         ) from None

@@ -64,6 +64,7 @@ CONDUCTORS = {
     "raises": "x = 1\n1 / 0\n",
     "helped": "import helper\nhelper.fail()\n",
     "syntax": "x = 1\nif x\n    pass\n",
+    "escapes": "raise ValueError(chr(27) + '[2Jred ' + chr(27) + ']0;title' + chr(7))\n",
     "exits": "import sys\nsys.exit(3)\n",
     "kills_itself": "import os\nprint('last words', flush=True)\nos._exit(5)\n",
     "reads": f"""\
@@ -226,6 +227,7 @@ def test_value_that_json_lacks(message):
         ("raises", "raises.py:2: ZeroDivisionError: division by zero"),
         ("helped", "helped.py:2: KeyError: 'gone'"),
         ("syntax", "syntax.py:2: SyntaxError: expected ':'"),
+        ("escapes", r"escapes.py:1: ValueError: \x1b[2Jred \x1b]0;title\x07"),
         ("exits", "exits.py ended with exit code 3"),
         ("kills_itself", "kills_itself.py: its process ended with exit code 5 before it was done"),
         ("reads", "reads.py:4 reads runs/a/to_read/results.json, which a/to_read is going to write: put it"),
