@@ -179,6 +179,11 @@ def plan_of(config: pytest.Config) -> Plan:
             "--dist each: every worker would run every instance, all of them in the same run directories; "
             "use --dist load"
         )
+    if plan.all and config.getoption("testmon", False):
+        raise pytest.UsageError(
+            "--testmon: it does not see what flows depend on, and would leave out what has to run; "
+            "use --no-testmon, as what is unchanged is not run again anyway"
+        )
     return plan
 
 

@@ -39,6 +39,8 @@ from .settings import Settings
 from .store import RunFiles
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .answers import Answers
     from .report.live import LiveReport
 
@@ -53,7 +55,7 @@ SIGNS = {
 
 def conduct(
     flow: str | Path,
-    table: Any,
+    table: pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path,
     *,
     step: str | None = None,
     base: Mapping[str, Any] | None = None,

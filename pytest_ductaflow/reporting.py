@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Generator, Hashable
+from collections.abc import Collection, Generator, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from . import no_more
 from .alike import AlikeFailures
 from .collection import node_ids
 from .failure_text import Line, message_of, place_of
+from .flows import TABLE_SUFFIXES
 from .items import PLAN, SETTINGS, node_id_of, only_planned, repeat_command, write_now
 from .model import Instance, Record
 from .ordering import BLOCKED, REFUSED
@@ -28,6 +29,18 @@ from .report.live import LiveReport
 from .sharding import DIVISION
 from .store import RunFiles, close_record
 from .summary import Summary, show_flows
+
+_SOURCES = 5  # that are named in the header
+
+
+def _count(number: int) -> str:
+    return f"{number} instance{'s' * (number != 1)}"
+
+
+def _nothing_found(names: Sequence[str]) -> str:
+    """What a session without any conductor or table has looked for."""
+    searched = f"folders are searched for {' or '.join(names)} (--ductaflow-files names others)"
+    return f"no conductor found: {searched}; what has another name, a flow and a table are run by their paths"
 
 
 class ReportingHooks:
@@ -47,10 +60,13 @@ class ReportingHooks:
         if plan is None:
             return []
         here = self._config.invocation_params.dir
-        return [
-            f"ductaflow: {len(found)} instance{'s' * (len(found) != 1)} in {os.path.relpath(path, here)}"
+        lines = [
+            f"ductaflow: {_count(len(found))} in {os.path.relpath(path, here)}"
             for path, found in plan.instances.items()
-        ][:5]
+        ]
+        rest = list(plan.instances.values())[_SOURCES:]
+        more = f"ductaflow: {_count(sum(map(len, rest)))} in {len(rest)} more" if rest else ""
+        return [*lines[:_SOURCES], *filter(None, [more])]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -92,6 +108,16 @@ class ReportingHooks:
         for live in self._reports.values():
             live.follow()
         no_more.note(config.stash[PLAN])
+
+    def _tell_of_empty_sources(self, terminal: Any) -> None:
+        """Say why a source that was named, or found, has nothing to run."""
+        plan, here = self._config.stash.get(PLAN, None), self._config.invocation_params.dir
+        for path, found in plan.instances.items() if plan is not None else ():
+            if not found:
+                is_table = path.suffix in TABLE_SUFFIXES
+                call = "it made no call of conduct or run_notebook, or with empty tables only"
+                why = "the table has no rows" if is_table else call
+                terminal.line(f"nothing to run in {os.path.relpath(path, here)}: {why}", yellow=True)
 
     def _look_at_upstreams(self, here: Path) -> None:
         """Note those that were not selected though they are out of date; it is told elsewhere if none ran."""
@@ -194,7 +220,10 @@ class ReportingHooks:
             if problem := live.finish(outcome, exit_code):
                 self._problems.append(problem)
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        self._tell_of_empty_sources(terminalreporter)
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not self._config.stash[PLAN].instances:
+            terminalreporter.line(_nothing_found(self._config.stash[SETTINGS].files), yellow=True)
         if not self._reports:
             return
         terminalreporter.section("ductaflow", "-")

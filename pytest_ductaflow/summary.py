@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,10 +90,13 @@ def _show(terminal: Any, word: str, lines: Sequence[str], **style: bool) -> None
 
 def show_flows(terminal: Any, flows: Sequence[Record], indent: str = "    ") -> None:
     """The flows of a build with their lights, in lines below its own."""
+    stems = Counter(stem_of(flow.flow) for flow in flows)
     for flow in flows:
+        stem = stem_of(flow.flow)
+        name = f"{stem} {flow.run_dir.rpartition('/')[2]}" if stems[stem] > 1 else stem
         took = f"{flow.duration:.1f} s" if flow.duration is not None else ""
         terminal.line("")  # pytest ends a line when it begins the next
         terminal.write(f"{indent}* ", bold=True, **_LIGHTS[flow.status])
-        terminal.write(f"{stem_of(flow.flow)} {'unchanged' if flow.unchanged else took}")
+        terminal.write(f"{name} {'unchanged' if flow.unchanged else took}")
         terminal.write(f"  {flow.message}" if flow.message else "", **_LIGHTS[flow.status])
         show_flows(terminal, flow.flows, indent + "    ")

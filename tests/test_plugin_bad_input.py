@@ -277,8 +277,41 @@ def test_table_without_rows_is_no_error_but_nothing_to_run(tmp_path):
     write_project(tmp_path, {"flows/a.py": "", "table.csv": "instance_name,flow\n"})
     result = run_pytest(tmp_path, "--ductaflow", "table.csv")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    result.stdout.fnmatch_lines(["ductaflow: 0 instances in table.csv"])
+    result.stdout.fnmatch_lines(
+        ["ductaflow: 0 instances in table.csv", "nothing to run in table.csv: the table has no rows"]
+    )
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_conductor_without_calls_and_a_folder_without_a_conductor_say_so(tmp_path):
+    """In place of silence and exit code 5."""
+    write_project(tmp_path, {"flows/a.py": "", "conductor.py": "x = 1\n", "other/run_all.py": ""})
+    result = run_pytest(tmp_path, "--ductaflow")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(
+        ["nothing to run in conductor.py: it made no call of conduct or run_notebook*"]
+    )
+    result = run_pytest(tmp_path, "--ductaflow", "other")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["no conductor found: folders are searched for conductor.py or *"])
+
+
+def test_of_many_sources_the_header_counts_those_that_it_does_not_name(tmp_path):
+    tables = {f"t{number}.csv": f"instance_name,flow\ni{number},flows/a.py\n" for number in range(8)}
+    write_project(tmp_path, {"flows/a.py": "", **tables})
+    result = run_pytest(tmp_path, "--ductaflow", "--collect-only", *tables)
+    lines = [line for line in result.outlines if line.startswith("ductaflow: ")]
+    assert lines[4:] == ["ductaflow: 1 instance in t4.csv", "ductaflow: 3 instances in 3 more"]
+
+
+def test_testmon_is_refused(tmp_path):
+    """It would leave out instances whose flows have changed."""
+    conftest = "def pytest_addoption(parser):\n    parser.addoption('--testmon', action='store_true')\n"
+    table = "instance_name,flow\none,flows/a.py\n"
+    write_project(tmp_path, {"flows/a.py": "", "table.csv": table, "conftest.py": conftest})
+    result = run_pytest(tmp_path, "--ductaflow", "--testmon", "table.csv")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --testmon: it does not see what flows depend on*use --no-testmon*"])
 
 
 def test_two_sources_with_one_run_directory(tmp_path):
