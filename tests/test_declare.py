@@ -326,6 +326,29 @@ def test_a_flow_without_a_parameters_cell_is_a_problem_of_every_row_that_runs_it
     assert 'put `# %% tags=["parameters"]` above' in found[0]
 
 
+def test_two_parameters_cells_are_a_problem_as_the_second_would_win(project):
+    cell = '# %% tags=["parameters"]\nx = 0\n\n'
+    (project / "flows" / "bad.py").write_text(cell * 2, encoding="utf-8")
+    (found,) = problems(project, [{"instance_name": "A"}], "bad")
+    assert "flows/bad.py has 2 cells tagged `parameters`, from lines 2 and 5 on" in found
+
+
+def test_a_flow_without_a_parameters_cell_is_right_where_there_is_no_config(project):
+    flow = project / "flows" / "plain.py"
+    flow.write_text("print(1)\n", encoding="utf-8")
+    assert flow_problem(flow, "here", project, is_configured=False) is None
+    assert declared(project, [{}], "plain").problems == []
+    assert len(problems(project, [{}, {"a": 1}], "plain")) == 1
+
+
+@pytest.mark.parametrize("text", ["", "# %% [markdown]\n# Text\n", "# %%\n"])
+def test_a_flow_without_code_is_a_problem_also_without_a_config(project, text):
+    flow = project / "flows" / "empty.py"
+    flow.write_text(text, encoding="utf-8")
+    problem = str(flow_problem(flow, "here", project, is_configured=False))
+    assert "flows/empty.py has no code cell, so that nothing of it would run" in problem
+
+
 def test_a_flow_that_is_right_is_no_problem(project):
     assert flow_problem(project / "flows" / "plot.py", "here", project) is None
 

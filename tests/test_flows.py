@@ -604,3 +604,57 @@ def test_a_file_named_flows_is_no_sign_of_a_project(tmp_path):
     inner.mkdir()
     (tmp_path / "flows").touch()
     assert project_root_of(inner / "c.py") == inner
+
+
+@pytest.mark.parametrize(
+    ("metadata", "language"),
+    [
+        ({}, "python"),
+        ({"language_info": {"name": "R"}}, "r"),
+        ({"kernelspec": None, "language_info": None}, "python"),
+        ({"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}}, "r"),
+        ({"jupytext": {"main_language": "julia"}}, "julia"),
+    ],
+)
+def test_the_language_of_a_notebook_is_what_any_of_its_metadata_says(tmp_path, metadata, language):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({**NOTEBOOK, "metadata": metadata}), encoding="utf-8")
+    assert read_flow(path).language == language
+
+
+@pytest.mark.parametrize("metadata", [{"kernelspec": "python3"}, {"jupytext": []}])
+def test_metadata_of_another_type_is_told_in_one_sentence(tmp_path, metadata):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({**NOTEBOOK, "metadata": metadata}), encoding="utf-8")
+    with pytest.raises(
+        DuctaflowError, match=r"x\.ipynb cannot be read as a notebook: its metadata has no object"
+    ):
+        read_flow(path)
+
+
+def test_a_notebook_of_nbformat_3_is_read(tmp_path):
+    cell = {
+        "cell_type": "code",
+        "collapsed": False,
+        "input": ["x = 1\n", "x"],
+        "language": "python",
+        "metadata": {"tags": ["parameters"]},
+        "outputs": [],
+    }
+    old = {"metadata": {"name": ""}, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{"cells": [cell]}]}
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert [cell.source for cell in read_flow(path).code_cells] == ["x = 1\nx"]
+    assert (looks_like_flow(path), read_flow(path).has_parameters) == (True, True)
+
+
+def test_cells_without_ids_and_with_the_same_ids_are_read_without_a_warning(tmp_path, recwarn):
+    first, second = NOTEBOOK["cells"]
+    for number, cells in enumerate(
+        ([first, {**second, "id": "a1"}], [{k: v for k, v in second.items() if k != "id"}])
+    ):
+        path = tmp_path / f"{number}.ipynb"
+        path.write_text(json.dumps({**NOTEBOOK, "cells": cells}), encoding="utf-8")
+        ids = [cell["id"] for cell in read_flow(path).notebook.cells]
+        assert ids == [f"cell-{place}" for place in range(len(cells))]
+    assert not recwarn.list
