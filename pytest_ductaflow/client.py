@@ -385,6 +385,9 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         content = msg["content"]
         if msg["msg_type"] == "stream":
             self._take_printed(content)
+        elif msg["msg_type"] == "display_data":  # so do libraries show in notebooks what they print elsewhere
+            if isinstance(text := content["data"].get("text/plain"), str):
+                self.printed.write("display", f"{text.rstrip()}\n")
         elif msg["msg_type"] == "error":
             self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
         return super().process_message(msg, cell, cell_index)

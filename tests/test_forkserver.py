@@ -1198,6 +1198,20 @@ def test_lines_of_several_sources_are_not_joined_in_the_log_and_are_in_the_noteb
     assert "\x1e" not in text
 
 
+def test_what_is_displayed_in_place_of_printed_is_in_the_log_and_counts(project: Project) -> None:
+    record = project.run(
+        """
+        from IPython.display import display
+        print("no end of line", end="")
+        display({"text/plain": "5 inhabitants\\n⚠️ too few\\n", "text/html": "<pre>5</pre>"}, raw=True)
+        handle = display({"image/png": ""}, raw=True, display_id=True)
+        "⚠️ a result, which a script does not print"
+        """
+    )
+    assert record.warnings == ("⚠️ too few",)
+    assert project.printed() == ["5 inhabitants", "⚠️ too few", "no end of line"]
+
+
 def test_a_character_that_arrives_in_pieces_is_one_character(project: Project) -> None:
     project.run(
         """
