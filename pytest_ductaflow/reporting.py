@@ -54,6 +54,7 @@ class ReportingHooks:
         self._alike = AlikeFailures(config.get_verbosity())
         self._problems: list[str] = []
         self._selected: set[str] = set()  # node ids of what this session runs
+        self._running: dict[str, None] = {}  # node ids, in the order in which they have begun
 
     def pytest_report_header(self) -> list[str]:
         plan = self._config.stash.get(PLAN, None)
@@ -136,6 +137,7 @@ class ReportingHooks:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if (live := self._report_of(nodeid)) is not None:
+            self._running[nodeid] = None
             live.started(nodeid)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -150,6 +152,8 @@ class ReportingHooks:
             self._config.hook.pytest_runtest_logreport(report=_last_phase(report))
         live = self._report_of(report.nodeid)
         if live is not None:
+            if report.when == "teardown":
+                self._running.pop(report.nodeid, None)
             self._follow(live, report, record)
 
     def _explain(self, report: pytest.TestReport, record: Record | None) -> None:
@@ -230,6 +234,9 @@ class ReportingHooks:
         here = self._config.invocation_params.dir
         self._look_at_upstreams(here)
         self._summary.show(terminalreporter)
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            stopped = f"stopped: {', '.join(self._running)}; " if self._running else ""
+            terminalreporter.line(f"{stopped}the same command goes on with what has not ended", yellow=True)
         for line in no_more.lines(self._config.stash[PLAN], here):
             terminalreporter.line(line)
         for problem in self._problems:

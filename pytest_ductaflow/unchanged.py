@@ -22,7 +22,7 @@ from .fingerprint import (
     stat_of,
     stat_of_input,
 )
-from .model import JSON, Instance, Neighbours, Record, Status
+from .model import INTERRUPTED, JSON, Instance, Neighbours, Record, Status
 from .named import output_files
 from .outside import files_outside, left_out_of_listing
 from .packages import installed, own_path, python_version
@@ -80,7 +80,7 @@ def check(
     if record is None:
         return Check(("new",))
     if not record.status.good:
-        return Check(("it did not end" if record.status is Status.RUNNING else "it failed",))
+        return Check((_how_it_ended(record),))
     seen = _Seen()
     found = _reasons(instance, record, upstreams, kernel, neighbours, seen)
     unknown = () if trusts_unseen else _unknown(record)
@@ -91,6 +91,15 @@ def check(
         return Check(record=record)
     inputs, stats = {**record.inputs, **seen.digests}, {**record.stats, **seen.stats}
     return Check(record=record.with_(inputs=inputs, stats=stats), refreshed=True)
+
+
+def _how_it_ended(record: Record) -> str:
+    """What is said of a last run that did not end well."""
+    if record.status is Status.RUNNING:
+        return "it did not end"
+    return (
+        "it was interrupted" if record.error is not None and record.error.type == INTERRUPTED else "it failed"
+    )
 
 
 def _unknown(record: Record) -> Iterator[str]:

@@ -127,8 +127,10 @@ def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, opti
     with started(tmp_path, *options) as process:
         wait_for(lambda: kernel_pids(tmp_path) or None, "the kernel")
         os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=PATIENCE)
     directory = tmp_path / "runs/wait/a"
+    told = "stopped: conductor.py::wait::a; the same command goes on with what has not ended"
+    assert told in output.splitlines()
     error = json.loads((directory / "wait_record.json").read_text())["error"]
     assert (error["type"], error["message"]) == ("Interrupted", "stopped by the keyboard")
     assert "time.sleep(600)" in error["traceback"]

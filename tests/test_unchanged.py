@@ -26,7 +26,7 @@ from pytest_ductaflow.fingerprint import (
     stat_of,
     stat_of_input,
 )
-from pytest_ductaflow.model import Instance, Record, Status
+from pytest_ductaflow.model import INTERRUPTED, Failure, Instance, Record, Status
 from pytest_ductaflow.packages import own_path, python_version
 from pytest_ductaflow.store import RunFiles
 from pytest_ductaflow.unchanged import SHOWN, Check, check, missing
@@ -110,6 +110,11 @@ def test_an_instance_without_a_record_is_new(root):
 )
 def test_an_instance_that_did_not_end_well_runs_again(root, status, reason):
     assert reasons(root, a_record(root, status=status)) == [reason]
+
+
+def test_an_instance_that_ctrl_c_stopped_did_not_fail(root):
+    record = a_record(root, status=Status.ERROR, error=Failure(INTERRUPTED, "stopped by the keyboard"))
+    assert reasons(root, record) == ["it was interrupted"]
 
 
 @pytest.mark.parametrize("status", [Status.SUCCESS, Status.WARNING])
