@@ -18,7 +18,7 @@ from typing import Any
 
 from .cells import is_mapping, plain
 from .errors import DuctaflowError, FlowNotFound, Problem, TableError
-from .flows import find_flow, how_to_tag, line_of_tag, read_flow
+from .flows import find_flow, how_to_tag, is_plainly_flow, line_of_tag, read_flow
 from .model import (
     JSON,
     RESERVED_FOR,
@@ -97,8 +97,10 @@ def flow_problem(flow: Path, where: str, root: Path, *, is_configured: bool = Tr
         is_configured: Whether the flow is to get a config that has something in it.
     """
     try:
+        if is_plainly_flow(flow):
+            return None
         source = read_flow(flow)
-    except DuctaflowError as error:
+    except (DuctaflowError, OSError) as error:
         return Problem(where, str(error))
     name = shown(flow, root)
     cells = source.parameters_cells

@@ -60,6 +60,18 @@ _PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?
 # What a file has for sure that has a tagged cell: a quick no, without jupytext.
 _ANY_TAG = re.compile(r"\btags\b.*parameters")
 _ANY_TAG_OF_DOCUMENT = re.compile(_ANY_TAG.pattern, re.DOTALL)  # where lists of tags may have several lines
+# How most flows begin: a docstring, comments, the tagged head, comments, code. All of Jupytext's ways to read
+# a script agree on that, so that it need not be imported, which takes a quarter of a second.
+_PLAIN_FLOW = re.compile(
+    r"""
+    (?:(?P<quotes>"{3}|'{3})[^"'\\]*(?P=quotes)[ \t]*\n)?
+    (?:[ \t]*\n|\#(?![ ]---|[ ]?\#{9})[^\n"']*\n)*
+    \#[ ]%%[ ]tags=\["parameters"\][ \t]*\n
+    (?:[ \t]*\n|\#(?![ ]?(?:%%|In\[|<codecell>)|[ ]?\#{9})[^\n"']*\n)*
+    [A-Za-z_]
+    """,
+    re.VERBOSE,
+)
 _WITHOUT_MAGICS = ("marimo", "myst", "pandoc", "quarto")  # jupytext's formats in which comments are comments
 # What may stand around a cell's line in a script: there jupytext comments magics and texts out.
 _AROUND_LINE = re.compile(rf"""^(?:{_COMMENT} ?|["']{{3}})|["']{{3}}$""")
@@ -311,6 +323,8 @@ def looks_like_flow(path: Path) -> bool:
         text = _text_of(path)
     except OSError:
         return False
+    if is_plainly_flow(path):
+        return True
     is_script = path.suffix != ".ipynb" and path.suffix not in _MARKDOWN_SUFFIXES
     if not (_ANY_TAG if is_script else _ANY_TAG_OF_DOCUMENT).search(text):
         return False
@@ -318,6 +332,14 @@ def looks_like_flow(path: Path) -> bool:
         return read_flow(path).has_parameters
     except DuctaflowError:
         return line_of_tag(path) is not None
+
+
+def is_plainly_flow(path: Path) -> bool:
+    """Whether a script has one tagged cell, and code in it, without any doubt; else Jupytext has to say."""
+    if path.suffix != ".py":
+        return False
+    text = _text_of(path)
+    return _PLAIN_FLOW.match(text) is not None and len(_ANY_TAG.findall(text)) == 1 and "marimo" not in text
 
 
 def line_of_tag(path: Path) -> int | None:

@@ -12,6 +12,7 @@ import pytest
 from pytest_ductaflow.errors import DuctaflowError, FlowNotFound
 from pytest_ductaflow.flows import (
     find_flow,
+    is_plainly_flow,
     looks_like_flow,
     project_root_of,
     read_flow,
@@ -249,6 +250,43 @@ def test_what_is_told_by_the_text_is_what_jupytext_reads(tmp_path, name, head, e
         return
     tagged = any(cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ()) for cell in cells)
     assert (looks_like_flow(path), read_flow(path).has_parameters) == (tagged, tagged)
+
+
+@pytest.mark.parametrize("after", ["", "\n\n# of the run\n", "# + a\n", "#%% b\n", '# "\n'])
+@pytest.mark.parametrize(
+    ("before", "is_plain"),
+    [
+        ("", True),
+        ("\n\n#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n\n", True),
+        ('"""About\n\nit."""\n\n# %% [markdown]\n# # Title\n# + a\n\n', True),
+        ("'''About'''\n", True),
+        (f'"""\n# %% {TAG}\n"""\n', False),
+        ('r"""About\n', False),
+        ("import os\n", False),
+        ("# ---\n# a: 1\n# ---\n", False),
+        ("#" * 79 + "\n", False),
+        (f"# %% {TAG}\n", False),
+        ("# marimo\n", False),
+    ],
+)
+def test_what_is_plainly_a_flow_is_one_for_jupytext(tmp_path, before, is_plain, after):
+    """Whatever follows; the flows of most projects need no jupytext to be told."""
+    path = tmp_path / "a.py"
+    for end in (
+        "rate = 1\n",
+        'config = {}\n\n# %%\n"""\n# %%\n',
+        "",
+        "# x\n",
+        "(\n",
+        f"x = 1\n# %% {TAG}\ny = 2\n",
+    ):
+        path.write_text(f"{before}# %% {TAG}\n{after}{end}", encoding="utf-8")
+        if is_plainly_flow(path):
+            cells = read_flow(path).parameters_cells
+            assert len(cells) == 1
+            assert cells[0].source.strip()
+        elif is_plain and end == "rate = 1\n":
+            assert after in ("#%% b\n", '# "\n')
 
 
 @pytest.mark.parametrize(
