@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -223,8 +224,25 @@ def setup_conductor_logging(
     logger_name: str = "conductor",
     level: int = logging.INFO,
 ) -> logging.Logger:
-    """A conductor's logger, with a file for each day in `session_outputs_dir`."""
+    """A conductor's logger, with a file for each day in `session_outputs_dir`.
+
+    A record with `extra={"save_state": True}` is logged, and a warning says that no notebook is saved with it.
+    """
     from datetime import datetime
 
     day = datetime.now().astimezone().strftime("%Y%m%d")
-    return setup_execution_logging(Path(session_outputs_dir) / f"conductor_{day}.txt", logger_name, level)
+    path = Path(session_outputs_dir) / f"conductor_{day}.txt"
+    logger = setup_execution_logging(path, logger_name, level)
+    logger.addFilter(_tell_of_state)
+    return logger
+
+
+def _tell_of_state(record: logging.LogRecord) -> bool:
+    """Say of a record that is to save the conductor's state that it does not."""
+    if getattr(record, "save_state", False):
+        warnings.warn(
+            "save_state saves no copy of the conductor any more: what each instance has run, shown and "
+            "written is in its folder in runs/",
+            stacklevel=1,
+        )
+    return True

@@ -57,7 +57,7 @@ LAYERS = (
     {"observing", "settings", "uses"},
     {"kernel_calls"},
     {"fork_servers", "forkserver.serving", "flows", "store", "compare.reading"},
-    {"clashes", "row_filter", "table_files"},
+    {"clashes", "older_names", "row_filter", "table_files"},
     {
         "compare.compressed",
         "compare.digests",
@@ -157,7 +157,7 @@ HOMES = {
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
-    if path.parent != PACKAGE or path.stem not in ("__init__", "_as_ductaflow")
+    if path.parent != PACKAGE or path.stem not in ("__init__", "_as_ductaflow", "_as_ductacore")
 }
 
 
