@@ -226,7 +226,7 @@ def setup_conductor_logging(
 ) -> logging.Logger:
     """A conductor's logger, with a file for each day in `session_outputs_dir`.
 
-    A record with `extra={"save_state": True}` is logged, and a warning says that no notebook is saved with it.
+    A record with `extra={"save_state": True}` is logged; a warning says that it saves no notebook.
     """
     from datetime import datetime
 
