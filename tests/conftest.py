@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import pytest
 
+
 with contextlib.suppress(ImportError):
     # It registers types with pyarrow, once in a process, and pytester makes Python forget imports.
     import pandas.core.arrays.arrow.extension_types  # noqa: F401
@@ -20,7 +21,14 @@ os.environ.pop("GITHUB_ACTIONS", None)  # else the sessions of the tests speak t
 
 pytest_plugins = ["pytester"]
 
+
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell which tests take longest, unless the command line says how many are to be told."""
+    if config.option.durations is None:
+        config.option.durations, config.option.durations_min = 40, 4.0
 
 
 @pytest.fixture
