@@ -12,7 +12,6 @@ from textwrap import dedent
 
 import pytest
 
-
 with contextlib.suppress(ImportError):
     # It registers types with pyarrow, once in a process, and pytester makes Python forget imports.
     import pandas.core.arrays.arrow.extension_types  # noqa: F401
