@@ -20,7 +20,6 @@ os.environ.pop("GITHUB_ACTIONS", None)  # else the sessions of the tests speak t
 
 pytest_plugins = ["pytester"]
 
-
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
 
 
