@@ -255,6 +255,7 @@ def execute(
             trace=Path(folder, "trace"),
             observe=settings.observe,
             report=Path(folder, "observed"),
+            log_warnings=settings.log_warnings,
         )
         try:
             kernel, complaint = start_kernel(

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from . import kernel_setup, kernel_trace
 from .observer.process import OBSERVED
-from .settings import ObserveMode
+from .settings import LogWarningsMode, ObserveMode
 
 Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
 
@@ -41,6 +41,7 @@ class Setup:
         trace: A file for what the flow uses.
         observe: How much of that is to be seen, as in `Settings`.
         report: A file for what an observer has seen.
+        log_warnings: Which log records turn a light, as in `Settings`.
         mark: In what the kernel publishes, stands before word of who has printed.
     """
 
@@ -49,12 +50,13 @@ class Setup:
     trace: Path
     observe: ObserveMode
     report: Path
+    log_warnings: LogWarningsMode = "shown"
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def calls(self) -> list[Call]:
         """For a kernel that has the modules."""
-        prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill), self.mark])
+        prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill), self.mark, self.log_warnings])
         return [prepare] if self.observe == "off" else [prepare, (_TRACE, "begin", [str(self.trace)])]
 
     @property

@@ -31,24 +31,40 @@ class PrintWithLevel(logging.Handler):
     """The handler of last resort: a flow that configures no logging still has its records printed.
 
     A flow that does configure it (`logging.basicConfig`, handlers of its own) is left alone, because
-    Python asks this handler only where there is no other. Records of WARNING and above begin with
-    their level and count as warning lines; the others are the bare message, and only those of the
-    project are printed: libraries have much to say at INFO.
+    Python asks this handler only where there is no other. Records that count begin with their level,
+    which makes warning lines of them. The others are the bare message, as without us, and those below
+    WARNING are printed only for the project: libraries have much to say at INFO.
+
+    Args:
+        log_warnings: As in `print_log_records`.
     """
+
+    def __init__(self, log_warnings: str) -> None:
+        super().__init__(logging.INFO)
+        self._log_warnings = log_warnings
 
     def emit(self, record: logging.LogRecord) -> None:
         vars(record)[_PRINTED] = True
         if record.levelno < logging.WARNING and record.pathname.startswith(_INSTALLED):
             return
         text = self.format(record)
-        if record.levelno < logging.WARNING:
-            print(text, file=sys.stdout, flush=True)
+        if not _counts(record, self._log_warnings):
+            stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+            print(text, file=stream, flush=True)
         else:
             sign = "" if record.levelno < logging.ERROR else "\N{WARNING SIGN}\N{VARIATION SELECTOR-16} "
             print(f"{record.levelname}: {sign}{text}", file=sys.stderr, flush=True)
 
 
-def _remember_loud_records() -> None:
+def _counts(record: logging.LogRecord, log_warnings: str) -> bool:
+    """Whether a record that no handler of the flow shows is to turn a light."""
+    if record.levelno < logging.WARNING or log_warnings == "none":
+        return False
+    is_of_library = record.pathname.startswith(_INSTALLED)
+    return log_warnings == "all" or record.levelno >= logging.ERROR or not is_of_library
+
+
+def _remember_loud_records(log_warnings: str) -> None:
     """Keep the project's records of WARNING and above that its own handlers print, or put away.
 
     Those of libraries with handlers of their own stay where these libraries put them.
@@ -57,7 +73,7 @@ def _remember_loud_records() -> None:
 
     def remembering(logger: logging.Logger, record: logging.LogRecord) -> None:
         call_handlers(logger, record)
-        counts = record.levelno >= logging.WARNING and not record.pathname.startswith(_INSTALLED)
+        counts = _counts(record, log_warnings) and not record.pathname.startswith(_INSTALLED)
         if counts and _PRINTED not in vars(record) and len(_logged) < _KEPT:
             _logged.append(f"{record.levelname}: {record.getMessage()}")
 
@@ -103,27 +119,33 @@ def _publish_all() -> None:
         publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
 
 
-def prepare(folders: list[str], spill: str, mark: str) -> None:
+def prepare(folders: list[str], spill: str, mark: str, log_warnings: str) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root.
 
     Args:
         folders: These two.
         spill: A file for what is printed.
         mark: By which the client knows words on who has printed, see `marked`.
+        log_warnings: As in `Settings`.
     """
     _stop_at_exit()
     _publish_all()
     _spill_output(spill, mark)
-    print_log_records()
+    print_log_records(log_warnings)
     # IPython's advice for people at a prompt, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
     sys.path += [folder for folder in folders if folder not in sys.path]
 
 
-def print_log_records() -> None:
-    """Print what a script would not show, and remember what its own handlers put away."""
-    _remember_loud_records()
-    logging.lastResort = PrintWithLevel(logging.INFO)
+def print_log_records(log_warnings: str = "shown") -> None:
+    """Print what a script would not show, and remember what its own handlers put away.
+
+    Args:
+        log_warnings: Which records of WARNING and above turn a light: those of the project, and of libraries
+            from ERROR on (`shown`), all, or none. What the flow's own handlers print counts as any line.
+    """
+    _remember_loud_records(log_warnings)
+    logging.lastResort = PrintWithLevel(log_warnings)
     logging.getLogger().setLevel(logging.INFO)
 
 

@@ -12,6 +12,7 @@ from .model import WORKPLACES, Instance, Workplace
 HtmlMode = Literal["all", "failed", "none"]
 AfterMode = Literal["always", "well", "never"]
 WarningsMode = Literal["xfail", "pass", "fail"]
+LogWarningsMode = Literal["all", "shown", "none"]
 ObserveMode = Literal["all", "python", "off"]
 UnseenMode = Literal["run", "trust"]
 
@@ -163,6 +164,14 @@ OPTIONS = (
         "What a warning line makes of an instance: WARNED (xfail), passed (pass) or failed (fail).",
         default="xfail",
         choices=("xfail", "pass", "fail"),
+    ),
+    Option(
+        "log_warnings",
+        "Which log records of WARNING and above make an instance orange: those of the project and what its "
+        "handlers show (shown), those of libraries as well (all), or none.",
+        default="shown",
+        choices=("all", "shown", "none"),
+        on_command_line=False,
     ),
     Option(
         "html",
@@ -335,6 +344,7 @@ class Settings:
     where: str | None = _DEFAULT["where"]
     shard: tuple[int, int] | None = _DEFAULT["shard"]
     warnings: WarningsMode = _DEFAULT["warnings"]
+    log_warnings: LogWarningsMode = _DEFAULT["log_warnings"]
     html: HtmlMode = _DEFAULT["html"]
     timeout: float | None = _DEFAULT["timeout"]
     kernel: str | None = _DEFAULT["kernel"]
