@@ -65,8 +65,7 @@ class Project:
             name=name,
             run_dir=f"{root}/runs/x/{name}",
             project_root=root,
-            config={},
-            **more,
+            **{"config": {}, **more},
         )
 
     def printed(self, name: str = "a") -> list[str]:
@@ -1388,3 +1387,30 @@ def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path
         assert forked.wait_for_exit_code(PATIENCE) == -signal.SIGKILL
         forked.close()
     assert forked.last_words is None
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_flow_has_time_for_its_threads_and_is_orange_if_they_do_not_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch, fork: bool
+) -> None:
+    code = """
+        import os, pathlib, threading
+        def write():
+            threading.main_thread().join()
+            if config["ends"]:
+                pathlib.Path("late.txt").write_text("all of it")
+            else:
+                os.mkfifo("nobody_writes")
+                open("nobody_writes").read()
+        threading.Thread(target=write).start()
+        """
+    late, settings = project.root / "runs/x/a/late.txt", Settings(force=True, fork=fork)
+    record = project.run(code, settings=settings, config={"ends": True})
+    assert late.read_text() == "all of it"
+    assert record.status is Status.SUCCESS
+
+    monkeypatch.setattr("pytest_ductaflow.client._EXIT", 0.5)
+    record = project.run(code, settings=settings, config={"ends": False})
+    assert record.status is Status.WARNING
+    assert "ran on for 0.5 s after the last cell and were ended" in record.warnings[0]
+    assert not late.exists()
