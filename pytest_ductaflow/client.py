@@ -206,8 +206,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.at_end()
         if not self.kernel.wait(_EXIT):
             self.printed.warn(
-                f"⚠️ threads, processes or exit handlers ran on for {_EXIT:g} s after the last cell and were ended: "
-                "what they were to write may be missing (let the flow wait for them, by join() say)"
+                f"⚠️ threads, processes or exit handlers ran on for {_EXIT:g} s after the last cell: they "
+                "were ended, and what they were to write may be missing (let the flow wait, by join() say)"
             )
             self.kernel.kill()
         if self.kernel.speaks_python:
