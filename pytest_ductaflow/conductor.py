@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -230,6 +230,7 @@ def _raise_if_any(failed: list[Record], number: int) -> None:
 
 
 def _run_reported(instance: Instance, settings: Settings, report: LiveReport | None) -> Record:
+    _quiet_traceback()
     if report is not None:
         report.started(_id_of(instance))
     with unobserved():  # in the kernel of a build, what runs its flows is no input of it
@@ -638,25 +639,27 @@ def _settings() -> Settings:
 
 
 def _quiet_traceback() -> None:
-    """In a plain script, let an uncaught error of ours end with its message, not with our frames."""
+    """In a plain script, let an uncaught error of ours, or Ctrl-C while we run, end without our frames."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _excepthook
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not isinstance(error, DuctaflowError):
+    places = list(_places(trace))
+    users = [place for place in places if place]
+    if isinstance(error, DuctaflowError):
+        print(f"{users[-1] if users else ''}{kind.__name__}: {error}", file=sys.stderr)
+    elif isinstance(error, KeyboardInterrupt) and "" in places[1:]:
+        told = "stopped by the keyboard; the same command goes on with what has not ended"
+        print(f"{places[places.index('') - 1]}{told}", file=sys.stderr)
+    else:
         sys.__excepthook__(kind, error, trace)
-        return
-    origin = _last_user_line(trace)
-    print(f"{origin}{kind.__name__}: {error}", file=sys.stderr)
 
 
-def _last_user_line(trace: TracebackType | None) -> str:
-    """The last line of user code on the way to an error, as `file:line: `."""
-    place, package = "", f"{Path(__file__).parent}{os.sep}"
+def _places(trace: TracebackType | None) -> Iterator[str]:
+    """The lines on the way to an error as `file:line: `, each of our own as ""."""
+    package = f"{Path(__file__).parent}{os.sep}"
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((package, "<frozen")):
-            place = f"{file}:{trace.tb_lineno}: "
+        yield "" if file.startswith((package, "<frozen")) else f"{file}:{trace.tb_lineno}: "
         trace = trace.tb_next
-    return place

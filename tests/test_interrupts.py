@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,12 +72,18 @@ def is_gone(pid: int) -> bool | None:
     return None
 
 
-@contextlib.contextmanager
-def started(root: Path, *workers: str) -> Iterator[subprocess.Popen[str]]:
+SESSION = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+
+
+def started(root: Path, *workers: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """A session in a process group of its own."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    return running(root, *SESSION, *workers)
+
+
+@contextlib.contextmanager
+def running(root: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*command, *workers],
+        command,
         cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -119,6 +126,20 @@ def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel
     assert notebook["cells"]
     report = (tmp_path / "runs/conductor_status_report.html").read_text()
     assert '"outcome":"interrupted"' in report
+
+
+def test_a_script_that_is_stopped_says_so_without_our_frames(tmp_path: Path) -> None:
+    write_project(tmp_path, PROJECT)
+    with running(tmp_path, sys.executable, "conductor.py") as process:
+        wait_for(lambda: kernel_pids(tmp_path) or None, "the kernel")
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE)
+    last = output.splitlines()[-1]
+    assert re.fullmatch(r".*conductor\.py:\d+: stopped by the keyboard; the same command goes on .*", last), (
+        output
+    )
+    assert "Traceback" not in output
+    assert process.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize("options", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
