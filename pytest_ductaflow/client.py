@@ -12,10 +12,13 @@ import json
 import logging
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import zmq
@@ -62,6 +65,23 @@ def _context() -> zmq.Context[Any]:
         # A flow that prints faster than we read loses nothing here; a socket takes this before it connects.
         context.setsockopt(zmq.RCVHWM, 0)
     return context
+
+
+@contextlib.contextmanager
+def _keyboard_later() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block."""
+    earlier = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(earlier):
+        yield
+        return
+    pressed: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    if pressed:
+        earlier(*pressed[-1])
 
 
 class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
@@ -309,10 +329,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _hear(self, wait: _Wait, cell: Any, cell_index: int) -> None:
         """Wait for the next event, and deal with it."""
         ready = dict(self._poller.poll(math.ceil(1000 * self._patience(wait))))
-        if self._iopub in ready:
-            self._take_published(wait, cell, cell_index)
-        if self._shell in ready:
-            self._take_replies()
+        with _keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
+            if self._iopub in ready:
+                self._take_published(wait, cell, cell_index)
+            if self._shell in ready:
+                self._take_replies()
         now, had_ended = time.monotonic(), self.kernel.has_ended
         if self.kernel.fileno() in ready:
             self.kernel.look()

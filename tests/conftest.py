@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -21,6 +22,11 @@ os.environ.pop("GITHUB_ACTIONS", None)  # else the sessions of the tests speak t
 pytest_plugins = ["pytester"]
 
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
+
+
+def interruptible() -> None:
+    """Let a new process hear Ctrl-C: a shell's background job ignores SIGINT and hands that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -69,7 +69,6 @@ def a_record(root: Path, **more: Any) -> Record:
         duration=36_000.0,
         reason="new",
         warnings=("⚠️ slow",),
-        kernel="python3",
         config_digest=config_digest(CONFIG),
         inputs={name: input_digest(f"{root}/{name}") for name in INPUTS},
         code={name: str(code_digest(root / name)) for name in INPUTS if name.endswith(".py")},
@@ -106,7 +105,7 @@ def read(root: Path, run_dir: str = RUN, stem: str = "model") -> Record:
 
 
 def reasons(root: Path, instance: Instance | None = None) -> tuple[str, ...]:
-    return check(instance or an_instance(root), read(root), [], "python3").reasons
+    return check(instance or an_instance(root), read(root), [], "").reasons
 
 
 def accepted(root: Path, instance: Instance | None = None, **neighbours: Any) -> Record:
@@ -214,7 +213,7 @@ def test_a_run_directory_that_was_renamed_is_accepted(root):
     instance = an_instance(root, name="B", run_dir=str(root / "runs/model/B"))
     record = accepted(root, instance)
     assert (record.instance, record.run_dir) == ("B", "runs/model/B")
-    assert check(instance, read(root, "runs/model/B"), [], "python3").reasons == ()
+    assert check(instance, read(root, "runs/model/B"), [], "").reasons == ()
 
 
 def test_versions_are_accepted(root, monkeypatch):
@@ -290,7 +289,7 @@ def test_what_upstreams_have_written_is_accepted(root):
     record = Record(Status.SUCCESS, "flows/etl.py", "etl", "B", "runs/etl/B", outputs={"etl.csv": "sha256:1"})
     lay_record(root, record)
     accepted(root, declared=(("etl/B", etl),))
-    assert check(an_instance(root), read(root), [("etl/B", record)], "python3").reasons == ()
+    assert check(an_instance(root), read(root), [("etl/B", record)], "").reasons == ()
     lay(root / "runs/etl/B/etl.csv", "other")
     assert reasons(root) == ("input runs/etl/B/etl.csv changed",)
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from conftest import write_project
+from conftest import interruptible, write_project
 
 from pytest_ductaflow import carry_out, execute, runner
 from pytest_ductaflow.model import Instance, Status
+from pytest_ductaflow.output import Output
 from pytest_ductaflow.settings import Settings
 from pytest_ductaflow.store import read_record
 
@@ -89,8 +90,7 @@ def running(root: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # A shell's background job ignores SIGINT and hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        preexec_fn=interruptible,  # noqa: PLW1509
     )
     try:
         yield process
@@ -210,6 +210,31 @@ def test_a_plugin_that_stops_an_instance_leaves_no_record_that_still_runs(
         runner.run(instance, Settings(fork=False))
     record, _ = read_record(run_dir / "x_record.json")
     assert (record.status, record.error.message, record.owner) == (Status.ERROR, "too late", None)
+
+
+def test_what_has_come_when_ctrl_c_is_pressed_is_in_the_notebook_as_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Output.write
+
+    def interrupted(output: Output, stream: str, text: str, source: str = "") -> None:
+        write(output, stream, text, source)
+        if "begun" in text:
+            signal.raise_signal(signal.SIGINT)
+
+    write_project(tmp_path, {"flows/x.py": "print('begun')\nimport time\ntime.sleep(600)\n"})
+    run_dir = tmp_path / "runs/x/A"
+    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+    monkeypatch.setattr(Output, "write", interrupted)
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(instance, Settings())
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    notebook = json.loads((run_dir / "x_executed.ipynb").read_text())
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert [output["output_type"] for output in outputs] == ["stream", "error"]
 
 
 def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import write_project
+from conftest import interruptible, write_project
 
 from pytest_ductaflow import locking, runner, store
 from pytest_ductaflow.locking import InUse, held, is_alive, is_free, this_process
@@ -149,7 +149,7 @@ def start(root: Path) -> Iterator[Callable[..., Session]]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+            preexec_fn=interruptible,  # noqa: PLW1509
         )
         sessions.append(Session(process))
         return sessions[-1]

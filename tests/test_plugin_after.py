@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import write_project
+from conftest import interruptible, write_project
 
 from pytest_ductaflow import store
 from pytest_ductaflow.report.page import read
@@ -451,7 +451,13 @@ def test_it_ends_with_the_session(three, how):
     (three / "conductor.py").write_text(f"{TOLD}    {waits}\n")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
     command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py"]
-    with subprocess.Popen(command, cwd=three, env=environment, stdout=subprocess.DEVNULL) as pytest_session:
+    with subprocess.Popen(
+        command,
+        cwd=three,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=interruptible,  # noqa: PLW1509
+    ) as pytest_session:
         while not (three / "here").exists():
             assert pytest_session.poll() is None
             time.sleep(0.05)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_project
+from conftest import interruptible, write_project
 
 from pytest_ductaflow.model import Instance, Record, Status
 from pytest_ductaflow.report import live
@@ -57,7 +57,13 @@ def start(root: Path, *args: str) -> subprocess.Popen[str]:
     environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", *args]
     return subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=interruptible if os.name == "posix" else None,  # noqa: PLW1509
     )
 
 
