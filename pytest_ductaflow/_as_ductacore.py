@@ -1,3 +1,3 @@
 """The first name of the API: the build installs this file as the module `ductacore`."""
 
-import ductaflow  # noqa: F401 - takes the place of this module
+import pytest_ductaflow.as_ductaflow  # noqa: F401 - takes the place of this module

@@ -52,7 +52,7 @@ def run(path: Path) -> tuple[ModuleType, Stopped | None]:
         Its module, and what stopped it; None if nothing did but what `guarding` has refused and told.
     """
     # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
-    importlib.import_module("pytest_ductaflow._as_ductaflow")
+    importlib.import_module("pytest_ductaflow.as_ductaflow")
     sys.argv[:] = [str(path)]
     sys.path.insert(
         0, str(path.parent)

@@ -55,9 +55,9 @@ LAYERS = (
     {"forkserver.forked_kernel"},
     {"forkserver.template"},
     {"observing", "settings", "uses"},
-    {"kernel_calls"},
+    {"kernel_calls", "older_names"},
     {"fork_servers", "forkserver.serving", "flows", "store", "compare.reading"},
-    {"clashes", "older_names", "row_filter", "table_files"},
+    {"as_ductaflow", "clashes", "row_filter", "table_files"},
     {
         "compare.compressed",
         "compare.digests",
