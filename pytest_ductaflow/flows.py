@@ -316,14 +316,14 @@ def _is_line(line: str, wanted: str) -> bool:
 def looks_like_flow(path: Path) -> bool:
     """Whether a source file has a code cell tagged `parameters`.
 
-    The text alone tells that most conductors have none; whether there is one is for jupytext to say, unless
-    it cannot read the file.
+    The text alone tells that most conductors have none, and that most flows have one; of the others that is
+    for jupytext to say, unless it cannot read the file.
     """
     try:
         text = _text_of(path)
     except OSError:
         return False
-    if is_plainly_flow(path):
+    if _is_plain(path, text):
         return True
     is_script = path.suffix != ".ipynb" and path.suffix not in _MARKDOWN_SUFFIXES
     if not (_ANY_TAG if is_script else _ANY_TAG_OF_DOCUMENT).search(text):
@@ -336,9 +336,12 @@ def looks_like_flow(path: Path) -> bool:
 
 def is_plainly_flow(path: Path) -> bool:
     """Whether a script has one tagged cell, and code in it, without any doubt; else Jupytext has to say."""
+    return _is_plain(path, _text_of(path))
+
+
+def _is_plain(path: Path, text: str) -> bool:
     if path.suffix != ".py":
         return False
-    text = _text_of(path)
     return _PLAIN_FLOW.match(text) is not None and len(_ANY_TAG.findall(text)) == 1 and "marimo" not in text
 
 

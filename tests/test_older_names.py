@@ -12,19 +12,22 @@ import pytest
 
 from pytest_ductaflow import DuctaflowError, flow_side, older_names
 
+MODULES = ("ductaflow", "ductaflow.ductaflow", "ductaflow.ductacore", "ductacore")
 IMPORTS = (
     "from ductacore import run_notebook, setup_run_config",
     "import ductacore",
     "from ductaflow.ductaflow import run_notebook, load_config",
     "from ductaflow.ductacore import run_step_flow, setup_logging",
     "from ductaflow import run_notebook, get_param",
-    "import ductaflow.ductaflow as df; df.conduct",
+    "import ductaflow.ductaflow as df; from ductaflow import ductacore; df.conduct",
 )
 
 
 @pytest.mark.parametrize("line", IMPORTS)
 def test_modules_have_the_names_of_all_ages(line):
-    subprocess.run([sys.executable, "-c", line], check=True)
+    code = f"{line}\nimport sys\nprint(*sorted({{sys.modules[name].__name__ for name in {MODULES!r}}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "pytest_ductaflow.as_ductaflow\n"), done.stderr
 
 
 def test_all_names_are_offered():
