@@ -198,7 +198,7 @@ class ForkedKernel(Kernel):
     def observation(self) -> dict[str, Any] | None:
         if self._setup is None or self._setup.observe != "all":
             return None
-        return ask_for_report(self._server, str(self._setup.report), self._setup.report)
+        return ask_for_report(self._server, str(self._setup.report))
 
     def printed(self) -> str:
         with contextlib.suppress(OSError):

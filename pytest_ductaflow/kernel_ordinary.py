@@ -64,7 +64,8 @@ class OrdinaryKernel(Kernel):
             manager.ip = os.path.join(folder, "k")
         spec = manager.kernel_spec
         self.speaks_python = spec.language == "python"
-        arguments = ARGUMENTS if manager.ipykernel else []
+        self._is_ipykernel = manager.ipykernel
+        arguments = ARGUMENTS if self._is_ipykernel else []
         self._raw = Path(folder, "raw")
         with open(self._raw, "wb") as stream:
             manager.start_kernel(
@@ -99,7 +100,10 @@ class OrdinaryKernel(Kernel):
         return self._process.poll()
 
     def shut_down(self) -> None:
-        self.client.shutdown()
+        # Over the control channel another thread of ipykernel answers, which may wait forever for a third
+        # one that has stopped meanwhile.
+        channel = self.client.shell_channel if self._is_ipykernel else self.client.control_channel
+        channel.send(self.client.session.msg("shutdown_request", {"restart": False}))
 
     def close_channels(self) -> None:
         for channel in (self.client.iopub_channel, self.client.shell_channel, self.client.control_channel):

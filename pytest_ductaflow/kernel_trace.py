@@ -257,9 +257,11 @@ def _is(kind: Callable[[int], bool], path: Any) -> bool:
 
 def _use_of_open(args: tuple[Any, ...]) -> str:
     path, mode, flags = args
-    if _is(stat.S_ISDIR, path):
-        return NOTHING if isinstance(mode, str) else LISTED  # `open` fails, `os.open` does not
-    if isinstance(mode, str):
+    is_stream = isinstance(mode, str)  # of `open`, which fails if it is a folder; `os.open` does not
+    # An observer sees the question, too, and that takes longer than all the rest of this.
+    if not (is_stream and _is_observed) and _is(stat.S_ISDIR, path):
+        return NOTHING if is_stream else LISTED
+    if is_stream:
         return WRITTEN if set(mode) & set("wax") else DATABASE if "+" in mode else OPENED
     if not isinstance(flags, int):
         return OPENED

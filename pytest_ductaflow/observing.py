@@ -57,29 +57,30 @@ def ignored_folders() -> tuple[str, ...]:
     return tuple(sorted({os.path.join(sysconfig.get_path(name), "") for name in names}))
 
 
-def ask_for_report(server_socket: str, key: str, file: Path) -> dict[str, Any] | None:
+def ask_for_report(server_socket: str, key: str) -> dict[str, Any] | None:
     """Return what was seen of a kernel of a server; None if it was not observed.
 
     Args:
         server_socket: The socket of the server.
         key: Under which the kernel has registered.
-        file: For the report, on its way.
     """
     place = os.path.join(os.path.dirname(server_socket), SOCKET)
     with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE)
         connection.connect(place)
-        connection.sendall(json.dumps({"report": key, "file": str(file)}).encode() + b"\n")
-        if json.loads(connection.recv(4096))["problem"] is None:
-            return read_report(file)
+        connection.sendall(json.dumps({"report": key}).encode() + b"\n")
+        _, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
+        for descriptor in descriptors:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            return read_report(descriptor)
     return None
 
 
-def read_report(file: Path) -> dict[str, Any] | None:
-    """Return the report that an observer has left; None if it has not."""
+def read_report(file: Path | int) -> dict[str, Any] | None:
+    """Return the report of an observer, from a file or an open descriptor; None if there is none."""
     try:
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
-        report: dict[str, Any] = json.loads(text)
+        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+            report: dict[str, Any] = json.load(lines)
     except (OSError, ValueError):
         return None
     return report

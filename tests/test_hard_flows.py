@@ -151,3 +151,37 @@ def test_a_display_that_no_notebook_can_hold_is_told_with_its_cell(session):
     assert error["type"] == "InvalidOutput"
     assert error["message"].startswith("this cell shows something that a notebook cannot hold: 5 is not")
     assert error["cell"] is not None
+
+
+def test_the_threads_of_an_ordinary_kernel_do_not_wait_for_each_other_at_its_end(tmp_path):
+    """What ipykernel's control thread writes when the thread that publishes has just stopped is never taken.
+
+    Two threads meet there by chance once in a hundred kernels; here they do each time.
+    """
+    code = """
+        import sys, threading, time
+
+        def meet(loop, stream, sleep, thread, main):  # the namespace of the flow is cleared before the end
+            close, flush = loop.close, stream.flush
+
+            def close_and_go_on(**options):
+                close(**options)
+                sleep(2)
+
+            def flush_late():
+                if thread() is not main:
+                    sleep(0.5)
+                flush()
+
+            loop.close, stream.flush = close_and_go_on, flush_late
+
+        loop = get_ipython().kernel.iopub_thread.io_loop
+        meet(loop, sys.stdout, time.sleep, threading.current_thread, threading.main_thread())
+        """
+    root = write_project(tmp_path, {"flows/ends.py": code})
+    (root / "conductor.py").write_text(
+        "from pytest_ductaflow import conduct\nconduct('flows/ends.py', [{'instance_name': 'a'}])\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    subprocess.run([*command, "--no-ductaflow-fork"], cwd=root, capture_output=True, check=False)
+    assert (record_of(root, "ends")["status"], record_of(root, "ends")["warnings"]) == ("success", [])

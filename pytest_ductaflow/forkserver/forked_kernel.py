@@ -34,7 +34,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
-from ..observer.seccomp import install
+from ..observer.seccomp import install, is_possible, make_filter
 from .ending import remember_modules
 from .ipython import IPythonKernel, ZMQInteractiveShell
 from .publishing import IOPubThread, OutStream
@@ -184,6 +184,8 @@ def make_app(modules: Mapping[str, str]) -> ForkableApp:
     app: ForkableApp = ForkableApp.instance()
     app.prepare()
     _warm_up(app.shell)
+    if is_possible():
+        make_filter()
     for name, path in modules.items():
         module = type(sys)(name)
         with open(path, encoding="utf-8") as source:

@@ -10,8 +10,9 @@
 On the socket, a line of JSON each way:
 
     kernel:   {"observe": key, "ignored": [prefixes]}, together with the listener of its filter
-    client:   {"report": key, "file": path}    the notes are in the file when the answer comes
-    observer: {"problem": null}, or why it cannot be done
+    client:   {"report": key}
+    observer: {"problem": null}, or why it cannot be done; with the answer to a client comes the descriptor
+              of a file that has the notes
 
 The process ends as the command does, and not before nothing is observed any more.
 """
@@ -190,7 +191,9 @@ class Observer:
     def _is_done(self) -> bool:
         """Return whether nobody is left to be observed, or to ask."""
         if self._report is not None:
-            self._write_report("", self._report)
+            if "" in self._notes:
+                with open(self._report, "wb") as file:
+                    file.write(_report(self._notes[""]))
             return True
         return not self._notes_of
 
@@ -219,37 +222,44 @@ class Observer:
             try:
                 data, listeners, _, _ = socket.recv_fds(connection, _LONGEST_LINE, 1)
                 request = json.loads(data)
-                problem = self._register(request, listeners) if listeners else self._report_on(request)
-                connection.sendall(json.dumps({"problem": problem}).encode() + b"\n")
+                if listeners:
+                    self._register(request, *listeners)
+                    connection.sendall(_answer(None))
+                else:
+                    self._send_report(request["report"], connection)
             except (OSError, ValueError, KeyError, TypeError):
                 return  # who has connected is gone, or speaks another language
 
-    def _register(self, request: dict[str, Any], listeners: list[int]) -> str | None:
+    def _register(self, request: dict[str, Any], listener: int) -> None:
         """Observe a kernel from now on."""
         from .notes import Notes
         from .seccomp import prefer_same_core
 
-        (listener,) = listeners
         notes = self._notes[request["observe"]] = Notes(tuple(request["ignored"]))
         prefer_same_core(listener)
         self._notes_of[listener] = notes
         self._watch(listener)
-        return None
 
-    def _report_on(self, request: dict[str, Any]) -> str | None:
-        if request["report"] not in self._notes:
-            return "it is not observed"
-        try:
-            self._write_report(request["report"], request["file"])
-        except OSError as error:
-            return f"{error}"
-        return None
+    def _send_report(self, key: str, connection: socket.socket) -> None:
+        """Send the notes on a kernel in a file in memory: a client that does not read delays nobody."""
+        import socket
 
-    def _write_report(self, key: str, path: str) -> None:
         notes = self._notes.pop(key, None)
-        if notes is not None:
-            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-                json.dump(notes.to_json(), file, ensure_ascii=False)
+        if notes is None:
+            connection.sendall(_answer("it is not observed"))
+            return
+        with open(os.memfd_create("report"), "wb") as file:
+            file.write(_report(notes))
+            file.flush()
+            socket.send_fds(connection, [_answer(None)], [file.fileno()])
+
+
+def _report(notes: Notes) -> bytes:
+    return json.dumps(notes.to_json(), ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _answer(problem: str | None) -> bytes:
+    return json.dumps({"problem": problem}).encode() + b"\n"
 
 
 def _signal_group(leader: int, number: int) -> None:

@@ -106,8 +106,8 @@ def is_possible() -> bool:
 
 
 @lru_cache(maxsize=1)
-def _program() -> _Program:
-    """Return the filter: notify of the calls in `CALLS`, refuse io_uring, allow all others.
+def make_filter() -> _Program:
+    """Return the filter, made once: notify of the calls in `CALLS`, refuse io_uring, allow all others.
 
     io_uring opens files in a queue that no filter sees; programs use ordinary calls where it is missing.
     A program of another architecture is notified of with each of its calls: its numbers mean others.
@@ -158,8 +158,7 @@ def install() -> int:
     Raises:
         OSError: If the system or the container does not allow it, or an observer is there already.
     """
-    program = _program()
-    libc = ctypes.CDLL(None, use_errno=True)
+    program, libc = make_filter(), _libc()
     for may_gain_privileges in (True, False):  # root need not give up sudo
         if not may_gain_privileges and libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             break
