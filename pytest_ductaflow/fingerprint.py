@@ -93,14 +93,19 @@ def file_digest(path: str | Path, stat: str | None = None) -> str:
 
 
 def listing_digest(folder: str | Path, left_out: Collection[str] = ()) -> str:
-    """The names in a folder, less hidden ones and some others; `ABSENT` if there is no such folder."""
+    """The names in a folder, less hidden ones and some others, and which of them are folders.
+
+    `ABSENT` if there is no such folder.
+    """
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(_UNSEEN))
+            names = sorted(
+                f"{entry.name}/" if entry.is_dir() else entry.name
+                for entry in entries
+                if not entry.name.startswith(_UNSEEN) and entry.name not in left_out
+            )
     except OSError:
         return ABSENT
-    if left_out:
-        names = [name for name in names if name not in left_out]
     return text_digest("\n".join(names))
 
 

@@ -29,11 +29,11 @@ from .fingerprint import (
 )
 from .kernel_trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
 from .model import RUNS, Instance, Neighbours, Record
-from .module_search import absent_modules
+from .module_search import absent_modules, absent_packages
 from .named import files_named_exactly, folders_down_to, named_files, named_places, what_is_at
 from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
-from .outside import left_out_of_listing
+from .outside import left_out_of_listing, own_names
 from .places import belongs_to_others, is_in_environment, is_shared_library
 from .store import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, shown
 from .uses import ALL, NOTHING, Used
@@ -135,6 +135,7 @@ class _Run:
         self.search, self.used, self.began, self.by_flows = search, used, began, by_flows
         self.instance = search.instance
         self.root, self.run_dir = self.instance.project_root, self.instance.run_dir
+        self.outputs = outputs
         self.own = {os.path.join(self.run_dir, name) for name in outputs}
         modules = used.of(MODULE) | set(used.modules)
         self.sources = {path for path in modules if self.counts(path)} | {self.instance.flow}
@@ -164,17 +165,26 @@ class _Run:
             digests[name], stat = self._digest_and_stat(path, is_written=path in written)
             if stat is not None:
                 stats[name] = stat
-            is_code = path == self.instance.flow or path.endswith(".py")
-            if is_code and digests[name] not in (ABSENT, UNSTABLE) and (found := code_digest(path)):
+            if (
+                path in self.sources
+                and digests[name] not in (ABSENT, UNSTABLE)
+                and (found := code_digest(path))
+            ):
                 code[name] = found
         for path in sorted(folders):
-            left_out = left_out_of_listing(path, elsewhere, files, self.search.made_beside)
+            left_out = own_names(path, self.run_dir, self.outputs) or left_out_of_listing(
+                path, elsewhere, files, self.search.made_beside
+            )
             digests[f"{shown(path, self.root)}/"] = self.listing(path, left_out)
         for path in self._links(files, written):
             digests.setdefault(shown(path, self.root), link_digest(path))
         for path in absent_modules(self.sources, self.used, self.instance):
             if self.counts(path):
                 digests.setdefault(shown(path, self.root), ABSENT)
+        scripts = {path for path in files if path.endswith(".py") and not self._is_installed(path)}
+        imports = self._imports_of(self.sources | scripts)
+        for path in absent_packages(imports, self.used, self.instance):
+            digests.setdefault(shown(path, self.root), ABSENT)
         return Inputs(
             digests,
             code,
@@ -182,7 +192,7 @@ class _Run:
             tuple(sorted(os.path.relpath(path, self.run_dir) for path in elsewhere)),
             observed=self.used.observed,
             unknown=self.used.unseen,
-            imports=self._imports,
+            imports=imports,
         )
 
     def _links(self, read: set[str], written: set[str]) -> Iterable[str]:
@@ -205,9 +215,10 @@ class _Run:
             if is_used or (self.is_in_project(path) and path in followed):
                 yield path
 
-    @property
-    def _imports(self) -> frozenset[str]:
-        found = (imports_of(source) for source in self.sources)
+    @staticmethod
+    def _imports_of(sources: Iterable[str]) -> frozenset[str]:
+        """Return the top-level names that source files import, by their code."""
+        found = (imports_of(source) for source in sources)
         return frozenset(name.partition(".")[0] for names in found for name, level in names if not level)
 
     def _digest_and_stat(self, path: str, *, is_written: bool) -> tuple[str, str | None]:
@@ -264,7 +275,7 @@ class _Run:
             return (not self._is_installed(path) and not belongs_to_others(inside)) or self.is_named(path)
         # A root above the project, whose names change for reasons of their own, is no input as a folder.
         if f"{self.root}{os.sep}".startswith(os.path.join(path, "")):
-            return path == self.root
+            return path == self.root or path in self.used.opened_by_code
         if self.is_named(path):
             return not self._is_temporary(path) or self.was_there(path)
         if belongs_to_others(path) or self._is_installed(path):
@@ -276,6 +287,24 @@ class _Run:
     def was_there(self, path: str) -> bool:
         """Return whether a file or folder is there, and was so before the run."""
         return os.path.exists(path) and not self.is_changed(path)
+
+    def _may_come(self, path: str) -> bool:
+        """Return whether it matters that a file is not there."""
+        if self.is_own(path):
+            inside = os.path.relpath(path, self.run_dir)
+            return path not in self.own and inside not in self._our_files and not _is_hidden(inside)
+        if is_shared_library(path) and not self.is_in_project(path) and not self.is_named(path):
+            return False  # the system looks for it in many places
+        is_lasting = self.is_in_project(path) or not self._is_temporary(path)
+        return self.counts(path) and (is_lasting or self.is_named(path))
+
+    def _own_folders(self) -> set[str]:
+        """The folders in the run directory of which the names were read: others may put files there.
+
+        Where flows of a build have written, too, nobody knows what belongs to whom.
+        """
+        listed = () if self.by_flows else self.used.of(LISTED)
+        return {path for path in listed if self.is_own(path) and os.path.isdir(path)}
 
     def is_named(self, path: str) -> bool:
         """Return whether config or code name a file, or a folder around it, or the flow's code opens it."""
@@ -324,6 +353,7 @@ class _Seen(_Run):
         listed = {path for path in self.used.of(LISTED) if not self.is_own(path)}
         files |= {path for path in listed if not os.path.isdir(path) and self._is_input(path)}
         folders = {path for path in listed if os.path.isdir(path) and self.counts(path)}
+        folders |= self._own_folders()
         elsewhere = self.elsewhere(path for path in written if self._is_left_changed(path))
         inputs = self.digested(files, folders, written, elsewhere)
         asked = {shown(path, self.root): path for path in self._asked(files | folders)}
@@ -363,7 +393,7 @@ class _Seen(_Run):
 
     def _is_input(self, path: str) -> bool:
         if self.used.states.get(path, "") is None and not os.path.exists(path):
-            return self._may_come(path) and path not in self._programs
+            return self._may_come(path)
         # The version of another language is told by its program, wherever that lies.
         is_language = path in self._programs and os.path.basename(path) in _LANGUAGES
         return self.counts(path) or is_language
@@ -372,24 +402,13 @@ class _Seen(_Run):
     def _programs(self) -> set[str]:
         return self.used.of(STARTED)
 
-    def _may_come(self, path: str) -> bool:
-        """Return whether it matters that a file is not there."""
-        if self.is_own(path) or is_shared_library(path):
-            return False
-        is_lasting = self.is_in_project(path) or not self._is_temporary(path)
-        return self.counts(path) and (is_lasting or self.is_named(path))
-
     def _asked(self, known: set[str]) -> Iterable[str]:
-        """Yield what the flow only asked for whether it is there, in the project or beside its inputs."""
-        beside = {os.path.dirname(path) for path in known if not self.is_in_project(path)}
+        """Yield what the flow only asked for whether it is there."""
         asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows
         around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
-        for path in asked:
-            near = self.is_in_project(path) or os.path.dirname(path) in beside or self.is_named(path)
-            if not near or self.is_own(path) or path in around:
-                continue
-            there = self.used.states.get(path) is not None
-            if self.counts(path) if there else self._may_come(path):
+        for path in asked - around:
+            is_there = self.used.states.get(path) is not None
+            if (self.counts(path) and not self.is_own(path)) if is_there else self._may_come(path):
                 yield path
 
     def was_there(self, path: str) -> bool:
@@ -420,13 +439,16 @@ class _Guessed(_Run):
         read = used.of(OPENED, DATABASE) | named | search.upstream_files
         guessed -= self._made_beside_own()
         read |= {path for path in guessed | guesses.missing if self._is_read(path)}
-        read |= {path for path in used.of(ASKED) if not os.path.exists(path) and self.is_in_project(path)}
+        asked = used.of(ASKED, OPENED)
+        missing = {path for path in asked if not os.path.exists(path) and self._may_come(path)}
         if used.readers:
             folders |= {path for path in guesses.searched if self.counts(path) and not self.is_own(path)}
         written = used.of(WRITTEN) | {path for path in read if self._is_written(path)}
         # What an upstream has written always counts: if it is changed here, as it was left.
         read_only = read - written - self.by_flows
         files = {path for path in read_only if self._counts(path)} | search.upstream_files | self.sources
+        files |= missing - written
+        folders |= self._own_folders()
         elsewhere = self.elsewhere(written | {path for path in read if self._is_remade(path)})
         inputs = self.digested(files, folders, written, elsewhere)
         unknown = tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED)))

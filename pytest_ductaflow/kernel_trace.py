@@ -69,7 +69,7 @@ _questions: dict[str, Callable[..., Any]] = {}  # functions of `os` that are wra
 _ABILITIES = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
 _searches: dict[str, int] = {}  # by folder
 _imports: set[str] = set()  # names of modules that code of the project has imported, or tried to
-_opened_by_code: set[str] = set()  # files that code of the project has opened itself
+_opened_by_code: set[str] = set()  # files and folders that code of the project has opened or listed itself
 
 
 def before_preload() -> None:
@@ -133,11 +133,13 @@ class _Hook:
         elif use == SEARCHED:
             self._write(use, name)
         elif _is_observed:
-            if use not in (LISTED, FOLLOWED) and name not in _opened_by_code and _is_by_project(caller):
+            if use != FOLLOWED and name not in _opened_by_code and _is_by_project(caller):
                 _opened_by_code.add(name)
         elif found not in self._seen and not _is_by_runner(caller):
             self._write(use, name)
             self._seen.add(found)
+            if use == LISTED and _is_by_project(caller):
+                _opened_by_code.add(name)
 
     def _note_command(self, words: list[Any], folder: Any, caller: FrameType | None) -> None:
         self.note(STARTED, os.fsdecode(words[0] or words[-1]).split(" ", 1)[0], caller)
@@ -367,7 +369,7 @@ def used() -> dict[str, Any]:
         "imports": sorted(_imports),
         "searches": dict(_searches),
         "readers": [name for name in _READERS if name in sys.modules],
-        "opened_by_code": sorted(_opened_by_code) if _is_observed else [],
+        "opened_by_code": sorted(_opened_by_code),
         "python": platform.python_version(),
         "executable": sys.executable or "",
         "prefixes": sorted({sys.prefix, sys.base_prefix}),

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.machinery import all_suffixes
 
 from .model import Instance
 from .named_in_code import imports_of, package_folder
@@ -34,17 +35,47 @@ def absent_modules(sources: Iterable[str], used: Used, instance: Instance) -> se
     return {path for path in found if not os.path.lexists(path)}
 
 
+def absent_packages(names: Iterable[str], used: Used, instance: Instance) -> set[str]:
+    """Return the places where packages would be installed that code asks for and that are not there.
+
+    Args:
+        names: Top-level names of what code imports, or asks for.
+        used: What was seen of the run: its search path, and what its code has tried to import.
+        instance: The instance.
+    """
+    folders = _folders(used, instance)
+    installed = [folder for folder in _search_path(used.path) if _is_for_packages(folder)]
+    tried = (name.partition(".")[0] for name in used.imports)
+    absent: set[str] = set()
+    for name in {*names, *tried} - sys.stdlib_module_names:
+        if not any(map(os.path.lexists, _files_of_package(name, [*installed, *folders]))):
+            absent |= set(_files_of_package(name, installed))
+    return absent
+
+
+def _files_of_package(name: str, folders: Iterable[str]) -> Iterator[str]:
+    """Yield where a package or module of a name may lie."""
+    return (os.path.join(folder, f"{name}{end}") for folder in folders for end in ("", *all_suffixes()))
+
+
 def _folders(used: Used, instance: Instance) -> list[str]:
     """The folders of the search path that are the user's, in order."""
     given = used.path or (os.path.dirname(instance.flow), instance.project_root)
-    absolute = [folder for folder in map(os.path.normpath, given) if os.path.isabs(folder)]
     return [
         folder
-        for folder in dict.fromkeys(absolute)
-        if not folder.endswith(".zip")
-        and not any(is_in_environment(os.path.join(folder, ""), prefix) for prefix in used.prefixes)
+        for folder in _search_path(given)
+        if not any(is_in_environment(os.path.join(folder, ""), prefix) for prefix in used.prefixes)
         and not re.search(r"[/\\]lib(?:64)?[/\\]python[\d.]+(?:$|[/\\])", folder)
     ]
+
+
+def _search_path(given: Iterable[str]) -> list[str]:
+    absolute = (folder for folder in map(os.path.normpath, given) if os.path.isabs(folder))
+    return [folder for folder in dict.fromkeys(absolute) if not folder.endswith(".zip")]
+
+
+def _is_for_packages(folder: str) -> bool:
+    return os.path.basename(folder) in ("site-packages", "dist-packages")
 
 
 def _earlier_places(module: str, folders: list[str]) -> Iterator[str]:

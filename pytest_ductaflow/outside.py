@@ -10,7 +10,7 @@ from functools import cached_property
 
 from .fingerprint import changed_since, stat_of
 from .model import Instance, Record
-from .store import RunFiles, read_record
+from .store import RunFiles, names_of_ours, read_record
 
 
 def files_outside(record: Record, root: str) -> Iterator[str]:
@@ -45,6 +45,22 @@ def left_out_of_listing(
     beside = made_beside(folder)
     read = (os.path.split(os.path.normpath(path)) for path in inputs if path not in own)
     return () if any(above == folder and name in beside for above, name in read) else beside
+
+
+def own_names(folder: str, run_dir: str, outputs: Iterable[str]) -> set[str]:
+    """Return the names in a folder that a run has made itself, or that we have: no input of it.
+
+    Args:
+        folder: The folder; if it is not in the run directory, no name in it is meant.
+        run_dir: The run directory.
+        outputs: What the run wrote, relative to the run directory.
+    """
+    inside = os.path.relpath(folder, run_dir)
+    if inside.split(os.sep)[0] == os.pardir:
+        return set()
+    beginning = "" if inside == os.curdir else os.path.join(inside, "")
+    made = {name[len(beginning) :].split(os.sep)[0] for name in outputs if name.startswith(beginning)}
+    return made | names_of_ours(run_dir) if inside == os.curdir else made
 
 
 def writers_of(records: Iterable[tuple[int, str, Record]]) -> dict[str, tuple[int, ...]]:

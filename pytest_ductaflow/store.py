@@ -93,6 +93,20 @@ class RunFiles:
         return {file.name for file in files}
 
 
+def names_of_ours(run_dir: str) -> set[str]:
+    """Return the names in a run directory that are ours: of records, and of what belongs to them."""
+    try:
+        names = os.listdir(run_dir)
+    except OSError:
+        return set()
+    stems = [name.removesuffix(_RECORD_END) for name in names if name.endswith(_RECORD_END)]
+    ends = (_CONFIG_END, _RECORD_END, ".ipynb", ".html", "_execution_output.txt", "_differences")
+    return {
+        RUNS,
+        *(name for stem in stems for name in names if name.startswith(stem) and name.endswith(ends)),
+    }
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     # Not the process's number: it tells neither threads apart, nor the machines that share a disk.

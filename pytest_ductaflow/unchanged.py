@@ -24,7 +24,7 @@ from .fingerprint import (
 )
 from .model import INTERRUPTED, JSON, Instance, Neighbours, Record, Status
 from .named import output_files
-from .outside import files_outside, left_out_of_listing
+from .outside import files_outside, left_out_of_listing, own_names
 from .packages import installed, own_path, python_version
 from .store import RunFiles, is_record, shown, variables_of
 from .uses import ALL
@@ -199,7 +199,7 @@ def _input_changes(
         stat = stat_of_input(path)
         if stat is not None and stat == record.stats.get(name):
             continue
-        if made_beside is not None and name.endswith("/"):
+        if name.endswith("/"):
             now = listing_digest(path, _left_out(path, record, root, made_beside))
         else:
             now = digest_like(digest, path)
@@ -213,9 +213,12 @@ def _input_changes(
 
 
 def _left_out(
-    folder: str, record: Record, root: str, made_beside: Callable[[str], Collection[str]]
+    folder: str, record: Record, root: str, made_beside: Callable[[str], Collection[str]] | None
 ) -> Collection[str]:
     """The names in a folder that are no input of an instance which lists it."""
+    own = own_names(folder, os.path.join(root, record.run_dir), record.outputs)
+    if made_beside is None or own:
+        return own
     files = (os.path.join(root, name) for name in record.inputs if not name.endswith("/"))
     return left_out_of_listing(folder, files_outside(record, root), files, made_beside)
 

@@ -8,12 +8,16 @@ import re
 import socket
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import write_project
+
+import pytest_ductaflow
 
 pytestmark = pytest.mark.slow
 
@@ -189,6 +193,62 @@ def test_packages_that_we_import_as_well_are_those_of_the_flow(tmp_path: Path, *
     options = [] if fork else ["--no-ductaflow-fork"]
     assert outcomes(start(root, *options)) == {"a/one": "PASSED"}
     assert {"python-dateutil", "packaging", "psutil", "pyyaml"} <= set(record(root, "a", "one")["packages"])
+
+
+def test_a_package_that_is_installed_later_makes_flows_run_that_have_looked_for_it(tmp_path: Path) -> None:
+    python, packages = environment_of_its_own(tmp_path / "venv")
+    ways = {
+        "tries": "try:\n    import fast_option as found\nexcept ImportError:\n    found = None",
+        "asks": "import importlib.util\nfound = importlib.util.find_spec('fast_option')",
+        "helped": "from helper import found",
+        "version": "from importlib import metadata\n"
+        "try:\n    found = metadata.version('fast_option')\n"
+        "except metadata.PackageNotFoundError:\n    found = None",
+        "child": "import subprocess, sys\n"
+        "tool = config['_project_root'] + '/tool.py'\n"
+        "found = subprocess.run([sys.executable, tool]).returncode == 0 or None",
+        "other": "import json as found\nfound = None",
+    }
+    flows = {
+        f"flows/{name}.py": f"{code}\nopen('result.txt', 'w').write(str(found))\n"
+        for name, code in ways.items()
+    }
+    calls = "".join(f"conduct('flows/{name}.py', [{{'instance_name': 'one'}}], after=[])\n" for name in ways)
+    root = write_project(
+        tmp_path / "project",
+        {
+            **flows,
+            "helper.py": "try:\n    import fast_option as found\nexcept ImportError:\n    found = None\n",
+            "tool.py": "import fast_option\n",
+            "conductor.py": f"from pytest_ductaflow import conduct\n\n{calls}",
+        },
+    )
+
+    def session() -> dict[str, str]:
+        command = [python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        words = r"^conductor\.py::(\w+)::one (PASSED|UNCHANGED|FAILED)"
+        return dict(re.findall(words, done.stdout, re.MULTILINE))
+
+    assert session() == dict.fromkeys(ways, "PASSED")
+    assert session() == dict.fromkeys(ways, "UNCHANGED")
+    (packages / "fast_option").mkdir()
+    (packages / "fast_option/__init__.py").write_text("")
+    (packages / "fast_option-1.0.dist-info").mkdir()
+    (packages / "fast_option-1.0.dist-info/METADATA").write_text("Name: fast_option\nVersion: 1.0\n")
+    assert session() == {**dict.fromkeys(ways, "PASSED"), "other": "UNCHANGED"}
+
+
+def environment_of_its_own(folder: Path) -> tuple[str, Path]:
+    """Make a virtual environment with all that this one has; return its Python, and where packages lie."""
+    venv.create(folder, symlinks=os.name == "posix")
+    names = {"base": str(folder), "platbase": str(folder)}
+    packages = Path(sysconfig.get_path("purelib", "venv", names))
+    others = [place for place in sys.path if place.endswith("site-packages")]
+    (packages / "others.pth").write_text(
+        "\n".join([*others, str(Path(pytest_ductaflow.__file__).parents[1])])
+    )
+    return str(Path(sysconfig.get_path("scripts", "venv", names), "python")), packages
 
 
 # ---------------------------------------------------------------- edits while it runs

@@ -167,6 +167,8 @@ class Case:
                 path.rmdir()
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            _remove(path)
         if isinstance(content, bytes):
             path.write_bytes(content)
         elif isinstance(content, str):
@@ -227,6 +229,11 @@ def goes(content: Content) -> Change:
 
 def folder(path: Path) -> None:
     path.mkdir()
+
+
+def program(path: Path) -> None:
+    path.write_text('#!/bin/sh\necho "$0"\n', encoding="utf-8")
+    path.chmod(0o755)
 
 
 def packed(pack: Callable[[bytes], bytes]) -> Change:
@@ -2282,4 +2289,141 @@ MODULES = (
     ),
 )
 
-MUST_RUN = (*PYTHON, *PROCESSES, *TABLES, *NAMES, *COMING, *MODULES)
+ELSEWHERE = (
+    Case(
+        "asked_beside_the_project_by_parts",
+        'result = (root.parent / "outside" / "<case>" / "settings.yml").is_file()',
+        files={"<outside>/settings.yml": comes("alpha: 2\n")},
+    ),
+    Case(
+        "asked_in_the_home_folder_by_parts",
+        'result = (Path.home() / "models" / "override.json").exists()',
+        files={"<home>/models/override.json": comes("{}")},
+    ),
+    Case(
+        "asked_for_its_size_beside_the_project",
+        'result = os.path.getsize(root.parent / "outside" / "<case>" / "big.bin")',
+        files={"<outside>/big.bin": ("one", "another")},
+        is_seen_by_python=False,
+    ),
+    Case(
+        "program_looked_for_in_the_home_folder",
+        """
+        import shutil
+
+        result = shutil.which("fast_<case>", path=str(Path.home() / "programs"))
+        """,
+        files={"<home>/programs/fast_<case>": comes(program)},
+        on="posix",
+    ),
+    Case(
+        "pattern_in_the_folder_around_the_project",
+        'result = sorted(path.name for path in root.parent.glob("<case>_*.csv"))',
+        files={"<project>/../<case>_1.csv": "n\n1\n", "<project>/../<case>_2.csv": comes("n\n1\n")},
+    ),
+    Case(
+        "asked_in_the_run_directory",
+        'result = Path("override.json").exists()',
+        files={"<project>/runs/ways/<case>/override.json": comes("{}")},
+    ),
+    Case(
+        "opened_in_vain_in_the_run_directory",
+        """
+        try:
+            result = open("local.json").read()
+        except FileNotFoundError:
+            result = "none"
+        """,
+        files={"<project>/runs/ways/<case>/local.json": comes("{}")},
+    ),
+    Case(
+        "pattern_in_the_run_directory",
+        'result = sorted(path.name for path in Path(".").glob("*.csv"))',
+        files={"<project>/runs/ways/<case>/more.csv": comes("n\n1\n")},
+    ),
+    Case(
+        "script_as_data",
+        'result = (root / "<here>" / "example.py").read_text()',
+        files={"example.py": ("x = 1  # old\n", "x = 1  # new\n")},
+    ),
+    Case(
+        "script_as_data_of_a_program",
+        """
+        import subprocess
+
+        result = subprocess.run(["cat", root / "<here>" / "example.py"], capture_output=True).stdout
+        """,
+        files={"example.py": ("x = 1  # old\n", "x = 1  # new\n")},
+        is_seen_by_python=False,
+        on="posix",
+    ),
+    Case(
+        "library_that_is_missing",
+        """
+        import ctypes
+
+        try:
+            result = str(ctypes.CDLL(str(root / "<here>" / "libfast.so")))
+        except OSError:
+            result = "slow"
+        """,
+        files={"libfast.so": comes("no library")},
+        is_seen_by_python=False,
+        on="posix",
+    ),
+    Case(
+        "library_asked_for",
+        'result = (root / "<here>" / "libfast.so").exists()',
+        files={"libfast.so": comes("no library")},
+    ),
+    Case(
+        "kinds_of_what_is_in_a_folder",
+        """
+        with os.scandir(root / "<here>") as entries:
+            result = sorted(entry.name for entry in entries if entry.is_dir())
+        """,
+        files={"a": folder, "b": ("a file", folder)},
+    ),
+    Case(
+        "program_that_comes_earlier",
+        """
+        import subprocess
+
+        folders = [str(root / "<here>" / name) for name in ("first", "second")]
+        path = ":".join([*folders, os.environ["PATH"]])
+        result = subprocess.run(["tool"], env={"PATH": path}, capture_output=True).stdout
+        """,
+        files={"first/tool": comes(program), "second/tool": program},
+        is_seen_by_python=False,
+        on="posix",
+    ),
+    Case(
+        "folder_that_is_there_already",
+        """
+        try:
+            (root / "<here>" / "lock").mkdir()
+            (root / "<here>" / "lock").rmdir()
+            result = "free"
+        except FileExistsError:
+            result = "taken"
+        """,
+        files={"lock": comes(folder), "other": "1"},
+        is_seen_by_python=False,
+        on="linux",
+    ),
+    Case(
+        "file_removed_in_vain",
+        """
+        try:
+            os.remove(root / "<here>" / "flag")
+            result = "removed"
+        except FileNotFoundError:
+            result = "none"
+        """,
+        files={"flag": comes("1"), "other": "1"},
+        is_seen_by_python=False,
+        on="linux",
+    ),
+)
+
+MUST_RUN = (*PYTHON, *PROCESSES, *TABLES, *NAMES, *COMING, *MODULES, *ELSEWHERE)
