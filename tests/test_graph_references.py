@@ -65,6 +65,13 @@ def test_a_path_into_a_run_directory_makes_its_instance_an_upstream(text):
     assert upstream_labels(an_instance("etl/A"), an_instance("model/M", {"table": text})) == ["etl/A"]
 
 
+@pytest.mark.parametrize("name", ["runs", "runs/x", "runs/etl/A", "runs/etl"])
+def test_the_name_of_an_instance_refers_to_nothing_though_it_looks_like_a_path(name):
+    named = an_instance(f"model/{name}", {"instance_name": name})
+    found = of_last(an_instance("etl/A"), named)
+    assert (found.upstreams, found.in_folders, found.orphans) == ([], [], [])
+
+
 @pytest.mark.parametrize(
     "text",
     [
