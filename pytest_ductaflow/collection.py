@@ -197,8 +197,10 @@ def _drop_reports(config: pytest.Config, settings: Settings) -> None:
 
 def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:
     """What a user types to run instances, by their numbers, or run directories."""
-    ids = [node_id_of(path, i, config.rootpath) for path, found in plan.instances.items() for i in found]
-    names = [ids[one] if isinstance(one, int) else one for one in what]
+    names = [
+        node_id_of(plan.source_of(one), plan.all[one], config.rootpath) if isinstance(one, int) else one
+        for one in what
+    ]
     return repeat_command(names, config.rootpath, config.invocation_params.dir)
 
 
