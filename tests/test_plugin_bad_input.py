@@ -36,6 +36,10 @@ ROWS = {
     "nameless": (",flows/a.py,2", ", column 'instance_name': instance_name is empty"),
     "no_flow": ("bad,flows/nosuch.py,2", ", column 'flow': flow 'flows/nosuch.py' not found in"),
     "blank_flow": ("bad,,2", ", column 'flow': is empty (name the flow that the row runs)"),
+    "outside": (
+        "bad,../evil.py,2",
+        ", column 'flow': flow '../evil.py' lies outside of the project (a table runs",
+    ),
     "no_parameters": ("bad,plain.py,2", ", column 'flow': plain.py has no cell tagged `parameters`"),
     "schema": ("bad,flows/strict.py,9", ", column 'x': 9 is greater than the maximum of 5"),
 }
@@ -145,6 +149,7 @@ def root(tmp_path_factory) -> Path:
     }
     files |= {f"{stem}.py": code for stem, code in CONDUCTORS.items()}
     root = write_project(tmp_path_factory.mktemp("mistakes"), files)
+    write_project(root.parent, {"evil.py": "# %% tags=['parameters']\nconfig = {}\n"})
     for name, content in UNREADABLE.items():
         (root / name).write_bytes(content)
     return root
