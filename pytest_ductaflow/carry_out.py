@@ -65,6 +65,10 @@ def carry_out(
         execution, failed_attempts, flows = _attempts(instance, files, running, settings, echo, page, start)
     finally:
         files.journal.unlink(missing_ok=True)
+    if (
+        files.directory.is_dir() and not files.config.exists()
+    ):  # the flow has deleted it, among all that was in its folder
+        store.write_config(files, instance.full_config)
     record = _last_words(running, execution, failed_attempts, flows)
     if record.status.good:
         start.set_aside_others_than(flows)

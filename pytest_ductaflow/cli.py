@@ -248,6 +248,10 @@ def _tell(merged: Merged) -> None:
         click.echo(problem)
     if len(merged.problems) > _SHOWN:
         click.echo(f"… and {len(merged.problems) - _SHOWN} more")
+    if merged.links:
+        more = f" and {len(merged.links) - _SHOWN} more" if len(merged.links) > _SHOWN else ""
+        names = ", ".join(merged.links[:_SHOWN]) + more
+        click.secho(f"note: links that lead out of runs/ are left out: {names}", fg="yellow")
     counts = ", ".join(f"{count} {status}" for status, count in sorted(merged.counts.items()))
     click.echo(f"{sum(merged.counts.values())} instances: {counts or 'none'}")
     click.echo(f"report: {merged.report.as_posix()}")

@@ -104,7 +104,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         was_deaf: Whether the flow then did not react to the interrupt.
         interrupted: Whether Ctrl-C was pressed.
         exit_code: Of a kernel that died.
-        exit_line: The line of the last cell that an exit stopped.
+        exit: Of a flow that an exit stopped, the line of its last cell, and whether it is a good exit.
         peak_memory: Bytes, as far as the kernel could tell.
         used: What `kernel_trace.used` told.
         observation: What an observer has seen, None if there was none.
@@ -139,7 +139,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.at_end = at_end
         self.timed_out = self.was_deaf = self.interrupted = False
         self.exit_code: int | None = None
-        self.exit_line: int | None = None
+        self.exit: tuple[int | None, bool] | None = None
         self.peak_memory: int | None = None
         self.used: dict[str, Any] = {}
         self.observation: dict[str, Any] | None = None
@@ -234,10 +234,10 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self._take_last_words(*self.kernel.last_words or (None, None))
 
     def _take_last_words(
-        self, setup: tuple[int, list[str], int | None] | None, used: dict[str, Any] | None
+        self, setup: tuple[int, list[str], tuple[int | None, bool] | None] | None, used: dict[str, Any] | None
     ) -> None:
         if setup is not None:
-            self.peak_memory, logged, self.exit_line = setup
+            self.peak_memory, logged, self.exit = setup
             self.printed.add_logged(logged)
         if used is not None:
             self.used = used

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import tempfile
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from .blocking import Gate
+from .failure_text import quoted
 from .items import (
     EXCHANGE,
     GATE,
@@ -87,6 +90,15 @@ class CollectionHooks:
     def pytest_unconfigure(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Say which name may be meant by one that is not found."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            near = (_near(argument, session.config) for argument in session.config.args)
+            raise pytest.UsageError(*error.args, *dict.fromkeys(filter(None, near))) from None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
@@ -195,10 +207,29 @@ def _drop_reports(config: pytest.Config, settings: Settings) -> None:
             (root / RUNS / REPORT).unlink(missing_ok=True)
 
 
+def _near(argument: str, config: pytest.Config) -> str:
+    """What may be meant by an argument that leads to nothing; empty if there is nothing to be said."""
+    path, _, name = argument.partition("::")
+    file = Path(os.path.abspath(config.invocation_params.dir / path))
+    if not file.exists():
+        others = os.listdir(file.parent) if file.parent.is_dir() else []
+        near = [str(Path(path).with_name(other)) for other in get_close_matches(file.name, others, 1)]
+    else:
+        plan = config.stash[PLAN]
+        ids = [node_id_of(file, instance, config.rootpath) for instance in plan.instances.get(file, ())]
+        names = [node_id.partition("::")[2] for node_id in ids]
+        is_known = any(other == name or other.startswith(f"{name}::") for other in names)
+        near = [] if is_known or not name else get_close_matches(name, names, 3)
+        near = [f"{path}::{other}" for other in near]
+    return f"did you mean {' or '.join(map(quoted, near))}?" if near else ""
+
+
 def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:
     """What a user types to run instances, by their numbers, or run directories."""
-    ids = [node_id_of(path, i, config.rootpath) for path, found in plan.instances.items() for i in found]
-    names = [ids[one] if isinstance(one, int) else one for one in what]
+    names = [
+        node_id_of(plan.source_of(one), plan.all[one], config.rootpath) if isinstance(one, int) else one
+        for one in what
+    ]
     return repeat_command(names, config.rootpath, config.invocation_params.dir)
 
 

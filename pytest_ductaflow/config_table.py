@@ -1,11 +1,15 @@
-"""A config as people read it: Markdown tables."""
+"""A config as people read it: Markdown tables, and without what is too long to be read."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 _SHOWN = 50  # characters of a value
+_LONG_VALUE = 10_000  # characters from which on a value is shown by its beginning
+_LONG_CONFIG = 100_000  # characters after which values are only counted
+_BEGINNING = 1_000
 
 
 def generate_config_markdown(config: Mapping[str, Any], flow_name: str | None = None) -> str:
@@ -48,3 +52,37 @@ def _shown(value: Any) -> str:
 
 def _cell(text: str) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def in_part(text: str) -> str:
+    """The beginning of a text that is too long to be read, and how long it is."""
+    if len(text) <= _LONG_VALUE:
+        return text
+    return f"{text[:_BEGINNING]}… {len(text):,} characters; see the config file"
+
+
+def readable_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without what is too long to be read: the beginnings of long values, as text, and many."""
+    room = _LONG_CONFIG
+
+    def readable(group: Mapping[str, Any]) -> dict[str, Any]:
+        nonlocal room
+        shown: dict[str, Any] = {}
+        for number, (key, value) in enumerate(group.items()):
+            if room <= 0:
+                shown["…"] = f"{len(group) - number:,} more values; see the config file"
+                break
+            room -= min(len(key), _LONG_VALUE)
+            if isinstance(value, Mapping) and value:
+                shown[in_part(key)] = readable(value)
+                continue
+            is_single = value is None or isinstance(
+                value, str | int | float
+            )  # most are: no JSON is made of it
+            text = str(value) if is_single else json.dumps(value, default=str)
+            brief = in_part(text)
+            shown[in_part(key)] = value if brief == text else brief
+            room -= len(brief)
+        return shown
+
+    return readable(config)

@@ -18,7 +18,7 @@ from typing import Any
 
 from .cells import is_mapping, plain
 from .errors import DuctaflowError, FlowNotFound, Problem, TableError
-from .flows import find_flow, how_to_tag, is_plainly_flow, line_of_tag, read_flow
+from .flows import TABLE_SUFFIXES, find_flow, how_to_tag, is_plainly_flow, line_of_tag, read_flow
 from .model import (
     JSON,
     RESERVED_FOR,
@@ -253,6 +253,16 @@ class TableDeclaration:
         """`find_flow`, which looks for each flow only once."""
         return _once(lambda flow: find_flow(flow, self._places))
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it is a file that no code of the user has read: it may come from anywhere."""
+        return self.origin.file.endswith(TABLE_SUFFIXES)
+
+    def is_inside(self, flow: Path, given: str | Path) -> bool:
+        """Whether a flow, or the name under which it was given, lies in the project."""
+        named = Path(os.path.normpath(self.root / given))
+        return flow.is_relative_to(self.root.resolve()) or named.is_relative_to(self.root)
+
     @cached_property
     def problem_of(self) -> Callable[[Path, str, bool], Problem | None]:
         """`flow_problem`, which reads each flow only once."""
@@ -364,9 +374,13 @@ class _Row:
             return Problem(f"{self.where}, column 'flow'", "is empty", "name the flow that the row runs")
         place = f"{self.where}, column {column!r}" if column else self.where
         try:
-            return self.table.found(given), place
+            flow = self.table.found(given)
         except FlowNotFound as error:
             return Problem(place, str(error))
+        if self.table.is_data and not self.table.is_inside(flow, given):
+            remedy = "a table runs flows of its project only; a conductor may run others"
+            return Problem(place, f"flow {str(given)!r} lies outside of the project", remedy)
+        return flow, place
 
     def _config(self, base: Mapping[str, Any]) -> tuple[dict[str, JSON], list[Problem]]:
         cells: Mapping[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,16 @@ class Sheet:
         merged: Its merged cells.
         hidden_rows: Numbers of the rows that are not shown.
         hidden_columns: Numbers of the columns that are not shown.
+        name: What it is called.
+        others: Of the further sheets of the file that are shown, by name, the texts of the first filled row.
     """
 
     rows: Cells
     merged: tuple[Area, ...]
     hidden_rows: tuple[int, ...]
     hidden_columns: tuple[int, ...]
+    name: str
+    others: Mapping[str, Sequence[str]]
 
 
 def first_sheet(path: Path) -> Sheet:
@@ -69,7 +73,18 @@ def first_sheet(path: Path) -> Sheet:
         merged=tuple(map(_area, sheet.merged_cells.ranges)),
         hidden_rows=tuple(number for number, row in sheet.row_dimensions.items() if row.hidden),
         hidden_columns=tuple(columns),
+        name=sheet.title,
+        others={
+            other.title: _first_texts(other)
+            for other in values.worksheets[1:]
+            if other.sheet_state == "visible"
+        },
     )
+
+
+def _first_texts(sheet: Any) -> list[str]:
+    rows = ([cell for cell in row if cell is not None] for row in sheet.iter_rows(values_only=True))
+    return [str(cell).strip() for cell in next(filter(None, rows), ())]
 
 
 def _area(merged: Any) -> Area:

@@ -30,6 +30,7 @@ from .failures import (
     is_at_the_end,
     mark_failure,
     markdown_cell,
+    with_hint_at_fork,
     with_hint_at_place,
 )
 from .flows import Source, how_to_tag, read_flow
@@ -334,6 +335,8 @@ def _run_cells(client: FlowClient, execution: Execution) -> None:
     except KeyboardInterrupt:
         execution.failure = _interruption(client)
         execution.interrupted = True
+    if execution.failure is not None and client.kernel.is_forked:
+        execution.failure = with_hint_at_fork(execution.failure)
     execution.python_warnings += [f"KernelWarning: {complaint}" for complaint in client.complaints]
     execution.peak_memory = client.peak_memory
     execution.used = Used.told(client.setup.trace, client.used, client.observation)
@@ -365,7 +368,9 @@ def _cell_failure(client: FlowClient) -> Failure | None:
     if error.get("ename") == "NoneType":  # the cell ended well, but its result could not be shown
         error = _last_error(notebook) or error
     type_, message = error.get("ename", "Error"), error.get("evalue", "the cell failed without saying why")
-    is_good_exit = type_ == "SystemExit" and message in ("", "0", "None")
+    is_good_exit = type_ == "SystemExit" and (
+        message in ("", "0", "None") if client.exit is None else client.exit[1]
+    )
     if client.timed_out and not is_good_exit:
         type_, message = "Timeout", client.limit
     elif type_ == FlowExecutionError.__name__:
@@ -378,7 +383,7 @@ def _cell_failure(client: FlowClient) -> Failure | None:
         type_=type_,
         message=message,
         traceback=traceback,
-        line=client.exit_line if type_ == "SystemExit" else None,
+        line=client.exit[0] if type_ == "SystemExit" and client.exit else None,
     )
     if not is_good_exit:
         return failure

@@ -40,6 +40,7 @@ _NOT_THERE = re.compile(
 )
 _QUOTED = re.compile(r"""'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`""")
 _WORD_LIKE_PATH = re.compile(r"[^\s'\"`()\[\],;<>]*(?:/|\\|\.\w)[^\s'\"`()\[\],;<>]*")
+_ONLY_ONCE = re.compile("cannot load module more than once per process")
 _PACKAGE = str(Path(__file__).parent)
 
 
@@ -201,9 +202,16 @@ def _hidden_frames(packages: Sequence[str]) -> str:
 
 
 def with_hint_at_place(failure: Failure, instance: Instance) -> Failure:
-    """A failure that says so where a file that is not there is in another folder in which it could run."""
+    """A failure that says so where a file that is not there is in another folder in which it could run.
+
+    Or where it would be there with `/` for the sign that separates folders on Windows only.
+    """
     if "NotFound" not in failure.type and not _NOT_THERE.search(failure.message):
         return failure
+    with_slashes = next(_with_slashes(failure.message, instance), None) if os.sep == "/" else None
+    if with_slashes is not None:
+        hint = f"({with_slashes} is there: \\ separates folders on Windows only, / everywhere)"
+        return replace(failure, message=f"{failure.message}\n{hint}")
     here = instance.working_directory
     others = {word: folder for word, folder in instance.workplaces.items() if folder != here}
     paths = list(_relative_paths(failure.message))
@@ -215,11 +223,34 @@ def with_hint_at_place(failure: Failure, instance: Instance) -> Failure:
     return failure
 
 
-def _relative_paths(message: str) -> Iterator[str]:
+def with_hint_at_fork(failure: Failure) -> Failure:
+    """A failure in a forked kernel that says so if it comes from an import that can be done only once."""
+    if failure.type != "ImportError" or not _ONLY_ONCE.search(failure.message):
+        return failure
+    hint = (
+        "(this kernel was forked from a process with imported packages; --no-ductaflow-fork starts each anew)"
+    )
+    return replace(failure, message=f"{failure.message}\n{hint}")
+
+
+def _paths(message: str) -> Iterator[str]:
+    """What may be paths in a message."""
     quoted = (next(filter(None, found)) for found in _QUOTED.findall(message))
     words = (word.strip(".:") for word in _WORD_LIKE_PATH.findall(message))
-    for text in dict.fromkeys((*quoted, *words)):
-        if text and not os.path.isabs(text) and "://" not in text and "\0" not in text:
+    yield from (text for text in dict.fromkeys((*quoted, *words)) if text and "\0" not in text)
+
+
+def _with_slashes(message: str, instance: Instance) -> Iterator[str]:
+    r"""Paths with `\` that lead nowhere, as they lead somewhere; in a message each `\` may be doubled."""
+    for text in _paths(message):
+        path = re.sub(r"\\+", "/", text)
+        if path != text and any(_is_in(path, folder) for folder in instance.workplaces.values()):
+            yield path
+
+
+def _relative_paths(message: str) -> Iterator[str]:
+    for text in _paths(message):
+        if not os.path.isabs(text) and "://" not in text:
             yield text
 
 

@@ -304,7 +304,7 @@ class OutcomeHooks:
         """Before other plugins see a report, what the record says of it."""
         report = yield
         if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
-            data = item.record.to_json()
+            data = item.record.brief().to_json()  # pytest keeps all reports
             is_worker = hasattr(item.config, "workerinput")
             report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
             if call.excinfo is not None and isinstance(call.excinfo.value, Warned):

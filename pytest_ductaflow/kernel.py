@@ -37,6 +37,7 @@ class Kernel(ABC):
     has_setup = False
     language_info: dict[str, Any] | None = None
     last_words: list[Any] | None = None
+    is_forked = False  # from a process that has imported packages
     is_cut_off = False  # whether nobody is there any more who could tell
 
     @abstractmethod

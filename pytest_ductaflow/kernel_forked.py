@@ -72,6 +72,8 @@ class ForkedKernel(Kernel):
         KernelStartError: If the server does not answer as it should.
     """
 
+    is_forked = True
+
     def __init__(
         self,
         server: str,

@@ -73,6 +73,8 @@ def _remember_loud_records(log_warnings: str) -> None:
 
     def remembering(logger: logging.Logger, record: logging.LogRecord) -> None:
         call_handlers(logger, record)
+        if record.name == "py.warnings" and not _is_printed(logger):
+            print(record.getMessage().rstrip(), file=sys.stderr, flush=True)
         counts = _counts(record, log_warnings) and not record.pathname.startswith(_INSTALLED)
         if counts and _PRINTED not in vars(record) and len(_logged) < _KEPT:
             _logged.append(f"{record.levelname}: {record.getMessage()}")
@@ -80,29 +82,42 @@ def _remember_loud_records(log_warnings: str) -> None:
     logging.Logger.callHandlers = remembering  # type: ignore[assignment,method-assign]
 
 
-def last_words() -> tuple[int, list[str], int | None]:
+def _is_printed(logger: logging.Logger) -> bool:
+    """Whether a handler of a logger, or of one above it, prints to the streams; not only to a file."""
+    streams = (sys.stdout, sys.stderr, *_streams)
+    above: logging.Logger | None = logger
+    while above is not None:
+        if any(getattr(handler, "stream", None) in streams for handler in above.handlers):
+            return True
+        above = above.parent if above.propagate else None
+    return False
+
+
+def last_words() -> tuple[int, list[str], tuple[int | None, bool] | None]:
     """What is known only now.
 
     Returns:
         Peak memory in bytes; the loud records that were not printed with their level first; of a cell that
-        ended with SystemExit, the line.
+        ended with SystemExit, the line, and whether it is a good exit.
     """
     # ipykernel warns when it is to shut down; a flow that made errors of warnings would never end.
     warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
     # When ipykernel ends, one of its threads may wait in vain for another one to flush: not for ten seconds.
     for stream in _streams:
         vars(stream)["flush_timeout"] = 1.0
-    return _peak_memory(), _logged, _line_of_exit()
+    return _peak_memory(), _logged, _exit()
 
 
-def _line_of_exit() -> int | None:
-    """The line of a cell that an exit stopped: IPython shows no traceback of it."""
-    if not isinstance(getattr(sys, "last_value", None), SystemExit):
+def _exit() -> tuple[int | None, bool] | None:
+    """Where an exit stopped a cell, of which IPython shows no traceback, and whether its code is 0."""
+    value = getattr(sys, "last_value", None)
+    if not isinstance(value, SystemExit):
         return None
     trace, flow = getattr(sys, "last_traceback", None), sys.modules["IPython"].get_ipython().user_ns
     while trace is not None and trace.tb_frame.f_globals is not flow:
         trace = trace.tb_next
-    return trace.tb_lineno if trace is not None else None
+    is_good = value.code is None or (isinstance(value.code, int) and value.code == 0)  # a text is a message
+    return (trace.tb_lineno if trace is not None else None), is_good
 
 
 def _stop_at_exit() -> None:

@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import DuctaflowError
-from .model import RUNS, Status
+from .model import RUNS, Difference, Status
 from .report.page import read, render
 from .report.rows import Row
 from .store import REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
 
 NOT_RUN = "no shard ran it"
 CUT_OFF = "cut off: its session did not end"
+_STATUSES = frozenset(("waiting", *Status))
+_LONGEST_NAME = 200  # of a path that is told
+_SHOWN = 20  # shards that are named
 
 
 class MergeError(DuctaflowError):
@@ -56,12 +60,23 @@ class Shard:
         return row is not None and not row["earlier"] and row["status"] != "waiting"
 
     def folder_of(self, row: Row) -> Path | None:
-        """The run directory of an instance, None if there is none in this `runs/`."""
-        parts = PurePosixPath(row["directory"]).parts
-        if not parts or ".." in parts or Path(*parts).is_absolute():
-            return None
-        folder = self.runs.joinpath(*parts)
-        return folder if folder.is_dir() else None
+        """The run directory of an instance, None if there is none in this `runs/` that can be copied."""
+        return None if self.hindrance(row) is not None else self.runs / row["directory"]
+
+    def hindrance(self, row: Row) -> str | None:
+        """Why the run directory of an instance cannot be copied; None if it can."""
+        directory = row["directory"]
+        its = f"its run directory {_shortened(directory)!r}"
+        place = Path(PurePosixPath(directory))
+        if not place.parts or ".." in place.parts or place.anchor:
+            return f"{its} is not below {RUNS}/, so that it cannot be merged"
+        try:
+            if (link := _first_link(self.runs, place)) is not None:
+                return f"{its} is reached by a link, {link.as_posix()}, which is not followed"
+            is_there = (self.runs / place).is_dir()
+        except (OSError, ValueError):  # no name that the file system can hold
+            is_there = False
+        return None if is_there else f"{its} is not among what shard {self.number} ({self.given}) has left"
 
     @property
     def problem(self) -> str | None:
@@ -85,12 +100,14 @@ class Merged:
         counts: How many of the instances that the shards were to run have each status.
         problems: Sessions and instances that failed, and instances that did not run; a line each.
         rows: The rows of the report that these are about.
+        links: What was not copied, as it is a link that leads out of its `runs/`.
     """
 
     report: Path
     counts: Mapping[str, int]
     problems: tuple[str, ...]
     rows: tuple[Row, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool = False) -> Merged:
@@ -117,12 +134,14 @@ def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool 
     chosen = [_choose(node_id, shards) for node_id in ids]
     data = {**_header(shards, command), "rows": [{**row, "shard": None} for row, _ in chosen]}
     try:
-        _write(
-            target,
-            _folders(chosen),
-            [shard.runs / name for shard in shards for name in SHARED_BY_PAGES],
-            render(data),
-        )
+        page = render(data)
+    except RecursionError:
+        raise MergeError(
+            "the reports cannot be joined: what is in one of them is nested too deeply"
+        ) from None
+    others = [shard.runs / name for shard in shards for name in SHARED_BY_PAGES]
+    try:
+        links = _write(target, _folders(chosen), others, page)
     except (OSError, shutil.Error) as error:
         raise MergeError(f"{target}: could not be written: {error}") from None
     asked = [row for row, _ in chosen if row.get("shard") is not None]
@@ -133,17 +152,27 @@ def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool 
         elif row["status"] == Status.ERROR:
             problems.append(" ".join(f"{row['id']}: {row.get('message') or 'failed'}".split()))
     counts = Counter(row["status"] for row in asked)
-    return Merged(target / REPORT, counts, tuple(problems), tuple(asked))
+    return Merged(target / REPORT, counts, tuple(problems), tuple(asked), tuple(links))
 
 
-def _folders(chosen: Iterable[tuple[Row, Shard | None]]) -> dict[str, Path]:
+def _folders(chosen: Iterable[tuple[Row, Shard | None]]) -> dict[str, Shard]:
     """By run directory, whose is copied: in one of several flows, that of the shard that ran any of them."""
-    ran: dict[str, Path] = {}
-    earlier: dict[str, Path] = {}
+    ran: dict[str, Shard] = {}
+    earlier: dict[str, Shard] = {}
     for row, shard in chosen:
-        if shard is not None and (folder := shard.folder_of(row)) is not None:
-            (ran if shard.has_run(row["id"]) else earlier)[row["directory"]] = folder
+        if shard is not None and shard.folder_of(row) is not None:
+            (ran if shard.has_run(row["id"]) else earlier)[row["directory"]] = shard
     return earlier | ran
+
+
+def _first_link(folder: Path, place: Path) -> Path | None:
+    """The first part of a relative path, below a folder, that is a link."""
+    parts = (place, *place.parents)[-2::-1]  # less the "." at their end
+    return next((part for part in parts if (folder / part).is_symlink()), None)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
 
 
 def _shard(given: Path) -> Shard:
@@ -154,7 +183,7 @@ def _shard(given: Path) -> Shard:
     try:
         data = read(runs / REPORT)
         _check_rows(data["rows"])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MergeError(f"{runs / REPORT}: not a readable report ({error})") from None
     if data.get("shard") is None:
         raise MergeError(f"{runs / REPORT}: its session was not run with --ductaflow-shard")
@@ -168,10 +197,30 @@ def _shard(given: Path) -> Shard:
 
 
 def _check_rows(rows: Sequence[Any]) -> None:
+    """See whether these are rows of a report.
+
+    Raises:
+        ValueError: If one is not.
+    """
     for row in rows:
-        texts = [row.get(name) for name in ("id", "status", "directory")] if isinstance(row, dict) else [None]
-        if not all(isinstance(text, str) for text in texts) or "earlier" not in row:
+        if not _is_row(row):
             raise ValueError("one of its rows is not that of an instance")
+        if row["status"] not in _STATUSES:
+            raise ValueError(f"{row['id']} has the status {_shortened(row['status'])!r}")
+
+
+def _is_row(row: Any) -> bool:
+    """Whether all is there, and of its type, that is made use of."""
+    if not isinstance(row, dict) or "earlier" not in row:
+        return False
+    texts = [row.get(name) for name in ("id", "status", "directory", "step", "instance")]
+    perhaps = [row.get(name) for name in ("message", "traceback", "command")]
+    try:
+        for difference in row.get("differences") or ():
+            Difference.from_json(difference)
+    except (TypeError, KeyError, AttributeError):
+        return False
+    return all(isinstance(text, str) for text in (*texts, *(text for text in perhaps if text is not None)))
 
 
 def _overlap(one: Path, other: Path) -> bool:
@@ -192,9 +241,13 @@ def _check_numbers(shards: Sequence[Shard], *, partial: bool) -> None:
             both = f"{seen[shard.number].given} and {shard.given}"
             raise MergeError(f"shard {shard.number}/{shard.total} is there twice: {both}")
         seen[shard.number] = shard
-    missing = [str(number) for number in range(1, first.total + 1) if number not in seen]
-    if missing and not partial:
-        which = f"shards {', '.join(missing)}" if len(missing) > 1 else f"shard {missing[0]}"
+    count = first.total - len(seen)
+    if count and not partial:
+        numbers = (str(number) for number in range(1, first.total + 1) if number not in seen)
+        missing = ", ".join(islice(numbers, _SHOWN)) + (
+            f" and {count - _SHOWN} more" if count > _SHOWN else ""
+        )
+        which = f"shards {missing}" if count > 1 else f"shard {missing}"
         raise MergeError(
             f"{which} of {first.total} missing: a job that fails before anything runs leaves no report "
             "(--partial merges the others)"
@@ -229,6 +282,8 @@ def _choose(node_id: str, shards: Sequence[Shard]) -> tuple[Row, Shard | None]:
             row = shard.rows[node_id]
             if row["status"] == Status.RUNNING:
                 row = {**row, "status": Status.ERROR.value, "message": CUT_OFF}
+            elif Status(row["status"]).good and (why := shard.hindrance(row)) is not None:
+                row = {**row, "status": Status.ERROR.value, "message": why, "links": {}}
             return row, shard
     for shard in shards:
         row = shard.rows[node_id]
@@ -258,29 +313,63 @@ def _header(shards: Sequence[Shard], command: str) -> dict[str, Any]:
     }
 
 
-def _write(target: Path, folders: Mapping[str, Path], others: Iterable[Path], page: str) -> None:
-    """Copy all beside the target first, so that it stays as it is if that fails; the page comes last."""
+def _write(target: Path, folders: Mapping[str, Shard], others: Iterable[Path], page: str) -> list[str]:
+    """Copy all beside the target first, so that it stays as it is if that fails; the page comes last.
+
+    Returns:
+        The links that were left out, as they lead out of their `runs/`.
+    """
+    for directory in sorted(folders):
+        if (link := _first_link(target, Path(directory).parent)) is not None:
+            remedy = "the result is not written where it leads; remove it, or choose another --to"
+            raise MergeError(f"{target / link} is a link: {remedy}")
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}-"
+    left_out: set[str] = set()
     with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent, ignore_cleanup_errors=True) as name:
         new, old = Path(name, "new"), Path(name, "old")
-        for directory, folder in sorted(folders.items()):
-            _copy(folder, new / directory)
+        for directory, shard in sorted(folders.items()):
+            left_out |= _copy(shard.runs, directory, new)
         for directory in sorted(folders):
             if (new / directory).is_dir():  # else it has been moved with the one around it
                 replace_folder(new / directory, target / directory, aside=old / directory)
         target.mkdir(exist_ok=True)
         for file in others:
-            if file.is_file():
-                shutil.copyfile(file, target / file.name)
+            if file.is_file() and not file.is_symlink():
+                os.replace(shutil.copyfile(file, Path(name, file.name)), target / file.name)
         write_atomic(target / REPORT, page)
+    return sorted(left_out)
 
 
-def _copy(folder: Path, target: Path) -> None:
-    """Copy a run directory, in place of what that of another may have brought with it."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    shutil.copytree(folder, target, symlinks=True, ignore=_special)
+def _copy(runs: Path, directory: str, new: Path) -> set[str]:
+    """Copy a run directory, in place of what that of another may have brought with it.
+
+    Returns:
+        The links that were left out.
+    """
+    if (link := _first_link(new, Path(directory))) is not None:
+        (new / link).unlink()
+    if (new / directory).is_dir():
+        shutil.rmtree(new / directory)
+    left_out: set[str] = set()
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        links = {name for name in names if _leads_out(Path(folder, name), runs)}
+        left_out.update(Path(folder, name).relative_to(runs).as_posix() for name in links)
+        return links | _special(folder, names)
+
+    shutil.copytree(runs / directory, new / directory, symlinks=True, ignore=ignore)
+    return left_out
+
+
+def _leads_out(path: Path, runs: Path) -> bool:
+    """Whether a path is a link that leads out of `runs/`, be it by others on its way."""
+    if not path.is_symlink():
+        return False
+    target = os.readlink(path)
+    lexically = Path(os.path.normpath(path.parent.relative_to(runs) / target))
+    leads_up = lexically.anchor or lexically.parts[:1] == ("..",)
+    return bool(leads_up) or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(runs))
 
 
 def _special(folder: str, names: list[str]) -> set[str]:

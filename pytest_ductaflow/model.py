@@ -466,6 +466,11 @@ class Record:
         for flow in self.flows:
             yield from flow.with_flows()
 
+    def brief(self) -> Self:
+        """What is told of it: without all that it used, which may be thousands of files of its upstreams."""
+        flows = tuple(flow.brief() for flow in self.flows)
+        return self.with_(inputs={}, stats={}, code={}, packages={}, flows=flows)
+
     @property
     def message(self) -> str | None:
         """The one line that a row of the report shows: why it is red, or orange."""

@@ -22,6 +22,7 @@ from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from traitlets.config import Config
 
+from .config_table import in_part
 from .figures import has_plotly_figures, make_displayable, plotly_script
 from .store import PLOTLY_SCRIPT, STYLESHEET, write_atomic
 
@@ -159,10 +160,18 @@ def write_html(notebook: Path, page: Path, runs: Path) -> list[str]:
         "mermaid": "mermaid" in text,
     }
     resources = {"metadata": {"name": page.stem}, "inlining": {"css": []}, "ductaflow": ours}
+    _shorten_parameters(node)
     lost = make_displayable(node, _displayable(), with_plotly=script is not None)
     body, _ = _exporter().from_notebook_node(node, resources=resources)
     write_atomic(page, body)
     return lost
+
+
+def _shorten_parameters(node: Any) -> None:
+    """Show long values of a config by their beginnings; the notebook has them whole."""
+    for cell in node.cells:
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.source = "\n".join(map(in_part, cell.source.split("\n")))
 
 
 def _link(file: Path, page: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from pathlib import Path
 from typing import IO, Self
 
@@ -37,7 +39,8 @@ class Output:
         self.warning_count = 0
         self._python_warnings: dict[str, None] = {}
         self._more_python_warnings = 0
-        self._file = open(log, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
+        self._log = log
+        self._file = open(log, "w+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
         self._echo = echo
         self._streams: dict[tuple[str, str], LineSplitter] = {}
 
@@ -47,7 +50,15 @@ class Output:
     def __exit__(self, *_: object) -> None:
         for splitter in self._streams.values():
             self._lines(splitter.flush())
+        if not self._log.exists():
+            self._write_again()
         self._file.close()
+
+    def _write_again(self) -> None:
+        """Bring the log back, if the flow has deleted it among all that is in its folder."""
+        self._file.seek(0)
+        with contextlib.suppress(OSError), open(self._log, "w", encoding="utf-8") as file:
+            shutil.copyfileobj(self._file, file)
 
     @property
     def python_warnings(self) -> list[str]:

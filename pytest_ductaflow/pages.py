@@ -77,7 +77,10 @@ class PageWriter:
         return None
 
     def _start(self) -> subprocess.Popen[str]:
-        self._told = tempfile.NamedTemporaryFile("r", prefix="dk", encoding="utf-8")  # noqa: SIM115 - finish
+        # delete=False: on Windows what deletes itself cannot be opened by another process.
+        self._told = tempfile.NamedTemporaryFile(  # noqa: SIM115 - finish
+            "r", prefix="dk", encoding="utf-8", delete=False
+        )
         # -P: the folder in which the session runs may hold modules of any name.
         return subprocess.Popen(
             [sys.executable, "-P", "-m", f"{__package__}.pages", self._told.name],
@@ -103,6 +106,7 @@ class PageWriter:
         process.communicate()
         with self._told as told_by_it:
             problems = _answers(told_by_it)
+        Path(told_by_it.name).unlink(missing_ok=True)
         for number, (files, runs) in enumerate(asked):
             if not files.html.exists() and files.notebook.exists():
                 problems[number] = write_page(files, runs)

@@ -112,6 +112,10 @@ class Plan:
             first += len(instances)
         return found
 
+    def source_of(self, number: int) -> Path:
+        """The source that declares an instance."""
+        return next(path for path, numbers in self.numbers.items() if number in numbers)
+
     def number_of_after(self, conductor: Path) -> int:
         """The number under which what a conductor does after its instances is known."""
         return len(self.graph.before) + self.afters.index(conductor)

@@ -20,6 +20,7 @@ from .path_lists import paths_in
 from .run_paths import RunPaths
 
 AFTER = "_after"
+_NAME = "instance_name"  # in a config: one that looks like a path refers to nothing
 _BY_NAME = "_instance"  # how a key ends that names an instance of the step before it
 _NAMES_SHOWN = 5
 _NAMES_COMPARED = 20_000  # in search of similar ones, for all messages of a plan together
@@ -73,8 +74,8 @@ def references(instances: Sequence[Instance]) -> list[References]:
 
 
 def leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
-    """All values of a config with dotted keys; those in a list have the list's key."""
-    rest: list[tuple[str, JSON]] = [*config.items()][::-1]
+    """All values of a config with dotted keys, less its own name; those in a list have the list's key."""
+    rest: list[tuple[str, JSON]] = [item for item in config.items() if item[0] != _NAME][::-1]
     while rest:
         key, value = rest.pop()
         if isinstance(value, dict):

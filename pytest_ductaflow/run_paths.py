@@ -10,11 +10,10 @@ import fnmatch
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, takewhile, zip_longest
-from typing import Literal
+from itertools import chain, takewhile
 
 from .clashes import path_key
 from .model import RUNS, Instance
@@ -129,6 +128,13 @@ class RunPaths:
                     found[folder].append(run_dir)
         return dict(found)
 
+    @cached_property
+    def _tree(self) -> _Tree:
+        tree = _Tree()
+        for number, run_dir in enumerate(self._members):
+            tree.add(run_dir, number)
+        return tree
+
     def _meanings(self, number: int, text: str) -> list[str]:
         """The absolute paths that a text may mean, less those that cannot lie in a run directory."""
         if not 0 < len(text) <= _LONGEST_PATH or "\0" in text:
@@ -152,13 +158,7 @@ class RunPaths:
         In `runs/etl/*/zones.csv` the first are meant, in `runs/et*` the second.
         """
         if pattern not in self._matched:
-            parts = pattern.split(os.sep)
-            inside: list[str] = []
-            below: list[str] = []
-            for run_dir in self._members:
-                if (found := _match(run_dir, parts)) is not None:
-                    (inside if found == "inside" else below).append(run_dir)
-            self._matched[pattern] = inside, below
+            self._matched[pattern] = self._tree.matching(pattern.split(os.sep))
         return self._matched[pattern]
 
     def _holder(self, path: str) -> str | None:
@@ -171,16 +171,50 @@ class RunPaths:
         return path
 
 
-def _match(run_dir: str, pattern: list[str]) -> Literal["inside", "below"] | None:
-    """Whether a pattern, in parts, can match files inside a run directory, or matches a folder above it."""
-    for part, wanted in zip_longest(run_dir.split(os.sep), pattern):
-        if wanted == "**" or part is None:
-            return "inside"
-        if wanted is None:
-            return "below"
-        if not fnmatch.fnmatchcase(part, wanted):
-            return None
-    return "inside"
+class _Tree:
+    """Run directories by the parts of their paths: of many, a pattern is compared with few."""
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Tree] = {}
+        self.run_dir: tuple[int, str] | None = None  # that ends here, with its number
+
+    def add(self, run_dir: str, number: int) -> None:
+        tree = self
+        for part in run_dir.split(os.sep):
+            tree = tree.children.setdefault(part, _Tree())
+        tree.run_dir = (number, run_dir)
+
+    def matching(self, pattern: Sequence[str]) -> tuple[list[str], list[str]]:
+        """By number, the run directories in which files can match a pattern, and those in folders that do."""
+        inside: list[tuple[int, str]] = []
+        below: list[tuple[int, str]] = []
+        level = [self]
+        for wanted in pattern:
+            if wanted == "**":
+                inside += chain.from_iterable(tree.everything() for tree in level)
+                level = []
+                break
+            inside += (tree.run_dir for tree in level if tree.run_dir is not None)
+            level = [found for tree in level for found in tree.called(wanted)]
+        for tree in level:
+            for found in tree.everything():
+                (inside if found is tree.run_dir else below).append(found)
+        return [run_dir for _, run_dir in sorted(inside)], [run_dir for _, run_dir in sorted(below)]
+
+    def called(self, wanted: str) -> list[_Tree]:
+        """The trees below a name, or below those that a pattern stands for."""
+        if _WILD.search(wanted):
+            return [tree for part, tree in self.children.items() if fnmatch.fnmatchcase(part, wanted)]
+        return [self.children[wanted]] if wanted in self.children else []
+
+    def everything(self) -> Iterator[tuple[int, str]]:
+        """The run directories in it."""
+        left = [self]
+        while left:
+            tree = left.pop()
+            if tree.run_dir is not None:
+                yield tree.run_dir
+            left += tree.children.values()
 
 
 def _folders_above(run_dir: str, all_runs: Collection[str]) -> list[str]:

@@ -167,7 +167,8 @@ def _from_excel(path: Path, tell: Tell) -> pd.DataFrame:
     ]
     if problems:
         raise TableError(problems)
-    _tell_of_layout(sheet, {line: number for number, (line, _) in enumerate(rows, start=1)}, named, tell)
+    names = {str(header[place]).strip() for place in named}
+    _tell_of_layout(sheet, {line: n for n, (line, _) in enumerate(rows, start=1)}, named, names, tell)
     readers = [_name if column in TEXT_COLUMNS else _value for column in columns]
     return _frame(
         columns, ([read(cell) for read, cell in zip(readers, cells, strict=True)] for _, cells in rows)
@@ -191,13 +192,16 @@ def _without_value(where: str, cell: Any, address: str) -> Problem:
     return Problem(where, f"cell {address} is the error {cell.text}", "mend it in Excel")
 
 
-def _tell_of_layout(sheet: Any, rows: dict[int, int], named: Sequence[int], tell: Tell) -> None:
+def _tell_of_layout(
+    sheet: Any, rows: dict[int, int], named: Sequence[int], header: set[str], tell: Tell
+) -> None:
     """Tell of what a reader of the sheet sees otherwise than it is.
 
     Args:
         sheet: The sheet.
         rows: By their numbers in the sheet, those in the table.
         named: The places of the columns that have a name.
+        header: These names; a further sheet that has one of them is a table, too.
         tell: Gets the sentences.
     """
     from .excel_cells import letters
@@ -211,6 +215,10 @@ def _tell_of_layout(sheet: Any, rows: dict[int, int], named: Sequence[int], tell
         tell(f"merged cells {listed(merged)}: only the first of each has the value, the others are empty")
     hidden = [f"{rows[line]} ({line} in Excel)" for line in sheet.hidden_rows if line in rows]
     _tell_hidden("row", hidden, tell)
+    tables = [name for name, texts in sheet.others.items() if not header.isdisjoint(texts)]
+    if tables:
+        how = "conduct(…, pandas.read_excel(file, sheet_name=…)) takes another"
+        tell(f"only the first sheet, {sheet.name!r}, is read, and not {listed(map(repr, tables))}: {how}")
     _tell_hidden("column", [letters(n) for n in sheet.hidden_columns if n - 1 in named], tell)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pytest_ductaflow import collection
 from pytest_ductaflow.blocking import Gate, Hindrance
 from pytest_ductaflow.graph import Graph
 from pytest_ductaflow.model import Instance, Record, Status
+from pytest_ductaflow.plan import Plan
 from pytest_ductaflow.statuses import Statuses
 from pytest_ductaflow.store import RunFiles, write_record
 
@@ -222,3 +225,26 @@ def test_a_file_that_the_instance_itself_writes_into_an_upstreams_folder_is_let_
         Record(Status.SUCCESS, "flows/etl.py", "etl", "n1", "runs/etl/n1", outputs=outputs),
     )
     assert upstream_and_reader(tmp_path, config, []) is None
+
+
+def test_the_command_in_a_reason_makes_the_ids_of_what_it_names_only(tmp_path, monkeypatch):
+    """Else a reason for each of thousands of instances takes thousands of ids each."""
+    made = []
+    node_id_of = collection.node_id_of
+    monkeypatch.setattr(collection, "node_id_of", lambda *args: made.append(args) or node_id_of(*args))
+    instances = [
+        Instance(
+            str(tmp_path / "flows/etl.py"),
+            "etl",
+            f"n{n}",
+            {},
+            str(tmp_path / f"runs/etl/n{n}"),
+            str(tmp_path),
+        )
+        for n in range(9)
+    ]
+    plan = Plan({tmp_path / "a.py": instances[:4], tmp_path / "b.py": [], tmp_path / "c.py": instances[4:]})
+    config = SimpleNamespace(rootpath=tmp_path, invocation_params=SimpleNamespace(dir=tmp_path))
+    command = collection._command_for(config, plan, [3, 4, 8])
+    assert command == "pytest --ductaflow a.py::etl::n3 c.py::etl::n4 c.py::etl::n8"
+    assert len(made) == 3

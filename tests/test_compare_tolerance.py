@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from comparing import compared, said
 
 from pytest_ductaflow.compare.tolerance import Tolerance, Tolerances
 
@@ -47,3 +49,31 @@ def test_a_tolerance_of_a_file_holds_for_integers_that_of_all_files_does_not():
 def test_what_cannot_be_a_tolerance_is_named(given, message):
     with pytest.raises(ValueError, match=message):
         Tolerances(given)
+
+
+FILES = {
+    "x.csv": ("zone,created\n1,2\n", "zone,created\n1,3\n"),
+    "x.json": ('{"a": [{"created": 1, "zone": 2}]}', '{"a": [{"created": 7, "zone": 2}]}'),
+    "x.npz": tuple(
+        (lambda path, n=n: np.savez(path, created=np.array([n]), zone=np.array([1]))) for n in (1, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_misspelt_name_is_told_with_that_which_may_be_meant(tmp_path, name):
+    tolerance = Tolerance().with_({"ignore": ["creatd"], "columns": {"zoen": {"atol": 1}}}, integers=True)
+    told = said(compared(tmp_path, name, *FILES[name], tolerance))
+    assert told[1:3] == [
+        "'ignore' names 'creatd', which is not there: did you mean 'created'?",
+        "'columns' names 'zoen', which is not there: did you mean 'zone'?",
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_names_that_are_there_patterns_and_what_other_files_have_are_no_mistakes(tmp_path, name):
+    given = {"ignore": ["zone", "z*", "weather"], "columns": {"created": {"atol": 0.5}, "cost": {"atol": 1}}}
+    told = said(compared(tmp_path, name, *FILES[name], Tolerance().with_(given, integers=True)))
+    assert len(told) == 1
+    right = Tolerance().with_({"ignore": ["created", "zome"]}, integers=True)
+    assert said(compared(tmp_path, name, *FILES[name], right)) == []

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import stable_repr
+from conftest import stable_repr, write_project
 
 from pytest_ductaflow import clashes, declare
 from pytest_ductaflow.clashes import collisions, with_distinct_names
@@ -29,6 +29,7 @@ from pytest_ductaflow.declare import (
 )
 from pytest_ductaflow.errors import DuctaflowError
 from pytest_ductaflow.model import Instance, slug
+from pytest_ductaflow.planner import of_table
 
 
 @pytest.fixture
@@ -671,3 +672,23 @@ def test_telling_names_apart_keeps_the_order_of_declaration():
 def test_a_selection_can_ask_for_config_step_instance_and_flow():
     instance = an_instance("A").with_(config={"p": {"m": 1}, "e": {}, "step": "mine"})
     assert columns_of(instance) == {"p.m": 1, "e": {}, "step": "s", "instance": "A", "flow": "x"}
+
+
+def test_a_table_on_its_own_runs_flows_of_its_project_only(tmp_path):
+    """A conductor may run others, and a table those of a folder that a link brings into the project."""
+    root = write_project(tmp_path / "p", {"flows/f.py": ""})
+    write_project(tmp_path, {"shared/flows/f.py": ""})
+    (root / "linked").symlink_to(tmp_path / "shared")
+    inside = ["flows/f.py", "f", str(root / "flows/f.py"), "linked/flows/f.py"]
+    outside = ["../shared/flows/f.py", str(tmp_path / "shared/flows/f.py")]
+    rows = [{"instance_name": f"i{n}", "flow": flow} for n, flow in enumerate([*inside, *outside])]
+    table = root / "t.json"
+    table.write_text(json.dumps(rows))
+    declared = of_table(table, root)
+    assert [instance.name for instance in declared.instances] == ["i0", "i1", "i2", "i3"]
+    assert [(problem.where, problem.what) for problem in declared.problems] == [
+        (f"t.json, row {n}, column 'flow'", f"flow {flow!r} lies outside of the project")
+        for n, flow in enumerate(outside, 5)
+    ]
+    by_conductor = TableDeclaration(None, table, Origin(str(root / "conductor.py"), 1), root).declare()
+    assert (len(by_conductor.instances), by_conductor.problems) == (6, [])

@@ -1414,3 +1414,25 @@ def test_a_flow_has_time_for_its_threads_and_is_orange_if_they_do_not_end(
     assert record.status is Status.WARNING
     assert "ran on for 0.5 s after the last cell" in record.warnings[0]
     assert not late.exists()
+
+
+def test_a_process_that_a_flow_forks_prints_and_no_port_is_open_for_that(project: Project) -> None:
+    """Anybody on the machine could connect to one."""
+    record = project.run(
+        """
+        import multiprocessing, os
+        import psutil
+        def work(number):
+            os.chdir("/")
+            print("from child", number, flush=True)
+        context = multiprocessing.get_context("fork")
+        for number in range(2):
+            process = context.Process(target=work, args=(number,))
+            process.start()
+            process.join()
+        connections = psutil.Process().net_connections("inet")
+        print([place.laddr for place in connections])
+        """
+    )
+    assert record.status is Status.SUCCESS
+    assert sorted(project.printed()) == ["[]", "from child 0", "from child 1"]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ntpath
+from fnmatch import fnmatchcase
+from itertools import zip_longest
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_ductaflow import clashes, run_paths
 from pytest_ductaflow.clashes import with_distinct_names
@@ -63,6 +67,13 @@ def messages(*instances: Instance) -> list[str]:
 )
 def test_a_path_into_a_run_directory_makes_its_instance_an_upstream(text):
     assert upstream_labels(an_instance("etl/A"), an_instance("model/M", {"table": text})) == ["etl/A"]
+
+
+@pytest.mark.parametrize("name", ["runs", "runs/x", "runs/etl/A", "runs/etl"])
+def test_the_name_of_an_instance_refers_to_nothing_though_it_looks_like_a_path(name):
+    named = an_instance(f"model/{name}", {"instance_name": name})
+    found = of_last(an_instance("etl/A"), named)
+    assert (found.upstreams, found.in_folders, found.orphans) == ([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -131,6 +142,49 @@ def test_all_flows_of_a_run_directory_are_upstreams():
 def test_flows_of_the_same_run_directory_do_not_become_upstreams_by_their_own_path():
     first = an_instance("etl/A", flow="/p/flows/x.py")
     assert upstream_labels(first, an_instance("etl/A", {"a": "runs/etl/A/t"}, flow="/p/flows/y.py")) == []
+
+
+PATTERN_PARTS = st.sampled_from(["etl", "A", "AB", "x", "*", "A*", "?", "[AX]", "**", "e*", "model"])
+
+
+def matches_part_by_part(run_dir: str, pattern: str) -> str | None:
+    """Whether a pattern can match files in a run directory, or matches a folder above it."""
+    for part, wanted in zip_longest(run_dir.split("/"), pattern.split("/")):
+        if wanted == "**" or part is None:
+            return "inside"
+        if wanted is None:
+            return "below"
+        if not fnmatchcase(part, wanted):
+            return None
+    return "inside"
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["etl", "model", "A", "AB", "x"]), min_size=1, max_size=4), min_size=1),
+    st.lists(PATTERN_PARTS, min_size=1, max_size=4),
+)
+def test_a_pattern_means_the_run_directories_that_it_matches_part_by_part(labels, parts):
+    run_dirs = list(dict.fromkeys(f"/p/runs/{'/'.join(label)}" for label in labels))
+    pattern = f"/p/runs/{'/'.join(parts)}"
+    tree = run_paths._Tree()
+    for number, run_dir in enumerate(run_dirs):
+        tree.add(run_dir, number)
+    assert tree.matching(pattern.split("/")) == tuple(
+        [run_dir for run_dir in run_dirs if matches_part_by_part(run_dir, pattern) == kind]
+        for kind in ("inside", "below")
+    )
+
+
+def test_a_pattern_for_each_instance_is_not_compared_with_each_run_directory(monkeypatch):
+    compared = []
+    monkeypatch.setattr(
+        run_paths.fnmatch, "fnmatchcase", lambda *pair: compared.append(pair) or fnmatchcase(*pair)
+    )
+    upstreams = [an_instance(f"etl/A{n}") for n in range(200)]
+    downstreams = [an_instance(f"model/M{n}", {"tables": f"runs/etl/A{n}/*.csv"}) for n in range(200)]
+    found = references([*upstreams, *downstreams])
+    assert [each.upstreams for each in found[200:]] == [[("config key 'tables'", (n,))] for n in range(200)]
+    assert len(compared) < 1_000
 
 
 def test_the_innermost_run_directory_counts():

@@ -146,14 +146,124 @@ def test_an_instance_that_nobody_was_to_run_keeps_its_earlier_state(tmp_path, mo
     }
 
 
-def test_a_run_directory_outside_of_runs_is_not_copied(tmp_path, monkeypatch):
+@pytest.mark.parametrize("directory", ["../elsewhere", "/elsewhere", "a/../../elsewhere", ".", ""])
+def test_a_run_directory_outside_of_runs_is_not_copied_and_is_told(tmp_path, monkeypatch, directory):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    outside = ("../elsewhere", str(tmp_path / "elsewhere"), ".", "")
-    rows = [make_row(f"a/{n}", "success", 1, directory=directory) for n, directory in enumerate(outside)]
-    write_shard(tmp_path / "one", "1/1", rows)
-    assert merge("one").exit_code == 0
+    directory = directory.replace("/elsewhere", str(tmp_path / "elsewhere"), directory.startswith("/e"))
+    write_shard(tmp_path / "one", "1/1", [make_row("a/x", "success", 1, directory=directory)], "a")
+    result = merge("one")
+    assert result.exit_code == 1
+    assert f"conductor.py::a::x: its run directory {directory!r} is not below runs/" in result.output
     assert os.listdir("runs") == [REPORT]
+    assert (rows_of()["a/x"]["status"], rows_of()["a/x"]["links"]) == ("error", {})
+
+
+@pytest.mark.parametrize("directory", ["a/x", "a" * 5_000, "a\0b", "\ud800"])
+def test_a_run_directory_that_no_shard_has_is_told(tmp_path, monkeypatch, directory):
+    """Such as one that an upload has left out: what its instance has computed is lost."""
+    monkeypatch.chdir(tmp_path)
+    rows = [make_row("a/x", "success", 1, directory=directory), make_row("a/y", "success", 1)]
+    write_shard(tmp_path / "one", "1/1", rows, "a/y")
+    result = merge("one")
+    assert result.exit_code == 1
+    assert "conductor.py::a::x: its run directory '" in result.output
+    assert "is not among what shard 1 (one) has left\n2 instances: 1 error, 1 success\n" in result.output
+    assert rows_of()["a/x"]["status"] == "error"
+    assert sorted(os.listdir("runs")) == ["a", REPORT]
+
+
+def test_what_failed_or_was_blocked_needs_no_run_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [make_row("a/x", "error", 1, message="no space"), make_row("a/y", "blocked", 1)]
+    write_shard(tmp_path / "one", "1/1", rows)
+    assert merge("one").output.startswith("conductor.py::a::x: no space\n2 instances: 1 blocked, 1 error\n")
+
+
+@pytest.mark.parametrize("link", ["a", "a/x", "a/x/inner"])
+def test_a_link_on_the_way_to_a_run_directory_is_not_followed(tmp_path, monkeypatch, link):
+    monkeypatch.chdir(tmp_path)
+    Path("secret/x/inner/deep").mkdir(parents=True)
+    Path("secret/x/inner/deep/TOPSECRET").touch()
+    for folder in ("secret/x/inner", "secret/x", "secret"):
+        Path(folder, "TOPSECRET").touch()
+    write_shard(tmp_path / "one", "1/1", [make_row("a/x", "success", 1, directory="a/x/inner/deep")])
+    Path("one", link).parent.mkdir(parents=True, exist_ok=True)
+    Path("one", link).symlink_to(Path("secret", *Path(link).parts[1:]).resolve())
+    result = merge("one")
+    assert result.exit_code == 1
+    assert (
+        f"conductor.py::a::x: its run directory 'a/x/inner/deep' is reached by a link, {link}"
+        in result.output
+    )
+    assert list(Path("runs").rglob("TOPSECRET")) == []
+
+
+def test_links_that_lead_out_of_the_shard_are_left_out_and_told(tmp_path, halves):
+    Path("secret").mkdir()
+    Path("secret/TOPSECRET").write_text("key")
+    Path("one/a/x/to_parent").symlink_to("..")
+    for name, target in {
+        "absolute": tmp_path / "secret",
+        "relative": "../../../secret/TOPSECRET",
+        "by_another": "to_parent/../../secret",
+    }.items():
+        Path("one/a/x", name).symlink_to(target)
+    result = merge(*halves)
+    assert result.exit_code == 0
+    assert sorted(os.listdir("runs/a/x")) == ["to_parent", "whose.txt"]
+    assert (
+        "note: links that lead out of runs/ are left out: a/x/absolute, a/x/by_another, a/x/relative\n"
+        in (result.output)
+    )
+
+
+def test_a_link_among_what_is_copied_is_not_written_through(tmp_path, monkeypatch):
+    """One shard brings a link, where another has the run directory of a further instance."""
+    monkeypatch.chdir(tmp_path)
+    outer, inner = make_row("a/x", "success", 1), make_row("a/x/sub/y", "success", 2)
+    write_shard(tmp_path / "one", "1/2", [outer, {**inner, "earlier": True}], "a/x", "b")
+    Path("one/a/x/sub").symlink_to("../../b")
+    write_shard(tmp_path / "two", "2/2", [{**outer, "earlier": True}, inner], "a/x/sub/y")
+    assert merge("one", "two").exit_code == 0
+    assert Path("runs/a/x/sub/y/whose.txt").read_text() == "two"
+    assert not Path("runs/a/x/sub").is_symlink()
+    assert not Path("runs/b").exists()
+
+
+@pytest.mark.parametrize("link", ["a", "a/x"])
+def test_a_link_in_the_target_is_not_followed(tmp_path, halves, link):
+    Path("elsewhere/x").mkdir(parents=True)
+    Path("elsewhere/x/kept.txt").touch()
+    Path("runs", link).parent.mkdir(parents=True)
+    Path("runs", link).symlink_to(Path("elsewhere", *Path(link).parts[1:]).resolve())
+    result = merge(*halves)
+    assert os.listdir("elsewhere") == ["x"]
+    assert os.listdir("elsewhere/x") == ["kept.txt"]
+    if link == "a":
+        assert (result.exit_code, result.output) == (
+            2,
+            (
+                "Error: runs/a is a link: the result is not written where it leads; "
+                "remove it, or choose another --to\n"
+            ),
+        )
+    else:
+        assert result.exit_code == 0
+        assert os.listdir("runs/a/x") == ["whose.txt"]
+
+
+def test_a_stylesheet_that_is_a_link_is_neither_read_nor_written_through(tmp_path, halves):
+    Path("secret").write_text("key")
+    Path("mine.css").write_text("mine")
+    Path("one/plotly.min.js").symlink_to(tmp_path / "secret")
+    Path("two/notebook.css").write_text("p {}")
+    Path("runs").mkdir()
+    Path("runs/notebook.css").symlink_to(tmp_path / "mine.css")
+    assert merge(*halves).exit_code == 0
+    assert not Path("runs/plotly.min.js").exists()
+    assert Path("runs/notebook.css").read_text() == "p {}"
+    assert Path("mine.css").read_text() == "mine"
 
 
 def test_a_run_directory_inside_of_another_is_that_of_its_own_shard(tmp_path, monkeypatch):
@@ -221,7 +331,9 @@ def test_instances_of_a_killed_session_are_cut_off_or_were_not_run(tmp_path, mon
 
 def test_missing_shards_are_listed(tmp_path, halves):
     write_shard(tmp_path / "three", "2/4", [])
+    write_shard(tmp_path / "many", "1/2000000000", [])
     assert_refused(merge("one"), "shard 2 of 2 missing", "--partial")
+    assert_refused(merge("many"), "shards 2, 3, 4", ", 21 and 1999999979 more of 2000000000 missing")
     assert_refused(merge("three"), "shards 1, 3, 4 of 4 missing")
 
 
@@ -282,6 +394,26 @@ def test_shards_of_different_commits_are_refused(tmp_path, halves):
         (b"\xff\xfe", "not a readable report"),
         (render({"shard": "1/1", "rows": [{"id": 3}]}), "not a readable report (one of its rows"),
         (render({"shard": "1/1", "rows": ["x"]}), "not a readable report (one of its rows"),
+        (
+            render({"shard": "1/1", "rows": [make_row("a/x", "nonsense")]}),
+            "conductor.py::a::x has the status 'nonsense'",
+        ),
+        *(
+            (
+                render({"shard": "1/1", "rows": [make_row("a/x", **{name: value})]}),
+                "not a readable report (one of",
+            )
+            for name, value in (
+                ("message", 3),
+                ("step", None),
+                ("differences", [{"file": 1}]),
+                ("traceback", [1]),
+            )
+        ),
+        (
+            render({"shard": "1/1", "rows": []}).replace('"rows":[', '"rows":[' + "[" * 200_000),
+            "not a readable",
+        ),
         (render({"schema": 1, "rows": []}), "was not run with --ductaflow-shard"),
         (render({"shard": "2/1", "rows": []}), "'2/1' is not a shard"),
         (render({"shard": [1], "rows": []}), "[1] is not a shard"),
@@ -293,6 +425,15 @@ def test_a_folder_that_no_shard_has_left_is_refused(tmp_path, monkeypatch, page,
     if page is not None:
         Path("bad", REPORT).write_bytes(page if isinstance(page, bytes) else page.encode())
     assert_refused(merge("bad"), "bad", said)
+
+
+def test_a_report_that_is_nested_too_deeply_to_be_written_is_refused(tmp_path, monkeypatch):
+    """Though it can be read: a number that JavaScript does not have takes another way."""
+    monkeypatch.chdir(tmp_path)
+    Path("bad").mkdir()
+    page = render({"shard": "1/1", "title": "TITLE", "rows": []})
+    Path("bad", REPORT).write_text(page.replace('"TITLE"', f"{'[' * 900}{2**60}{']' * 900}"))
+    assert_refused(merge("bad"), "nested too deeply")
 
 
 def test_the_result_cannot_go_where_a_shard_lies(halves):

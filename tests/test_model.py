@@ -228,6 +228,17 @@ def test_the_json_of_a_record_has_only_plain_types():
     assert type(data["flows"][0]["status"]) is str
 
 
+def test_what_is_told_of_a_record_leaves_out_what_it_used():
+    used = {"inputs": {"a.csv": "sha256:1"}, "stats": {"a.csv": "1 2"}, "code": {"f.py": "3"}}
+    inner = FAILED.with_(**used, packages={"numpy": "2"})
+    told = FAILED.with_(**used, outputs={"b.csv": "sha256:2"}, flows=(inner,)).brief()
+    assert [(each.inputs, each.stats, each.code, each.packages) for each in told.with_flows()] == [
+        ({},) * 4
+    ] * 3
+    assert (told.error, told.outputs) == (FAILED.error, {"b.csv": "sha256:2"})
+    assert Record.from_json(told.to_json()) == told
+
+
 def test_a_record_of_the_same_schema_may_have_fields_that_we_do_not_know():
     assert Record.from_json({**FAILED.to_json(), "weather": "fine"}) == FAILED
 

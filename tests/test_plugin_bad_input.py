@@ -36,6 +36,10 @@ ROWS = {
     "nameless": (",flows/a.py,2", ", column 'instance_name': instance_name is empty"),
     "no_flow": ("bad,flows/nosuch.py,2", ", column 'flow': flow 'flows/nosuch.py' not found in"),
     "blank_flow": ("bad,,2", ", column 'flow': is empty (name the flow that the row runs)"),
+    "outside": (
+        "bad,../evil.py,2",
+        ", column 'flow': flow '../evil.py' lies outside of the project (a table runs",
+    ),
     "no_parameters": ("bad,plain.py,2", ", column 'flow': plain.py has no cell tagged `parameters`"),
     "schema": ("bad,flows/strict.py,9", ", column 'x': 9 is greater than the maximum of 5"),
 }
@@ -145,6 +149,7 @@ def root(tmp_path_factory) -> Path:
     }
     files |= {f"{stem}.py": code for stem, code in CONDUCTORS.items()}
     root = write_project(tmp_path_factory.mktemp("mistakes"), files)
+    write_project(root.parent, {"evil.py": "# %% tags=['parameters']\nconfig = {}\n"})
     for name, content in UNREADABLE.items():
         (root / name).write_bytes(content)
     return root
@@ -361,3 +366,24 @@ def test_what_might_not_be_meant_in_tables_is_told_and_nothing_refused(tmp_path)
         [sys.executable, "conductor.py"], cwd=root, capture_output=True, text=True, check=True
     )
     assert "conductor.py:2: UserWarning: conductor.py:2: the table has no rows: nothing is run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("t.csv::f::alhpa", "did you mean t.csv::f::alpha?"),
+        ("t.csv::g::alpha", "did you mean t.csv::f::alpha?"),
+        ("runs/f/alhpa", "did you mean runs/f/alpha?"),
+        ("tt.csv::f::alpha", "did you mean t.csv?"),
+        ("t.csv::f::quite_another", None),
+    ],
+)
+def test_what_is_not_found_is_told_with_what_may_be_meant(tmp_path, argument, meant):
+    table = "instance_name,flow\nalpha,flows/f.py\nbeta,flows/f.py\n"
+    root = write_project(tmp_path, {"flows/f.py": "", "t.csv": table, "runs/f/alpha/x.txt": ""})
+    result = run_pytest(root, "--ductaflow", argument)
+    told = result.stderr.lines
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert told[0].startswith("ERROR: ")
+    assert "not found: " in told[0]
+    assert [line for line in told if "did you mean" in line] == ([f"ERROR: {meant}"] if meant else [])

@@ -266,6 +266,25 @@ def test_merged_cells_and_what_is_hidden_are_told(tmp_path):
     )
 
 
+def test_further_sheets_that_are_tables_are_told(tmp_path):
+    def change(sheet):
+        for name, first, state in (
+            ("high", ["x", "name"], "visible"),
+            ("notes", ["what", "who"], "visible"),
+            ("empty", [], "visible"),
+            ("old", ["name", "x"], "hidden"),
+        ):
+            other = sheet.parent.create_sheet(name)
+            other.sheet_state = state
+            other.append([])
+            other.append(first)
+
+    path = workbook(tmp_path, ["name", "x"], ["a", 1], change=change)
+    assert rows_in(path) == [{"name": "a", "x": 1}]
+    how = "conduct(…, pandas.read_excel(file, sheet_name=…)) takes another"
+    assert notes_of(path) == (f"only the first sheet, 'Sheet', is read, and not 'high': {how}",)
+
+
 # Columns without a name
 
 

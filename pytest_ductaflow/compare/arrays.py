@@ -54,6 +54,7 @@ def _array(data: bytes, prefix: str) -> Array:
 
 def compare(expected: Arrays, found: Arrays, tolerance: Tolerance, findings: Findings) -> None:
     for name in [*expected, *(name for name in found if name not in expected)]:
+        findings.names.add(name)
         if tolerance.ignores(name):
             continue
         if name in expected and name in found:
@@ -73,6 +74,7 @@ def compare_arrays(
         findings.note(f"{prefix}shape {expected.shape} expected, {found.shape} found")
         return
     fields = dict(_fields(expected)), dict(_fields(found))
+    findings.names |= {*fields[0], *fields[1]}
     for field in fields[0].keys() & fields[1].keys():
         ours, theirs = fields[0][field], fields[1][field]
         if ours.shape == theirs.shape and _comparable(ours, theirs) and not tolerance.ignores(field):

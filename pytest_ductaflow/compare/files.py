@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -167,7 +167,10 @@ def _compare_content(
             kind.load().compare(ours, theirs, tolerance, findings)
     except Exception as error:  # of a library, about values that it cannot compare
         return Difference(name, f"cannot be compared: {type(error).__name__}: {_first_line(error)}")
-    return findings.difference()
+    difference = findings.difference()
+    if difference is None or not (misspelt := tuple(tolerance.misspelt(findings.names))):
+        return difference
+    return replace(difference, notes=(*misspelt, *difference.notes))
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ class Findings:
         compared: How many values were compared.
         message: The sentence of what has no values to count.
         pictures: By their role, those that have been written.
+        names: Of the columns, keys and arrays that there are, whether they are compared or not.
     """
 
     def __init__(self, file: str, folder: Path) -> None:
@@ -35,6 +36,7 @@ class Findings:
         self.compared = 0
         self.message = ""
         self.pictures: dict[str, Path] = {}
+        self.names: set[str] = set()
         self._notes: list[str] = []
         self._worst: list[DifferingValue] = []
         self._absolute: DifferingValue | None = None  # the one with the largest

@@ -179,6 +179,7 @@ class _Walk:
         for key in [*expected, *(key for key in found if key not in expected)]:
             name = str(key)
             inner = f"{path}.{name}" if path else name
+            self._findings.names.add(name)
             if self._tolerance.ignores(name) or self._tolerance.ignores(inner):
                 continue
             if key not in found:

@@ -93,6 +93,7 @@ def _rounded(value: object) -> str:
 def _common_columns(
     expected: pd.DataFrame, found: pd.DataFrame, tolerance: Tolerance, findings: Findings, prefix: str
 ) -> list[str]:
+    findings.names |= {*map(str, expected), *map(str, found)}
     ours, theirs = (
         [name for name in map(str, table) if not tolerance.ignores(name)] for table in (expected, found)
     )

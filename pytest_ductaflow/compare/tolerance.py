@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -49,6 +50,19 @@ class Tolerance:
     def ignores(self, name: str) -> bool:
         """Whether a column, key or path of keys is not compared."""
         return any(matches(name, pattern) for pattern in self.ignore)
+
+    def misspelt(self, names: Collection[str]) -> Iterator[str]:
+        """What it says of names that are nearly those of columns or keys, and may be meant to be these.
+
+        Args:
+            names: Those that there are.
+        """
+        for what, given in (("ignore", self.ignore), ("columns", self.columns)):
+            for pattern in given:
+                if "." in pattern or any(matches(name, pattern) for name in names):  # a path of keys has dots
+                    continue
+                if near := difflib.get_close_matches(pattern, names, 1):
+                    yield f"{what!r} names {pattern!r}, which is not there: did you mean {near[0]!r}?"
 
     def described(self, names: Sequence[str]) -> Iterator[str]:
         """What it says in words, `rtol 1e-06`: its numbers, and what is not as it is by default.

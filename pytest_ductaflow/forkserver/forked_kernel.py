@@ -117,7 +117,8 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         return socket
 
     def _start_publishing(self) -> None:
-        self.iopub_thread = IOPubThread(self._bound(zmq.XPUB, "iopub"), pipe=True, session=self.session)
+        socket, place = self._bound(zmq.XPUB, "iopub"), f"{self.ip}-forked"
+        self.iopub_thread = IOPubThread(socket, pipe=True, session=self.session, place=place)
         self.iopub_thread.thread.start()
         self.iopub_socket = self.iopub_thread.background_socket
         for stream in (self.stdout, self.stderr):

@@ -22,12 +22,20 @@ _STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given
 
 
 class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
-    """The thread that publishes, woken by its event loop and not by one more pair of sockets."""
+    """The thread that publishes, woken by its event loop and not by one more pair of sockets.
+
+    Args:
+        arguments: ipykernel's.
+        place: A path for the socket by which processes that the flow forks reach it; ipykernel has a port for
+            that, to which anybody on the machine can connect.
+        options: ipykernel's.
+    """
 
     _pipe_in: ZMQStream | None = None
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, place: str, **options: Any) -> None:
         self.has_reader = threading.Event()
+        self._place = f"ipc://{place}"
         super().__init__(*arguments, **options)
 
     def wait_for_reader(self) -> None:
@@ -88,9 +96,25 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
     def _open_pipe(self) -> None:
         if self._pipe_in is None and self._is_master_process():
             if threading.current_thread() is self.thread:
-                super()._setup_pipe_in()
+                self._listen()
             else:
-                self.do(super()._setup_pipe_in)
+                self.do(self._listen)
+
+    def _listen(self) -> None:
+        self._pipe_uuid = os.urandom(16)
+        socket = self.socket.context.socket(zmq.PULL)
+        socket.linger = 0
+        socket.bind(self._place)
+        self._pipe_in = ZMQStream(socket, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def _setup_pipe_out(self) -> tuple[zmq.Context[Any], zmq.Socket[Any]]:
+        """For one message of a process that the flow has forked."""
+        context: zmq.Context[Any] = zmq.Context()
+        socket = context.socket(zmq.PUSH)
+        socket.linger = 3_000
+        socket.connect(self._place)
+        return context, socket
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]

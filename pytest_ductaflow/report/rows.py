@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..config_table import readable_config
 from ..model import Instance, Record
 from ..store import RunFiles
 
@@ -33,7 +34,7 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
         "status": "waiting",
         "earlier": False,
         "unchanged": False,
-        "config": dict(instance.config),
+        "config": readable_config(instance.config),
         "directory": directory,
         "links": {"config": None},
         "command": command,
