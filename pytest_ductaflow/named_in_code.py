@@ -24,9 +24,10 @@ _SUFFIX = re.compile(r"\.\w{1,8}$")
 _FILE_NAME = re.compile(r"[\w*\0/-]\.[A-Za-z]\w{0,7}$")
 _BETWEEN_PATHS = re.compile(r"[\s'\"(),;]+")  # in longer texts, such as SQL
 _FIELD = re.compile(r"\{[^{}]*\}|%[sd]")  # of a text that is formatted
-_LOOKING_FOR_MODULES = frozenset(
-    "find_spec find_loader import_module __import__ importorskip version distribution".split()  # of metadata, too
-)
+_LOOKING_FOR_MODULES = {
+    *("find_spec", "find_loader", "import_module", "__import__", "importorskip"),
+    *("version", "distribution"),  # of `importlib.metadata`
+}
 _ANY = "\0"  # stands for what is filled in: no path has it
 _LONGEST = 1_000  # characters of a text that may be a path
 _MOST_VALUES = 200  # of a config, to be filled in; the shortest

@@ -52,9 +52,9 @@ class RunPaths:
     def __init__(self, instances: Sequence[Instance]) -> None:
         self._roots = [_normal(instance.project_root) for instance in instances]
         self._own = [_normal(instance.run_dir) for instance in instances]
+        self._working = [_normal(instance.working_directory) for instance in instances]
         self._bases = [
-            tuple(dict.fromkeys((root, own, _normal(instance.working_directory))))
-            for root, own, instance in zip(self._roots, self._own, instances, strict=True)
+            tuple(dict.fromkeys(bases)) for bases in zip(self._roots, self._own, self._working, strict=True)
         ]
         members: dict[str, list[int]] = defaultdict(list)
         for number, run_dir in enumerate(self._own):
@@ -82,13 +82,21 @@ class RunPaths:
             return _NOWHERE
         own, runs = self._own[number], os.path.join(self._roots[number], path_key(RUNS), "")
         holders: list[str | None] = [self._holder(path) for path in paths]
-        in_runs = any(os.path.join(path, "").startswith(runs) for path in paths)
+        in_runs = any(
+            os.path.join(path, "").startswith(runs) for path in self._as_it_runs(number, text, paths)
+        )
         folders = [path for path in paths if in_runs and path in self._folders]
         if _WILD.search(text):
             holders += [run_dir for path in paths for run_dir in self._matching(path)[0]]
             folders += [path for path in paths if path.startswith(runs) and self._matching(path)[1]]
         others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
         return Pointed(tuple(others), own in holders, tuple(folders), in_runs)
+
+    def _as_it_runs(self, number: int, text: str, paths: list[str]) -> list[str]:
+        """Of what a text may mean, what it means for a flow that runs elsewhere than in its run directory."""
+        if os.path.isabs(text) or self._own[number] == self._working[number]:
+            return paths
+        return [path for path in paths if path != _normal(os.path.join(self._own[number], text))]
 
     def may_begin(self, number: int, text: str) -> bool:
         """Whether a path that leads into a run directory, or to one, can begin with a text."""

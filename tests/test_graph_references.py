@@ -287,6 +287,11 @@ def test_the_project_may_lie_in_a_folder_with_separators_in_its_name():
     assert upstream_labels(*pair, hidden, an_instance("m/M", {"t": text}, root=root)) == ["etl/no toll"]
 
 
+@pytest.mark.parametrize(("cwd", "count"), [("run", 1), ("flow", 0), ("project", 0)])
+def test_a_relative_path_is_an_orphan_only_if_the_flow_would_find_it_below_runs(cwd, count):
+    assert len(of_last(an_instance("model/A", {"extra": "../extra.csv"}, runs_in=cwd)).orphans) == count
+
+
 def test_of_a_list_each_path_that_nothing_produces_is_an_orphan_but_not_one_in_a_sentence():
     def orphans(text):
         return of_last(an_instance("etl/A"), an_instance("model/M", {"t": text})).orphans
