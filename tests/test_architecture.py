@@ -50,7 +50,7 @@ LAYERS = (
         "stored",
         "unevaluated",
     },
-    {"calls", "forkserver.ending", "observer.notes", "pytest_imports"},
+    {"calls", "deferring", "forkserver.ending", "observer.notes", "pytest_imports"},
     {"forkserver.ipython", "observer.process"},
     {"forkserver.forked_kernel"},
     {"forkserver.template"},
