@@ -384,7 +384,9 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     try:
         instance = declare()
         flow, is_configured = Path(instance.flow), bool(instance.config)
-        if problem := flow_problem(flow, origin.at(root), root, is_configured=is_configured):
+        if problem := flow_problem(
+            flow, origin.at(root), root, is_configured=is_configured, keys=instance.config
+        ):
             raise TableError([problem])
     except DuctaflowError as error:
         return _not_declared(error, origin, root)

@@ -211,7 +211,9 @@ def of_stored(file: Path, root: Path) -> Outcome:
             name=stored.instance,
         )
         shown = store.shown(flow, root)
-        if problem := flow_problem(flow, shown, root, is_configured=bool(instance.config)):
+        if problem := flow_problem(
+            flow, shown, root, is_configured=bool(instance.config), keys=instance.config
+        ):
             return Outcome(problems=[problem])
     except StoredError as error:
         return Outcome(error=str(error).replace(str(file), where))
@@ -240,7 +242,9 @@ def _from_config(
         instance = declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)
     except (OSError, ValueError, DuctaflowError) as error:
         return Outcome(problems=[Problem(where, f"not a config: {error}")])
-    problem = flow_problem(flow, store.shown(flow, root), root, is_configured=bool(instance.config))
+    problem = flow_problem(
+        flow, store.shown(flow, root), root, is_configured=bool(instance.config), keys=instance.config
+    )
     return Outcome(problems=[problem]) if problem else Outcome([instance])
 
 

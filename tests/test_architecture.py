@@ -102,6 +102,7 @@ LAYERS = (
         "removing",
         "stored.notes",
         "summary",
+        "untagged",
     },
     {"compare.images", "compare.tables"},
     {"compare.svg", "compare.columnar", "compare.csv_tables", "compare.excel"},
