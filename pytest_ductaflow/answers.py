@@ -100,6 +100,12 @@ def current() -> Answers | None:
     return None if file is None or surrounding_build() is not None else _read(file)
 
 
+def is_known(directory: str, stem: str) -> bool:
+    """Whether there is an answer for a flow in a run directory."""
+    given = current()
+    return given is not None and (path_key(directory), stem) in given.endings
+
+
 @lru_cache(maxsize=1)
 def _read(file: str) -> Answers:
     data = json.loads(Path(file).read_text(encoding="utf-8"))

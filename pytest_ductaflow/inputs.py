@@ -383,7 +383,7 @@ class _Seen(_Run):
         """Yield what the flow only asked for whether it is there, in the project or beside its inputs."""
         beside = {os.path.dirname(path) for path in known if not self.is_in_project(path)}
         asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows
-        around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
+        around = folders_down_to({*known, self.run_dir, *asked, *self._written}, os.sep)
         for path in asked:
             near = self.is_in_project(path) or os.path.dirname(path) in beside or self.is_named(path)
             if not near or self.is_own(path) or path in around:

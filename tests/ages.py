@@ -328,3 +328,66 @@ with open("runs/conductor_results.json", "w") as file:
 logger.info("all scenarios completed")
 """,
 }
+
+COMMANDS = {
+    "flows/double.py": """\
+# %% tags=["parameters"]
+# set by whoever runs it
+config = {}
+
+# %% from the command line
+from ductaflow import display_config_summary, is_notebook_execution, load_cli_config
+
+if not is_notebook_execution():
+    config = load_cli_config("config/double.json", "Double a number")
+
+# %%
+import json
+from pathlib import Path
+
+if "config" in locals() and config:
+    display_config_summary(config, "double")
+    for key, value in config.items():
+        locals()[key] = value
+Path("double.json").write_text(json.dumps({"value": 2 * number}))
+print("doubled", number)
+""",
+    "conductor.py": """\
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_flow_as_script(flow_path, step_name, instance_name, config):
+    output_dir = Path("runs") / step_name / instance_name
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with open(output_dir / "config.json", "w") as file:
+        json.dump(config, file, indent=2)
+    original_cwd = os.getcwd()
+    try:
+        os.chdir(output_dir)
+        command = [sys.executable, str(Path(original_cwd) / flow_path), "--config", "config.json"]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(result.stdout)
+        return output_dir
+    except subprocess.CalledProcessError as error:
+        print(error.stderr)
+        raise
+    finally:
+        os.chdir(original_cwd)
+
+
+def main():
+    numbers = [{"instance_name": "one", "number": 1}, {"instance_name": "two", "number": 2}]
+    for row in numbers:
+        run_flow_as_script("flows/double.py", "double", row["instance_name"], {"number": row["number"]})
+    total = sum(json.loads(path.read_text())["value"] for path in Path("runs/double").glob("*/double.json"))
+    Path("total.txt").write_text(str(total))
+
+
+if __name__ == "__main__":
+    main()
+""",
+}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ages import SESSIONS, STEPS
+from ages import COMMANDS, SESSIONS, STEPS
 from conftest import write_project
 from test_existing_projects import run
 
@@ -164,6 +164,26 @@ def test_a_project_of_builds_with_loggers_that_collects_results_at_its_end(tmp_p
             "overall::evaluate": "UNCHANGED" if kept else "PASSED",
             "after": "UNCHANGED" if kept else "PASSED",
         }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_conductor_that_starts_flows_as_programs(tmp_path, way):
+    root = write_project(tmp_path / "project", COMMANDS)
+    edits = {"conductor.py": COMMANDS["conductor.py"].replace('"number": 2', '"number": 5')}
+    for round_, result in rounds(root, way, edits):
+        two = 10 if round_ == "edited" else 4
+        assert (root / "total.txt").read_text() == str(2 + two)
+        assert read(root / "runs/double/two/double.json") == {"value": two}
+        log = (root / "runs/double/two/double_execution_output.txt").read_text(encoding="utf-8")
+        assert f"doubled {two // 2}" in log
+        if way == "script":
+            continue
+        assert statuses(root) == {"double/one": "success", "double/two": "success"}
+        changed = "UNCHANGED" if round_ == "again" else "PASSED"
+        expected = {"double::one": "PASSED" if round_ == "fresh" else "UNCHANGED", "double::two": changed}
+        assert outcomes(result) == expected | {"after": changed}
+        told = (root / "runs/.after/conductor/conductor_execution_output.txt").read_text(encoding="utf-8")
+        assert "doubled" not in told  # nothing has run twice
 
 
 def test_without_the_option_it_is_said_what_waits_and_what_to_type(tmp_path):
