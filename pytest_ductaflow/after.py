@@ -26,6 +26,7 @@ from .fingerprint import changed_since, input_digest, settled, stat_of, text_dig
 from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
 from .output import Output
+from .pages import write_page
 from .settings import Settings
 from .store import RunFiles
 from .uses import Used
@@ -129,6 +130,7 @@ class After:
         Returns:
             The record, also in its folder; `unchanged` if nothing was executed.
         """
+        self._write_missing_pages(settings)
         earlier, _ = store.read_record(self.files.record)
         reasons = ("forced",) if settings.force and earlier is not None else self.reasons()
         if earlier is not None and not reasons:
@@ -164,6 +166,16 @@ class After:
         if status.good:
             store.write_json(self._seen, {"started": record.started, **self._noted(used)})
         return record
+
+    def _write_missing_pages(self, settings: Settings) -> None:
+        """Let the pages be there that other processes are still going to write."""
+        for instance, ending in self.instances:
+            files = RunFiles.of(instance)
+            is_wanted = instance.html and (
+                settings.html == "all" or (settings.html == "failed" and ending == "failed")
+            )
+            if is_wanted and files.notebook.exists() and not files.html.exists():
+                write_page(files, Path(self._runs))
 
     def _first_words(self, reason: str) -> Record:
         instance = self.instance

@@ -59,7 +59,7 @@ class Answers:
     new: list[str] = field(default_factory=list)
 
     def record_of(self, instance: Instance) -> Record | None:
-        """The record that answers a call; None if the call was not recorded at collection.
+        """The record that answers a call; None if it has to run: it is not recorded, or its files are gone.
 
         Raises:
             DuctaflowError: If another config ran in its run directory.
@@ -76,6 +76,10 @@ class Answers:
                 "depends on results, or on the time, a name of its own"
             )
         self.asked_for.add(key)
+        files = RunFiles.of(known)
+        if ending in ("ok", "failed") and not files.record.exists():
+            self.new.append(label)
+            return None
         return _record(known, ending)
 
     @property
@@ -94,6 +98,12 @@ def current() -> Answers | None:
     """The answers for this process, None if its calls are to run; within a flow they always are."""
     file = os.environ.get(VARIABLE)
     return None if file is None or surrounding_build() is not None else _read(file)
+
+
+def is_known(directory: str, stem: str) -> bool:
+    """Whether there is an answer for a flow in a run directory."""
+    given = current()
+    return given is not None and (path_key(directory), stem) in given.endings
 
 
 @lru_cache(maxsize=1)

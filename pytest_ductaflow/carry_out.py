@@ -40,6 +40,8 @@ def carry_out(
     echo: IO[str] | None,
     search: InputSearch,
     start: CleanStart,
+    *,
+    page_may_follow: bool,
 ) -> tuple[Record, bool]:
     """From config to record.
 
@@ -51,6 +53,7 @@ def carry_out(
         echo: A stream that gets the flow's output as it comes.
         search: What will find its inputs.
         start: Its run directory, which is clear.
+        page_may_follow: Whether the page may be written when the record is there.
 
     Returns:
         The record, and whether the keyboard stopped it.
@@ -60,7 +63,7 @@ def carry_out(
     """
     store.write_config(files, instance.full_config)  # the record says already that it runs
     began = files.config.stat().st_mtime_ns  # by the clock of the file system, which may be another machine's
-    page = _Page(instance, files, settings)
+    page = _Page(instance, files, settings, may_follow=page_may_follow)
     try:
         execution, failed_attempts, flows = _attempts(instance, files, running, settings, echo, page, start)
     finally:
@@ -200,18 +203,19 @@ class _Page:
         problems: What kept it from being written, as a warning.
     """
 
-    def __init__(self, instance: Instance, files: RunFiles, settings: Settings) -> None:
+    def __init__(self, instance: Instance, files: RunFiles, settings: Settings, *, may_follow: bool) -> None:
         self.is_written = False
         self.problems: tuple[str, ...] = ()
         self._files, self._mode = files, settings.html if instance.html else "none"
         self._runs = Path(instance.project_root) / RUNS
+        self._may_follow = may_follow
 
     def write(self, *, failed: bool = False) -> None:
         wanted = self._mode == "all" or (self._mode == "failed" and failed)
         if not wanted or not self._files.notebook.exists():
             return
         self.is_written = True
-        if has_idle_core() and store.surrounding_build() is None:
+        if self._may_follow and has_idle_core() and store.surrounding_build() is None:
             problem = _pages.ask(self._files, self._runs)
         else:
             problem = write_page(self._files, self._runs)

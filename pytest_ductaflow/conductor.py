@@ -207,13 +207,20 @@ def _run_all(instances: list[Instance]) -> list[Record]:
         report.follow()
     with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
         for instance in bar:
-            record = _run_reported(instance, settings, report)
+            record = _run_reported(instance, settings, report, page_may_follow=True)
             counts[record.status] += 1
             bar.set_postfix_str(" ".join(f"{SIGNS[status]} {n}" for status, n in counts.items() if n))
             if record.status is Status.ERROR:
                 failed.append(record)
                 tqdm.write(f"🔴 {record.step}/{record.instance}: {record.message} ({record.run_dir})")
+    _finish_pages()
     return failed
+
+
+def _finish_pages() -> None:
+    """Let the pages be there for what comes after a call; their problems are in the records."""
+    if (runner := sys.modules.get(f"{__package__}.runner")) is not None:
+        runner.finish()
 
 
 def _raise_if_any(failed: list[Record], number: int) -> None:
@@ -229,14 +236,16 @@ def _raise_if_any(failed: list[Record], number: int) -> None:
         raise SweepFailed(f"{len(failed)} of {number} instances failed: {names}")
 
 
-def _run_reported(instance: Instance, settings: Settings, report: LiveReport | None) -> Record:
+def _run_reported(
+    instance: Instance, settings: Settings, report: LiveReport | None, *, page_may_follow: bool = False
+) -> Record:
     _quiet_traceback()
     if report is not None:
         report.started(_id_of(instance))
     with unobserved():  # in the kernel of a build, what runs its flows is no input of it
         from .runner import run
 
-        record = run(instance, settings)
+        record = run(instance, settings, page_may_follow=page_may_follow)
     if report is not None:
         report.ended(_id_of(instance), record)
     return record
@@ -375,7 +384,9 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     try:
         instance = declare()
         flow, is_configured = Path(instance.flow), bool(instance.config)
-        if problem := flow_problem(flow, origin.at(root), root, is_configured=is_configured):
+        if problem := flow_problem(
+            flow, origin.at(root), root, is_configured=is_configured, keys=instance.config
+        ):
             raise TableError([problem])
     except DuctaflowError as error:
         return _not_declared(error, origin, root)

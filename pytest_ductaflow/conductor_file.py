@@ -8,10 +8,12 @@ import os
 import re
 import sys
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+from .deferring import can_wait, deferring, names
 from .errors import DuctaflowError, Refused
 from .flows import project_root_of, read_flow, source_as_script
 
@@ -34,6 +36,7 @@ class Stopped:
         frames: The traceback in the user's own code, a text each, the innermost last.
         is_ours: Whether the message alone says what to do.
         exit_code: What it gave to `sys.exit`, if it ended so.
+        can_wait: Whether it is no mistake: what is left of the conductor is to be executed later.
     """
 
     type: str
@@ -43,10 +46,15 @@ class Stopped:
     frames: tuple[str, ...] = ()
     is_ours: bool = False
     exit_code: str | None = None
+    can_wait: bool = False
 
 
-def run(path: Path) -> tuple[ModuleType, Stopped | None]:
+def run(path: Path, has_left_out: Callable[[], bool] | None = None) -> tuple[ModuleType, Stopped | None]:
     """Execute a conductor as the main module of this process.
+
+    Args:
+        path: The conductor.
+        has_left_out: Whether something was left out so far; if given, what `guarding` refuses is left out.
 
     Returns:
         Its module, and what stopped it; None if nothing did but what `guarding` has refused and told.
@@ -61,14 +69,19 @@ def run(path: Path) -> tuple[ModuleType, Stopped | None]:
     module.__file__ = str(path)
     sys.modules["__main__"] = module
     try:
-        exec(compile(source_as_script(path), str(path), "exec"), module.__dict__)  # noqa: S102
-    except Refused:
-        return module, None
+        code: str | ast.Module = source_as_script(path)
+        if has_left_out is not None:
+            module.__dict__.update(names(has_left_out))
+            code = deferring(ast.parse(code, str(path)))
+        exec(compile(code, str(path), "exec"), module.__dict__)  # noqa: S102
+    except Refused as error:
+        return module, None if has_left_out is None else replace(_stopped(path, error), can_wait=True)
     except SystemExit as exit_:
         good = exit_.code in (None, 0)
         return module, None if good else Stopped("SystemExit", str(exit_.code), exit_code=str(exit_.code))
     except BaseException as error:
-        return module, _stopped(path, error)
+        waits = has_left_out is not None and isinstance(error, can_wait(has_left_out=has_left_out()))
+        return module, replace(_stopped(path, error), can_wait=waits)
     return module, None
 
 

@@ -43,6 +43,7 @@ from .tables import (
     nested,
     problems_of_schema,
 )
+from .untagged import read_but_not_assigned
 
 After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -87,7 +88,9 @@ def caller() -> Origin:
     return Origin(frame.f_code.co_filename, frame.f_lineno)
 
 
-def flow_problem(flow: Path, where: str, root: Path, *, is_configured: bool = True) -> Problem | None:
+def flow_problem(
+    flow: Path, where: str, root: Path, *, is_configured: bool = True, keys: Iterable[str] = ()
+) -> Problem | None:
     """What keeps a file from being run as a flow.
 
     Args:
@@ -95,6 +98,7 @@ def flow_problem(flow: Path, where: str, root: Path, *, is_configured: bool = Tr
         where: The place in messages.
         root: The project root.
         is_configured: Whether the flow is to get a config that has something in it.
+        keys: Of that config.
     """
     try:
         if is_plainly_flow(flow):
@@ -112,7 +116,7 @@ def flow_problem(flow: Path, where: str, root: Path, *, is_configured: bool = Tr
         return Problem(
             where, what, "leave the tag on one: the values of the others would win over the config"
         )
-    if is_configured and not cells:
+    if is_configured and not cells and not read_but_not_assigned(source, keys):
         line = line_of_tag(flow)
         unread = f": Jupytext reads no tag in line {line}" if line else ""
         return Problem(where, f"{name} has no cell tagged `parameters`{unread}", how_to_tag(flow))
@@ -264,12 +268,12 @@ class TableDeclaration:
         return flow.is_relative_to(self.root.resolve()) or named.is_relative_to(self.root)
 
     @cached_property
-    def problem_of(self) -> Callable[[Path, str, bool], Problem | None]:
+    def problem_of(self) -> Callable[[Path, str, Iterable[str]], Problem | None]:
         """`flow_problem`, which reads each flow only once."""
-        known = _once(lambda of: flow_problem(of[0], "", self.root, is_configured=of[1]))
+        known = _once(lambda of: flow_problem(of[0], "", self.root, is_configured=bool(of[1]), keys=of[1]))
 
-        def of(flow: Path, where: str, is_configured: bool) -> Problem | None:
-            found = known((flow, is_configured))
+        def of(flow: Path, where: str, keys: Iterable[str]) -> Problem | None:
+            found = known((flow, sorted(keys)))
             return replace(found, where=where) if found else None
 
         return of
@@ -330,7 +334,7 @@ class _Row:
         flow, place = found
         config, problems = self._config(base)
         reserved, more = self._reserved(config)
-        if problem := self.table.problem_of(flow, place, bool(config)):
+        if problem := self.table.problem_of(flow, place, config):
             return [problem]
         step = str(self.values.get(STEP, self.table.step or default_step(flow))).strip()
         problems += more

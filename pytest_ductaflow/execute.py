@@ -178,7 +178,8 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
         DuctaflowError: If there is a config and no cell to inject it behind: in front of the code, the
             defaults would win over it.
     """
-    if not source.has_parameters and config.keys() - {"_project_root"}:
+    assigned = assigned_in(source, language, config)
+    if not (source.has_parameters or assigned.names) and config.keys() - {"_project_root"}:
         told = f"{source.path} has no cell tagged `parameters`, so that it would run with its defaults"
         raise DuctaflowError(f"{told}: {how_to_tag(source.path)}")
     notebook = copy.deepcopy(source.notebook)
@@ -189,8 +190,8 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
         cell.metadata.setdefault("tags", [])
     table = markdown_cell("ductaflow-config", generate_config_markdown(config, source.path.stem))
     notebook.cells.insert(0, table)
-    if source.has_parameters:
-        wanted = parameters_of(config, assigned_in(source, language), language)
+    if source.has_parameters or assigned.names:
+        wanted = parameters_of(config, assigned, language)
         parameters = _translatable(wanted, kernel, language)
         notebook = parameterize_notebook(notebook, parameters, kernel_name=kernel, language=language)
     for cell in notebook.cells:
@@ -307,7 +308,7 @@ def _warnings_before(source: Source, instance: Instance, chosen: _Chosen) -> Ite
         said = f"{source.path.name} names the kernel {chosen.instead_of!r}, which is not installed"
         yield f"KernelWarning: {said}: {chosen.name} runs it"
     if chosen.spec.language == "python":
-        yield from unknown_parameters(instance.config, source, assigned_in(source, "python"))
+        yield from unknown_parameters(instance.config, source, assigned_in(source, "python", instance.config))
 
 
 def _run_cells(client: FlowClient, execution: Execution) -> None:

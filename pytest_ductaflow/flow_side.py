@@ -109,9 +109,10 @@ def load_cli_config(default_config_path: str | Path, description: str = "Run thi
     config = _read_config(parser, arguments.config, root)
     config.setdefault("_project_root", str(root))
 
-    from .recording import is_recording
+    from . import answers, recording
 
-    if arguments.output_dir or arguments.no_execute or is_recording():
+    is_instance = recording.is_recording() or answers.is_known(os.getcwd(), stem_of(script))
+    if arguments.output_dir or arguments.no_execute or is_instance:
         sys.exit(_run_as_instance(script, config, arguments.output_dir, arguments.no_execute))
     _print_log_records()
     _copy_output(Path(f"{stem_of(script)}_execution_output.txt"))

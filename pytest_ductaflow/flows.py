@@ -56,6 +56,7 @@ _MARKDOWN_HEAD = re.compile(
     r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
 )
 # The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a list of YAML, on one line or more.
+_PYTHON_LEXER = re.compile(r"i?python\d*")
 _PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?![\w-])""")
 # What a file has for sure that has a tagged cell: a quick no, without jupytext.
 _ANY_TAG = re.compile(r"\btags\b.*parameters")
@@ -111,12 +112,18 @@ class Source:
         metadata = self.notebook.metadata
         named = metadata.get("kernelspec", {}).get("language")
         main = named or metadata.get("jupytext", {}).get("main_language")
-        told = main or metadata.get("language_info", {}).get("name")
+        told = main or metadata.get("language_info", {}).get("name") or _of_lexer(metadata)
         return str(told).lower() if told else None
 
     @property
     def code_cells(self) -> list[Any]:
         return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+
+def _of_lexer(metadata: Mapping[str, Any]) -> str | None:
+    """The language of the code cells of a text in MyST, which has but the name of a lexer."""
+    lexer = metadata.get("jupytext", {}).get("default_lexer")
+    return "python" if lexer and _PYTHON_LEXER.fullmatch(lexer) else lexer
 
 
 def project_root_of(path: Path) -> Path:

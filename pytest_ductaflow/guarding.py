@@ -53,11 +53,15 @@ class Guard:
         calls: The file into which its calls are recorded, also by other processes of its.
         told: A file that gets a line for each thing that was refused, as conductors may catch what is raised.
         aside: A folder for copies of files that are written anew.
+        defers: Whether what is refused is left for later, and no mistake.
     """
 
-    def __init__(self, conductor: Path, root: Path, calls: Path, told: Path, aside: Path) -> None:
+    def __init__(
+        self, conductor: Path, root: Path, calls: Path, told: Path, aside: Path, *, defers: bool = False
+    ) -> None:
         self._conductor, self._root, self._calls = conductor, root, calls
-        self._told, self._aside = told, aside
+        self._told, self._aside, self._defers = told, aside, defers
+        self.deferred: list[str] = []  # what was refused and is left for later
         self._before = WhatWasThere(root)
         self._steps_in = path_key(os.path.realpath(root / RUNS))
         self._run_dirs: dict[str, str] = {}  # real path: the instance that is going to write there
@@ -165,8 +169,10 @@ class Guard:
         """Refuse to change a file; if it is written as a whole, only if it is another one in the end."""
         what = f"would overwrite {self._shown(place)}"
         # A log that begins anew each time is put back without a word: nobody wants that of collecting.
-        message = "" if _is_logging() else self._message(what)
-        if not is_whole or not set_aside(place, self._aside, message):
+        is_log = _is_logging()
+        message = "" if is_log or self._defers else self._message(what)
+        calls = self._read_up_to if self._defers and not is_log else None
+        if not is_whole or not set_aside(place, self._aside, message, calls):
             self._refuse(what)
 
     def _read(self, path: Any) -> None:
@@ -320,6 +326,9 @@ class Guard:
         message = f"{self._where()} {what}: {CURE}" if is_whole else self._message(what)
         if message not in self._said:
             self._said.add(message)
+            if self._defers:
+                self.deferred.append(self._where())
+                raise Refused(message)
             with open(self._told, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{json.dumps(message)}\n")
         raise Refused(message)

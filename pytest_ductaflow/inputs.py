@@ -405,7 +405,7 @@ class _Seen(_Run):
     def _asked(self, known: set[str]) -> Iterable[str]:
         """Yield what the flow only asked for whether it is there."""
         asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows
-        around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
+        around = folders_down_to({*known, self.run_dir, *asked, *self._written}, os.sep)
         for path in asked - around:
             is_there = self.used.states.get(path) is not None
             if (self.counts(path) and not self.is_own(path)) if is_there else self._may_come(path):

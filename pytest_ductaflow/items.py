@@ -178,7 +178,15 @@ class InstanceItem(PlannedItem):
         judge = self._judge() if self.instance.stored_in else None
         allowed = [seconds for seconds in (settings.timeout, self.seconds) if seconds]
         settings = replace(settings, timeout=min(allowed, default=None))
-        return run(self.instance, settings, neighbours=self.neighbours, echo=echo, judge=judge, say=self._say)
+        return run(
+            self.instance,
+            settings,
+            neighbours=self.neighbours,
+            echo=echo,
+            judge=judge,
+            say=self._say,
+            page_may_follow=True,
+        )
 
     def _say(self, line: str) -> None:
         """Write a line to the terminal at once; a worker of xdist reaches it by a warning only."""

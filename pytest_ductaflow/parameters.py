@@ -7,7 +7,7 @@ import builtins
 import difflib
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .fingerprint import parsed
@@ -15,6 +15,7 @@ from .flows import Source
 from .import_order import without_magics
 from .model import JSON
 from .tables import NAME
+from .untagged import read_but_not_assigned
 
 CONFIG = "config"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -53,10 +54,13 @@ class Assigned:
 NOTHING = Assigned()
 
 
-def assigned_in(source: Source, language: str) -> Assigned:
-    """What the parameters cell of a flow assigns, in the language of its kernel."""
+def assigned_in(source: Source, language: str, keys: Iterable[str] = ()) -> Assigned:
+    """What the parameters cell of a flow assigns, in the language of its kernel.
+
+    Of a notebook without one, those keys of its config that can be set in front of its code.
+    """
     if not source.has_parameters:
-        return NOTHING
+        return Assigned(read_but_not_assigned(source, keys))
     cell = source.parameters_cells[0]
     if language.lower() != "python":
         found = _ASSIGNMENT.findall(cell.source)
@@ -118,6 +122,10 @@ def unknown_parameters(config: Mapping[str, JSON], source: Source, assigned: Ass
 
     Only of flows in which parameters are assigned one by one, and that do not use the config as a whole.
     """
+    if assigned.names and not source.has_parameters:
+        names = ", ".join(sorted(assigned.names))
+        where = f"{source.path.name} has no cell tagged `parameters`"
+        return [f"ParameterWarning: {where}: {names} set in front of its code"]
     if not assigned.names or CONFIG in assigned.names:
         return []
     code = "\n".join(cell.source for cell in source.notebook.cells if cell.cell_type == "code")

@@ -37,7 +37,8 @@ from .stored.instance import FILE as STORED_FILE
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
 LATER = (
     "  It has its turn when the instances have ended, as a test item `conductor.py::after`, and nothing was "
-    "lost (from pytest_ductaflow import is_collecting)."
+    "lost (from pytest_ductaflow import is_collecting). For a conductor that is to stay as it is, there is "
+    "--ductaflow-defer."
 )
 _TEST = re.compile(r"^(?:(?:async )?def test|class Test)", re.MULTILINE)
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
@@ -402,6 +403,7 @@ def _ask(
             "calls": str(folder / "calls"),
             "refused": str(folder / "refused"),
             "aside": str(folder / "aside"),
+            "defer": settings.defer,
         }
         request.write_text(json.dumps(data), encoding="utf-8")
         # -P: a calendar.py of the project is not the one that the libraries mean
@@ -423,10 +425,10 @@ def _ask(
                 except BaseException:
                     process.kill()
                     process.wait()
-                    put_back(folder / "aside")
+                    put_back(folder / "aside", folder / "calls")
                     raise
         printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
-        refused = _refused(folder / "refused", put_back(folder / "aside"))
+        refused = _refused(folder / "refused", put_back(folder / "aside", folder / "calls"))
         if not result.exists() and refused:
             return {}, refused
         if not result.exists():

@@ -56,18 +56,23 @@ class Outcome:
     has_after: bool = False  # of a conductor: whether it has something to do after its instances
 
 
-def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path) -> Outcome:
+def of_conductor(
+    path: Path, root: Path, calls: Path, refused: Path, aside: Path, *, defer: bool = False
+) -> Outcome:
     """Execute a conductor with its calls recorded into the file `calls`.
 
-    What it does and has to leave until its instances have ended is told in the file `refused`. Files that it
-    writes anew are copied into the folder `aside` before.
+    What it does and has to leave until its instances have ended is told in the file `refused`, unless it is
+    to `defer` that. Files that it writes anew are copied into the folder `aside` before.
     """
     recording.begin(calls, root)
-    guard = Guard(path, root, calls, refused, aside)
+    guard = Guard(path, root, calls, refused, aside, defers=defer)
     recording.listen(guard.recorded)
     guard.begin()
-    module, stopped = conductor_file.run(path)
-    error = None if stopped is None else _error_text(path, root, stopped, any_call=calls.exists())
+    module, stopped = conductor_file.run(path, (lambda: bool(guard.deferred)) if defer else None)
+    is_rest = stopped is not None and stopped.can_wait
+    error = None
+    if stopped is not None and not stopped.can_wait:
+        error = _error_text(path, root, stopped, any_call=calls.exists())
     instances, problems = recording.read(calls)
     notes = recording.notes_in(calls)
     if error is None:
@@ -75,8 +80,18 @@ def of_conductor(path: Path, root: Path, calls: Path, refused: Path, aside: Path
         instances += recording.with_variables(tables.instances)
         problems += tables.problems
         notes += tables.notes
-    has_after = recording.was_asked() or conductor_file.asks_whether_collecting(path)
+    if guard.deferred:
+        notes.append(_told_deferred(guard.deferred, store.shown(path, root), is_rest=is_rest))
+    has_after = defer or recording.was_asked() or conductor_file.asks_whether_collecting(path)
     return Outcome(instances, problems, error, notes, has_after=has_after)
+
+
+def _told_deferred(places: list[str], name: str, *, is_rest: bool) -> str:
+    """What of a conductor has its turn only when its instances have ended."""
+    told = f"left for {name}::after, when the instances have ended: {', '.join(dict.fromkeys(places))}"
+    if not is_rest:
+        return told
+    return f"{told}, and all that comes after that, with its calls one after the other"
 
 
 def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_call: bool) -> str:
@@ -196,7 +211,9 @@ def of_stored(file: Path, root: Path) -> Outcome:
             name=stored.instance,
         )
         shown = store.shown(flow, root)
-        if problem := flow_problem(flow, shown, root, is_configured=bool(instance.config)):
+        if problem := flow_problem(
+            flow, shown, root, is_configured=bool(instance.config), keys=instance.config
+        ):
             return Outcome(problems=[problem])
     except StoredError as error:
         return Outcome(error=str(error).replace(str(file), where))
@@ -225,7 +242,9 @@ def _from_config(
         instance = declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)
     except (OSError, ValueError, DuctaflowError) as error:
         return Outcome(problems=[Problem(where, f"not a config: {error}")])
-    problem = flow_problem(flow, store.shown(flow, root), root, is_configured=bool(instance.config))
+    problem = flow_problem(
+        flow, store.shown(flow, root), root, is_configured=bool(instance.config), keys=instance.config
+    )
     return Outcome(problems=[problem]) if problem else Outcome([instance])
 
 
@@ -265,7 +284,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         path, root = Path(source["path"]), Path(source["root"])
         if source["kind"] == "conductor":
             calls, refused, aside = (Path(request[name]) for name in ("calls", "refused", "aside"))
-            outcome = of_conductor(path, root, calls, refused, aside)
+            outcome = of_conductor(path, root, calls, refused, aside, defer=request["defer"])
         else:
             outcome = kinds[source["kind"]](path, root)
         outcome.instances = with_distinct_names(outcome.instances)

@@ -41,6 +41,7 @@ def run(
     echo: IO[str] | None = None,
     judge: Callable[[Record], Record] | None = None,
     say: Callable[[str], None] = _say_here,
+    page_may_follow: bool = False,
 ) -> Record:
     """Run an instance and leave its files, unless nothing that it depends on has changed.
 
@@ -51,6 +52,7 @@ def run(
         echo: A stream that gets the flow's output as it comes.
         judge: Has the last word on the record of an instance that ran.
         say: Gets one line if another process is running the instance and has to be waited for.
+        page_may_follow: Whether the page need not be there before `finish` is called.
 
     Returns:
         The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
@@ -79,7 +81,7 @@ def run(
         found = _look(instance, files, settings, neighbours) if was_run else first
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
-        return _run(instance, files, found, settings, neighbours, echo, judge)
+        return _run(instance, files, found, settings, neighbours, echo, judge, page_may_follow)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _run(
     neighbours: Neighbours,
     echo: IO[str] | None,
     judge: Callable[[Record], Record] | None,
+    page_may_follow: bool,
 ) -> Record:
     """Run an instance, which nobody else is running, from a clean start to its record."""
     running = _first_words(instance, look.reason)
@@ -135,7 +138,9 @@ def _run(
         drop_young_caches(_folders_of_modules(instance, look.earlier))
         written_before = upstream_files(look.upstreams, instance.project_root)
         search = InputSearch(instance, written_before, look.earlier, neighbours.made_beside)
-        record, interrupted = carry_out(instance, files, running, settings, echo, search, start)
+        record, interrupted = carry_out(
+            instance, files, running, settings, echo, search, start, page_may_follow=page_may_follow
+        )
         record = _with_upstreams(record, instance, neighbours)
         if judge is not None and not interrupted:
             record = judge(record)

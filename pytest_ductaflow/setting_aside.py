@@ -17,13 +17,14 @@ LARGEST = 50_000_000  # bytes of a file that is worth a copy
 _JOURNAL = "journal"
 
 
-def set_aside(file: str, folder: Path, message: str) -> bool:
+def set_aside(file: str, folder: Path, message: str, calls: int | None = None) -> bool:
     """Keep a copy of a file that is about to be written anew.
 
     Args:
         file: The file.
         folder: Where copies are kept.
         message: What to say if it is not the same in the end; "" to put it back without a word.
+        calls: The size of the file of recorded calls, if the new content stays for calls that come later.
 
     Returns:
         Whether there is a copy now; not of what is too large.
@@ -35,12 +36,16 @@ def set_aside(file: str, folder: Path, message: str) -> bool:
     copy = folder / f"{os.getpid()}-{len(os.listdir(folder))}"
     shutil.copy2(file, copy)
     with open(journal, "a", encoding="utf-8") as stream:
-        stream.write(f"{json.dumps([file, str(copy), message])}\n")
+        stream.write(f"{json.dumps([file, str(copy), message, calls])}\n")
     return True
 
 
-def put_back(folder: Path) -> list[str]:
+def put_back(folder: Path, calls: Path) -> list[str]:
     """Put back all files that are not as they were.
+
+    Args:
+        folder: Where the copies are.
+        calls: The file of recorded calls.
 
     Returns:
         The messages of these.
@@ -50,10 +55,13 @@ def put_back(folder: Path) -> list[str]:
     except OSError:
         return []
     messages: list[str] = []
-    for file, copy, message in reversed(
+    size = calls.stat().st_size if calls.exists() else 0
+    for file, copy, message, known in reversed(
         [json.loads(line) for line in lines]
     ):  # the first copy has the last word
         if not _is_same(file, copy):
+            if known is not None and known < size:
+                continue
             messages.insert(0, message)
             os.makedirs(os.path.dirname(file), exist_ok=True)
             with contextlib.suppress(OSError):

@@ -221,6 +221,13 @@ OPTIONS = (
         choices=("always", "well", "never"),
     ),
     Option(
+        "defer",
+        "Leave to that execution what a conductor does with results, or with files that were there before.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+    ),
+    Option(
         "cwd",
         "Where flows run, unless `cwd=` or a column `_cwd` says it: in the run directory (run), in the "
         "flow's own folder (flow) or in the project root (project).",
@@ -352,6 +359,7 @@ class Settings:
     files: tuple[str, ...] = _DEFAULT["files"]
     force: bool = _DEFAULT["force"]
     after: AfterMode = _DEFAULT["after"]
+    defer: bool = _DEFAULT["defer"]
     cwd: Workplace = _DEFAULT["cwd"]
     keep: tuple[str, ...] = _DEFAULT["keep"]
     generations: int = _DEFAULT["generations"]

@@ -652,6 +652,10 @@ def test_a_file_named_flows_is_no_sign_of_a_project(tmp_path):
         ({"kernelspec": None, "language_info": None}, "python"),
         ({"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}}, "r"),
         ({"jupytext": {"main_language": "julia"}}, "julia"),
+        (
+            {"kernelspec": {"name": "x", "display_name": "x"}, "jupytext": {"default_lexer": "ipython3"}},
+            "python",
+        ),
     ],
 )
 def test_the_language_of_a_notebook_is_what_any_of_its_metadata_says(tmp_path, metadata, language):

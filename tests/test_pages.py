@@ -309,3 +309,40 @@ def test_an_output_of_an_unknown_kind_is_told_on_the_page_and_in_a_warning(tmp_p
     assert write_page(files, tmp_path / "runs") == f"NotebookWarning: x_executed.ipynb: {said}"
     assert "This output, application/geo+json, is only in the notebook." in files.html.read_text()
     assert "as text" in files.html.read_text()
+
+
+DELIVERS = """\
+    import os
+    from pathlib import Path
+    from pytest_ductaflow import conduct, run_step_flow
+
+    Path("seen.txt").write_text("")
+    def look(name):
+        with open("seen.txt", "a") as file:
+            print(name, os.path.exists(f"runs/step/{name}/one_executed.html"), file=file)
+
+    for name in ("a", "b"):
+        run_step_flow("flows/one.py", "step", name, {})
+        look(name)
+    conduct("flows/one.py", [{"instance_name": "c"}, {"instance_name": "d"}], step="step")
+    for name in ("c", "d"):
+        look(name)
+    """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [["conductor.py"], ["-m", "pytest", "--ductaflow", "--ductaflow-defer", "conductor.py"]],
+    ids=["script", "pytest"],
+)
+def test_pages_are_there_for_what_a_conductor_does_with_them(tmp_path: Path, command: list[str]) -> None:
+    """A script copies run directories after its calls, a session after its instances, pages and all."""
+    write_project(tmp_path, {"flows/one.py": "print(1)\n" * 50, "conductor.py": DELIVERS})
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environment, check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout
+    seen = (tmp_path / "seen.txt").read_text().split()
+    assert seen == ["a", "True", "b", "True", "c", "True", "d", "True"]

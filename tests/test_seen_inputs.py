@@ -107,6 +107,24 @@ def started_and_held(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @on_linux
+def test_a_folder_that_a_flow_makes_for_what_it_writes_is_no_reason_to_run_again(tmp_path: Path) -> None:
+    """It has asked whether the folder is there, and made it; what is missing from it is made again."""
+    code = """\
+        import os
+        from pathlib import Path
+        folder = Path(config["_project_root"], "out", config["name"])
+        os.makedirs(folder, exist_ok=True)
+        Path(folder, "result.txt").write_text(config["name"])
+        """
+    conductor = CONDUCTOR.replace('"one"}', '"one", "name": "one"}, {"instance_name": "two", "name": "two"}')
+    write_project(tmp_path, {"flows/a.py": code, "conductor.py": conductor})
+    assert outcomes(start(tmp_path)) == {"a/one": "PASSED", "a/two": "PASSED"}
+    assert explained(tmp_path) == {}
+    (tmp_path / "out/two/result.txt").unlink()
+    assert outcomes(start(tmp_path)) == {"a/one": "UNCHANGED", "a/two": "PASSED"}
+
+
+@on_linux
 @pytest.mark.parametrize("reader", ["python", "duckdb"])
 def test_a_database_that_is_published_is_an_output_and_is_made_again(tmp_path: Path, reader: str) -> None:
     """A compiled writer has written it outside of the run directory, and another flow reads it."""
