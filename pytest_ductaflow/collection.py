@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import tempfile
-import threading
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -51,7 +49,6 @@ class CollectionHooks:
         self._stored: set[Path] = set()  # folders of stored instances
 
     def pytest_sessionstart(self) -> None:
-        _take_sigterm_as_ctrl_c()
         config = self._config
         received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
         if received is not None:
@@ -134,13 +131,6 @@ def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
     more = [folder for folder in folders if not any(folder.is_relative_to(path) for path in here)]
     config.args = [*config.args, *map(str, more)]
     config.stash[SETTINGS] = replace(settings, files=())
-
-
-def _take_sigterm_as_ctrl_c() -> None:
-    """Batch systems end a job with SIGTERM: records and report shall be closed then, too."""
-    here = threading.current_thread() is threading.main_thread()
-    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _in_order_of_declaration(items: list[pytest.Item]) -> None:

@@ -55,6 +55,7 @@ class PageWriter:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._asked: list[tuple[RunFiles, Path]] = []
+        self._is_given_up = False
 
     def ask(self, files: RunFiles, runs: Path) -> str | None:
         """Have a page written before `finish` returns; at once where there can be no process for it.
@@ -75,6 +76,12 @@ class PageWriter:
         with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
             print(json.dumps(job), file=self._process.stdin, flush=True)
         return None
+
+    def give_up(self) -> None:
+        """Let `finish` not wait for the pages that are not there yet."""
+        self._is_given_up = True
+        if self._process is not None:
+            self._process.kill()
 
     def _start(self) -> subprocess.Popen[str]:
         self._told = tempfile.NamedTemporaryFile("r", prefix="dk", encoding="utf-8")  # noqa: SIM115 - finish
@@ -98,13 +105,13 @@ class PageWriter:
         process, asked = self._process, self._asked
         if process is None:
             return []
-        self._process, self._asked = None, []
         atexit.unregister(self.finish)
         process.communicate()
+        self._process, self._asked = None, []
         with self._told as told_by_it:
             problems = _answers(told_by_it)
         for number, (files, runs) in enumerate(asked):
-            if not files.html.exists() and files.notebook.exists():
+            if _is_missing(files) and not self._is_given_up:
                 problems[number] = write_page(files, runs)
         told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
         for files, problem in told:
@@ -114,7 +121,13 @@ class PageWriter:
                     store.write_record(
                         files, record.with_(python_warnings=(*record.python_warnings, problem))
                     )
-        return [problem for _, problem in told]
+        left_out = sum(_is_missing(files) for files, _ in asked)
+        more = [f"NotebookWarning: {left_out} pages were left out, as the session was stopped"]
+        return [*(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]
+
+
+def _is_missing(files: RunFiles) -> bool:
+    return not files.html.exists() and files.notebook.exists()
 
 
 def _answers(lines: Iterable[str]) -> dict[int, str | None]:
