@@ -25,6 +25,7 @@ from .items import (
     node_id_of,
     only_instances,
     repeat_command,
+    write_now,
 )
 from .model import RUNS, Instance
 from .plan import Plan, PlanError, discover, make_plan, project_root
@@ -101,7 +102,7 @@ class CollectionHooks:
 
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
         """What might not be meant in tables, though nothing is wrong with it."""
-        return [f"note: {note}" for note in config.stash[PLAN].notes]
+        return [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """In the order of the declarations, without what `--ductaflow-where` leaves out."""
@@ -155,7 +156,8 @@ def plan_of(config: pytest.Config) -> Plan:
             ignored_folders=config.getini("norecursedirs"),
             rootdir=config.rootpath,
         )
-        plan = make_plan(sources, settings, echo=echo) if sources else Plan({})
+        say = partial(write_now, config)
+        plan = make_plan(sources, settings, echo=echo, say=say) if sources else Plan({})
     except PlanError as error:
         if settings.shard is not None:  # a report from before would pass for this session's when shards merge
             _drop_reports(config, settings)
@@ -169,12 +171,24 @@ def plan_of(config: pytest.Config) -> Plan:
             "--dist each: every worker would run every instance, all of them in the same run directories; "
             "use --dist load"
         )
+    for spec in config.getoption("tx", None) or () if plan.all else ():
+        if not _is_here(spec):
+            raise pytest.UsageError(
+                f"--tx {spec}: a worker on another machine has neither the plan nor the run directories; "
+                "use -n, or share the instances among machines by --ductaflow-shard"
+            )
     if plan.all and config.getoption("testmon", False):
         raise pytest.UsageError(
             "--testmon: it does not see what flows depend on, and would leave out what has to run; "
             "use --no-testmon, as what is unchanged is not run again anyway"
         )
     return plan
+
+
+def _is_here(spec: str) -> bool:
+    """Whether a worker of xdist is a process that this one starts."""
+    kinds = [part.partition("=")[0] for part in spec.rpartition("*")[2].split("//")]
+    return "popen" in kinds and "via" not in kinds
 
 
 def _drop_reports(config: pytest.Config, settings: Settings) -> None:
