@@ -13,13 +13,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from . import store
 from .store import RunFiles
 
+_LOOK = 3.0  # seconds until it is looked whether the process goes on
+_STUCK = 300.0  # seconds without a page after which it does not
 _INSTEAD = """\
 <!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
@@ -106,7 +109,7 @@ class PageWriter:
         if process is None:
             return []
         atexit.unregister(self.finish)
-        process.communicate()
+        frozen = _wait_for(process, [files for files, _ in asked])
         self._process, self._asked = None, []
         with self._told as told_by_it:
             problems = _answers(told_by_it)
@@ -123,7 +126,32 @@ class PageWriter:
                     )
         left_out = sum(_is_missing(files) for files, _ in asked)
         more = [f"NotebookWarning: {left_out} pages were left out, as the session was stopped"]
-        return [*(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]
+        return [*frozen, *(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]
+
+
+def _wait_for(process: subprocess.Popen[str], asked: Sequence[RunFiles]) -> list[str]:
+    """Wait until the process has written its pages; a warning if it had to be ended as it did not go on."""
+    import psutil
+
+    with contextlib.suppress(OSError):
+        process.stdin.close()  # type: ignore[union-attr]
+    missing, since = len(asked), time.monotonic()
+    while True:
+        try:
+            process.wait(_LOOK)
+        except subprocess.TimeoutExpired:
+            still = sum(map(_is_missing, asked))
+            if still < missing:
+                missing, since = still, time.monotonic()
+            with contextlib.suppress(psutil.Error):
+                is_stopped = psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+                if is_stopped or time.monotonic() - since > _STUCK:
+                    why = "was stopped" if is_stopped else f"did nothing for {_STUCK:g} s"
+                    process.kill()
+                    process.wait()
+                    return [f"NotebookWarning: the process that writes pages {why}, and was ended"]
+        else:
+            return []
 
 
 def _is_missing(files: RunFiles) -> bool:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import interruptible, write_project
 from test_interrupts import PATIENCE, SESSION, is_gone, kernel_pids, outcomes, wait_for
@@ -171,3 +172,44 @@ def test_ctrl_c_pressed_again_leaves_a_true_report_and_no_traceback(
     assert "running" not in statuses(tmp_path).values()
     assert record_of(tmp_path, "a")["status"] == "error"
     assert left_in(temporary) == []
+
+
+QUICK = {
+    "flows/quick.py": "print(1)\n",
+    "conductor.py": """
+        from pytest_ductaflow import conduct
+        conduct("flows/quick.py", [{"instance_name": f"i{number:02}"} for number in range(12)])
+        """,
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="pages are written in the background on an idle core")
+@pytest.mark.parametrize("helper", ["pytest_ductaflow.forkserver", "pytest_ductaflow.pages"])
+def test_a_helper_process_that_is_frozen_does_not_hold_up_the_session(tmp_path: Path, helper: str) -> None:
+    root = write_project(tmp_path, QUICK)
+
+    def helping() -> psutil.Process | None:
+        for process in sorted(psutil.Process(session.pid).children(recursive=True), key=lambda p: p.pid):
+            with contextlib.suppress(psutil.Error):
+                command = process.cmdline()
+                if (
+                    command[-3:-1] == ["-m", helper]
+                    and command[-4] in ("-P", sys.executable)
+                    and len(command) < 6
+                ):
+                    return process
+        return None
+
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    with subprocess.Popen(
+        [*SESSION, "-rA"], cwd=root, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as session:
+        wait_for(lambda: list(root.glob("runs/quick/*/quick_record.json")) or None, "the first instance")
+        wait_for(helping, "the helper").send_signal(signal.SIGSTOP)
+        output, _ = session.communicate(timeout=2 * PATIENCE)
+    assert session.returncode == 0, output
+    assert "12 passed" in output
+    assert "stopped" in output
+    pages = list(root.glob("runs/quick/*/quick_executed.html"))
+    assert len(pages) == 12
