@@ -7,7 +7,6 @@ the project root, as at collection.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ def main() -> None:
     end_with_parent()
     request, result = sys.argv[1:3]
     data = json.loads(Path(request).read_text(encoding="utf-8"))
-    os.environ[answers.VARIABLE] = data["answers"]
+    answers.begin(data["answers"])
     kernel_trace.begin(data["trace"])
     _, stopped = conductor_file.run(Path(data["conductor"]))
     given = answers.current()

@@ -24,6 +24,7 @@ VARIABLE = "DUCTAFLOW_ANSWERS"
 NOT_RUN = "NotRun"  # type of the failure of an instance that has no record of now
 _SHOWN = 3  # names in a message
 
+_told = ""  # the file of answers, in the process that executes the conductor once more
 Ending = Verdict | None  # None if this session has not run the instance
 
 
@@ -94,9 +95,15 @@ class Answers:
         )
 
 
+def begin(file: str) -> None:
+    """From now on, let calls of this process, and of those that it starts, be answered from a file."""
+    global _told  # noqa: PLW0603 - a conductor may clear its environment
+    _told = os.environ[VARIABLE] = file
+
+
 def current() -> Answers | None:
     """The answers for this process, None if its calls are to run; within a flow they always are."""
-    file = os.environ.get(VARIABLE)
+    file = _told or os.environ.get(VARIABLE)
     return None if file is None or surrounding_build() is not None else _read(file)
 
 

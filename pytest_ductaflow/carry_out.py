@@ -80,7 +80,7 @@ def carry_out(
     by_flows = (path for flow in flows for path in output_files(flow, instance.project_root))
     inputs = search.finish(execution.used, outputs, began, of_flows=by_flows)
     outputs |= store.digests(files.directory, inputs.written_elsewhere)
-    if not page.is_written:
+    if not page.is_written and not execution.interrupted:  # who leaves waits for the record only
         page.write(failed=record.status is Status.ERROR)
     record = record.with_(
         kernel=settings.kernel_of(instance),
@@ -229,6 +229,11 @@ _pages = PageWriter()
 def finish() -> list[str]:
     """Wait for what goes on in the background; warnings of what went wrong there, as in the records."""
     return _pages.finish()
+
+
+def hurry() -> None:
+    """Let `finish` do without what is not there yet."""
+    _pages.give_up()
 
 
 @lru_cache(maxsize=1)

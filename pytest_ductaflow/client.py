@@ -12,13 +12,10 @@ import json
 import logging
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import zmq
@@ -36,6 +33,7 @@ from .flows import Source
 from .kernel import Kernel
 from .kernel_calls import Setup, last_words_code
 from .kernel_setup import marked
+from .keyboard import keyboard_later
 from .lights import strip_ansi
 from .notebook_file import NotebookFile
 from .output import Output, by_source
@@ -65,23 +63,6 @@ def _context() -> zmq.Context[Any]:
         # A flow that prints faster than we read loses nothing here; a socket takes this before it connects.
         context.setsockopt(zmq.RCVHWM, 0)
     return context
-
-
-@contextlib.contextmanager
-def _keyboard_later() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
-    earlier = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(earlier):
-        yield
-        return
-    pressed: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-    if pressed:
-        earlier(*pressed[-1])
 
 
 class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
@@ -329,7 +310,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _hear(self, wait: _Wait, cell: Any, cell_index: int) -> None:
         """Wait for the next event, and deal with it."""
         ready = dict(self._poller.poll(math.ceil(1000 * self._patience(wait))))
-        with _keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
+        with keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
             if self._iopub in ready:
                 self._take_published(wait, cell, cell_index)
             if self._shell in ready:

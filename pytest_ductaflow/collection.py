@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import tempfile
-import threading
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -30,6 +28,7 @@ from .items import (
     node_id_of,
     only_instances,
     repeat_command,
+    write_now,
 )
 from .model import RUNS, Instance
 from .plan import Plan, PlanError, discover, make_plan, project_root
@@ -54,7 +53,6 @@ class CollectionHooks:
         self._stored: set[Path] = set()  # folders of stored instances
 
     def pytest_sessionstart(self) -> None:
-        _take_sigterm_as_ctrl_c()
         config = self._config
         received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
         if received is not None:
@@ -116,7 +114,7 @@ class CollectionHooks:
 
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
         """What might not be meant in tables, though nothing is wrong with it."""
-        return [f"note: {note}" for note in config.stash[PLAN].notes]
+        return [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """In the order of the declarations, without what `--ductaflow-where` leaves out."""
@@ -148,13 +146,6 @@ def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
     config.stash[SETTINGS] = replace(settings, files=())
 
 
-def _take_sigterm_as_ctrl_c() -> None:
-    """Batch systems end a job with SIGTERM: records and report shall be closed then, too."""
-    here = threading.current_thread() is threading.main_thread()
-    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 def _in_order_of_declaration(items: list[pytest.Item]) -> None:
     """Undo the tree's grouping by step: a conductor may come back to a step after others."""
     places = [place for place, item in enumerate(items) if isinstance(item, InstanceItem)]
@@ -177,7 +168,8 @@ def plan_of(config: pytest.Config) -> Plan:
             ignored_folders=config.getini("norecursedirs"),
             rootdir=config.rootpath,
         )
-        plan = make_plan(sources, settings, echo=echo) if sources else Plan({})
+        say = partial(write_now, config)
+        plan = make_plan(sources, settings, echo=echo, say=say) if sources else Plan({})
     except PlanError as error:
         if settings.shard is not None:  # a report from before would pass for this session's when shards merge
             _drop_reports(config, settings)
@@ -191,12 +183,24 @@ def plan_of(config: pytest.Config) -> Plan:
             "--dist each: every worker would run every instance, all of them in the same run directories; "
             "use --dist load"
         )
+    for spec in config.getoption("tx", None) or () if plan.all else ():
+        if not _is_here(spec):
+            raise pytest.UsageError(
+                f"--tx {spec}: a worker on another machine has neither the plan nor the run directories; "
+                "use -n, or share the instances among machines by --ductaflow-shard"
+            )
     if plan.all and config.getoption("testmon", False):
         raise pytest.UsageError(
             "--testmon: it does not see what flows depend on, and would leave out what has to run; "
             "use --no-testmon, as what is unchanged is not run again anyway"
         )
     return plan
+
+
+def _is_here(spec: str) -> bool:
+    """Whether a worker of xdist is a process that this one starts."""
+    kinds = [part.partition("=")[0] for part in spec.rpartition("*")[2].split("//")]
+    return "popen" in kinds and "via" not in kinds
 
 
 def _drop_reports(config: pytest.Config, settings: Settings) -> None:

@@ -110,3 +110,7 @@ def _of_rows(numbers: Sequence[int]) -> str:
 
 class KernelStartError(DuctaflowError):
     """A kernel could not be started."""
+
+
+class ServerStuck(KernelStartError):
+    """The server of kernels lives and does not answer, which it will not do for the next one, either."""

@@ -170,6 +170,11 @@ class ForkServers:
                 self._failed[key] = str(error)
                 raise
 
+    def give_up(self, environment: Mapping[str, str], why: str) -> None:
+        """Ask the server for kernels with this environment no more."""
+        with self._lock:
+            self._failed[_start_of(environment)] = why
+
     def start(self, environment: Mapping[str, str]) -> None:
         """Let a server start that will be wanted soon; whether it does is seen then."""
         if self.are_wanted and self._pid == os.getpid():

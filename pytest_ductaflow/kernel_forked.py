@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 import sysconfig
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.session import Session
 
-from .errors import KernelStartError
+from .errors import KernelStartError, ServerStuck
 from .fork_servers import environment_of_imports, servers
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec
 from .kernel_calls import LAST_WORDS, Setup
@@ -27,6 +28,7 @@ from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
 
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
 _START = 60.0  # seconds that a server, or a kernel, may take
+_LOOK = 3.0  # seconds until it is looked what keeps it
 
 
 class _Session(Session):  # type: ignore[misc]
@@ -120,14 +122,28 @@ class ForkedKernel(Kernel):
             self._wait_until_connected()
         except (OSError, ValueError, KeyError) as error:
             self._connection.close()
-            raise KernelStartError(f"the server of kernels does not answer: {error}") from error
+            kind = ServerStuck if isinstance(error, TimeoutError) else KernelStartError
+            raise kind(f"the server of kernels does not answer: {error}") from error
 
     def _wait_until_connected(self) -> None:
-        end = time.monotonic() + _START
+        look, end = time.monotonic() + _LOOK, time.monotonic() + _START
         while self.pid is None:
-            if self.is_cut_off or time.monotonic() > end:
-                raise OSError("it ended" if self.is_cut_off else f"nothing for {_START:g} s")
-            self._wait_for_news(end - time.monotonic())
+            if self.is_cut_off:
+                raise OSError("it ended")
+            if time.monotonic() > end:
+                raise TimeoutError(f"nothing for {_START:g} s")
+            if time.monotonic() > look and self._server_is_frozen():
+                raise TimeoutError("its process is stopped")
+            self._wait_for_news(min(_LOOK, end - time.monotonic()))
+
+    def _server_is_frozen(self) -> bool:
+        """Whether somebody has sent SIGSTOP to the server: it would never answer."""
+        import psutil
+
+        with contextlib.suppress(OSError, psutil.Error, AttributeError):
+            peer = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return bool(psutil.Process(struct.unpack("3i", peer)[0]).status() == psutil.STATUS_STOPPED)
+        return False
 
     def fileno(self) -> int:
         return self._connection.fileno()

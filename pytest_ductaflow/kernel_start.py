@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .cores import has_idle_core
-from .errors import KernelStartError
+from .errors import KernelStartError, ServerStuck
 from .flows import Source
 from .fork_servers import kernel_environment, server_environment, servers
 from .kernel import Kernel, Spec
@@ -65,7 +65,11 @@ def start_kernel(
 def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], setup: Setup) -> ForkedKernel:
     server = servers.socket(environment)
     own = {**environment, **server_environment(server, environment)}
-    return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)
+    try:
+        return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)
+    except ServerStuck as error:
+        servers.give_up(environment, str(error))  # each instance would wait as long
+        raise
 
 
 def _said_once(complaint: str) -> str | None:

@@ -12,6 +12,7 @@ from _pytest._io import TerminalWriter
 
 from .failure_text import Line, failure_lines
 from .model import Record, Status
+from .quantities import in_line
 from .settings import WarningsMode
 
 
@@ -67,7 +68,7 @@ class FailureRepr(TerminalRepr):
 
 def _write(lines: list[Line], tw: TerminalWriter) -> None:
     for line in lines:
-        tw.line(line.text, **dict.fromkeys(line.style, True))
+        tw.line(in_line(line.text.expandtabs()), **dict.fromkeys(line.style, True))
 
 
 def verdict_of(record: Record, mode: WarningsMode) -> str:
@@ -97,7 +98,8 @@ def failure_repr(record: Record, root: Path, here: Path, command: str, style: st
     """
     line = record.error.file_line if record.error else None
     message = record.error.message if record.error and record.differs else record.message
-    location = ReprFileLocation(str(root / record.flow), line or 1, sendable(message or ""))
+    shown = "\n".join(in_line(text.expandtabs()) for text in (message or "").split("\n"))
+    location = ReprFileLocation(str(root / record.flow), line or 1, sendable(shown))
     lines = _sendable_lines(failure_lines(record, root, here, command))
     if style == "line":  # pytest itself writes the location
         return FailureRepr(lines, CrashLine(location.path, location.lineno, location.message), [])

@@ -119,8 +119,11 @@ class Output:
         self._file.write(strip_ansi(text) + "\n")
         self._file.flush()
         if self._echo is not None:
-            self._echo.write(text + "\n")
-            self._echo.flush()
+            try:
+                self._echo.write(text + "\n")
+                self._echo.flush()
+            except OSError:  # the terminal is gone, which is no fault of the flow
+                self._echo = None
 
 
 def _shortened(text: str) -> str:

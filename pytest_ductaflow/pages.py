@@ -13,13 +13,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from . import store
 from .store import RunFiles
 
+_LOOK = 3.0  # seconds until it is looked whether the process goes on
+_STUCK = 300.0  # seconds without a page after which it does not
 _INSTEAD = """\
 <!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
@@ -55,6 +58,7 @@ class PageWriter:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._asked: list[tuple[RunFiles, Path]] = []
+        self._is_given_up = False
 
     def ask(self, files: RunFiles, runs: Path) -> str | None:
         """Have a page written before `finish` returns; at once where there can be no process for it.
@@ -75,6 +79,12 @@ class PageWriter:
         with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
             print(json.dumps(job), file=self._process.stdin, flush=True)
         return None
+
+    def give_up(self) -> None:
+        """Let `finish` not wait for the pages that are not there yet."""
+        self._is_given_up = True
+        if self._process is not None:
+            self._process.kill()
 
     def _start(self) -> subprocess.Popen[str]:
         # delete=False: on Windows what deletes itself cannot be opened by another process.
@@ -101,14 +111,14 @@ class PageWriter:
         process, asked = self._process, self._asked
         if process is None:
             return []
-        self._process, self._asked = None, []
         atexit.unregister(self.finish)
-        process.communicate()
+        frozen = _wait_for(process, [files for files, _ in asked])
+        self._process, self._asked = None, []
         with self._told as told_by_it:
             problems = _answers(told_by_it)
         Path(told_by_it.name).unlink(missing_ok=True)
         for number, (files, runs) in enumerate(asked):
-            if not files.html.exists() and files.notebook.exists():
+            if _is_missing(files) and not self._is_given_up:
                 problems[number] = write_page(files, runs)
         told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
         for files, problem in told:
@@ -118,7 +128,38 @@ class PageWriter:
                     store.write_record(
                         files, record.with_(python_warnings=(*record.python_warnings, problem))
                     )
-        return [problem for _, problem in told]
+        left_out = sum(_is_missing(files) for files, _ in asked)
+        more = [f"NotebookWarning: {left_out} pages were left out, as the session was stopped"]
+        return [*frozen, *(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]
+
+
+def _wait_for(process: subprocess.Popen[str], asked: Sequence[RunFiles]) -> list[str]:
+    """Wait until the process has written its pages; a warning if it had to be ended as it did not go on."""
+    import psutil
+
+    with contextlib.suppress(OSError):
+        process.stdin.close()  # type: ignore[union-attr]
+    missing, since = len(asked), time.monotonic()
+    while True:
+        try:
+            process.wait(_LOOK)
+        except subprocess.TimeoutExpired:
+            still = sum(map(_is_missing, asked))
+            if still < missing:
+                missing, since = still, time.monotonic()
+            with contextlib.suppress(psutil.Error):
+                is_stopped = psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+                if is_stopped or time.monotonic() - since > _STUCK:
+                    why = "was stopped" if is_stopped else f"did nothing for {_STUCK:g} s"
+                    process.kill()
+                    process.wait()
+                    return [f"NotebookWarning: the process that writes pages {why}, and was ended"]
+        else:
+            return []
+
+
+def _is_missing(files: RunFiles) -> bool:
+    return not files.html.exists() and files.notebook.exists()
 
 
 def _answers(lines: Iterable[str]) -> dict[int, str | None]:

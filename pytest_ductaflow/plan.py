@@ -41,6 +41,7 @@ LATER = (
     "--ductaflow-defer."
 )
 _TEST = re.compile(r"^(?:(?:async )?def test|class Test)", re.MULTILINE)
+STILL = 10.0  # seconds until it is told that a conductor is still being collected, then twice as many
 _OUTPUT_LINES = 20  # of a conductor that failed, in the message
 
 
@@ -269,13 +270,20 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = False) -> Plan:
+def make_plan(
+    sources: Sequence[Source],
+    settings: Settings,
+    *,
+    echo: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Plan:
     """Have all sources read, and conductors executed.
 
     Args:
         sources: Where instances are declared.
         settings: For `where` and `cwd`.
         echo: Whether a conductor's output goes to the terminal in place of being kept for errors.
+        say: Gets a line while something takes long.
 
     Raises:
         PlanError: With everything that is wrong, one line each.
@@ -285,7 +293,7 @@ def make_plan(sources: Sequence[Source], settings: Settings, *, echo: bool = Fal
     answers: dict[str, dict[str, JSON]] = {}
     complaints: list[str] = []
     for group in (*conductors, *([others] if others else [])):
-        found, wrong = _ask(group, settings, echo=echo)
+        found, wrong = _ask(group, settings, echo=echo, say=say)
         answers |= found
         complaints += wrong
     declarations = _instances({path: answer["instances"] for path, answer in answers.items()})
@@ -390,8 +398,19 @@ def _refused(file: Path, more: Sequence[str]) -> list[str]:
     return [*messages, LATER] if messages else []
 
 
+def _wait_for(process: subprocess.Popen[bytes], began: float, name: str, say: Callable[[str], None]) -> int:
+    """Wait for the end of a process, and say now and then that it has not come yet."""
+    told = STILL
+    while True:
+        try:
+            return process.wait(max(0.0, began + told - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            say(f"still collecting {name} ({told:g} s)")
+            told *= 2
+
+
 def _ask(
-    group: Sequence[Source], settings: Settings, *, echo: bool
+    group: Sequence[Source], settings: Settings, *, echo: bool, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, JSON]], list[str]]:
     """Let a process answer for some sources; what it declares, and what is wrong with it."""
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as name:
@@ -420,8 +439,9 @@ def _ask(
                 stderr=sink,
             ) as process:
                 try:
+                    began = time.monotonic()
                     _look_ahead(group, lambda: process.poll() is not None)
-                    exit_code = process.wait()
+                    exit_code = _wait_for(process, began, group[0].path.name, say)
                 except BaseException:
                     process.kill()
                     process.wait()

@@ -81,13 +81,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not settings.on:
         return
     from .collection import CollectionHooks, add_stored_instances
-    from .items import SETTINGS, OutcomeHooks
+    from .items import SETTINGS, OutcomeHooks, hurry
     from .ordering import OrderHooks
+    from .stopping import StoppingHooks
 
     register = config.pluginmanager.register
     is_worker = hasattr(config, "workerinput")
     config.stash[SETTINGS] = settings
     add_stored_instances(config, settings)
+    register(StoppingHooks(hurry), "ductaflow-stopping")
     register(CollectionHooks(config), "ductaflow-collection")
     register(OutcomeHooks(), "ductaflow-outcomes")
     register(OrderHooks(), "ductaflow-order")

@@ -1,7 +1,8 @@
 """Recording a conductor's calls in place of carrying them out.
 
 While a conductor is collected, its calls write one JSON line each into the file that an environment
-variable names. A file, because the calls may come from threads or processes of the conductor.
+variable names. A file, because the calls may come from threads or processes of the conductor; its own
+process knows the file also when it has cleared its environment.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .model import Instance
 VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
 Listener = Callable[[Sequence[Instance], int], None]
+_OURS = frozenset({VARIABLE, _ROOT})
+_told: dict[str, str] = {}  # the same variables, in the process that executes the conductor
 _listeners: list[Listener] = []
 _at_first: dict[str, str] = {}  # the environment, before the conductor begins
 _asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
@@ -41,19 +44,24 @@ def was_asked() -> bool:
 
 def is_recording() -> bool:
     """What `is_collecting` says, for ourselves."""
-    return VARIABLE in os.environ
+    return _value(VARIABLE) is not None
+
+
+def _value(name: str) -> str | None:
+    return _told.get(name) or os.environ.get(name)
 
 
 def begin(calls: Path, root: Path) -> None:
     """From now on, let calls be recorded into the file `calls`, for the project at `root`."""
-    os.environ[VARIABLE] = str(calls)
-    os.environ[_ROOT] = str(root)
+    _told.update({VARIABLE: str(calls), _ROOT: str(root)})
+    os.environ.update(_told)
     _at_first.update(os.environ)
 
 
 def project_root() -> Path | None:
     """The project of the conductor that is being collected, None if none is."""
-    return Path(os.environ[_ROOT]) if is_recording() and _ROOT in os.environ else None
+    root = _value(_ROOT) if is_recording() else None
+    return Path(root) if root is not None else None
 
 
 def record(
@@ -65,7 +73,7 @@ def record(
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
     lines += [json.dumps({"note": note}) for note in notes]
     text = "".join(f"{line}\n" for line in lines).encode()
-    with open(os.environ[VARIABLE], "ab") as file:
+    with open(str(_value(VARIABLE)), "ab") as file:
         file.write(text)
     for listener in _listeners:
         listener(noted, len(text))
@@ -74,7 +82,8 @@ def record(
 def with_variables(instances: Iterable[Instance]) -> list[Instance]:
     """Instances with the environment variables that their conductor has changed so far."""
     now = os.environ if _at_first else {}
-    names = sorted(name for name in {*_at_first, *now} if now.get(name) != _at_first.get(name))
+    changed_now = (name for name in {*_at_first, *now} if now.get(name) != _at_first.get(name))
+    names = sorted({*changed_now} - _OURS)
     changed = tuple((name, now.get(name)) for name in names)
     return [instance.with_(variables=changed) for instance in instances] if changed else list(instances)
 

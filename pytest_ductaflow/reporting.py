@@ -20,12 +20,12 @@ from .collection import node_ids
 from .failure_text import Line, message_of, place_of
 from .flows import TABLE_SUFFIXES
 from .items import PLAN, SETTINGS, node_id_of, only_planned, repeat_command, write_now
-from .model import Instance, Record
+from .model import INTERRUPTED, Instance, Record
 from .ordering import BLOCKED, REFUSED
 from .out_of_date import out_of_date
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .plan import Plan
-from .report.live import LiveReport
+from .report.live import CUT_OFF, LiveReport
 from .sharding import DIVISION
 from .store import RunFiles, close_record
 from .summary import Summary, show_flows
@@ -217,12 +217,28 @@ class ReportingHooks:
         if (record := close_record(instance, str(report.longrepr))) is not None:
             report.ductaflow = record.to_json()  # type: ignore[attr-defined]
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        exit_code = int(session.exitstatus)
-        outcome = "interrupted" if exit_code == pytest.ExitCode.INTERRUPTED else "finished"
-        for live in self._reports.values():
-            if problem := live.finish(outcome, exit_code):
-                self._problems.append(problem)
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Once xdist's workers have ended, which may close their records until then."""
+        try:
+            yield
+        finally:
+            self._close_records()
+            exit_code = int(session.exitstatus)
+            outcome = "interrupted" if exit_code == pytest.ExitCode.INTERRUPTED else "finished"
+            for live in self._reports.values():
+                if problem := live.finish(outcome, exit_code):
+                    self._problems.append(problem)
+
+    def _close_records(self) -> None:
+        """Of what was running in processes that could not do it themselves."""
+        if not self._running:
+            return
+        from .locking import is_free
+
+        for instance in filter(None, map(self._instances.get, self._running)):
+            if is_free(RunFiles.of(instance), instance.project_root):  # else another session has it
+                close_record(instance, CUT_OFF, INTERRUPTED)
 
     def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
         self._tell_of_empty_sources(terminalreporter)

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 from . import store
 from .bytecode import drop_young_caches
 from .inputs import InputSearch
+from .keyboard import keyboard_later
 from .model import IN_USE, INTERRUPTED, Failure, Instance, Neighbours, Record, Status
 from .named import output_files
 from .settings import Settings
@@ -188,17 +189,16 @@ def _unusable(error: OSError) -> Failure:
 def _refused(instance: Instance, look: _Look, failure: Failure) -> Record:
     """The record of an instance that was not begun; its run directory is not touched."""
     record = _first_words(instance, look.reason).with_(status=Status.ERROR, error=failure)
-    if (build := store.surrounding_build()) is not None:
-        journal, _ = build
-        store.add_to_journal(journal, record)
+    store.tell_build(record)
     return record
 
 
 def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Record:
     """The record of a run that came to nothing, left where it can be: there may be no run directory yet."""
     record = running.with_(status=Status.ERROR, error=failure, owner=None)
-    with contextlib.suppress(OSError):
-        publish(files, record)
+    with contextlib.suppress(OSError), keyboard_later():
+        store.write_failure(files, record)
+        store.tell_build(record)
     return record
 
 
@@ -210,6 +210,12 @@ def finish() -> list[str]:
     """
     carry_out = sys.modules.get(f"{__package__}.carry_out")
     return carry_out.finish() if carry_out is not None else []
+
+
+def hurry() -> None:
+    """Let `finish` wait for nothing: the user is leaving."""
+    if (carry_out := sys.modules.get(f"{__package__}.carry_out")) is not None:
+        carry_out.hurry()
 
 
 def _start_server(instance: Instance) -> None:
@@ -236,9 +242,7 @@ def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
         with contextlib.suppress(OSError):  # the older record says the same, and takes longer to check
             store.write_record(files, record)
     kept = record.with_(unchanged=True)
-    if (build := store.surrounding_build()) is not None:
-        journal, _ = build
-        store.add_to_journal(journal, kept)
+    store.tell_build(kept)
     return kept
 
 

@@ -155,6 +155,17 @@ def write_record(files: RunFiles, record: Record) -> None:
     write_json(files.record, record.to_json())
 
 
+def write_failure(files: RunFiles, record: Record) -> None:
+    """Write the record of a run that failed, on a full disk in the place of the one that says it runs."""
+    try:
+        write_record(files, record)
+    except OSError:
+        text = json.dumps(record.to_json(), separators=(",", ":"), default=str)
+        with contextlib.suppress(OSError), open(files.record, "r+b", buffering=0) as file:
+            file.write(text.encode(errors="backslashreplace"))  # where there is a block already
+            file.truncate()
+
+
 def read_record(path: Path) -> tuple[Record | None, str | None]:
     """A record, or None and the reason; a file that is not there needs no reason."""
     try:
@@ -190,8 +201,13 @@ def records_in(directory: Path) -> dict[str, Record]:
     return {stem: record for stem, record in read.items() if record is not None}
 
 
-def close_record(instance: Instance, message: str) -> Record | None:
+def close_record(instance: Instance, message: str, kind: str = "WorkerDied") -> Record | None:
     """End the record of an instance whose process died over it, so that it does not stay `running`.
+
+    Args:
+        instance: It runs no more.
+        message: What has happened.
+        kind: The same in a word, as the type of the failure.
 
     Returns:
         The record, None if there is none that says so.
@@ -200,7 +216,7 @@ def close_record(instance: Instance, message: str) -> Record | None:
     record, _ = read_record(files.record)
     if record is None or record.status is not Status.RUNNING:
         return None
-    failure = Failure("WorkerDied", message.strip())
+    failure = Failure(kind, message.strip())
     closed = record.with_(status=Status.ERROR, error=failure, owner=None)
     with contextlib.suppress(OSError):
         write_record(files, closed)
@@ -381,6 +397,11 @@ def _build_data() -> dict[str, Any] | None:
 def publish(files: RunFiles, record: Record) -> None:
     """Write a record, and tell the build around it, if there is one."""
     write_record(files, record)
+    tell_build(record)
+
+
+def tell_build(record: Record) -> None:
+    """Tell the build around an instance of its record, if there is one."""
     if (build := surrounding_build()) is not None:
         journal, _ = build
         add_to_journal(journal, record)

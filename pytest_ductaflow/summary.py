@@ -8,6 +8,7 @@ from typing import Any
 
 from .model import Record, Status, stem_of
 from .outside import files_outside
+from .quantities import in_line
 from .store import shown
 
 _SHOWN = 20  # lines of each kind
@@ -83,7 +84,7 @@ def _named(labels: Sequence[str]) -> str:
 def _show(terminal: Any, word: str, lines: Sequence[str], **style: bool) -> None:
     for line in lines[:_SHOWN]:
         terminal.write(word, **style)
-        terminal.line(f" {line}")
+        terminal.line(f" {in_line(line)}")
     if len(lines) > _SHOWN:
         terminal.line(f"… and {len(lines) - _SHOWN} more: {word}")
 

@@ -110,7 +110,7 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
         yield process
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel(
     session: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals
 ) -> None:

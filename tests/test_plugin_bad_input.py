@@ -10,6 +10,21 @@ from pathlib import Path
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow import plan
+
+PROJECT = {
+    "flows/a.py": "print(1)\n",
+    "conductor.py": """
+        from pytest_ductaflow import conduct
+        conduct("flows/a.py", [{"instance_name": "A"}])
+        """,
+}
+SLOW = """
+    import time
+    from pytest_ductaflow import conduct
+    time.sleep(2)
+    conduct("flows/a.py", [{"instance_name": "B"}])
+    """
 CONDUCT = "from pytest_ductaflow import conduct\n"
 CALLS = "from ductaflow import run_notebook, run_step_flow\n"
 HEADER = "instance_name,flow,x\ngood_{stem},flows/a.py,1\n"
@@ -387,3 +402,46 @@ def test_what_is_not_found_is_told_with_what_may_be_meant(tmp_path, argument, me
     assert told[0].startswith("ERROR: ")
     assert "not found: " in told[0]
     assert [line for line in told if "did you mean" in line] == ([f"ERROR: {meant}"] if meant else [])
+
+
+@pytest.mark.parametrize(
+    "spec", ["ssh=elsewhere//python=python3", "2*socket=127.0.0.1:8888", "popen//via=master", "ssh=a b"]
+)
+def test_workers_on_other_machines_are_refused(pytester, spec):
+    """They would find neither the plan nor the run directories."""
+    write_project(pytester.path, PROJECT)
+    result = pytester.runpytest_inprocess("--ductaflow", "conductor.py", "--dist", "load", "--tx", spec)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --tx {spec}: a worker on another machine *--ductaflow-shard*"])
+    assert not (pytester.path / "runs").exists()
+
+
+def test_conductor_that_takes_long_is_named_while_it_does(pytester, monkeypatch):
+    """Nothing else would tell which of them hangs."""
+    monkeypatch.setattr(plan, "STILL", 0.2)
+    write_project(pytester.path, {**PROJECT, "slow_conductor.py": SLOW})
+    result = pytester.runpytest_inprocess("--ductaflow", "--collect-only", "-q", ".")
+    assert result.ret == 0
+    told = [line for line in result.outlines if line.startswith("still collecting ")]
+    assert "still collecting slow_conductor.py (0.4 s)" in told
+    assert told.index("still collecting slow_conductor.py (0.2 s)") < len(told) - 1
+    assert list(dict.fromkeys(told)) == told
+
+
+ESCAPES = """
+    from pytest_ductaflow import conduct, is_collecting
+    conduct("flows/a.py", [{"instance_name": "A"}])
+    if WHEN:
+        raise ValueError("\x1b]0;title\x07 \x1b[31mred")
+    is_collecting()
+    """
+
+
+@pytest.mark.parametrize("when", ["is_collecting()", "not is_collecting()"])
+def test_escape_sequences_of_a_conductor_do_not_reach_the_terminal(pytester, when):
+    write_project(pytester.path, {**PROJECT, "conductor.py": ESCAPES.replace("WHEN", when)})
+    result = pytester.runpytest_subprocess("--ductaflow", "conductor.py", "--color=no")
+    assert result.ret != 0
+    assert "ValueError" in result.stdout.str() + result.stderr.str()
+    assert "\x1b" not in result.stdout.str() + result.stderr.str()
+    assert "\x07" not in result.stdout.str() + result.stderr.str()

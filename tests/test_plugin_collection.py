@@ -473,3 +473,33 @@ def test_help_shows_each_option_and_its_ini_twin(pytester):
     }
     twins = {option.ini for option in OPTIONS if option.in_ini}
     assert set(re.findall(r"^ +(ductaflow\w*) ", text, re.MULTILINE)) == twins
+
+
+CLEARED = {
+    "flows/a.py": 'import os\nopen("ran.txt", "a").write("once ")\nprint(os.environ.get("HOME"))\n',
+    "conductor.py": """
+        import os
+        from pytest_ductaflow import conduct, is_collecting
+
+        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+        os.environ.clear()
+        os.environ.update(kept)
+        conduct("flows/a.py", [{"instance_name": "A"}])
+        if not is_collecting():
+            print("after")
+        """,
+}
+
+
+@pytest.mark.slow
+def test_conductor_that_clears_its_environment_runs_nothing_while_it_is_collected(pytester):
+    """Neither when it has its turn after its instances; these get the environment that it has left."""
+    write_project(pytester.path, CLEARED)
+    assert ids_of(pytester, "conductor.py") == ["conductor.py::a::A", "conductor.py::after"]
+    assert not (pytester.path / "runs/a").exists()
+    pytester.runpytest_subprocess("--ductaflow", "conductor.py").assert_outcomes(passed=2)
+    run_dir = pytester.path / "runs/a/A"
+    assert (run_dir / "ran.txt").read_text() == "once "
+    assert (run_dir / "a_execution_output.txt").read_text() == "None\n"
+    record = json.loads((run_dir / "a_record.json").read_text())
+    assert "DUCTAFLOW" not in json.dumps(record["variables"])

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from conftest import interruptible, write_project
 
+from pytest_ductaflow.locking import held
 from pytest_ductaflow.model import Instance, Record, Status
 from pytest_ductaflow.report import live
 from pytest_ductaflow.report.live import LiveReport
-from pytest_ductaflow.store import RunFiles
+from pytest_ductaflow.store import RunFiles, write_record
 
 pytestmark = pytest.mark.slow
 
@@ -247,3 +248,32 @@ def test_a_build_that_ends_while_its_journal_is_read_keeps_its_last_flows(
     report._builds_moved()
     row = report._rows["b"]
     assert (row["status"], [flow["status"] for flow in row["flows"]]) == ("success", ["success"])
+
+
+def test_a_session_shows_at_its_end_what_another_one_has_run_meanwhile(tmp_path: Path) -> None:
+    live, files = LiveReport(tmp_path, "pytest"), None
+    for name, earlier in (("mine", False), ("other", True)):
+        run_dir = tmp_path / f"runs/x/{name}"
+        instance = Instance(str(tmp_path / "flows/x.py"), "x", name, {}, str(run_dir), str(tmp_path))
+        files = RunFiles.of(instance)
+        live.add(name, instance, "pytest", earlier=earlier)
+    record = Record(Status.SUCCESS, "flows/x.py", "x", "other", "runs/x/other", "2026-01-01T00:00:00+00:00")
+    live.ended("mine", record.with_(instance="mine", run_dir="runs/x/mine"))
+    files.directory.mkdir(parents=True)
+    with held(files, tmp_path, "x/other", wait=False, say=print):
+        write_record(files, record.with_(status=Status.RUNNING))
+        shown = [live._as_recorded(live._rows["other"], files)["status"]]
+        write_record(files, record)
+    live.finish("finished", 0)
+    rows = {row["instance"]: row["status"] for row in live._rows.values()}
+    assert (shown, rows) == (["running"], {"mine": "success", "other": "success"})
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_session_with_instances_that_have_not_begun_is_not_finished(tmp_path: Path, earlier: bool) -> None:
+    live = LiveReport(tmp_path, "pytest")
+    run_dir = tmp_path / "runs/x/A"
+    instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
+    live.add("A", instance, "pytest", earlier=earlier)
+    live.finish("finished", 1)
+    assert live._data["outcome"] == ("finished" if earlier else "interrupted")

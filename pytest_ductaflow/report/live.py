@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..model import RUNS, Instance, Record, Status
+from ..model import INTERRUPTED, RUNS, Instance, Record, Status
 from ..settings import HtmlMode
 from ..store import REPORT, RunFiles, read_journal, read_record, write_atomic
 from .page import assemble, encode
@@ -23,6 +23,9 @@ PAUSE = 1.0  # seconds between two writes, at least
 SHARE = 0.03  # of the time may go into writing
 LOOK = 2.0  # seconds between looks at what running builds have got to
 HEARTBEAT = 30.0  # seconds: a page that is older belongs to a session that was killed
+
+
+CUT_OFF = "cut off when the session ended"
 
 
 def _now() -> str:
@@ -91,11 +94,20 @@ class LiveReport:
         if not instance.html:
             self._without_page.add(node_id)
         if earlier:
-            record, _ = read_record(files.record)
-            if record is not None and record.status is not Status.RUNNING:
-                row = ended_row(row, record, files, self.runs)
-            row["earlier"] = True
+            row = {**self._as_recorded(row, files), "earlier": True}
         self._put(node_id, row, files)
+
+    def _as_recorded(self, row: Row, files: RunFiles) -> Row:
+        """The row of an instance that others have run, or are running."""
+        record, _ = read_record(files.record)
+        if record is None:
+            return row
+        if record.status is not Status.RUNNING:
+            return ended_row(row, record, files, self.runs)
+        from ..locking import is_free
+
+        is_running = not is_free(files, self.runs.parent)  # else it was killed
+        return {**row, "status": Status.RUNNING.value} if is_running else row
 
     def started(self, node_id: str) -> None:
         """An instance has begun."""
@@ -107,7 +119,8 @@ class LiveReport:
         """An instance has ended."""
         row = self._rows.get(node_id)
         if row is not None:
-            ran_now = not record.unchanged and node_id not in self._without_page
+            is_cut_off = record.error is not None and record.error.type == INTERRUPTED
+            ran_now = not (record.unchanged or is_cut_off or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
             row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
             self._put(node_id, row)
@@ -140,20 +153,24 @@ class LiveReport:
             self._thread.join()
             self._thread = None
         self._settle()
+        if any(row["status"] == "waiting" and not row.get("earlier") for row in self._rows.values()):
+            outcome = "interrupted"  # whatever ended the session: not all that was to be run was
         if self._data["outcome"] is None and self._rows:
             self._data.update(finished=_now(), outcome=outcome, exit_code=exit_code)
             self._write()
         return self._problem
 
     def _settle(self) -> None:
-        """Nothing runs any more: what had begun and told nothing was cut off."""
+        """Nothing runs any more: what began and told nothing was cut off; others may have run the rest."""
         for node_id, row in list(self._rows.items()):
-            if row["status"] == Status.RUNNING.value:
+            if row.get("earlier"):
+                self._put(node_id, self._as_recorded(row, self._files[node_id]))
+            elif row["status"] == Status.RUNNING.value:
                 record, _ = read_record(self._files[node_id].record)
                 if record is not None and record.status is not Status.RUNNING:
                     self.ended(node_id, record)
                 else:
-                    self.failed(node_id, "cut off when the session ended")
+                    self.failed(node_id, CUT_OFF)
 
     def _put(self, node_id: str, row: Row, files: RunFiles | None = None) -> None:
         with self._lock:
