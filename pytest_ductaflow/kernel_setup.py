@@ -10,18 +10,29 @@ import asyncio
 import contextlib
 import json
 import logging
+import mmap
 import os
 import sys
 import sysconfig
 import threading
+import time
 import warnings
 from typing import Any
 
 _PRINTED = "_ductaflow_printed"
 _KEPT = 100  # records that are remembered
+_AT_ONCE = 500_000  # characters that are printed between two looks at whether the reader keeps up
+_MESSAGE = 250  # characters that a message has besides those that it is for
+_UNDER_WAY = 16_000_000  # bytes that the reader may lag behind
+_SPILLED = 100_000_000  # bytes that are kept of what the running cell prints: as many as a log has
+_PAUSE = 0.005  # seconds between two looks
 _logged: list[str] = []
 _streams: list[Any] = []  # the kernel's own, whatever the flow puts in their place
 _spill: int | None = None  # a descriptor
+_spilled = 0  # bytes since the last look at the file's size
+_written = 0  # characters since the last look at the reader
+_way: _Way | None = None
+_watchers: list[threading.Thread] = []  # that do nothing but publish what is written to the descriptors
 _mark = ""
 _main = (0, 0)  # process and thread of the flow
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
@@ -112,14 +123,67 @@ def _stop_at_exit() -> None:
     shell.user_ns_hidden.update(exit=sys.exit, quit=sys.exit)
 
 
-def _publish_all() -> None:
-    """Let outputs wait for a reader that is slower than the flow; ipykernel drops what comes after 1,000."""
+class _Way:
+    """The way to the reader, who takes what is published in his own time; who publishes waits for room.
+
+    Args:
+        path: A file with two numbers: bytes that were sent, and that the reader has taken. Processes that the
+            flow forks have it, too.
+    """
+
+    def __init__(self, path: str) -> None:
+        with open(path, "r+b") as file:
+            self._numbers = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._numbers[0] += size
+
+    @property
+    def leads_somewhere(self) -> bool:
+        return self._numbers[1] < 2**63
+
+    def is_full(self) -> bool:
+        return self._numbers[0] > self._numbers[1] + _UNDER_WAY
+
+    def wait(self) -> None:
+        """Wait for room; without a lock, so that an interrupt ends it."""
+        while self.is_full():
+            time.sleep(_PAUSE)
+
+
+def _publish_all(heard: str | None) -> None:
+    """Let the flow wait for a reader that is slower; ipykernel drops what comes after 1,000 messages."""
+    global _way  # noqa: PLW0603 - a module of its own in each kernel
     publisher = sys.modules["IPython"].get_ipython().kernel.iopub_thread
-    if publisher is not None:
-        publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
+    if publisher is None:
+        return
+    publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
+    if heard is not None:
+        with contextlib.suppress(OSError, ValueError):
+            _way = _Way(heard)
+            _count_published(publisher, _way)
 
 
-def prepare(folders: list[str], spill: str, mark: str, log_warnings: str) -> None:
+def _count_published(publisher: Any, way: _Way) -> None:
+    """Count what is sent, and let who shows something wait for room."""
+    send, kernel = publisher.send_multipart, os.getpid()
+
+    def send_multipart(parts: Any, *arguments: Any, **options: Any) -> None:
+        if parts[0].startswith((b"stream.", b"display_data", b"comm")):  # else it is on the cell itself
+            if not way.leads_somewhere:
+                return
+            if threading.current_thread() is not publisher.thread:
+                way.wait()
+        if os.getpid() == kernel:  # which sends what processes that it has forked want to have sent
+            way.add(sum(memoryview(part).nbytes for part in parts))
+        send(parts, *arguments, **options)
+
+    publisher.send_multipart, publisher.is_full = send_multipart, way.is_full
+
+
+def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard: str | None = None) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root.
 
     Args:
@@ -127,9 +191,10 @@ def prepare(folders: list[str], spill: str, mark: str, log_warnings: str) -> Non
         spill: A file for what is printed.
         mark: By which the client knows words on who has printed, see `marked`.
         log_warnings: As in `Settings`.
+        heard: A file in which the reader tells what it has taken, see `_Way`.
     """
     _stop_at_exit()
-    _publish_all()
+    _publish_all(heard)
     _spill_output(spill, mark)
     print_log_records(log_warnings)
     # IPython's advice for people at a prompt, on every sys.exit().
@@ -161,15 +226,47 @@ def _watch_output() -> None:
     _streams[:] = sys.stdout, sys.stderr
 
     def write(self: Any, text: str) -> Any:
+        global _written  # noqa: PLW0603 - a module of its own in each kernel
         if _spill is None or not text or not isinstance(text, str):
             return send(self, text)
+        if len(text) > _AT_ONCE:  # in pieces, of which each may wait for room
+            return sum(write(self, text[at : at + _AT_ONCE]) or 0 for at in range(0, len(text), _AT_ONCE))
         source = _source(self)
         result = send(self, text) if not source else send(self, marked(_mark, source, text)) and len(text)
-        with contextlib.suppress(OSError):  # the flow may close what it likes
-            os.write(_spill, json.dumps([self.name, source, text]).encode() + b"\n")
+        _keep(self.name, source, text)
+        _written += len(text) + _MESSAGE
+        if _written > _AT_ONCE and _way is not None:
+            _make_room(self, source)
         return result
 
     stream.write = write  # type: ignore[method-assign]
+
+
+def _keep(name: str, source: str, text: str) -> None:
+    """Keep a piece of the running cell's output in a file, as much as its log keeps."""
+    global _spilled  # noqa: PLW0603 - a module of its own in each kernel
+    with contextlib.suppress(OSError):  # the flow may close what it likes
+        if _spilled > _AT_ONCE:
+            if os.fstat(_spill).st_size > _SPILLED:  # type: ignore[arg-type]
+                return
+            _spilled = 0
+        line = json.dumps([name, source, text], ensure_ascii=False).encode("utf-8", "surrogatepass")
+        _spilled += os.write(_spill, line + b"\n")  # type: ignore[arg-type]
+
+
+def _make_room(stream: Any, source: str) -> None:
+    """Have published what was printed, and wait until there is room for more."""
+    global _written  # noqa: PLW0603 - a module of its own in each kernel
+    thread = threading.current_thread()
+    if thread is stream.pub_thread.thread:  # makes room, and cannot wait for it
+        _written = 0
+        stream._flush()  # noqa: SLF001 - what its own timer calls
+    elif (
+        source != "d" or thread in _watchers
+    ):  # else the descriptor is read in between, by who holds its lock
+        _written = 0
+        stream.flush()
+        _way.wait()  # type: ignore[union-attr]
 
 
 def _source(stream: Any) -> str:
