@@ -7,6 +7,7 @@ interpreter may not have, and nothing that stays in the flow's namespace.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import json
 import logging
@@ -23,9 +24,12 @@ _PRINTED = "_ductaflow_printed"
 _KEPT = 100  # records that are remembered
 _AT_ONCE = 500_000  # characters that are printed between two looks at whether the reader keeps up
 _MESSAGE = 250  # characters that a message has besides those that it is for
-_UNDER_WAY = 16_000_000  # bytes that the reader may lag behind
+_UNDER_WAY = 24_000_000  # bytes that the reader may lag behind
+_REMEMBERED = 10_000_000  # characters that IPython may keep of a stream
 _SPILLED = 100_000_000  # bytes that are kept of what the running cell prints: as many as a log has
 _PAUSE = 0.005  # seconds between two looks
+_PIPE = 65_536  # bytes, as many as a pipe holds
+_PATIENCE = 5.0  # seconds for a thread that ends at once
 _logged: list[str] = []
 _streams: list[Any] = []  # the kernel's own, whatever the flow puts in their place
 _spill: int | None = None  # a descriptor
@@ -166,6 +170,20 @@ def _publish_all(heard: str | None) -> None:
             _count_published(publisher, _way)
 
 
+def _pack_any_text() -> None:
+    """Let messages have texts that are none, with half of a character: else they are lost."""
+    session = sys.modules["IPython"].get_ipython().kernel.session
+    pack = session.pack
+
+    def pack_any(message: Any) -> Any:
+        try:
+            return pack(message)
+        except UnicodeEncodeError:
+            return json.dumps(message, ensure_ascii=False, default=str).encode("utf-8", "replace")
+
+    session.pack = pack_any
+
+
 def _count_published(publisher: Any, way: _Way) -> None:
     """Count what is sent, and let who shows something wait for room."""
     send, kernel = publisher.send_multipart, os.getpid()
@@ -195,7 +213,9 @@ def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard:
     """
     _stop_at_exit()
     _publish_all(heard)
+    _pack_any_text()
     _spill_output(spill, mark)
+    _watch_descriptors()
     print_log_records(log_warnings)
     # IPython's advice for people at a prompt, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
@@ -231,6 +251,8 @@ def _watch_output() -> None:
             return send(self, text)
         if len(text) > _AT_ONCE:  # in pieces, of which each may wait for room
             return sum(write(self, text[at : at + _AT_ONCE]) or 0 for at in range(0, len(text), _AT_ONCE))
+        if not text.isascii():
+            text = text.encode("utf-8", "backslashreplace").decode()  # as Python does it on standard error
         source = _source(self)
         result = send(self, text) if not source else send(self, marked(_mark, source, text)) and len(text)
         _keep(self.name, source, text)
@@ -240,6 +262,32 @@ def _watch_output() -> None:
         return result
 
     stream.write = write  # type: ignore[method-assign]
+
+
+def _watch_descriptors() -> None:
+    """Publish what is written to the descriptors as it is; ipykernel cuts it into pieces of 1,000 bytes.
+
+    That cuts characters, too. It also writes all of it to the file in which the client looks for what the
+    process says when it is no kernel any more.
+    """
+    for stream in _streams:
+        thread = getattr(stream, "watch_fd_thread", None)
+        if thread is None or not thread.is_alive():
+            continue
+        stream._should_watch = False  # noqa: SLF001
+        os.write(stream._original_stdstream_fd, b"\0")  # noqa: SLF001 - as it ends the thread itself
+        thread.join(_PATIENCE)
+        stream._should_watch = True  # noqa: SLF001
+        stream.watch_fd_thread = threading.Thread(target=_publish_written, args=(stream,), daemon=True)
+        _watchers.append(stream.watch_fd_thread)
+        stream.watch_fd_thread.start()
+
+
+def _publish_written(stream: Any) -> None:
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    with contextlib.suppress(OSError, ValueError):  # closed
+        while (data := os.read(stream._fid, _PIPE)) and stream._should_watch:  # noqa: SLF001
+            stream.write(decode(data))
 
 
 def _keep(name: str, source: str, text: str) -> None:
@@ -265,8 +313,19 @@ def _make_room(stream: Any, source: str) -> None:
         source != "d" or thread in _watchers
     ):  # else the descriptor is read in between, by who holds its lock
         _written = 0
+        _forget_printed()
         stream.flush()
         _way.wait()  # type: ignore[union-attr]
+
+
+def _forget_printed() -> None:
+    """IPython keeps what cells print, for %notebook: not what has no end."""
+    shell = sys.modules["IPython"].get_ipython()
+    cells = list(getattr(shell.history_manager, "outputs", {}).values())
+    for output in [output for cell in cells[-1:] for output in cell]:
+        pieces = output.bundle.get("stream", ())
+        if len(pieces) > 1 and sum(map(len, pieces)) > _REMEMBERED:
+            pieces.clear()
 
 
 def _source(stream: Any) -> str:
