@@ -32,6 +32,7 @@ LAYERS = (
         "kernel_setup",
         "kernel_trace",
         "observer",
+        "observer.orphans",
         "observer.seccomp",
         "places",
         "lights",
