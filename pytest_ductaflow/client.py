@@ -28,8 +28,10 @@ from nbclient.exceptions import (
 )
 from papermill.clientwrap import PapermillNotebookClient
 
+from .cell_outputs import CellOutputs
 from .failures import readable_traceback
 from .flows import Source
+from .heard import Heard
 from .kernel import Kernel
 from .kernel_calls import Setup, last_words_code
 from .kernel_setup import marked
@@ -46,7 +48,9 @@ _EXIT = 60.0  # seconds for what a flow has left for its exit
 _LOST = 10.0  # seconds after which a word that must come will not come any more
 _LAST_WORD = 1.0  # seconds for the system's word on how a process ended
 _SILENCE = 0.2  # seconds without a word about a request that is answered: the subscription came too late
-_AT_A_TIME = 100  # messages; then it is time to look at the clock, and whether the kernel lives
+# Then it is time to look at the clock, and whether the kernel lives:
+_AT_A_TIME = 100  # messages
+_BYTES_AT_A_TIME = 4_000_000
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
@@ -75,6 +79,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         source: The flow.
         root: The project root.
         setup: What the kernel is told before the first cell, if it speaks Python.
+        heard: Where the kernel sees how far it is ahead.
         seconds: For the whole run.
         cell_seconds: For each cell.
         at_end: Called when all cells have ended and the kernel has not: what is to be done meanwhile.
@@ -102,6 +107,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         source: Source,
         root: Path,
         setup: Setup,
+        heard: Heard,
         *,
         seconds: float | None,
         cell_seconds: float | None = None,
@@ -114,6 +120,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.source = source
         self.root = root
         self.setup = setup
+        self._heard = heard
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.limit = ""
         self._seconds, self._cell_seconds = seconds, cell_seconds
@@ -129,6 +136,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.last_print = ""
         self._replies: dict[str | None, dict[str, Any]] = {}
         self._told = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
+        self._outputs = CellOutputs([])
 
     def execute(self) -> Any:
         """Run all cells, up to the first that fails.
@@ -203,6 +211,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         """Let the kernel end as a program does, and do something useful meanwhile."""
         if self.kernel.speaks_python and not self.kernel.has_setup:
             self._ask_for_last_words()
+        self._heard.no_more()
         self.kernel.shut_down()
         self.at_end()
         if not self.kernel.wait(_EXIT):
@@ -238,6 +247,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             raise CellTimeoutError("no time is left for this cell")
         may_fail = "raises-exception" in tags
         cell.metadata["execution"], cell.outputs = {}, []
+        self._outputs = CellOutputs(cell.outputs)
         self.clear_before_next_output = False
         self._begin_to_count()
         request = self.kc.execute(cell.source, stop_on_error=not may_fail)
@@ -249,6 +259,9 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             if self.interrupted:
                 raise KeyboardInterrupt from None
             raise
+        finally:
+            self._outputs.complete()
+            self.printed.complete_cell()
         if self.interrupted:
             self.error_reply = reply["content"]
             raise KeyboardInterrupt
@@ -363,8 +376,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                 self._replies[message["parent_header"].get("msg_id")] = message
 
     def _take_published(self, wait: _Wait, cell: Any, cell_index: int) -> None:
+        enough = self._heard.count + _BYTES_AT_A_TIME
         with contextlib.suppress(zmq.Again):
             for _ in range(_AT_A_TIME):
+                if self._heard.count >= enough:
+                    return
                 message = self._received(self._iopub)
                 if message["parent_header"].get("msg_id") != wait.request:
                     continue
@@ -380,6 +396,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _received(self, channel: Any) -> dict[str, Any]:
         session, parts = self.kc.session, channel.recv_multipart(zmq.NOBLOCK)
+        if channel is self._iopub:
+            self._heard.add(sum(map(len, parts)))
         try:
             _, frames = session.feed_identities(parts)
             return dict(session.deserialize(frames))
@@ -387,15 +405,42 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             raise RuntimeError(f"the kernel sends what is no message: {error}") from error
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        content = msg["content"]
-        if msg["msg_type"] == "stream":
+        content, kind = msg["content"], msg["msg_type"]
+        if kind == "stream":
             self._take_printed(content)
-        elif msg["msg_type"] == "display_data":  # so do libraries show in notebooks what they print elsewhere
+        elif kind == "display_data":  # so do libraries show in notebooks what they print elsewhere
             if isinstance(text := content["data"].get("text/plain"), str):
                 self.printed.write("display", f"{text.rstrip()}\n")
-        elif msg["msg_type"] == "error":
+        elif kind == "error":
             self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
+        if kind in _SHOWN:
+            return self._put_in_notebook(msg, cell, cell_index)
+        if kind == "clear_output" and not content.get("wait"):
+            self._outputs.clear()
         return super().process_message(msg, cell, cell_index)
+
+    def _put_in_notebook(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        """Keep an output as far as there is room for what a cell prints and shows."""
+        content, outputs = message["content"], self._outputs
+        # Then a widget takes it, or it takes the place of what was there.
+        is_apart = self.output_hook_stack[message["parent_header"].get("msg_id")]
+        if self.clear_before_next_output and not is_apart:
+            outputs.clear()
+            is_apart = True
+        if message["msg_type"] != "stream":
+            texts = (value for value in content["data"].values() if isinstance(value, str))
+            is_kept = outputs.keeps_shown(sum(map(len, texts)))
+        else:
+            printed = content["text"]
+            content["text"] = outputs.printed(printed)
+            is_kept = bool(content["text"]) or not printed
+            if is_kept and not is_apart and outputs.grow(content["name"], content["text"]):
+                self.nb_man.autosave_cell()
+                return None
+        if is_kept:
+            return super().process_message(message, cell, cell_index)
+        outputs.tell()
+        return None
 
     def _take_printed(self, content: dict[str, Any]) -> None:
         """Take over a piece of a stream, and take words on its sources out of it."""
@@ -439,6 +484,9 @@ class _Wait:
     @property
     def silence(self) -> float:
         return time.monotonic() - self.heard_at
+
+
+_SHOWN = ("stream", "display_data", "execute_result")
 
 
 def _is_last(message: Mapping[str, Any]) -> bool:

@@ -35,6 +35,7 @@ from .failures import (
 )
 from .flows import Source, how_to_tag, read_flow
 from .fork_servers import servers
+from .heard import Heard
 from .kernel import Spec, kernel_files, kernel_spec, kernel_specs
 from .kernel_calls import Setup
 from .kernel_start import start_kernel
@@ -258,7 +259,9 @@ def execute(
             observe=settings.observe,
             report=Path(folder, "observed"),
             log_warnings=settings.log_warnings,
+            heard=Path(folder, "heard"),
         )
+        heard = Heard(Path(folder, "heard"))
         try:
             kernel, complaint = start_kernel(
                 kernel_name,
@@ -283,6 +286,7 @@ def execute(
                 source,
                 Path(instance.project_root),
                 setup,
+                heard,
                 seconds=instance.timeout or settings.timeout,
                 cell_seconds=instance.cell_timeout,
                 at_end=finish,

@@ -27,6 +27,7 @@ _HOME = re.compile(r"^File ~(?=[/\\])", re.MULTILINE)
 _HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
 _OWN_FRAMES = re.compile(
     r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
+    r"|^File ductaflow:"  # what kernels get from here as text
 )
 _INSTALLED = re.compile(
     r"^.*[/\\](?:site|dist)-packages[/\\](?P<package>\w+)|[/\\]lib[/\\]python3[\d.]*[/\\]"

@@ -9,12 +9,14 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from itertools import takewhile
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
 ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
+_PRINTED = 1_000_000  # bytes that are read of what the process printed when it was no kernel
 GROUP_KILL = 5.0  # seconds until a killed process must be gone
 
 
@@ -106,6 +108,13 @@ class Kernel(ABC):
     def _wait_for_news(self, seconds: float) -> None:
         if wait([self.fileno()], max(seconds, 0.0)):
             self.look()
+
+
+def last_printed(path: Path) -> str:
+    """The end of what a process has printed into a file: it may have had no end."""
+    with open(path, "rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - _PRINTED, 0))
+        return file.read(_PRINTED).decode("utf-8", "replace")
 
 
 def kernel_specs() -> list[str]:

@@ -42,6 +42,7 @@ class Setup:
         observe: How much of that is to be seen, as in `Settings`.
         report: A file for what an observer has seen.
         log_warnings: Which log records turn a light, as in `Settings`.
+        heard: A file in which the client tells what it has taken; None if the kernel is not to wait for it.
         mark: In what the kernel publishes, stands before word of who has printed.
     """
 
@@ -51,12 +52,15 @@ class Setup:
     observe: ObserveMode
     report: Path
     log_warnings: LogWarningsMode = "shown"
+    heard: Path | None = None
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def calls(self) -> list[Call]:
         """For a kernel that has the modules."""
-        prepare = (_KERNEL, "prepare", [list(self.folders), str(self.spill), self.mark, self.log_warnings])
+        heard = None if self.heard is None else str(self.heard)
+        arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, heard]
+        prepare = (_KERNEL, "prepare", arguments)
         return [prepare] if self.observe == "off" else [prepare, (_TRACE, "begin", [str(self.trace)])]
 
     @property

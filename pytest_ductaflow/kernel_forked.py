@@ -22,7 +22,7 @@ from jupyter_client.session import Session
 
 from .errors import KernelStartError, ServerStuck
 from .fork_servers import environment_of_imports, servers
-from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec
+from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec, last_printed
 from .kernel_calls import LAST_WORDS, Setup
 from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
 
@@ -220,7 +220,7 @@ class ForkedKernel(Kernel):
 
     def printed(self) -> str:
         with contextlib.suppress(OSError):
-            return self._raw.read_text(encoding="utf-8", errors="replace")
+            return last_printed(self._raw)
         return ""
 
 

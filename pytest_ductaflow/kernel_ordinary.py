@@ -16,7 +16,7 @@ import psutil
 from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
-from .kernel import ARGUMENTS, GROUP_KILL, Kernel
+from .kernel import ARGUMENTS, GROUP_KILL, Kernel, last_printed
 from .observing import can_observe, observed_command, read_report
 
 _REPORT = 2.0  # seconds that an observer may take to write its report
@@ -58,6 +58,7 @@ class OrdinaryKernel(Kernel):
     ) -> None:
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
+        self._below: list[psutil.Process] = []  # what the flow has started, as far as nobody else ends it
         if os.name == "posix":  # no ports that others may see or snatch
             manager.transport = "ipc"
             manager.connection_file = os.path.join(folder, "k.json")
@@ -100,6 +101,8 @@ class OrdinaryKernel(Kernel):
         return self._process.poll()
 
     def shut_down(self) -> None:
+        if self._report is None:  # who has started them will not be there any more
+            self._below = self._started()
         # Over the control channel another thread of ipykernel answers, which may wait forever for a third
         # one that has stopped meanwhile.
         channel = self.client.shell_channel if self._is_ipykernel else self.client.control_channel
@@ -112,10 +115,13 @@ class OrdinaryKernel(Kernel):
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()
 
-    def kill(self) -> None:
-        below: list[psutil.Process] = []
+    def _started(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
-            below = psutil.Process(self._process.pid).children(recursive=True)
+            return list(psutil.Process(self._process.pid).children(recursive=True))
+        return []
+
+    def kill(self) -> None:
+        below = [*self._started(), *self._below]
         if self._report is not None:  # the observer ends with them, and reports
             _kill(below)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -138,4 +144,4 @@ class OrdinaryKernel(Kernel):
         return read_report(self._report) if self._report is not None else None
 
     def printed(self) -> str:
-        return self._raw.read_text(encoding="utf-8", errors="replace")
+        return last_printed(self._raw)

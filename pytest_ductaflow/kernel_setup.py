@@ -7,21 +7,36 @@ interpreter may not have, and nothing that stays in the flow's namespace.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import json
 import logging
+import mmap
 import os
 import sys
 import sysconfig
 import threading
+import time
 import warnings
 from typing import Any
 
 _PRINTED = "_ductaflow_printed"
 _KEPT = 100  # records that are remembered
+_AT_ONCE = 500_000  # characters that are printed between two looks at whether the reader keeps up
+_MESSAGE = 250  # characters that a message has besides those that it is for
+_UNDER_WAY = 24_000_000  # bytes that the reader may lag behind
+_REMEMBERED = 10_000_000  # characters that IPython may keep of a stream
+_SPILLED = 100_000_000  # bytes that are kept of what the running cell prints: as many as a log has
+_PAUSE = 0.005  # seconds between two looks
+_PIPE = 65_536  # bytes, as many as a pipe holds
+_PATIENCE = 5.0  # seconds for a thread that ends at once
 _logged: list[str] = []
 _streams: list[Any] = []  # the kernel's own, whatever the flow puts in their place
 _spill: int | None = None  # a descriptor
+_spilled = 0  # bytes since the last look at the file's size
+_written = 0  # characters since the last look at the reader
+_way: _Way | None = None
+_watchers: list[threading.Thread] = []  # that do nothing but publish what is written to the descriptors
 _mark = ""
 _main = (0, 0)  # process and thread of the flow
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
@@ -127,14 +142,81 @@ def _stop_at_exit() -> None:
     shell.user_ns_hidden.update(exit=sys.exit, quit=sys.exit)
 
 
-def _publish_all() -> None:
-    """Let outputs wait for a reader that is slower than the flow; ipykernel drops what comes after 1,000."""
+class _Way:
+    """The way to the reader, who takes what is published in his own time; who publishes waits for room.
+
+    Args:
+        path: A file with two numbers: bytes that were sent, and that the reader has taken. Processes that the
+            flow forks have it, too.
+    """
+
+    def __init__(self, path: str) -> None:
+        with open(path, "r+b") as file:
+            self._numbers = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._numbers[0] += size
+
+    @property
+    def leads_somewhere(self) -> bool:
+        return self._numbers[1] < 2**63
+
+    def is_full(self) -> bool:
+        return self._numbers[0] > self._numbers[1] + _UNDER_WAY
+
+    def wait(self) -> None:
+        """Wait for room; without a lock, so that an interrupt ends it."""
+        while self.is_full():
+            time.sleep(_PAUSE)
+
+
+def _publish_all(heard: str | None) -> None:
+    """Let the flow wait for a reader that is slower; ipykernel drops what comes after 1,000 messages."""
+    global _way  # noqa: PLW0603 - a module of its own in each kernel
     publisher = sys.modules["IPython"].get_ipython().kernel.iopub_thread
-    if publisher is not None:
-        publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
+    if publisher is None:
+        return
+    publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))
+    if heard is not None:
+        with contextlib.suppress(OSError, ValueError):
+            _way = _Way(heard)
+            _count_published(publisher, _way)
 
 
-def prepare(folders: list[str], spill: str, mark: str, log_warnings: str) -> None:
+def _pack_any_text() -> None:
+    """Let messages have texts that are none, with half of a character: else they are lost."""
+    session = sys.modules["IPython"].get_ipython().kernel.session
+    pack = session.pack
+
+    def pack_any(message: Any) -> Any:
+        try:
+            return pack(message)
+        except UnicodeEncodeError:
+            return json.dumps(message, ensure_ascii=False, default=str).encode("utf-8", "replace")
+
+    session.pack = pack_any
+
+
+def _count_published(publisher: Any, way: _Way) -> None:
+    """Count what is sent, and let who shows something wait for room."""
+    send, kernel = publisher.send_multipart, os.getpid()
+
+    def send_multipart(parts: Any, *arguments: Any, **options: Any) -> None:
+        if parts[0].startswith((b"stream.", b"display_data", b"comm")):  # else it is on the cell itself
+            if not way.leads_somewhere:
+                return
+            if threading.current_thread() is not publisher.thread:
+                way.wait()
+        if os.getpid() == kernel:  # which sends what processes that it has forked want to have sent
+            way.add(sum(memoryview(part).nbytes for part in parts))
+        send(parts, *arguments, **options)
+
+    publisher.send_multipart, publisher.is_full = send_multipart, way.is_full
+
+
+def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard: str | None = None) -> None:
     """Print log records; let the flow import modules of its folder and of the project's root.
 
     Args:
@@ -142,10 +224,13 @@ def prepare(folders: list[str], spill: str, mark: str, log_warnings: str) -> Non
         spill: A file for what is printed.
         mark: By which the client knows words on who has printed, see `marked`.
         log_warnings: As in `Settings`.
+        heard: A file in which the reader tells what it has taken, see `_Way`.
     """
     _stop_at_exit()
-    _publish_all()
+    _publish_all(heard)
+    _pack_any_text()
     _spill_output(spill, mark)
+    _watch_descriptors()
     print_log_records(log_warnings)
     # IPython's advice for people at a prompt, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
@@ -176,15 +261,86 @@ def _watch_output() -> None:
     _streams[:] = sys.stdout, sys.stderr
 
     def write(self: Any, text: str) -> Any:
+        global _written  # noqa: PLW0603 - a module of its own in each kernel
         if _spill is None or not text or not isinstance(text, str):
             return send(self, text)
+        if len(text) > _AT_ONCE:  # in pieces, of which each may wait for room
+            return sum(write(self, text[at : at + _AT_ONCE]) or 0 for at in range(0, len(text), _AT_ONCE))
+        if not text.isascii():
+            text = text.encode("utf-8", "backslashreplace").decode()  # as Python does it on standard error
         source = _source(self)
         result = send(self, text) if not source else send(self, marked(_mark, source, text)) and len(text)
-        with contextlib.suppress(OSError):  # the flow may close what it likes
-            os.write(_spill, json.dumps([self.name, source, text]).encode() + b"\n")
+        _keep(self.name, source, text)
+        _written += len(text) + _MESSAGE
+        if _written > _AT_ONCE and _way is not None:
+            _make_room(self, source)
         return result
 
     stream.write = write  # type: ignore[method-assign]
+
+
+def _watch_descriptors() -> None:
+    """Publish what is written to the descriptors as it is; ipykernel cuts it into pieces of 1,000 bytes.
+
+    That cuts characters, too. It also writes all of it to the file in which the client looks for what the
+    process says when it is no kernel any more.
+    """
+    for stream in _streams:
+        thread = getattr(stream, "watch_fd_thread", None)
+        if thread is None or not thread.is_alive():
+            continue
+        stream._should_watch = False  # noqa: SLF001
+        os.write(stream._original_stdstream_fd, b"\0")  # noqa: SLF001 - as it ends the thread itself
+        thread.join(_PATIENCE)
+        stream._should_watch = True  # noqa: SLF001
+        stream.watch_fd_thread = threading.Thread(target=_publish_written, args=(stream,), daemon=True)
+        _watchers.append(stream.watch_fd_thread)
+        stream.watch_fd_thread.start()
+
+
+def _publish_written(stream: Any) -> None:
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    with contextlib.suppress(OSError, ValueError):  # closed
+        while (data := os.read(stream._fid, _PIPE)) and stream._should_watch:  # noqa: SLF001
+            stream.write(decode(data))
+
+
+def _keep(name: str, source: str, text: str) -> None:
+    """Keep a piece of the running cell's output in a file, as much as its log keeps."""
+    global _spilled  # noqa: PLW0603 - a module of its own in each kernel
+    with contextlib.suppress(OSError):  # the flow may close what it likes
+        if _spilled > _AT_ONCE:
+            if os.fstat(_spill).st_size > _SPILLED:  # type: ignore[arg-type]
+                return
+            _spilled = 0
+        line = json.dumps([name, source, text], ensure_ascii=False).encode("utf-8", "surrogatepass")
+        _spilled += os.write(_spill, line + b"\n")  # type: ignore[arg-type]
+
+
+def _make_room(stream: Any, source: str) -> None:
+    """Have published what was printed, and wait until there is room for more."""
+    global _written  # noqa: PLW0603 - a module of its own in each kernel
+    thread = threading.current_thread()
+    if thread is stream.pub_thread.thread:  # makes room, and cannot wait for it
+        _written = 0
+        stream._flush()  # noqa: SLF001 - what its own timer calls
+    elif (
+        source != "d" or thread in _watchers
+    ):  # else the descriptor is read in between, by who holds its lock
+        _written = 0
+        _forget_printed()
+        stream.flush()
+        _way.wait()  # type: ignore[union-attr]
+
+
+def _forget_printed() -> None:
+    """IPython keeps what cells print, for %notebook: not what has no end."""
+    shell = sys.modules["IPython"].get_ipython()
+    cells = list(getattr(shell.history_manager, "outputs", {}).values())
+    for output in [output for cell in cells[-1:] for output in cell]:
+        pieces = output.bundle.get("stream", ())
+        if len(pieces) > 1 and sum(map(len, pieces)) > _REMEMBERED:
+            pieces.clear()
 
 
 def _source(stream: Any) -> str:

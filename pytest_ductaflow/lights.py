@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 REACH = 15
+LONGEST = 20_000_000  # characters of a line that are kept
 LOOKED_AT = 8_192  # characters of a line: neither a place of code nor what hides behind colours is longer
 # Colours and movements, titles and links (ended by BEL or ESC \), character sets.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]")
@@ -45,6 +46,7 @@ class LineSplitter:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []  # of the line that has no end yet, as `settled` would leave it
+        self._length = self._lost = 0  # characters of the pieces, and that are not among them
         self._returned = False  # whether it ends with a carriage return: what comes next takes its place
 
     def feed(self, text: str) -> list[str]:
@@ -63,13 +65,23 @@ class LineSplitter:
             _, returned, last = shown.rpartition("\r")
             if returned or self._returned:
                 self._pieces.clear()
-            self._pieces.append(last)
+                self._length = 0
+            kept = last[: max(LONGEST - self._length, 0)]
+            self._lost += len(last) - len(kept)
+            if kept or not self._pieces:
+                self._pieces.append(kept)
+            self._length += len(kept)
         self._returned = text.endswith("\r") or (self._returned and not text)
 
     def _take(self) -> list[str]:
         line = "".join(self._pieces)
-        self._pieces, self._returned = [], False
+        self._pieces, self._length, self._returned = [], 0, False
         return [line]
+
+    def take_lost(self) -> int:
+        """How many characters were left out of lines without an end, since it was asked last."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def flush(self) -> list[str]:
         """The last line, if it had no end."""

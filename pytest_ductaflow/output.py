@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import IO, Self
 
+from .cell_outputs import KEPT_IN_LOG, Limit, left_out
 from .lights import LineSplitter, is_warning, python_warning, strip_ansi
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
@@ -42,17 +43,26 @@ class Output:
         self._log = log
         self._file = open(log, "w+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - __exit__
         self._echo = echo
+        self._limit = Limit(KEPT_IN_LOG)  # of the running cell
         self._streams: dict[tuple[str, str], LineSplitter] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for splitter in self._streams.values():
-            self._lines(splitter.flush())
+        self.complete_cell()
         if not self._log.exists():
             self._write_again()
         self._file.close()
+
+    def complete_cell(self) -> None:
+        """End the lines that have no end yet, and say what is left out."""
+        for splitter in self._streams.values():
+            self._lines(splitter.flush())
+            self._limit.left_out += splitter.take_lost()
+        if self._limit.left_out:
+            self._put(left_out(self._limit.left_out, "printed"))
+        self._limit = Limit(KEPT_IN_LOG)
 
     def _write_again(self) -> None:
         """Bring the log back, if the flow has deleted it among all that is in its folder."""
@@ -91,8 +101,9 @@ class Output:
 
     def note(self, text: str) -> None:
         """Write text that the flow did not print, a traceback for instance; it has no light."""
-        for splitter in self._streams.values():
-            self._lines(splitter.flush())
+        limit = self._limit
+        self.complete_cell()
+        self._limit.kept = limit.kept
         self._put(text)
 
     def _lines(self, lines: list[str]) -> None:
@@ -102,7 +113,9 @@ class Output:
             elif is_warning(line):
                 self._warn(strip_ansi(line).strip())
         if lines:
-            self._put("\n".join(lines))
+            text = "\n".join(lines)
+            if kept := self._limit.take(len(text) + 1):
+                self._put(text[:kept])
 
     def _warn(self, text: str) -> None:
         self.warning_count += 1

@@ -19,6 +19,15 @@ def percent(share: float) -> str:
     return f"{number:,.0f} %" if 1e4 <= abs(number) < 1e15 else f"{number:.3g} %"
 
 
+def in_bytes(number: float) -> str:
+    """A number of bytes, or of characters: `3.2 GB`, `410 kB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{amount(number)} GB"
+
+
 def in_line(text: str) -> str:
     """A name such that it stays in its line, whatever is in it."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

@@ -383,6 +383,7 @@ def a_traceback(*frames: str, end: str = END) -> str:
         ([CELL, MINE], [CELL, MINE.replace("/p/", "")]),
         ([CELL, OWN, MINE], [CELL, MINE.replace("/p/", "")]),
         ([CELL, OWN], [CELL]),
+        ([CELL, "File ductaflow:239, in write(self, text)\n"], [CELL]),
         ([CELL, OWN, MACHINERY.format("papermill")], [CELL]),
         ([CELL, MACHINERY.format("pandas")], [CELL, MACHINERY.format("pandas")]),
         *[

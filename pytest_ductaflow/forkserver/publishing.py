@@ -18,6 +18,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 _PIPE = 65_536  # bytes, as many as a pipe holds
 _SUBSCRIPTION = 5.0  # seconds to wait for one that was sent before the request that is here already
+_PAUSE = 0.02  # seconds until a descriptor is looked at again
 _STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given up
 
 
@@ -29,6 +30,9 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
         place: A path for the socket by which processes that the flow forks reach it; ipykernel has a port for
             that, to which anybody on the machine can connect.
         options: ipykernel's.
+
+    Attributes:
+        is_full: Whether the reader lags so far behind that nothing more is to be read from descriptors.
     """
 
     _pipe_in: ZMQStream | None = None
@@ -36,6 +40,7 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
     def __init__(self, *arguments: Any, place: str, **options: Any) -> None:
         self.has_reader = threading.Event()
         self._place = f"ipc://{place}"
+        self.is_full: Callable[[], bool] = lambda: False
         super().__init__(*arguments, **options)
 
     def wait_for_reader(self) -> None:
@@ -172,10 +177,20 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
         os.set_blocking(self._fid, False)
         os.dup2(into, self._original_stdstream_fd)
         os.close(into)
-        self.pub_thread.schedule(lambda: self._io_loop.add_handler(self._fid, self._hear, IOLoop.READ))
+        self.pub_thread.schedule(self._listen)
+
+    def _listen(self) -> None:
+        self._io_loop.add_handler(self._fid, self._hear, IOLoop.READ)
+
+    def _listen_again(self) -> None:
+        if self._should_watch:
+            self._listen()
 
     def _hear(self, *_: object) -> None:
-        if self._read_pipe() == b"":  # the flow has closed the descriptor
+        if self.pub_thread.is_full():  # who writes waits, as the pipe fills up
+            self._io_loop.remove_handler(self._fid)
+            self._io_loop.call_later(_PAUSE, self._listen_again)
+        elif self._read_pipe() == b"":  # the flow has closed the descriptor
             self._io_loop.remove_handler(self._fid)
 
     def _read_pipe(self) -> bytes | None:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import psutil
 
+from ..observer.orphans import adopt_orphans, children, end_orphans
 from . import forked_kernel
 from .ending import leave
 from .preloading import Misbehaved, preload
@@ -125,6 +126,7 @@ class _Template:
         except (OSError, EOFError):  # the server has gone
             for each in self.children.values():
                 _kill_all(each.pid)
+            end_orphans(self.strangers)
             os._exit(0)
         request = json.loads(line)
         client = socket.socket(fileno=descriptors[0])
@@ -179,6 +181,7 @@ class _Template:
     def _be_kernel(self, assigned: socket.socket, is_spare: bool) -> NoReturn:
         try:
             _share_fate_of(self.template_pid)
+            adopt_orphans()  # what the flow starts is below this process, whoever in between ends
             self._close_all()  # what belongs to the template and to other kernels
             connection = json.dumps(forked_kernel.become_kernel(self.app, self.folder)).encode()
             assigned.sendall(LENGTH.pack(len(connection)) + connection)
@@ -210,6 +213,8 @@ class _Template:
 
     def __post_init__(self) -> None:
         self.template_pid = os.getpid()
+        self.strangers = children()  # of what was imported
+        adopt_orphans()  # of kernels that die; those of kernels that live come to these
 
     def _close_all(self) -> None:
         self.control.close()
@@ -265,11 +270,12 @@ class _Template:
             child.client = None
 
     def _bury(self, child: _Child) -> None:
-        """A kernel is gone: say how, and let nothing of its process group survive it."""
+        """A kernel is gone: say how, and let nothing that its flow has started survive it."""
         self.poll.unregister(child.pidfd)
         del self.children[child.pidfd]
         _kill_group(child.pid)  # before its number is free for others
         _, status = os.waitpid(child.pid, 0)
+        end_orphans(self.strangers | {each.pid for each in self.children.values()})
         os.close(child.pidfd)
         if child is self.spare:
             self.spare = None

@@ -80,8 +80,10 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
     """Start a command that is observed from its first call on, if the system allows it."""
     import socket
 
+    from .orphans import adopt_orphans
     from .seccomp import install
 
+    adopt_orphans()
     me, (here, there) = os.getpid(), socket.socketpair()
     child = os.fork()
     if not child:
@@ -178,15 +180,23 @@ class Observer:
         elif number in self._connections:
             self._take_line(number)
         elif number == self._parents_end:
-            os._exit(1)  # and the system ends the command
+            from .orphans import end_orphans
+
+            end_orphans()  # the command as well
+            os._exit(1)
         elif self._listener is not None:
             self.connect(self._listener.accept()[0])
 
     def _end_of(self, child: int) -> int:
-        """Return how the command ended, and let nothing of a kernel's process group survive it."""
-        if self._report is not None:
-            _signal_group(child, signal.SIGKILL)  # before its number is free for others
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        """Return how the command ended, and let nothing that a kernel has started survive it."""
+        if self._report is None:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        from .orphans import end_orphans
+
+        _signal_group(child, signal.SIGKILL)  # before its number is free for others
+        status = os.waitpid(child, 0)[1]
+        end_orphans()
+        return os.waitstatus_to_exitcode(status)
 
     def _is_done(self) -> bool:
         """Return whether nobody is left to be observed, or to ask."""
