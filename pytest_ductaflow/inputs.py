@@ -195,6 +195,18 @@ class _Run:
             imports=imports,
         )
 
+    def with_questions(
+        self, inputs: Inputs, asked: Iterable[str], state_of: Callable[[str], str | None]
+    ) -> Inputs:
+        """Add what the flow only asked for, if it has not used it in another way."""
+        names = ((shown(path, self.root), path) for path in asked)
+        questions = {
+            name: state_digest(state_of(path))
+            for name, path in names
+            if name not in inputs.digests and f"{name}/" not in inputs.digests
+        }
+        return replace(inputs, digests={**inputs.digests, **questions})
+
     def _links(self, read: set[str], written: set[str]) -> Iterable[str]:
         """Yield the links that led to what was used under the name it has there: they may lead elsewhere.
 
@@ -298,6 +310,12 @@ class _Run:
         is_lasting = self.is_in_project(path) or not self._is_temporary(path)
         return self.counts(path) and (is_lasting or self.is_named(path))
 
+    def _is_setting(self, path: str) -> bool:
+        """Return whether a path is hidden in the home directory, where tools look for their settings."""
+        inside = os.path.relpath(path, _home())
+        is_hidden = inside.startswith(".") and not inside.startswith(os.pardir)
+        return is_hidden and not self.is_in_project(path) and not self.is_named(path)
+
     def _own_folders(self) -> set[str]:
         """The folders in the run directory of which the names were read: others may put files there.
 
@@ -356,13 +374,7 @@ class _Seen(_Run):
         folders |= self._own_folders()
         elsewhere = self.elsewhere(path for path in written if self._is_left_changed(path))
         inputs = self.digested(files, folders, written, elsewhere)
-        asked = {shown(path, self.root): path for path in self._asked(files | folders)}
-        questions = {
-            name: state_digest(self.used.states[path])
-            for name, path in asked.items()
-            if name not in inputs.digests and f"{name}/" not in inputs.digests
-        }
-        return replace(inputs, digests={**inputs.digests, **questions})
+        return self.with_questions(inputs, self._asked(files | folders), self.used.states.__getitem__)
 
     @cached_property
     def _written(self) -> set[str]:
@@ -408,7 +420,11 @@ class _Seen(_Run):
         around = folders_down_to({*known, self.run_dir, *asked, *self._written}, os.sep)
         for path in asked - around:
             is_there = self.used.states.get(path) is not None
-            if (self.counts(path) and not self.is_own(path)) if is_there else self._may_come(path):
+            if is_there:
+                counts = self.counts(path) and not self.is_own(path)
+            else:  # a folder that is there now is one that the run has made
+                counts = self._may_come(path) and not os.path.isdir(path) and not self._is_setting(path)
+            if counts:
                 yield path
 
     def was_there(self, path: str) -> bool:
@@ -439,8 +455,8 @@ class _Guessed(_Run):
         read = used.of(OPENED, DATABASE) | named | search.upstream_files
         guessed -= self._made_beside_own()
         read |= {path for path in guessed | guesses.missing if self._is_read(path)}
-        asked = used.of(ASKED, OPENED)
-        missing = {path for path in asked if not os.path.exists(path) and self._may_come(path)}
+        missing = {path for path in used.of(ASKED, OPENED) if not os.path.exists(path)}
+        missing = {path for path in missing if self._may_come(path) and not self._is_setting(path)}
         if used.readers:
             folders |= {path for path in guesses.searched if self.counts(path) and not self.is_own(path)}
         written = used.of(WRITTEN) | {path for path in read if self._is_written(path)}
@@ -451,8 +467,16 @@ class _Guessed(_Run):
         folders |= self._own_folders()
         elsewhere = self.elsewhere(written | {path for path in read if self._is_remade(path)})
         inputs = self.digested(files, folders, written, elsewhere)
+        inputs = self.with_questions(inputs, self._asked(files | folders | written), _state_of)
         unknown = tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED)))
         return replace(inputs, unknown=unknown)
+
+    def _asked(self, known: set[str]) -> Iterable[str]:
+        """Yield what the flow's own code asked for and is there."""
+        asked = self.used.of(ASKED) - known - self.by_flows
+        around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
+        there = (path for path in asked - around if os.path.exists(path) and not self.is_own(path))
+        return (path for path in there if self.counts(path) and not self.is_changed(path))
 
     def _is_known(self, path: str) -> bool:
         """Return whether reading a file would have been seen: only Python reads, and it used the folder."""
@@ -524,8 +548,18 @@ class _Guessed(_Run):
         return self.is_changed(path) and (since is None or not self.is_changed(path, since))
 
 
+def _state_of(path: str) -> str | None:
+    """Return what is asked for as `observer.notes` has it."""
+    return FOLDER if os.path.isdir(path) else stat_of(path)
+
+
 def _is_hidden(path: str) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in path.split(os.sep) if part != "..")
+
+
+@lru_cache(maxsize=1)
+def _home() -> str:
+    return os.path.expanduser("~")
 
 
 @lru_cache(maxsize=1)

@@ -164,7 +164,10 @@ def leave_files_to_observer() -> None:
 
 
 def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
-    """Note which files code asks for in vain, and where links lead: no event tells of that."""
+    """Note which files code asks for, and where links lead: no event tells of that.
+
+    What is there counts only if code of the project has asked: libraries ask for far too much.
+    """
 
     def noting(function: Callable[..., Any], use: str) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -176,7 +179,9 @@ def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
             except FileNotFoundError:
                 note_silently(ASKED, path, sys._getframe().f_back)  # noqa: SLF001
                 raise
-            note_silently(ASKED if answer is False else use, path, sys._getframe().f_back)  # noqa: SLF001
+            caller = sys._getframe().f_back  # noqa: SLF001
+            is_asked = answer is False or (use == NOTHING and _is_by_project(caller))
+            note_silently(ASKED if is_asked else use, path, caller)
             return answer
 
         return ask
@@ -270,11 +275,22 @@ def _use_of_open(args: tuple[Any, ...]) -> str:
     return WRITTEN if flags & _WRITING else DATABASE if flags & os.O_RDWR else OPENED
 
 
+def _use_of_library(path: Any) -> str:
+    """A library by its bare name is looked for by the system."""
+    if not isinstance(path, (str, bytes, os.PathLike)) or not os.path.dirname(os.fsdecode(path)):
+        return NOTHING
+    return OPENED if _is(stat.S_ISREG, path) else ASKED
+
+
 _EVENTS: dict[str, Callable[[tuple[Any, ...]], str]] = {
     "open": _use_of_open,
     "os.listdir": lambda _: LISTED,
     "os.scandir": lambda _: LISTED,
     "os.chdir": lambda _: FOLLOWED,
+    "os.mkdir": lambda _: ASKED,
+    "os.remove": lambda args: NOTHING if _is(bool, args[0]) else ASKED,
+    "os.rmdir": lambda args: NOTHING if _is(bool, args[0]) else ASKED,
+    "ctypes.dlopen": lambda args: _use_of_library(args[0]),
     "sqlite3.connect": lambda _: DATABASE,
 }
 # For each event, the words of the command and the folder in which it runs.

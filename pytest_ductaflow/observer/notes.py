@@ -20,6 +20,7 @@ MADE = "m"  # the same, or made if it was not there
 LISTED = "l"  # the names in a folder
 ASKED = "a"  # whether it is there, how large and how old it is
 FOLLOWED = "f"  # where it leads, if it is a link; a folder that relative paths begin at
+REMOVED = "d"  # only what is not there matters: others are the flow's own, or gone after that
 FOLDER = "folder"  # how the state of what is one begins; then comes its time
 # Paths that are asked for to speak with the observer, see `Notes.take`.
 PAUSE, RESUME, BEGIN = (f"/ductaflow-observer/{word}" for word in ("pause", "resume", "begin"))
@@ -36,6 +37,9 @@ _KIND_OF_CALL = {
     "symlink": WRITTEN,
     "symlinkat": WRITTEN,
     "truncate": WRITTEN,
+    "unlink": REMOVED,
+    "unlinkat": REMOVED,
+    "rmdir": REMOVED,
     "chdir": FOLLOWED,
     "readlink": FOLLOWED,
     "readlinkat": FOLLOWED,
@@ -134,9 +138,12 @@ class Notes:
             self._obey(path, thread)
         elif thread not in self._paused:
             found = path if kind == FOLLOWED else _named_by_descriptor(thread, path)
-            self._note(thread, kind, _plain(found))
+            if kind != REMOVED:
+                self._note(thread, kind, _plain(found))
+            elif not os.path.lexists(found):
+                self._note(thread, ASKED, _plain(found))
             self._remember_question(thread, kind, raw)
-            if raw.startswith(b"/") and found == path:
+            if raw.startswith(b"/") and found == path and kind != REMOVED:
                 self._known.add((kind, raw))
 
     def _note_listed_descriptor(self, thread: int, descriptor: int) -> None:

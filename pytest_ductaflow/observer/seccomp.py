@@ -46,6 +46,11 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "linkat": (3, 2),
     "symlink": (1, None),
     "symlinkat": (2, 1),
+    "mkdir": (0, None),
+    "mkdirat": (1, 0),
+    "unlink": (0, None),
+    "unlinkat": (1, 0),
+    "rmdir": (0, None),
     "chdir": (0, None),
     "readlink": (0, None),
     "readlinkat": (1, 0),
@@ -64,15 +69,16 @@ _FLAGS_OF = {"newfstatat": 3, "statx": 2}  # position of the argument that may h
 
 _X86_64 = {
     "open": 2, "stat": 4, "lstat": 6, "access": 21, "execve": 59, "truncate": 76, "getdents": 78, "chdir": 80,
-    "rename": 82, "creat": 85, "link": 86, "symlink": 88, "readlink": 89, "getdents64": 217, "openat": 257,
-    "newfstatat": 262, "renameat": 264, "linkat": 265, "symlinkat": 266, "readlinkat": 267, "faccessat": 269,
+    "rename": 82, "mkdir": 83, "rmdir": 84, "creat": 85, "link": 86, "unlink": 87, "symlink": 88,
+    "readlink": 89, "getdents64": 217, "openat": 257, "mkdirat": 258, "newfstatat": 262, "unlinkat": 263,
+    "renameat": 264, "linkat": 265, "symlinkat": 266, "readlinkat": 267, "faccessat": 269,
     "renameat2": 316, "seccomp": 317, "execveat": 322, "statx": 332,
     "io_uring_setup": 425, "openat2": 437, "faccessat2": 439,
 }  # fmt: skip
 _ARM64 = {
-    "symlinkat": 36, "linkat": 37, "renameat": 38, "truncate": 45, "faccessat": 48, "chdir": 49, "openat": 56,
-    "getdents64": 61, "readlinkat": 78, "newfstatat": 79, "execve": 221, "renameat2": 276, "seccomp": 277,
-    "execveat": 281, "statx": 291,
+    "mkdirat": 34, "unlinkat": 35, "symlinkat": 36, "linkat": 37, "renameat": 38, "truncate": 45,
+    "faccessat": 48, "chdir": 49, "openat": 56, "getdents64": 61, "readlinkat": 78, "newfstatat": 79,
+    "execve": 221, "renameat2": 276, "seccomp": 277, "execveat": 281, "statx": 291,
     "io_uring_setup": 425, "openat2": 437, "faccessat2": 439,
 }  # fmt: skip
 _MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _ARM64)}
