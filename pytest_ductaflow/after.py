@@ -23,10 +23,11 @@ from . import answers, declared, store
 from .answers import Ending
 from .child_process import run_module, signal_name
 from .fingerprint import changed_since, input_digest, settled, stat_of, text_digest
-from .kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
+from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
 from .output import Output
 from .pages import write_page
+from .places import belongs_to_others
 from .settings import Settings
 from .store import RunFiles
 from .uses import Used
@@ -74,8 +75,12 @@ class After:
     def _seen(self) -> Path:
         return self.files.directory / f"{self.files.stem}_seen.json"
 
-    def reasons(self) -> tuple[str, ...]:
-        """Why it has to be done again; none if all is as it was when it ended well."""
+    def reasons(self, *, trusts_unseen: bool) -> tuple[str, ...]:
+        """Why it has to be done again; none if all is as it was when it ended well.
+
+        Args:
+            trusts_unseen: Whether it may stay though not all was seen that it has read.
+        """
         record, _ = store.read_record(self.files.record)
         if record is None:
             return ("new",)
@@ -84,7 +89,8 @@ class After:
         seen = _read(self._seen)
         if seen is None or seen.get("started") != record.started:
             return ("it is not known what it has seen",)
-        return tuple(self._changes(seen))
+        unseen = () if trusts_unseen else seen.get("unseen", ())
+        return (*self._changes(seen), *(f"{why} (ductaflow_unseen = trust keeps it)" for why in unseen))
 
     def _changes(self, seen: _Known) -> Iterable[str]:
         root = self.instance.project_root
@@ -132,7 +138,8 @@ class After:
         """
         self._write_missing_pages(settings)
         earlier, _ = store.read_record(self.files.record)
-        reasons = ("forced",) if settings.force and earlier is not None else self.reasons()
+        forced = settings.force and earlier is not None
+        reasons = ("forced",) if forced else self.reasons(trusts_unseen=settings.unseen == "trust")
         if earlier is not None and not reasons:
             return earlier.with_(unchanged=True)
         files = self.files
@@ -240,10 +247,11 @@ class After:
         written = {path for path in used.of(WRITTEN) if not self._is_known(path) and os.path.lexists(path)}
         changed = {os.path.dirname(path) for path in written}
         read = used.of(OPENED, DATABASE, MODULE, NAMED) | set(used.modules) | {self.instance.flow}
+        missing = {path for path in used.of(ASKED, OPENED) if self._may_come(path)}
         listed = {f"{path}/" for path in used.of(LISTED) if path not in changed}
         inputs, stats, root = {}, {}, self.instance.project_root
-        for path in sorted((read - written) | listed):
-            if self._is_known(path) or not os.path.exists(path):
+        for path in sorted(((read | missing) - written) | listed):
+            if self._is_known(path) or not (os.path.exists(path) or path in missing):
                 continue
             name, stat = store.shown(path, root), stat_of(path)
             is_file = not path.endswith("/") and stat is not None
@@ -254,7 +262,18 @@ class After:
             if is_file and stat and settled(stat):
                 stats[name] = stat
         outputs = sorted(store.shown(path, root) for path in written)
-        return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
+        return {
+            "runs": self._state_of_runs(),
+            "inputs": inputs,
+            "stats": stats,
+            "outputs": outputs,
+            "unseen": [f"what {name} reads could not be seen" for name in _unseen(used)[:1]],
+        }
+
+    def _may_come(self, path: str) -> bool:
+        """Return whether it matters that a file is not there, which was asked for."""
+        inside = os.path.relpath(path, self.instance.project_root)
+        return not (inside.startswith(os.pardir) or belongs_to_others(inside) or os.path.lexists(path))
 
     def _is_known(self, path: str) -> bool:
         """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
@@ -281,6 +300,11 @@ class After:
     @cached_property
     def _run_dirs(self) -> frozenset[str]:
         return frozenset({self.instance.run_dir, *(instance.run_dir for instance, _ in self.instances)})
+
+
+def _unseen(used: Used) -> list[str]:
+    """Programs and packages that have opened files without asking Python, as far as there are any."""
+    return [*used.programs_that_read, *(name.partition(".")[0] for name in used.readers)]
 
 
 def _digest(path: str) -> str:

@@ -35,18 +35,13 @@ from .named_in_code import Guesses, absolute_paths_in_code, imports_of
 from .observer.notes import FOLDER
 from .outside import left_out_of_listing, own_names
 from .places import belongs_to_others, is_in_environment, is_shared_library
+from .preload_rules import READ_AT_IMPORT
 from .store import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, shown
 from .uses import ALL, NOTHING, Used
 
 _PACKAGE = os.path.join(Path(__file__).parent, "")
 _OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, *SHARED_BY_PAGES, *OURS_BESIDE))
 _NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
-# Programs that libraries start to learn something of the system.
-_ABOUT_THE_SYSTEM = frozenset(
-    ("uname", "arch", "fc-list", "ldconfig", "lscpu", "lsb_release", "sysctl", "sw_vers", "system_profiler")
-)
-
-
 # Readers of formats in which a file may name others, and databases in which a view may.
 _LEAD_ELSEWHERE = ("h5py", "netCDF4", "tables", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr")
 _DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
@@ -178,12 +173,9 @@ class _Run:
             digests[f"{shown(path, self.root)}/"] = self.listing(path, left_out)
         for path in self._links(files, written):
             digests.setdefault(shown(path, self.root), link_digest(path))
-        for path in absent_modules(self.sources, self.used, self.instance):
-            if self.counts(path):
-                digests.setdefault(shown(path, self.root), ABSENT)
         scripts = {path for path in files if path.endswith(".py") and not self._is_installed(path)}
         imports = self._imports_of(self.sources | scripts)
-        for path in absent_packages(imports, self.used, self.instance):
+        for path in self._absent_code(imports):
             digests.setdefault(shown(path, self.root), ABSENT)
         return Inputs(
             digests,
@@ -225,6 +217,21 @@ class _Run:
             target = os.path.realpath(path)
             is_used = target in around or target in read
             if is_used or (self.is_in_project(path) and path in followed):
+                yield path
+
+    def _absent_code(self, imports: Iterable[str]) -> Iterable[str]:
+        """Yield modules and packages that would be imported if they were there, and what these would read.
+
+        In a forked kernel packages were imported before, in another folder.
+
+        Args:
+            imports: Top-level names of what code imports.
+        """
+        yield from filter(self.counts, absent_modules(self.sources, self.used, self.instance))
+        yield from absent_packages(imports, self.used, self.instance)
+        for name, package in READ_AT_IMPORT.items():
+            path = os.path.join(self.instance.working_directory, name)
+            if package in self.used.packages and not os.path.lexists(path):
                 yield path
 
     @staticmethod
@@ -506,9 +513,7 @@ class _Guessed(_Run):
         """Why what was read is not known in full."""
         if self.used.observed == NOTHING:
             yield "what it reads could not be seen"
-        programs = sorted(os.path.basename(name) for name in self.used.programs)
-        programs = [name for name in programs if name not in _ABOUT_THE_SYSTEM]
-        if programs:
+        if programs := self.used.programs_that_read:
             yield f"what {programs[0]} reads could not be seen"
         if self.used.readers:
             leading = [name for name in self.used.readers if name in _LEAD_ELSEWHERE]

@@ -51,7 +51,8 @@ def start_kernel(
     whole, complaint = kernel_environment(environment), None
     if settings.fork and can_fork(spec):
         root = Path(instance.project_root)
-        preload = preload_of(source, root, extra=settings.preload, without=settings.no_preload)
+        cwd = Path(instance.working_directory)
+        preload = preload_of(source, root, cwd, extra=settings.preload, without=settings.no_preload)
         if preload.forkable:
             try:
                 return _forked(preload.modules, instance.working_directory, whole, setup), None

@@ -20,7 +20,7 @@ from .fingerprint import stat_of
 from .flows import Source
 from .import_order import Effect, Step, names_bound_in, steps_of_cells, steps_of_module
 from .packages import normalised_name, own_path, providers
-from .preload_rules import DRAW_WITH_MATPLOTLIB, INLINE, NEVER
+from .preload_rules import DRAW_WITH_MATPLOTLIB, INLINE, NEVER, READ_AT_IMPORT
 
 _SUFFIXES = tuple(all_suffixes())
 
@@ -41,16 +41,20 @@ class Preload:
 
 
 def preload_of(
-    source: Source, root: Path, *, extra: Sequence[str] = (), without: Sequence[str] = ()
+    source: Source, root: Path, cwd: Path, *, extra: Sequence[str] = (), without: Sequence[str] = ()
 ) -> Preload:
     """What a flow's kernel may find imported.
 
     Args:
         source: The flow.
         root: The project's root.
+        cwd: Where the flow runs.
         extra: Modules to add, whatever they are.
         without: Modules to leave out, submodules included, though `extra` names them.
     """
+    for name, package in READ_AT_IMPORT.items():
+        if (cwd / name).exists():
+            return Preload((), False, f"{package} reads {name} where the flow runs when it is imported")
     cells = tuple(cell.source for cell in source.notebook.cells if cell.cell_type == "code")
     imports = list(_Project(source.path.parent, root).imports_of(steps_of_cells(cells)))
     wanted = dict.fromkeys([*(module for _, modules in imports for module in modules), *extra])

@@ -37,6 +37,9 @@ NEVER = {
 }
 """Modules that are not preloaded, submodules included, and why."""
 
+READ_AT_IMPORT = {"matplotlibrc": "matplotlib", ".numba_config.yaml": "numba"}
+"""Files in the working directory that a package reads when it is imported."""
+
 INLINE = "matplotlib_inline.backend_inline"
 """What shows figures in a notebook."""
 

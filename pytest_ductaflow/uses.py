@@ -33,6 +33,10 @@ _USES = {
     SEEN_ASKED: ASKED,
     SEEN_FOLLOWED: FOLLOWED,
 }
+# Programs that libraries start to learn something of the system.
+_ABOUT_THE_SYSTEM = frozenset(
+    ("uname", "arch", "fc-list", "ldconfig", "lscpu", "lsb_release", "sysctl", "sw_vers", "system_profiler")
+)
 _LISTS = ("modules", "packages", "imports", "readers", "opened_by_code", "prefixes", "path")
 
 
@@ -120,6 +124,11 @@ class Used:
     def programs(self) -> set[str]:
         """The other programs that the flow has started, as far as only Python was seen."""
         return self.of(STARTED)
+
+    @property
+    def programs_that_read(self) -> list[str]:
+        """The names of the other programs, less those by which libraries ask about the system."""
+        return sorted({os.path.basename(path) for path in self.programs} - _ABOUT_THE_SYSTEM)
 
     def renamed(self, real_names: Mapping[str, str]) -> Self:
         """The same with paths as the project calls them, where links lead elsewhere."""

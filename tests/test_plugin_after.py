@@ -222,6 +222,27 @@ def test_it_is_unchanged_while_all_that_it_depends_on_is(three):
     assert "0 would run, 0 may run, 4 unchanged" in output
 
 
+@pytest.mark.parametrize(
+    ("reads", "change", "reason"),
+    [
+        ("Path('flag').exists()", "flag", "flag changed"),
+        ("subprocess.run(['cat', 'data.txt'])", "", "what cat reads could not be seen"),
+    ],
+)
+def test_what_it_asks_for_counts_and_what_cannot_be_seen_is_told(three, reads, change, reason):
+    end = f"if not is_collecting():\n    import subprocess\n    {reads}\n"
+    (three / "data.txt").write_text("1")
+    (three / "conductor.py").write_text(TOLD + end)
+    assert outcomes(session(three, "conductor.py", "-v")[1])["after"] == "PASSED"
+    if change:
+        assert outcomes(session(three, "conductor.py", "-v")[1])["after"] == "UNCHANGED"
+        (three / change).touch()
+    _, output = session(three, "conductor.py", "--ductaflow-explain")
+    assert f"conductor.py::after  {reason}" in output
+    _, output = session(three, "conductor.py", "-v", "--ductaflow-unseen=trust")
+    assert outcomes(output)["after"] == ("PASSED" if change else "UNCHANGED")
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
 def test_it_waits_for_all_to_end_well(three, workers):
     """If an instance fails it is skipped and says why, and `--lf` brings both back."""

@@ -77,7 +77,7 @@ def ask(tmp_path: Path) -> Ask:
             "nbformat_minor": 4,
         }
         write_project(root, {"flows/flow.ipynb": notebook, **(files or {})})
-        return preload_of(read_flow(root / "flows/flow.ipynb"), root, **settings)
+        return preload_of(read_flow(root / "flows/flow.ipynb"), root, root, **settings)
 
     return asked
 
@@ -356,7 +356,7 @@ def test_modules_that_may_be_found_elsewhere_are_left_to_the_flow(ask, change):
 
 def test_a_python_script_is_read_by_its_cells_too(tmp_path):
     write_project(tmp_path, {"flows/a.py": "# !ls\n# %matplotlib inline\nimport alpha\n"})
-    answer = preload_of(read_flow(tmp_path / "flows/a.py"), tmp_path)
+    answer = preload_of(read_flow(tmp_path / "flows/a.py"), tmp_path, tmp_path)
     assert answer.modules == ("matplotlib.pyplot", INLINE, "alpha")
 
 
@@ -365,7 +365,7 @@ def test_real_packages_are_found_and_stay_unimported(tmp_path, monkeypatch):
     before = set(sys.modules)
     code = "import pandas as pd\nimport numpy.linalg\nfrom jupytext import cli\nimport pytest_ductaflow"
     write_project(tmp_path, {"flows/a.py": code})
-    answer = preload_of(read_flow(tmp_path / "flows/a.py"), tmp_path)
+    answer = preload_of(read_flow(tmp_path / "flows/a.py"), tmp_path, tmp_path)
     assert answer.modules[:3] == ("pandas", "numpy.linalg", "jupytext.cli")
     assert "jupytext.cli" not in set(sys.modules) - before
 

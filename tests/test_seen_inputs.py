@@ -269,6 +269,28 @@ def environment_of_its_own(folder: Path) -> tuple[str, Path]:
     return str(Path(sysconfig.get_path("scripts", "venv", names), "python")), packages
 
 
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+def test_what_a_package_reads_where_the_flow_runs_when_it_is_imported(tmp_path: Path, *, fork: bool) -> None:
+    pytest.importorskip("matplotlib")
+    code = """\
+        import matplotlib.pyplot as plt
+        print("dpi", plt.rcParams["figure.dpi"])
+        """
+    conductor = CONDUCTOR.replace("])", '], cwd="flow")')
+    root = write_project(tmp_path / "project", {"flows/a.py": code, "conductor.py": conductor})
+    options = [] if fork else ["--no-ductaflow-fork"]
+
+    def session() -> tuple[str, str]:
+        outcome = outcomes(start(root, *options))["a/one"]
+        return outcome, (root / "runs/a/one/a_execution_output.txt").read_text(encoding="utf-8").split()[1]
+
+    assert session() == ("PASSED", "100.0")
+    assert session() == ("UNCHANGED", "100.0")
+    for dpi in ("55.0", "66.0"):
+        (root / "flows/matplotlibrc").write_text(f"figure.dpi: {dpi}\n")
+        assert session() == ("PASSED", dpi)
+
+
 # ---------------------------------------------------------------- edits while it runs
 
 
