@@ -160,12 +160,8 @@ class _Run:
             digests[name], stat = self._digest_and_stat(path, is_written=path in written)
             if stat is not None:
                 stats[name] = stat
-            if (
-                path in self.sources
-                and digests[name] not in (ABSENT, UNSTABLE)
-                and (found := code_digest(path))
-            ):
-                code[name] = found
+            if self._is_code(path) and digests[name] not in (ABSENT, UNSTABLE):
+                code |= {name: found} if (found := code_digest(path)) else {}
         for path in sorted(folders):
             left_out = own_names(path, self.run_dir, self.outputs) or left_out_of_listing(
                 path, elsewhere, files, self.search.made_beside
@@ -186,6 +182,10 @@ class _Run:
             unknown=self.used.unseen,
             imports=imports,
         )
+
+    def _is_code(self, path: str) -> bool:
+        """Return whether only the code of a file counts: of the flow, and of modules."""
+        return path == self.instance.flow or (path in self.sources and path.endswith(".py"))
 
     def with_questions(
         self, inputs: Inputs, asked: Iterable[str], state_of: Callable[[str], str | None]
@@ -324,12 +324,19 @@ class _Run:
         return is_hidden and not self.is_in_project(path) and not self.is_named(path)
 
     def _own_folders(self) -> set[str]:
-        """The folders in the run directory of which the names were read: others may put files there.
+        """The run directory, if its names were read, and folders in it that hold others' files.
 
         Where flows of a build have written, too, nobody knows what belongs to whom.
         """
         listed = () if self.by_flows else self.used.of(LISTED)
-        return {path for path in listed if self.is_own(path) and os.path.isdir(path)}
+        own = {path for path in listed if self.is_own(path) and os.path.isdir(path)}
+        return {path for path in own if os.path.normpath(path) == self.run_dir or self._holds_others(path)}
+
+    def _holds_others(self, folder: str) -> bool:
+        """Return whether a folder in the run directory holds what the run has not made."""
+        is_build = os.path.relpath(folder, self.run_dir).split(os.sep)[0] == RUNS
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}
+        return not is_build and bool(names - own_names(folder, self.run_dir, self.outputs))
 
     def is_named(self, path: str) -> bool:
         """Return whether config or code name a file, or a folder around it, or the flow's code opens it."""

@@ -154,13 +154,11 @@ def test_what_is_read_is_an_input(root, use, path, expected):
     ("use", "path"),
     [
         (OPENED, f"{RUN}/out.csv"),
-        (OPENED, f"{RUN}/gone.csv"),
         (OPENED, f"{RUN}/model_config.json"),
         (OPENED, f"{RUN}/model_record.json"),
         (OPENED, f"{RUN}/model_executed.ipynb"),
         (OPENED, f"{RUN}/.cache/x"),
         (OPENED, f"{RUN}/runs/part/A/part.csv"),
-        (LISTED, RUN),
         (LISTED, f"{RUN}/runs"),
         (LISTED, f"{RUN}/deep"),
         (LISTED, ".git"),
@@ -263,14 +261,28 @@ def test_the_flow_is_an_input_even_if_its_kernel_is_silent(root):
     assert set(result.digests) == set(result.code) == {FLOW}
 
 
-def test_python_files_have_a_digest_of_their_code_however_they_were_read(root):
+def test_modules_have_a_digest_of_their_code_and_python_files_that_are_read_as_data_have_not(root):
     lay(root / "flows" / "other.py", "z = 3\n")
     used = Used(modules=(str(root / "flows/helper.py"),))
-    assert set(finish(root, [(OPENED, "flows/other.py")], used=used).code) == {
-        FLOW,
-        "flows/helper.py",
-        "flows/other.py",
-    }
+    result = finish(root, [(OPENED, "flows/other.py")], used=used)
+    assert set(result.code) == {FLOW, "flows/helper.py"}
+    assert "flows/other.py" in result.digests
+
+
+def test_what_others_may_put_into_the_run_directory_is_an_input(root):
+    """Files that were opened in vain, and the names in it, less those of what the run has written."""
+    lay(root / RUN / "deep/others.csv")
+    uses = [(OPENED, f"{RUN}/gone.csv"), (LISTED, RUN), (LISTED, f"{RUN}/deep")]
+    result = finish(root, uses, outputs=("out.csv", "deep/x"))
+    assert result.digests[f"{RUN}/gone.csv"] == ABSENT
+    for folder, name in ((RUN, "out.csv"), (RUN, "model_record.json"), (f"{RUN}/deep", "x")):
+        lay(root / folder / name, "again")
+        assert finish(root, uses, outputs=("out.csv", "deep/x")).digests == result.digests
+    for folder in (RUN, f"{RUN}/deep"):
+        lay(root / folder / "more.csv")
+        now = finish(root, uses, outputs=("out.csv", "deep/x")).digests
+        assert {name for name in now if now[name] != result.digests[name]} == {f"{folder}/"}
+        (root / folder / "more.csv").unlink()
 
 
 def test_data_of_a_package_have_no_code(root):
@@ -521,7 +533,8 @@ def test_a_project_that_is_reached_through_a_link_has_the_same_inputs(tmp_path, 
         (WRITTEN, os.path.realpath(root / "data" / "trips.csv")),
     ]
     result = search.finish(Used(uses=tuple(uses)), ["out.csv"], moment())
-    assert set(result.digests) == {FLOW, "data/zones.csv", f"{RUN}/restart.csv", "runs/etl/B/etl.csv"}
+    own = {f"{RUN}/", f"{RUN}/restart.csv"}
+    assert set(result.digests) == {FLOW, "data/zones.csv", "runs/etl/B/etl.csv", *own}
     assert result.written_elsewhere == (ELSEWHERE,)
 
 
