@@ -25,8 +25,9 @@ PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
 
 
 def interruptible() -> None:
-    """Let a new process hear Ctrl-C: a shell's background job ignores SIGINT and hands that on."""
+    """Let a new process hear Ctrl-C and hang-ups: background jobs, and `nohup`, ignore them and hand that on."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
