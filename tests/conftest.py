@@ -25,7 +25,7 @@ PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
 
 
 def interruptible() -> None:
-    """Let a new process hear Ctrl-C and hang-ups: background jobs, and `nohup`, ignore them and hand that on."""
+    """Let a new process hear Ctrl-C and hang-ups: background jobs and `nohup` make it ignore them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
