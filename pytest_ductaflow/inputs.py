@@ -170,8 +170,8 @@ class _Run:
         for path in self._links(files, written):
             digests.setdefault(shown(path, self.root), link_digest(path))
         scripts = {path for path in files if path.endswith(".py") and not self._is_installed(path)}
-        imports = self._imports_of(self.sources | scripts)
-        for path in self._absent_code(imports):
+        scripts |= self.sources
+        for path in self._absent_code(scripts):
             digests.setdefault(shown(path, self.root), ABSENT)
         return Inputs(
             digests,
@@ -180,7 +180,7 @@ class _Run:
             tuple(sorted(os.path.relpath(path, self.run_dir) for path in elsewhere)),
             observed=self.used.observed,
             unknown=self.used.unseen,
-            imports=imports,
+            imports=self._imports_of(scripts),
         )
 
     def _is_code(self, path: str) -> bool:
@@ -219,16 +219,17 @@ class _Run:
             if is_used or (self.is_in_project(path) and path in followed):
                 yield path
 
-    def _absent_code(self, imports: Iterable[str]) -> Iterable[str]:
+    def _absent_code(self, scripts: Collection[str]) -> Iterable[str]:
         """Yield modules and packages that would be imported if they were there, and what these would read.
 
         In a forked kernel packages were imported before, in another folder.
 
         Args:
-            imports: Top-level names of what code imports.
+            scripts: The flow, its modules, and other Python files that were read, perhaps to be run.
         """
         yield from filter(self.counts, absent_modules(self.sources, self.used, self.instance))
-        yield from absent_packages(imports, self.used, self.instance)
+        beside = {os.path.dirname(path) for path in scripts}
+        yield from absent_packages(self._imports_of(scripts), self.used, self.instance, beside)
         for name, package in READ_AT_IMPORT.items():
             path = os.path.join(self.instance.working_directory, name)
             if package in self.used.packages and not os.path.lexists(path):
@@ -309,9 +310,12 @@ class _Run:
 
     def _may_come(self, path: str) -> bool:
         """Return whether it matters that a file is not there."""
+        if "\n" in path or path in self.used.path:  # a text that is shown may be the name of a file
+            return False
         if self.is_own(path):
             inside = os.path.relpath(path, self.run_dir)
-            return path not in self.own and inside not in self._our_files and not _is_hidden(inside)
+            is_ours = path in self.own or inside in self._our_files or inside == "__init__.py"
+            return not is_ours and not _is_hidden(inside)
         if is_shared_library(path) and not self.is_in_project(path) and not self.is_named(path):
             return False  # the system looks for it in many places
         is_lasting = self.is_in_project(path) or not self._is_temporary(path)
@@ -430,7 +434,7 @@ class _Seen(_Run):
 
     def _asked(self, known: set[str]) -> Iterable[str]:
         """Yield what the flow only asked for whether it is there."""
-        asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows
+        asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows - {*self.used.path}
         around = folders_down_to({*known, self.run_dir, *asked, *self._written}, os.sep)
         for path in asked - around:
             is_there = self.used.states.get(path) is not None
@@ -487,7 +491,7 @@ class _Guessed(_Run):
 
     def _asked(self, known: set[str]) -> Iterable[str]:
         """Yield what the flow's own code asked for and is there."""
-        asked = self.used.of(ASKED) - known - self.by_flows
+        asked = self.used.of(ASKED) - known - self.by_flows - {*self.used.path}
         around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
         there = (path for path in asked - around if os.path.exists(path) and not self.is_own(path))
         return (path for path in there if self.counts(path) and not self.is_changed(path))

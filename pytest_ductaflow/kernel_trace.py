@@ -52,7 +52,8 @@ _machinery: frozenset[str] = frozenset()  # names of modules; theirs is no flow'
 _machines: frozenset[str] = frozenset()  # their top-level names
 _preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` has it
 _last_preloaded, _number_preloaded = "", 0
-_BEGIN = "/ductaflow-observer/begin"  # as in `observer.notes`
+_TO_OBSERVER = "/ductaflow-observer/"  # as in `observer.notes`
+_BEGIN = f"{_TO_OBSERVER}begin"
 # What opens files without asking Python; the last ones start Pythons without a hook.
 _READERS = (
     "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "pyarrow.json", "pyarrow.feather", "pyarrow.orc",
@@ -226,7 +227,7 @@ def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, s
     if name in ("", ":memory:"):
         return None
     name = os.path.abspath(name)
-    if os.path.join(name, "").startswith((*_INSTALLED, *_SYSTEM)):
+    if os.path.join(name, "").startswith((*_INSTALLED, *_SYSTEM, _TO_OBSERVER)):
         return None
     if caller is not None and caller.f_code.co_filename.startswith(_IMPORT_SYSTEM):
         if use == LISTED:

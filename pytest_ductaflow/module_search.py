@@ -35,15 +35,18 @@ def absent_modules(sources: Iterable[str], used: Used, instance: Instance) -> se
     return {path for path in found if not os.path.lexists(path)}
 
 
-def absent_packages(names: Iterable[str], used: Used, instance: Instance) -> set[str]:
+def absent_packages(
+    names: Iterable[str], used: Used, instance: Instance, beside: Iterable[str] = ()
+) -> set[str]:
     """Return the places where packages would be installed that code asks for and that are not there.
 
     Args:
         names: Top-level names of what code imports, or asks for.
         used: What was seen of the run: its search path, and what its code has tried to import.
         instance: The instance.
+        beside: Folders of scripts, which import from there as well.
     """
-    folders = _folders(used, instance)
+    folders = [*_folders(used, instance), *beside]
     installed = [folder for folder in _search_path(used.path) if _is_for_packages(folder)]
     tried = (name.partition(".")[0] for name in used.imports)
     absent: set[str] = set()
