@@ -76,7 +76,7 @@ def digests(result: Inputs) -> dict[str, str]:
         ({f"{RUN}/restart.csv": "r"}, {f"{RUN}/restart.csv"}),
         ({f"{RUN}/out.csv": "r"}, set()),
         ({f"{RUN}/model_config.json": "r"}, set()),
-        ({RUN: "l"}, set()),
+        ({RUN: "l"}, {f"{RUN}/"}),
         ({"..": "l"}, set()),
         ({"runs/conductor_status_report.html": "r"}, set()),
         ({".git/HEAD": "r"}, set()),
@@ -99,6 +99,8 @@ def test_what_was_read_is_an_input(root, uses, expected):  # noqa: F811
         ("data/none", "l", ABSENT),
         ("data/zones.csv", "a", "file of 5 bytes"),
         ("data/years", "a", "folder"),
+        (f"{RUN}/none.csv", "a", ABSENT),
+        ("data/libx.so.1", "a", ABSENT),
     ],
 )
 def test_what_was_only_asked_for_is_an_input_as_it_was(root, name, kinds, digest):  # noqa: F811
@@ -106,10 +108,25 @@ def test_what_was_only_asked_for_is_an_input_as_it_was(root, name, kinds, digest
 
 
 @pytest.mark.parametrize(
-    "name", [f"{RUN}/none.csv", "/usr/bin/none", "../elsewhere/none.csv", "data/libx.so.1", "/temporary/none"]
+    "name",
+    [
+        *(
+            "/usr/bin/none",
+            "/opt/libx.so.1",
+            "/temporary/none",
+            f"{RUN}/.none",
+            f"{RUN}/A text\nthat is shown",
+        ),
+        os.path.expanduser("~/.config/none"),
+    ],
 )
-def test_what_is_asked_for_in_vain_by_libraries_or_far_away_is_no_input(root, name):  # noqa: F811
+def test_what_libraries_and_tools_ask_for_in_vain_is_no_input(root, name):  # noqa: F811
     assert digests(finish(root, {name: "a"})) == {}
+
+
+def test_what_is_asked_for_in_vain_beside_the_project_is_an_input(root):  # noqa: F811
+    path = f"{root.parent}/elsewhere/none.csv"
+    assert digests(finish(root, {"../elsewhere/none.csv": "a"})) == {path: ABSENT}
 
 
 def test_a_project_among_the_temporary_files_is_like_any_other(root, monkeypatch):  # noqa: F811

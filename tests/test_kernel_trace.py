@@ -79,7 +79,7 @@ USES = {
     "open(os.open('OLD', 0)).close()": {OPENED},
     "t = threading.Thread(target=open, args=('OLD',)); t.start(); t.join()": {OPENED},
     "os.chdir('data'); open('../OLD'); os.chdir('..')": {OPENED},
-    "shutil.copyfile('OLD', 'elsewhere')": {OPENED},
+    "shutil.copyfile('OLD', 'elsewhere')": {OPENED, ASKED},
     "open('NEW', 'w')": {WRITTEN},
     "open('NEW', 'xb')": {WRITTEN},
     "open('NEW', 'a')": {WRITTEN},
@@ -94,8 +94,8 @@ USES = {
     "os.open('OLD', os.O_RDWR)": {DATABASE},
     "open('OLD'); open('OLD', 'a')": {OPENED, WRITTEN},
     "tolerant('NEW')": {OPENED},
-    "os.stat('OLD'); os.path.exists('OLD'); os.access('OLD', os.R_OK)": set(),
-    "os.mkdir('NEW'); os.rmdir('NEW')": set(),
+    "os.stat('OLD'); os.path.exists('OLD'); os.access('OLD', os.R_OK)": {ASKED},
+    "os.mkdir('NEW'); os.rmdir('NEW')": {ASKED},
 }
 IMPORTS = """\
 import contextlib, csv, io, os, pathlib, shutil, threading
