@@ -75,12 +75,8 @@ class After:
     def _seen(self) -> Path:
         return self.files.directory / f"{self.files.stem}_seen.json"
 
-    def reasons(self, *, trusts_unseen: bool) -> tuple[str, ...]:
-        """Why it has to be done again; none if all is as it was when it ended well.
-
-        Args:
-            trusts_unseen: Whether it may stay though not all was seen that it has read.
-        """
+    def reasons(self) -> tuple[str, ...]:
+        """Why it has to be done again; none if all is as it was when it ended well."""
         record, _ = store.read_record(self.files.record)
         if record is None:
             return ("new",)
@@ -89,8 +85,7 @@ class After:
         seen = _read(self._seen)
         if seen is None or seen.get("started") != record.started:
             return ("it is not known what it has seen",)
-        unseen = () if trusts_unseen else seen.get("unseen", ())
-        return (*self._changes(seen), *(f"{why} (ductaflow_unseen = trust keeps it)" for why in unseen))
+        return tuple(self._changes(seen))
 
     def _changes(self, seen: _Known) -> Iterable[str]:
         root = self.instance.project_root
@@ -138,8 +133,7 @@ class After:
         """
         self._write_missing_pages(settings)
         earlier, _ = store.read_record(self.files.record)
-        forced = settings.force and earlier is not None
-        reasons = ("forced",) if forced else self.reasons(trusts_unseen=settings.unseen == "trust")
+        reasons = ("forced",) if settings.force and earlier is not None else self.reasons()
         if earlier is not None and not reasons:
             return earlier.with_(unchanged=True)
         files = self.files
@@ -262,13 +256,7 @@ class After:
             if is_file and stat and settled(stat):
                 stats[name] = stat
         outputs = sorted(store.shown(path, root) for path in written)
-        return {
-            "runs": self._state_of_runs(),
-            "inputs": inputs,
-            "stats": stats,
-            "outputs": outputs,
-            "unseen": [f"what {name} reads could not be seen" for name in _unseen(used)[:1]],
-        }
+        return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
 
     def _may_come(self, path: str) -> bool:
         """Return whether it matters that a file is not there, which was asked for."""
@@ -300,11 +288,6 @@ class After:
     @cached_property
     def _run_dirs(self) -> frozenset[str]:
         return frozenset({self.instance.run_dir, *(instance.run_dir for instance, _ in self.instances)})
-
-
-def _unseen(used: Used) -> list[str]:
-    """Programs and packages that have opened files without asking Python, as far as there are any."""
-    return [*used.programs_that_read, *(name.partition(".")[0] for name in used.readers)]
 
 
 def _digest(path: str) -> str:

@@ -106,8 +106,7 @@ def _fate_of_after(item: AfterItem, settings: Settings, fates: list[str]) -> str
     """Why a conductor would be executed once more after its instances, of which some may run."""
     if settings.after == "never":
         return _UNCHANGED
-    trusts_unseen = settings.unseen == "trust"
-    reasons = ("forced",) if settings.force else item.after.reasons(trusts_unseen=trusts_unseen)
+    reasons = ("forced",) if settings.force else item.after.reasons()
     if reasons:
         return "; ".join(reasons)
     if all(fate == _UNCHANGED for fate in fates):

@@ -184,8 +184,9 @@ class _Run:
         )
 
     def _is_code(self, path: str) -> bool:
-        """Return whether only the code of a file counts: of the flow, and of modules."""
-        return path == self.instance.flow or (path in self.sources and path.endswith(".py"))
+        """Return whether only the code of a file counts: of flows and modules."""
+        is_build = self.instance.is_build or bool(self.by_flows)
+        return path == self.instance.flow or (path.endswith(".py") and (is_build or path in self.sources))
 
     def with_questions(
         self, inputs: Inputs, asked: Iterable[str], state_of: Callable[[str], str | None]

@@ -265,8 +265,8 @@ OPTIONS = (
     ),
     Option(
         "observe",
-        "What is seen of the files that a flow uses: all that it and its programs open (on Linux), what "
-        "Python opens, or nothing.",
+        "What is seen of the files that a flow uses: all that it and its programs open (all, on Linux), "
+        "what Python opens (python), or nothing (off).",
         default="all",
         choices=("all", "python", "off"),
     ),

@@ -222,25 +222,13 @@ def test_it_is_unchanged_while_all_that_it_depends_on_is(three):
     assert "0 would run, 0 may run, 4 unchanged" in output
 
 
-@pytest.mark.parametrize(
-    ("reads", "change", "reason"),
-    [
-        ("Path('flag').exists()", "flag", "flag changed"),
-        ("subprocess.run(['cat', 'data.txt'])", "", "what cat reads could not be seen"),
-    ],
-)
-def test_what_it_asks_for_counts_and_what_cannot_be_seen_is_told(three, reads, change, reason):
-    end = f"if not is_collecting():\n    import subprocess\n    {reads}\n"
-    (three / "data.txt").write_text("1")
-    (three / "conductor.py").write_text(TOLD + end)
+def test_what_it_asks_for_in_vain_counts(three):
+    (three / "conductor.py").write_text(TOLD + "if not is_collecting():\n    Path('flag').exists()\n")
     assert outcomes(session(three, "conductor.py", "-v")[1])["after"] == "PASSED"
-    if change:
-        assert outcomes(session(three, "conductor.py", "-v")[1])["after"] == "UNCHANGED"
-        (three / change).touch()
+    assert outcomes(session(three, "conductor.py", "-v")[1])["after"] == "UNCHANGED"
+    (three / "flag").touch()
     _, output = session(three, "conductor.py", "--ductaflow-explain")
-    assert f"conductor.py::after  {reason}" in output
-    _, output = session(three, "conductor.py", "-v", "--ductaflow-unseen=trust")
-    assert outcomes(output)["after"] == ("PASSED" if change else "UNCHANGED")
+    assert "conductor.py::after  flag changed" in output
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
