@@ -323,6 +323,7 @@ def _make_room(stream: Any, source: str) -> None:
     thread = threading.current_thread()
     if thread is stream.pub_thread.thread:  # makes room, and cannot wait for it
         _written = 0
+        _forget_printed()
         stream._flush()  # noqa: SLF001 - what its own timer calls
     elif (
         source != "d" or thread in _watchers
