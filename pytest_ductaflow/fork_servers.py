@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
@@ -46,6 +47,7 @@ _OF_ONE_KERNEL = frozenset(
 )
 _SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _START = 60.0  # seconds that a server may take to start
+_LOOK = 3.0  # seconds until it is looked what keeps it
 # The first release with the threads and sockets that the fork server knows, and the first that may not.
 _IPYKERNEL = ((7, 2), (8,))
 _SERVER_END = 5.0  # seconds that a server may take to end
@@ -71,7 +73,7 @@ class ForkServer:
         try:
             self._start(environment)
         except OSError as error:
-            self.close()
+            self.kill()
             raise KernelStartError(f"the server of kernels did not start: {error}") from error
 
     def _start(self, environment: Mapping[str, str]) -> None:
@@ -107,31 +109,50 @@ class ForkServer:
             KernelStartError: If it never will.
         """
         if not self._told.closed:
-            ready = wait([self._told.fileno()], _START) and self._told.readline()
+            why_not = self._wait_until_ready()
             self._told.close()
-            if not ready:
-                said = self._errors.read_text(encoding="utf-8", errors="replace").strip()
-                self.close()
-                raise KernelStartError(f"the server of kernels did not start: {said or 'it says nothing'}")
+            if why_not is not None:
+                self.kill()
+                raise KernelStartError(f"the server of kernels did not start: {why_not}")
         return os.path.join(self.folder, "server")
+
+    def _wait_until_ready(self) -> str | None:
+        """Return what keeps it; None when it takes requests."""
+        end = time.monotonic() + _START
+        while not wait([self._told.fileno()], _LOOK):
+            if self._process is not None and is_stopped(self._process.pid):
+                return "its process is stopped"
+            if time.monotonic() > end:
+                return f"it says nothing for {_START:g} s"
+        if self._told.readline():
+            return None
+        return self._errors.read_text(encoding="utf-8", errors="replace").strip() or "it says nothing"
 
     @property
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
-        """End it, and with it all kernels that still run."""
-        life, self._life = self._life, None
-        if life is not None:
-            os.close(life)
+        """End it, and with it all kernels that still run, and remove its folder."""
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
         if self._process is not None:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a template imports what does not end
                 self._process.wait(_SERVER_END)
-            except subprocess.TimeoutExpired:  # a template imports something that does not end
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Kill it. Its folder stays: files of other kernels may lie there."""
+        if self._process is not None:
+            if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
             self._told.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
 
 
 class ForkServers:
@@ -139,6 +160,7 @@ class ForkServers:
 
     def __init__(self) -> None:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
+        self._dead: list[ForkServer] = []  # whose folders may be in use
         self._failed: dict[tuple[object, ...], str] = {}  # why; it would fail again
         self._pid = os.getpid()
         self._lock = threading.RLock()  # flows may be run by several threads
@@ -186,7 +208,8 @@ class ForkServers:
     def _server(self, key: tuple[object, ...], environment: Mapping[str, str]) -> ForkServer:
         server = self._servers.get(key)
         if server is not None and not server.is_alive:
-            server.close()
+            server.kill()
+            self._dead.append(server)
             server = None
         if server is None:
             server = self._servers[key] = ForkServer(environment)
@@ -200,9 +223,10 @@ class ForkServers:
 
     def close(self) -> None:
         if self._pid == os.getpid():
-            for server in self._servers.values():
+            for server in (*self._servers.values(), *self._dead):
                 server.close()
         self._servers.clear()
+        self._dead.clear()
 
 
 @lru_cache(maxsize=1)
@@ -258,6 +282,16 @@ def folder_for_sockets() -> str:
     """Where temporary folders with sockets lie; the system allows about a hundred characters for a path."""
     folder = tempfile.gettempdir()
     return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether somebody has sent SIGSTOP to a process, or to one that it has started."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return any(each.status() == psutil.STATUS_STOPPED for each in (process, *process.children()))
+    return False
 
 
 def kernel_environment(extra: Mapping[str, str | None]) -> dict[str, str]:

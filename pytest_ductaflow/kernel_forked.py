@@ -21,7 +21,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.session import Session
 
 from .errors import KernelStartError, ServerStuck
-from .fork_servers import environment_of_imports, servers
+from .fork_servers import environment_of_imports, is_stopped, servers
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec, last_printed
 from .kernel_calls import LAST_WORDS, Setup
 from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
@@ -138,11 +138,9 @@ class ForkedKernel(Kernel):
 
     def _server_is_frozen(self) -> bool:
         """Whether somebody has sent SIGSTOP to the server: it would never answer."""
-        import psutil
-
-        with contextlib.suppress(OSError, psutil.Error, AttributeError):
+        with contextlib.suppress(OSError, AttributeError):
             peer = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return bool(psutil.Process(struct.unpack("3i", peer)[0]).status() == psutil.STATUS_STOPPED)
+            return is_stopped(struct.unpack("3i", peer)[0])
         return False
 
     def fileno(self) -> int:

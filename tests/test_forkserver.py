@@ -37,6 +37,7 @@ pytestmark = [
 
 from pytest_ductaflow import fork_servers  # noqa: E402
 from pytest_ductaflow.client import FlowClient  # noqa: E402
+from pytest_ductaflow.errors import KernelStartError  # noqa: E402
 from pytest_ductaflow.kernel_calls import Setup  # noqa: E402
 from pytest_ductaflow.kernel_forked import ForkedKernel, can_fork  # noqa: E402
 from pytest_ductaflow.model import Instance, Record, Status  # noqa: E402
@@ -748,6 +749,34 @@ def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
     assert told.startswith("KernelWarning: the server of kernels did not start")
     assert told.endswith("ordinary kernels are used")
     assert records[1].python_warnings == ()
+
+
+def test_a_server_that_is_frozen_while_it_starts_is_given_up_and_takes_no_files_along() -> None:
+    server = fork_servers.ForkServer(os.environ)
+    others = Path(server.folder, "of-another-instance")
+    others.touch()
+    os.killpg(server._process.pid, signal.SIGSTOP)
+    with pytest.raises(KernelStartError, match="its process is stopped"):
+        server.socket  # noqa: B018
+    assert not server.is_alive
+    assert others.exists()
+    server.close()
+    assert not others.exists()
+
+
+def test_the_folder_of_a_server_that_died_stays_while_its_process_lives() -> None:
+    """Instances that threads of the process run have files there."""
+    servers = fork_servers.ForkServers()
+    try:
+        first = Path(servers.socket(os.environ)).parent
+        (server,) = servers._servers.values()
+        os.killpg(server._process.pid, signal.SIGKILL)
+        wait_until(lambda: not server.is_alive, "the end of the server")
+        assert Path(servers.socket(os.environ)).parent != first
+        assert first.is_dir()
+    finally:
+        servers.close()
+    assert not first.exists()
 
 
 CLIENT = """
