@@ -65,23 +65,55 @@ def _origin_of(metadata_folder: str) -> str:
 
 @lru_cache(maxsize=8)
 def providers(path: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """The distributions that provide each top-level name."""
+    """Return the distributions that provide each top-level name.
+
+    Args:
+        path: The folders of an interpreter's `sys.path`.
+    """
     providers: dict[str, set[str]] = {}
-    for distribution in metadata.distributions(path=list(path)):
-        name = distribution.metadata["Name"]
-        if name is None:  # what is left of a broken uninstall
-            continue
-        for top in _top_levels(distribution):
-            providers.setdefault(top, set()).add(normalised_name(name))
+    for folder in path:
+        for top, name in _provided_in(folder):
+            providers.setdefault(top, set()).add(name)
     return {top: tuple(sorted(names)) for top, names in providers.items()}
 
 
-def _top_levels(distribution: metadata.Distribution) -> set[str]:
-    declared = distribution.read_text("top_level.txt")
-    if declared:
-        return set(declared.split())
-    files = distribution.files or ()
-    return {file.parts[0].partition(".")[0] for file in files if file.suffix in (".py", ".so", ".pyd")}
+@lru_cache(maxsize=64)
+def _provided_in(folder: str) -> tuple[tuple[str, str], ...]:
+    """Return the top-level names that a folder's distributions provide, each with its distribution.
+
+    `importlib.metadata` would parse all that is known of each of them, in ten times the time.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return ()
+    return tuple(
+        (top, normalised_name(match["name"]))
+        for name in names
+        if (match := _METADATA_FOLDER.match(name)) and not name.startswith("~")  # of a broken uninstall
+        for top in _top_levels(os.path.join(folder, name))
+    )
+
+
+def _top_levels(metadata_folder: str) -> set[str]:
+    if declared := _text_of(os.path.join(metadata_folder, "top_level.txt")).split():
+        return set(declared)
+    files = (
+        line.partition(",")[0] for line in _text_of(os.path.join(metadata_folder, "RECORD")).splitlines()
+    )
+    return {
+        file.strip('"').partition("/")[0].partition(".")[0]
+        for file in files
+        if file.endswith((".py", ".so", ".pyd"))
+    }
+
+
+def _text_of(file: str) -> str:
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
 
 
 @lru_cache(maxsize=4)
