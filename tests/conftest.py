@@ -21,6 +21,8 @@ os.environ.pop("GITHUB_ACTIONS", None)  # else the sessions of the tests speak t
 
 pytest_plugins = ["pytester"]
 
+# Hypothesis' plugin imports all of it at the end of each session, which takes half a second.
+WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n'
 
 
@@ -34,6 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tell which tests take longest, unless the command line says how many are to be told."""
     if config.option.durations is None:
         config.option.durations, config.option.durations_min = 40, 4.0
+    if config.getoption("dist", "no") == "no":  # else workers do it, which need the plugin themselves
+        os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
+
+
+def own_environment(**more: str) -> dict[str, str]:
+    """Return the environment of a session of its own: nothing of the pytest around it is in there."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    return {**given, "PYTEST_ADDOPTS": WITHOUT_HYPOTHESIS, **more}
 
 
 @pytest.fixture

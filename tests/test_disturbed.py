@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import own_environment
 
 COMMAND = Path(__file__).parent / "benchmarks/disturbed.py"
 
@@ -16,9 +17,7 @@ COMMAND = Path(__file__).parent / "benchmarks/disturbed.py"
 @pytest.mark.skipif(os.name != "posix", reason="signals and process groups are POSIX")
 @pytest.mark.parametrize("kind", ["sessions", "kills", "edits"])
 def test_two_rounds_of_each_kind_end_in_the_files_of_an_undisturbed_run(kind: str) -> None:
-    environment = {
-        name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))
-    }
+    environment = own_environment()
     done = subprocess.run(
         [sys.executable, str(COMMAND), "--rounds", "2", "--seed", "1", "--kinds", kind],
         env=environment,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +69,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (root / "conductor.py").write_text(CONDUCTOR)
     pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     command = ["sh", "-c", 'SESSION=$$ exec "$@"', "sh", *pytest_]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environment = own_environment()
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert "INTERNALERROR" not in done.stdout + done.stderr
     return root, done.stdout

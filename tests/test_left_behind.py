@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,7 +67,7 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (root / "conductor.py").write_text("\n".join(lines))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     options = ["--ductaflow-html=none", *(["--no-ductaflow-fork"] if request.param == "ordinary" else [])]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environment = own_environment()
     done = subprocess.run(
         [*command, *options], cwd=root, env=environment, capture_output=True, text=True, check=False
     )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="bash_kernel is for POSIX")]
 
@@ -25,8 +25,7 @@ echo "⚠️ shell warns"
 
 def test_a_shell_flow_gets_its_parameters_and_its_light(tmp_path: Path) -> None:
     """Jupytext knows the language, the kernel for it is found, papermill writes what it has words for."""
-    environment = {**os.environ, "JUPYTER_PATH": str(tmp_path / "share/jupyter")}
-    environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_XDIST")}
+    environment = own_environment(JUPYTER_PATH=str(tmp_path / "share/jupyter"))
     install = [sys.executable, "-m", "bash_kernel.install", "--prefix", str(tmp_path)]
     subprocess.run(install, check=True, env=environment, capture_output=True)
     project = write_project(

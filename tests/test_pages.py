@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from conftest import write_project
+from conftest import own_environment, write_project
 from nbconvert.exporters import HTMLExporter
 
 from pytest_ductaflow import pages
@@ -167,7 +167,7 @@ def test_a_session_with_an_idle_core_has_its_pages_and_warnings_at_the_end(
                 """,
         },
     )
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environment = own_environment()
     if template is not None:
         name = "jupyter/nbconvert/templates/lab"
         write_project(
@@ -339,7 +339,7 @@ DELIVERS = """\
 def test_pages_are_there_for_what_a_conductor_does_with_them(tmp_path: Path, command: list[str]) -> None:
     """A script copies run directories after its calls, a session after its instances, pages and all."""
     write_project(tmp_path, {"flows/one.py": "print(1)\n" * 50, "conductor.py": DELIVERS})
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environment = own_environment()
     done = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, env=environment, check=False, capture_output=True
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import interruptible, write_project
+from conftest import interruptible, own_environment, write_project
 
 from pytest_ductaflow import store
 from pytest_ductaflow.report.page import read
@@ -84,7 +84,7 @@ def session(folder: Path, *args: str) -> tuple[int, str]:
 
 
 def python(folder: Path, *args: str) -> tuple[int, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
+    environment = own_environment()
     done = subprocess.run(
         [sys.executable, *args],
         cwd=folder,
@@ -458,7 +458,7 @@ def test_it_ends_with_the_session(three, how):
         "import os, time; Path('pid').write_text(str(os.getpid())); os.rename('pid', 'here'); time.sleep(90)"
     )
     (three / "conductor.py").write_text(f"{TOLD}    {waits}\n")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py"]
     with subprocess.Popen(
         command,

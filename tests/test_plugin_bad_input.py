@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 from pytest_ductaflow import plan
 
@@ -117,9 +116,7 @@ except Exception as error:
 
 def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
     """Run pytest in a process of its own, as a user would."""
-    environment = {
-        name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))
-    }
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 from pytest_ductaflow import locking, store
 from pytest_ductaflow.declared import Declaration
@@ -20,7 +19,6 @@ from pytest_ductaflow.store import RunFiles
 
 pytestmark = pytest.mark.slow
 
-HIDDEN = ("PYTEST_", "COV_", "DUCTAFLOW_")
 GROW = """\
 import json
 with open("r.json", "w") as file:
@@ -39,7 +37,7 @@ class Done:
     """A command in a project: its exit code and what it printed."""
 
     def __init__(self, root: Path, *command: str, stdin: str = "") -> None:
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(HIDDEN)}
+        environment = own_environment()
         done = subprocess.run(
             [sys.executable, *command],
             cwd=root,

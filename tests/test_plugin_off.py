@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 ROWS = "[{'instance_name': 'one'}, {'instance_name': 'two'}]"
 CALLS = {
@@ -31,7 +30,7 @@ open("delivered", "w").close()
 
 def session(folder: Path, *args: str) -> tuple[int, str]:
     """Exit code and output of a pytest session in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
+    environment = own_environment()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *args],
         cwd=folder,

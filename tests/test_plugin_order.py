@@ -8,7 +8,6 @@ takes the runner's place, notes when an instance starts and ends, and does what 
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 CONDUCTOR = """\
 import json
@@ -30,7 +29,6 @@ for row in json.loads(Path("instances.json").read_text()):
     conduct(f"flows/{row.pop('flow')}.py", [row], after=row.pop("after"))
 """
 STEPS = ("etl", "model", "score", "plot")
-HIDDEN = ("PYTEST_", "COV_")
 Row = dict[str, object]
 
 
@@ -101,9 +99,9 @@ class Project:
         return self._run("-p", "standin", "--junitxml=junit.xml", *args, *named)
 
     def _run(self, *args: str) -> Result:
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(HIDDEN)}
+        environment = own_environment()
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "--ductaflow", *args],
+            [sys.executable, "-m", "pytest", "--ductaflow", *args],
             cwd=self.folder,
             env=environment | {"PYTHONPATH": str(Path(__file__).parent)},
             capture_output=True,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -122,9 +122,7 @@ RED = "it's [red]"
 
 def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
     """Run pytest in a process of its own, as a user would."""
-    environment = {
-        name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))
-    }
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False

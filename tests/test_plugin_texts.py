@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 TAGGED = '# %% tags=["parameters"]\nx = 0\n\n# %%\n'
 OLD = {
@@ -71,7 +70,7 @@ PROJECT = {
 
 
 def session(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "--ductaflow", *arguments]
     return subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False, encoding="utf-8"

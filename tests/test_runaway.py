@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import write_project
+from conftest import own_environment, write_project
 
 from pytest_ductaflow import cell_outputs, lights, output
 from pytest_ductaflow.cell_outputs import CellOutputs
@@ -55,7 +55,7 @@ def run_limited(root: Path, *options: str) -> tuple[str, int]:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
 
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    environment = own_environment()
     with (
         open(root / "printed", "w+b") as printed,
         subprocess.Popen(

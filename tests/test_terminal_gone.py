@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import interruptible, write_project
+from conftest import interruptible, own_environment, write_project
 from test_interrupts import PATIENCE, SESSION, is_gone, kernel_pids, outcomes, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="terminals are POSIX")]
@@ -201,7 +201,7 @@ def test_a_helper_process_that_is_frozen_does_not_hold_up_the_session(tmp_path: 
                     return process
         return None
 
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    alone = own_environment()
     with subprocess.Popen(
         [*SESSION, "-rA"], cwd=root, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as session:
