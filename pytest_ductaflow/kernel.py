@@ -106,7 +106,7 @@ class Kernel(ABC):
         return self.exit_code
 
     def _wait_for_news(self, seconds: float) -> None:
-        if wait([self.fileno()], max(seconds, 0.0)):
+        if wait([self], max(seconds, 0.0)):
             self.look()
 
 
