@@ -23,6 +23,7 @@ LAYERS = (
         "cores",
         "errors",
         "excel_cells",
+        "file_state",
         "figures",
         "keyboard",
         "forkserver",
