@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 
 _GRANULARITY = 20_000_000  # ns: a file written twice within one tick of its clock keeps its time
 _COARSE = 2_000_000_000  # ns: the same on file systems that keep whole seconds
+
+_MOUNTS = "/proc/self/mountinfo"  # of Linux
+# Of these, on disks of this machine, it is known that a folder's time changes with the names in it.
+_WITH_TIMES_OF_FOLDERS = frozenset({"ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 
 
 def state_in(status: os.stat_result) -> str:
@@ -26,6 +31,26 @@ def stat_of(path: str | os.PathLike[str]) -> str | None:
         return state_in(os.stat(path))
     except (OSError, ValueError):
         return None
+
+
+def tells_of_names(status: os.stat_result) -> bool:
+    """Whether the state of a folder that has settled is bound to change when a name comes into it or goes.
+
+    Other machines' disks, buckets that are mounted, and FAT keep no such times, or keep them for a while.
+    """
+    return _file_system(status.st_dev) in _WITH_TIMES_OF_FOLDERS
+
+
+@lru_cache(maxsize=64)
+def _file_system(device: int) -> str:
+    """The type of the file system on a device; "" where nothing tells it."""
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:
+            number = f"{os.major(device)}:{os.minor(device)}"
+            found = (line.partition(" - ")[2] for line in mounts if line.split(maxsplit=3)[2] == number)
+            return next(found, "").partition(" ")[0]
+    except OSError:
+        return ""
 
 
 def born(status: os.stat_result) -> int:

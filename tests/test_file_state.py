@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 import pytest_ductaflow
-from pytest_ductaflow import store
-from pytest_ductaflow.file_state import born, changed_since, settled, stat_of
+from pytest_ductaflow import file_state, store
+from pytest_ductaflow.file_state import born, changed_since, settled, stat_of, tells_of_names
 from pytest_ductaflow.flows import read_flow
 from pytest_ductaflow.store import RunFiles
 
@@ -103,6 +103,33 @@ def test_on_windows_a_file_in_the_place_of_one_of_the_same_size_and_times_has_an
     before = WAYS[way](path)
     replaced_by_one_of_same_size_and_times(path, TEXT.replace("A", "B"))
     assert WAYS[way](path) != before
+
+
+@pytest.mark.parametrize(
+    ("kind", "tells"),
+    [("ext4", True), ("tmpfs", True), ("nfs4", False), ("fuse.s3fs", False), ("vfat", False), ("9p", False)],
+)
+def test_a_folder_tells_of_its_names_where_its_time_is_known_to_change_with_them(
+    tmp_path, monkeypatch, kind, tells
+):
+    status = os.stat(tmp_path)
+    number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    mounts = lay(
+        tmp_path / "mounts",
+        f"9 1 0:{10**6} / /a rw - xfs x rw\n8 1 {number} / / rw,x shared:1 - {kind} x rw\n",
+    )
+    monkeypatch.setattr(file_state, "_MOUNTS", str(mounts))
+    file_state._file_system.cache_clear()
+    assert tells_of_names(status) == tells
+    file_state._file_system.cache_clear()
+
+
+def test_where_nothing_tells_of_the_disk_a_folder_tells_nothing(tmp_path, monkeypatch):
+    """As on macOS and Windows."""
+    monkeypatch.setattr(file_state, "_MOUNTS", str(tmp_path / "none"))
+    file_state._file_system.cache_clear()
+    assert not tells_of_names(os.stat(tmp_path))
+    file_state._file_system.cache_clear()
 
 
 @pytest.mark.parametrize(

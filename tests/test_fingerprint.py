@@ -160,6 +160,70 @@ def test_names_that_come_and_go_by_themselves_do_not_count(tmp_path, name, count
     assert (tree_digest(tmp_path / "data") != tree) == counts
 
 
+@pytest.fixture
+def looks(monkeypatch) -> list[str]:
+    """The folders of which the names are read, on a disk on which times tell of them."""
+    read, scandir = [], os.scandir
+    monkeypatch.setattr(fingerprint, "settled", lambda _stat: True)
+    monkeypatch.setattr(fingerprint, "tells_of_names", lambda _status: True)
+    monkeypatch.setattr(os, "scandir", lambda folder: read.append(str(folder)) or scandir(folder))
+    return read
+
+
+def test_names_of_a_folder_are_read_once_while_its_state_is_the_same(tmp_path, looks):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    digests = {listing_digest(folder) for _ in range(3)}
+    lay(folder / "a.csv", "other content")
+    assert {listing_digest(folder)} == digests
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("edit", ["new", "gone", "renamed", "folder", "its time is put back"])
+def test_names_are_read_again_when_one_has_come_or_gone(tmp_path, looks, edit):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    os.utime(folder, (1, 1))
+    before = listing_digest(folder)
+    if edit in ("new", "its time is put back"):
+        lay(folder / "b.csv")
+    elif edit == "renamed":
+        (folder / "a.csv").rename(folder / "b.csv")
+    else:
+        (folder / "a.csv").unlink()
+    if edit == "folder":
+        (folder / "a.csv").mkdir()
+    if edit == "its time is put back":
+        os.utime(folder, (1, 1))
+    assert listing_digest(folder) != before
+    assert len(looks) == 2
+
+
+def test_names_are_read_each_time_where_links_may_lead_elsewhere(tmp_path, looks):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "target")
+    before = listing_digest(tmp_path / "data")
+    (tmp_path / "target").rmdir()
+    lay(tmp_path / "target")
+    assert listing_digest(tmp_path / "data") != before
+
+
+@pytest.mark.parametrize("unknown", ["settled", "tells_of_names"])
+def test_names_are_read_each_time_where_the_state_of_a_folder_may_not_tell(
+    tmp_path, monkeypatch, looks, unknown
+):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    monkeypatch.setattr(fingerprint, unknown, lambda _: False)
+    assert listing_digest(folder) == listing_digest(folder)
+    assert len(looks) == 2
+
+
+def test_names_are_read_each_time_if_some_are_left_out(tmp_path, looks):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    lay(folder / "b.csv")
+    only = {listing_digest(folder, {name}) for name in ("a.csv", "b.csv")}
+    assert len(only | {listing_digest(folder)}) == 3
+
+
 @pytest.mark.parametrize("digest", [listing_digest, tree_digest])
 def test_a_folder_that_is_not_there_is_absent(tmp_path, digest):
     assert digest(tmp_path / "none") == digest(f"{tmp_path}/none") == ABSENT
