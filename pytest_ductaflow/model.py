@@ -80,11 +80,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.=,@+/-]", "_", name)
 
 
+SHORT_HASH = 8  # digits of a hash, where a name tells most of what is meant without it
+
+
 def config_hash(config: Mapping[str, JSON]) -> str:
-    """Eight hexadecimal digits that stay the same while the config (less `_…` keys) does."""
+    """Sixteen hexadecimal digits that stay the same while the config (less `_…` keys) does."""
     plain = {key: value for key, value in config.items() if not key.startswith("_")}
     text = json.dumps(plain, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
