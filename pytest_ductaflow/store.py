@@ -349,6 +349,22 @@ def build_environment(
     return {_BUILD_VARIABLE: json.dumps(data)}
 
 
+@contextlib.contextmanager
+def outside_of_builds() -> Iterator[None]:
+    """Let what runs in this process be no part of a build that has started it.
+
+    The builds around stay known: who waited for one of them to end would wait forever.
+    """
+    text = os.environ.get(_BUILD_VARIABLE)
+    if text is not None:
+        os.environ[_BUILD_VARIABLE] = json.dumps({"around": json.loads(text)["around"]})
+    try:
+        yield
+    finally:
+        if text is not None:
+            os.environ[_BUILD_VARIABLE] = text
+
+
 def build_began_in() -> str:
     """The working directory in which the build around this code began."""
     data = _build_data()
@@ -381,15 +397,16 @@ def surrounding_build() -> tuple[Path, str] | None:
 
 
 def builds_around() -> list[Path]:
-    """The journals of all builds in whose kernels this code runs, the outermost first."""
-    data = _build_data()
-    return [Path(journal) for journal in data["around"]] if data is not None else []
+    """The journals of all builds that have to wait for this code to end, the outermost first."""
+    text = os.environ.get(_BUILD_VARIABLE)
+    return [Path(journal) for journal in json.loads(text)["around"]] if text is not None else []
 
 
 def _build_data() -> dict[str, Any] | None:
+    """What the build in whose kernel this code runs has told; None outside of one."""
     text = os.environ.get(_BUILD_VARIABLE)
     data: dict[str, Any] | None = json.loads(text) if text is not None else None
-    return data
+    return data if data is not None and "journal" in data else None
 
 
 def publish(files: RunFiles, record: Record) -> None:
