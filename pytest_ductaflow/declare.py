@@ -31,6 +31,7 @@ from .model import (
     default_step,
     stem_of,
 )
+from .observing import unobserved
 from .settings import check_keep
 from .store import RunFiles, shown
 from .tables import (
@@ -564,7 +565,8 @@ def _name_by_hash(folder: Path, stem: str, config: Mapping[str, JSON]) -> str:
     name = config_hash(config)
     shorter = name[:SHORT_HASH]
     try:
-        there = json.loads(RunFiles(folder / shorter, stem).config.read_text(encoding="utf-8"))
+        with unobserved():  # in a build this is no question of its own
+            there = json.loads(RunFiles(folder / shorter, stem).config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return name
     return shorter if is_mapping(there) and config_hash(there) == name else name
