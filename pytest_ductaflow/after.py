@@ -22,7 +22,8 @@ from typing import IO, Any
 from . import answers, declared, store
 from .answers import Ending
 from .child_process import run_module, signal_name
-from .fingerprint import changed_since, input_digest, settled, stat_of, text_digest
+from .file_state import changed_since, settled, stat_of
+from .fingerprint import input_digest, text_digest
 from .kernel_trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from .model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
 from .output import Output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .clashes import path_key
 from .model import Instance
 
 _made: dict[tuple[str, str], Instance] = {}
@@ -12,8 +13,17 @@ _made: dict[tuple[str, str], Instance] = {}
 def note(instances: Iterable[Instance]) -> None:
     """Note what a call declares; the same instance again takes the place of the earlier one."""
     for instance in instances:
-        _made.pop(instance.key, None)
-        _made[instance.key] = instance
+        _made.pop(_key(instance), None)
+        _made[_key(instance)] = instance
+
+
+def earlier(instance: Instance) -> Instance | None:
+    """What an earlier call has declared whose files an instance would overwrite, itself if it is the same."""
+    return _made.get(_key(instance))
+
+
+def _key(instance: Instance) -> tuple[str, str]:
+    return path_key(instance.run_dir), instance.stem
 
 
 def made() -> list[Instance]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import Problem
-from .model import Instance, config_hash, slug
+from .model import SHORT_HASH, Instance, config_hash, slug
 from .store import shown
 
 
@@ -73,7 +73,7 @@ def _flow_suffix(instance: Instance) -> str:
 
 
 def _directory_suffix(instance: Instance) -> str:
-    return f"~{config_hash({'run_dir': instance.run_dir})}"
+    return f"~{config_hash({'run_dir': instance.run_dir})[:SHORT_HASH]}"
 
 
 def undistinguished(instance: Instance) -> str:

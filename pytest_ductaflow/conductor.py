@@ -100,7 +100,7 @@ def conduct(
         calls.note(made.instances)
         recording.record(made.instances, made.problems, made.notes)
         return made.instances
-    problems = made.problems + collisions(made.instances)
+    problems = made.problems + collisions(made.instances) + _overwriting(made.instances)
     if problems:
         _quiet_traceback()
         raise TableError(problems)
@@ -112,6 +112,18 @@ def conduct(
     else:
         _raise_if_any(_run_all(made.instances), len(made.instances))
     return made.instances
+
+
+def _overwriting(instances: list[Instance]) -> list[Problem]:
+    """Instances of a conductor that would overwrite what an earlier call of it has run with another config.
+
+    In a notebook a call is made again with another config, and a build may run its flows in turns.
+    """
+    if recording.is_recording() or _script() is None or store.surrounding_build() is not None:
+        return []
+    known = ((calls.earlier(instance), instance) for instance in instances)
+    others = [(first, second) for first, second in known if first and first.config != second.config]
+    return [problem for pair in others for problem in collisions(pair)]
 
 
 def _note(instances: list[Instance], *, at_once: bool) -> None:
@@ -388,6 +400,8 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
             flow, origin.at(root), root, is_configured=is_configured, keys=instance.config
         ):
             raise TableError([problem])
+        if problems := _overwriting([] if no_execute else [instance]):
+            raise TableError(problems)
     except DuctaflowError as error:
         return _not_declared(error, origin, root)
     files = RunFiles.of(instance)
@@ -631,8 +645,8 @@ def _is_free(instance: Instance) -> bool:
     """Whether the files of an instance are none of the build's own, or of another call in it."""
     build, journal = store.surrounding_build(), RunFiles.of(instance).journal
     is_build = build is not None and build[0] == journal
-    made = (other for other in calls.made() if other.key == instance.key)
-    return not is_build and all(other.config == instance.config for other in made)
+    other = calls.earlier(instance)
+    return not is_build and (other is None or other.config == instance.config)
 
 
 def _runs_of_this_build() -> Path | None:

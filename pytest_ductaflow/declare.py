@@ -23,6 +23,7 @@ from .model import (
     JSON,
     RESERVED_FOR,
     RUNS,
+    SHORT_HASH,
     WORKPLACES,
     Instance,
     Workplace,
@@ -30,8 +31,9 @@ from .model import (
     default_step,
     stem_of,
 )
+from .observing import unobserved
 from .settings import check_keep
-from .store import shown
+from .store import RunFiles, shown
 from .tables import (
     FLOW_COLUMNS,
     NAME,
@@ -530,7 +532,7 @@ def declare_call(
         values.pop(key, None)
     if run_dir is None:
         step = step or default_step(flow)
-        name = name or str(values.get(NAME) or config_hash(values))
+        name = name or str(values.get(NAME) or _name_by_hash(runs / step, stem_of(flow), values))
         run_dir = runs / step / name
     else:
         step, name = _names_of(run_dir, runs, flow)
@@ -548,6 +550,26 @@ def declare_call(
         line=origin.line,
         **reserved,
     )
+
+
+def _name_by_hash(folder: Path, stem: str, config: Mapping[str, JSON]) -> str:
+    """The name of an instance that has none: a hash of its config.
+
+    Run directories that are there from earlier versions have a shorter one, which two configs may share.
+
+    Args:
+        folder: That of its step.
+        stem: Of its flow.
+        config: Its config.
+    """
+    name = config_hash(config)
+    shorter = name[:SHORT_HASH]
+    try:
+        with unobserved():  # in a build this is no question of its own
+            there = json.loads(RunFiles(folder / shorter, stem).config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return name
+    return shorter if is_mapping(there) and config_hash(there) == name else name
 
 
 def _names_of(run_dir: Path, runs: Path, flow: Path) -> tuple[str, str]:

@@ -33,7 +33,7 @@ from pathlib import Path
 from . import locking, store
 from .errors import DuctaflowError
 from .model import RUNS, Record, stem_of
-from .store import RunFiles, Stat
+from .store import RunFiles
 
 _MOVING = ".moving"  # beside the steps in `.earlier`: what is on its way there
 _UP = ("..", "/")
@@ -108,7 +108,7 @@ class CleanStart:
         self._kept = {name for name in left if is_kept(name, keep)}
         self._going = left - self._kept
         self._found = there.keys() - left
-        self._before: dict[str, Stat | None] = {}
+        self._before: dict[str, str | None] = {}
 
     def announce(self, running: Record) -> Record:
         """Let the record say that the instance runs, and what was in its run directory.

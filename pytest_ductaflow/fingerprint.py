@@ -1,6 +1,6 @@
 """Content as short texts: of files, folders, code and configs. Equal texts mean equal content.
 
-Hashing is saved where size, times and inode of a file are what they were when it was last hashed.
+Hashing is saved where the state of a file (see `file_state`) is what it was when it was last hashed.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import ast
 import hashlib
 import json
 import os
-import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from .errors import DuctaflowError
+from .file_state import settled, stat_of, state_in, tells_of_names
 from .flows import looks_like_flow, read_flow
 from .model import JSON, Record
 from .store import REPORT, SHARED_BY_PAGES, digest, is_record, read_record
@@ -27,35 +27,6 @@ LINK = "link to "  # of a link of which the flow has asked, or used, where it le
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, they are one input
 _UNSEEN = (".", "__pycache__", REPORT, *SHARED_BY_PAGES)  # names that come and go by themselves
-_GRANULARITY = 20_000_000  # ns: a file written twice within one tick of its clock keeps its time
-_COARSE = 2_000_000_000  # ns: the same on file systems that keep whole seconds
-
-
-def stat_of(path: str | Path) -> str | None:
-    """Size, times and inode of a file or folder as text; None if there is none."""
-    try:
-        stat = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
-
-
-def settled(stat: str) -> bool:
-    """Whether a later change of the file is bound to show in its times."""
-    changed, now = _last_change(stat), time.time_ns()
-    tick = _COARSE if changed % 1_000_000_000 == 0 else _GRANULARITY
-    return now - changed > tick
-
-
-def changed_since(stat: str, moment_ns: int) -> bool:
-    """Whether a file was written or replaced after a moment."""
-    return _last_change(stat) > moment_ns
-
-
-def _last_change(stat: str) -> int:
-    """When a file was last written or replaced; one that claims to be of the future has been told so."""
-    written, replaced = (int(part) for part in stat.split()[1:3])
-    return replaced if written > time.time_ns() else max(written, replaced)
 
 
 @lru_cache(maxsize=100_000)
@@ -98,23 +69,39 @@ def listing_digest(folder: str | Path, left_out: Collection[str] = ()) -> str:
     `ABSENT` if there is no such folder.
     """
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(
-                f"{entry.name}/" if entry.is_dir() else entry.name
-                for entry in entries
-                if not entry.name.startswith(_UNSEEN) and entry.name not in left_out
-            )
-    except OSError:
+        status = os.stat(folder)
+        stat = state_in(status)
+        if not left_out and settled(stat) and tells_of_names(status):
+            known = _digest_of_names(str(folder), stat)
+            if known is not None:
+                return known
+        return _listing(folder, left_out)[0]
+    except (OSError, ValueError):
         return ABSENT
-    return text_digest("\n".join(names))
+
+
+@lru_cache(maxsize=10_000)
+def _digest_of_names(folder: str, _stat: str) -> str | None:
+    """The digest of the names in a folder; None if there are links: what these lead to, it does not tell."""
+    listed, has_links = _listing(folder, ())
+    return None if has_links else listed
+
+
+def _listing(folder: str | Path, left_out: Collection[str]) -> tuple[str, bool]:
+    """The digest of the names in a folder, and whether some are those of links."""
+    with os.scandir(folder) as found:
+        entries = [e for e in found if not e.name.startswith(_UNSEEN) and e.name not in left_out]
+        names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+        return text_digest("\n".join(names)), any(entry.is_symlink() for entry in entries)
 
 
 def tree_digest(folder: str | Path) -> str:
     """Return the digest of a folder of very many files: of their names and contents."""
     if not os.path.isdir(folder):
         return ABSENT
-    files = ((os.path.relpath(path, folder), file_digest(path)) for path in files_below(folder))
-    return text_digest("\n".join(f"{name} {digest}" for name, digest in files))
+    inside = len(os.path.join(folder, ""))
+    files = (f"{path[inside:]} {file_digest(path)}" for path in files_below(folder))
+    return text_digest("\n".join(files))
 
 
 def tree_stat(folder: str | Path) -> str | None:
@@ -122,7 +109,8 @@ def tree_stat(folder: str | Path) -> str | None:
 
     None if there is no such folder, or if one of the files has changed just now.
     """
-    stats = [(os.path.relpath(path, folder), stat_of(path) or "") for path in files_below(folder)]
+    inside = len(os.path.join(folder, ""))
+    stats = [(path[inside:], stat_of(path) or "") for path in files_below(folder)]
     if not os.path.isdir(folder) or not all(settled(stat) for _, stat in stats if stat):
         return None
     return text_digest("\n".join(f"{name} {stat}" for name, stat in stats))

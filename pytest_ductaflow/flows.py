@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DuctaflowError, FlowNotFound
+from .file_state import state_in
 from .magics import makes_magics, uses_magics, with_comments
 from .model import RUNS
 from .unevaluated import mark_unevaluated
@@ -196,7 +197,7 @@ def _nearly(flow: str, roots: Iterable[Path]) -> str:
 
 
 @lru_cache(maxsize=512)
-def _read(path: Path, *_identity: int) -> Source:
+def _read(path: Path, _state: str) -> Source:
     try:
         with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are set anew below
             notebook = _parsed(path.read_text(encoding=_ENCODING), path.suffix)
@@ -284,8 +285,7 @@ def read_flow(path: Path) -> Source:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character
         raise FlowNotFound(f"flow {path} cannot be found: {error}") from error
-    # Times alone do not tell: copying tools keep them, and some disks have whole seconds.
-    return _read(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return _read(path, state_in(status))
 
 
 def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:

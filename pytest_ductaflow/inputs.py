@@ -13,17 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from .file_state import changed_since, settled, stat_of
 from .fingerprint import (
     ABSENT,
     UNSTABLE,
-    changed_since,
     code_digest,
     file_digest,
     input_digest,
     link_digest,
     listing_digest,
-    settled,
-    stat_of,
     state_digest,
     tree_stat,
 )
@@ -258,7 +256,10 @@ class _Run:
 
     def is_unstable(self, path: str, stat: str) -> bool:
         """Return whether a file that is read was changed after that by somebody else."""
-        return changed_since(stat, self.used.since.get(path, self.began))
+        if changed_since(stat, self.used.since.get(path, self.began)):
+            return True
+        # Windows tells no time of a move: an older file may have come, before or after this one was read.
+        return stat != self.search.before.get(path, stat) and not changed_since(stat, self.began)
 
     def listing(self, folder: str, left_out: Collection[str]) -> str:
         return listing_digest(folder, left_out)

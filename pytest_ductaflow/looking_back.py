@@ -17,7 +17,7 @@ from .flows import project_root_of
 from .lights import REACH, is_warning
 from .model import RUNS, Instance, Record, Status, default_step, stem_of
 from .recording import is_recording
-from .report.page import render
+from .report.page import SCHEMA, render
 from .report.rows import ended_row, waiting_row
 from .store import RunFiles
 from .tables import flattened
@@ -210,7 +210,7 @@ def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str
             row = ended_row(row, record, RunFiles(directory, Path(flow).stem), root / RUNS)
         rows.append(row)
     data = {
-        "schema": 1,
+        "schema": SCHEMA,
         "title": root.name,
         "command": "",
         "started": min((row["started"] for row in rows if row.get("started")), default=None),

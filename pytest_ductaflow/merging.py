@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import DuctaflowError
 from .model import RUNS, Difference, Status
-from .report.page import read, render
+from .report.page import SCHEMA, read, render
 from .report.rows import Row
 from .store import REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
 
@@ -182,6 +182,10 @@ def _shard(given: Path) -> Shard:
         raise MergeError(f"{given}: no {REPORT} in it; expected the runs/ that a session has left")
     try:
         data = read(runs / REPORT)
+        if (schema := data.get("schema")) != SCHEMA:
+            remedy = "merge with the version of pytest-ductaflow that has run all shards"
+            found = _shortened(repr(schema))
+            raise MergeError(f"{runs / REPORT}: a report of schema {found}, expected {SCHEMA}: {remedy}")
         _check_rows(data["rows"])
     except (OSError, ValueError, RecursionError) as error:
         raise MergeError(f"{runs / REPORT}: not a readable report ({error})") from None
@@ -300,7 +304,7 @@ def _header(shards: Sequence[Shard], command: str) -> dict[str, Any]:
     ends = [str(data.get("finished") or data.get("updated") or "") for data in datas]
     has_finished = all(data.get("outcome") == "finished" for data in datas)
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "title": datas[0].get("title", ""),
         "command": command,
         "started": min(str(data.get("started") or "") for data in datas),

@@ -80,11 +80,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.=,@+/-]", "_", name)
 
 
+SHORT_HASH = 8  # digits of a hash, where a name tells most of what is meant without it
+
+
 def config_hash(config: Mapping[str, JSON]) -> str:
-    """Eight hexadecimal digits that stay the same while the config (less `_…` keys) does."""
+    """Sixteen hexadecimal digits that stay the same while the config (less `_…` keys) does."""
     plain = {key: value for key, value in config.items() if not key.startswith("_")}
     text = json.dumps(plain, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,11 @@ _IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
+def _known(kind: Any, data: Mapping[str, JSON]) -> dict[str, JSON]:
+    """What was read of a value, less fields that a later version has added."""
+    return {name: value for name, value in data.items() if name in kind.__dataclass_fields__}
+
+
 def _tuple_of(values: Any) -> Any:
     """A list as the tuple that it was written from; a text is none, though it is a sequence."""
     return tuple(values) if isinstance(values, list | tuple) else values
@@ -352,9 +360,7 @@ class Difference:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
-        known = DifferingValue.__dataclass_fields__
-        worst = [{name: item for name, item in value.items() if name in known} for value in data["worst"]]
-        values = tuple(_checked(DifferingValue(**value)) for value in worst)
+        values = tuple(_checked(DifferingValue(**_known(DifferingValue, value))) for value in data["worst"])
         read = cls(data["file"], data["message"], tuple(data["notes"]), values, data["figures"])
         return cast("Self", _checked(read))
 
@@ -524,19 +530,20 @@ class Record:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, of this version or of a later one with the same schema.
 
         Raises:
             ValueError, TypeError, KeyError, AttributeError: If it is anything else.
         """
         if data["schema"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {data['schema']}, expected {SCHEMA_VERSION}")
-        values = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        values = _known(cls, data)
         values["status"] = Status(values["status"])
-        values["error"] = _checked(Failure(**values["error"])) if values.get("error") is not None else None
+        for name, kind in (("error", Failure), ("owner", Owner)):
+            value = values.get(name)
+            values[name] = _checked(kind(**_known(kind, value))) if value is not None else None
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
-        values["owner"] = _checked(Owner(**values["owner"])) if values.get("owner") is not None else None
         values["found"] = _tuple_of(values["found"]) if values.get("found") is not None else None
         for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown", *_LISTS[:-1]):
             values[name] = _tuple_of(values.get(name, ()))

@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from .errors import DuctaflowError
-from .fingerprint import MANY, code_cells, parsed, stat_of
+from .file_state import stat_of
+from .fingerprint import MANY, code_cells, parsed
 from .flows import FLOW_FOLDERS
 from .model import RUNS, Instance
 from .named import input_values, places_of, what_is_at

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from .fingerprint import changed_since, stat_of
+from .file_state import changed_since, stat_of
 from .model import Instance, Record
 from .store import RunFiles, names_of_ours, read_record
 

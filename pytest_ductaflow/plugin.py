@@ -6,6 +6,7 @@ nothing itself.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 from collections.abc import Generator, Sequence
@@ -80,11 +81,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     if not settings.on:
         return
+    from . import store
     from .collection import CollectionHooks, add_stored_instances
     from .items import SETTINGS, OutcomeHooks, hurry
     from .ordering import OrderHooks
     from .stopping import StoppingHooks
 
+    stack = contextlib.ExitStack()
+    stack.enter_context(store.outside_of_builds())  # a flow may start a session of its own
+    config.add_cleanup(stack.close)
     register = config.pluginmanager.register
     is_worker = hasattr(config, "workerinput")
     config.stash[SETTINGS] = settings

@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from .fingerprint import stat_of
+from .file_state import stat_of
 from .flows import Source
 from .import_order import Effect, Step, names_bound_in, steps_of_cells, steps_of_module
 from .packages import normalised_name, own_path, providers

@@ -10,6 +10,7 @@ import contextlib
 import filecmp
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def set_aside(file: str, folder: Path, message: str, calls: int | None = None) -
         return False
     folder.mkdir(exist_ok=True)
     journal = folder / _JOURNAL
-    copy = folder / f"{os.getpid()}-{len(os.listdir(folder))}"
+    copy = folder / secrets.token_hex(8)
     shutil.copy2(file, copy)
     with open(journal, "a", encoding="utf-8") as stream:
         stream.write(f"{json.dumps([file, str(copy), message, calls])}\n")

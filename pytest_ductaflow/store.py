@@ -21,13 +21,13 @@ import os
 import re
 import secrets
 import stat
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .file_state import settled, state_in
 from .model import RUNS, Failure, Instance, Record, Status
 
 REPORT = "conductor_status_report.html"
@@ -41,7 +41,6 @@ EARLIER, LOCKS, AFTER, DECLARED = ".earlier", ".locks", ".after", ".declared"
 OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED)
 _OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not its flow's
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
-_TIMES_TELL = 2_000_000_000  # ns after which a change of a file is bound to show in its times
 _BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
 
 
@@ -169,11 +168,10 @@ def write_failure(files: RunFiles, record: Record) -> None:
 def read_record(path: Path) -> tuple[Record | None, str | None]:
     """A record, or None and the reason; a file that is not there needs no reason."""
     try:
-        status = os.stat(path)
-        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        state = state_in(os.stat(path))
         # A file that was just written may be written again without a change of its times.
-        read = _parse if time.time_ns() - changed > _TIMES_TELL else _parse.__wrapped__
-        return read(str(path), changed, status.st_size, status.st_ino), None
+        read = _parse if settled(state) else _parse.__wrapped__
+        return read(str(path), state), None
     except FileNotFoundError:
         return None, None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -181,7 +179,7 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
 
 
 @lru_cache(maxsize=4_096)
-def _parse(path: str, *_file_identity: int) -> Record:
+def _parse(path: str, _state: str) -> Record:
     """The record in a file, read once as long as the file stays as it is."""
     with open(path, encoding="utf-8") as file:
         return Record.from_json(json.load(file))
@@ -351,6 +349,22 @@ def build_environment(
     return {_BUILD_VARIABLE: json.dumps(data)}
 
 
+@contextlib.contextmanager
+def outside_of_builds() -> Iterator[None]:
+    """Let what runs in this process be no part of a build that has started it.
+
+    The builds around stay known: who waited for one of them to end would wait forever.
+    """
+    text = os.environ.get(_BUILD_VARIABLE)
+    if text is not None:
+        os.environ[_BUILD_VARIABLE] = json.dumps({"around": json.loads(text)["around"]})
+    try:
+        yield
+    finally:
+        if text is not None:
+            os.environ[_BUILD_VARIABLE] = text
+
+
 def build_began_in() -> str:
     """The working directory in which the build around this code began."""
     data = _build_data()
@@ -383,15 +397,16 @@ def surrounding_build() -> tuple[Path, str] | None:
 
 
 def builds_around() -> list[Path]:
-    """The journals of all builds in whose kernels this code runs, the outermost first."""
-    data = _build_data()
-    return [Path(journal) for journal in data["around"]] if data is not None else []
+    """The journals of all builds that have to wait for this code to end, the outermost first."""
+    text = os.environ.get(_BUILD_VARIABLE)
+    return [Path(journal) for journal in json.loads(text)["around"]] if text is not None else []
 
 
 def _build_data() -> dict[str, Any] | None:
+    """What the build in whose kernel this code runs has told; None outside of one."""
     text = os.environ.get(_BUILD_VARIABLE)
     data: dict[str, Any] | None = json.loads(text) if text is not None else None
-    return data
+    return data if data is not None and "journal" in data else None
 
 
 def publish(files: RunFiles, record: Record) -> None:
@@ -420,10 +435,7 @@ def digest(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-Stat = tuple[int, int, int, int]  # size, time of change, time of change of the entry, inode
-
-
-def contents(files: RunFiles, besides: Iterable[str] = ()) -> dict[str, Stat | None]:
+def contents(files: RunFiles, besides: Iterable[str] = ()) -> dict[str, str | None]:
     """What is in the run directory and is not ours.
 
     Args:
@@ -431,13 +443,13 @@ def contents(files: RunFiles, besides: Iterable[str] = ()) -> dict[str, Stat | N
         besides: Absolute paths of folders in it that are left out.
 
     Returns:
-        By path relative to the run directory, the size, times and inode of every file; None for folders
+        By path relative to the run directory, the state of every file (see `file_state`); None for folders
         (names that end in `/`), for links that lead nowhere, and for pipes. The run directories of a
         build's flows are left out.
     """
     ours = _our_names(files)
     left_out = {os.path.normpath(folder) for folder in besides}
-    found: dict[str, Stat | None] = {}
+    found: dict[str, str | None] = {}
     for folder, folders, names in os.walk(files.directory):
         inside = Path(folder).relative_to(files.directory).as_posix()
         start = "" if inside == "." else f"{inside}/"
@@ -468,16 +480,16 @@ def is_temporary(name: str, ours: Iterable[str]) -> bool:
     return match is not None and match[1] in ours
 
 
-def _stat_of_file(path: str) -> Stat | None:
+def _stat_of_file(path: str) -> str | None:
     with contextlib.suppress(OSError):  # a dangling link, or gone in the meantime
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer
-            return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            return state_in(status)
     return None
 
 
-def stat_outputs(files: RunFiles) -> dict[str, Stat]:
-    """Size, times and inode of every file in the run directory that is the flow's own, not ours."""
+def stat_outputs(files: RunFiles) -> dict[str, str]:
+    """The state of every file in the run directory that is the flow's own, not ours."""
     return {name: stat for name, stat in contents(files).items() if stat is not None}
 
 

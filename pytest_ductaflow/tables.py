@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cells import is_a, is_mapping, is_sequence, is_unset, plain
 from .errors import DuctaflowError, Problem, TableError
-from .model import TEXT_COLUMNS, config_hash, slug
+from .model import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
 from .quantities import listed
 from .store import EARLIER, LOCKS
 
@@ -218,7 +218,7 @@ def _name_of(labels: Sequence[str], row: Sequence[Any]) -> str:
     name = ",".join(pairs or [f"{label}=None" for label in labels])
     if all(exact for _, exact in words) and len(name.encode()) <= _READABLE:
         return name
-    return f"{_shortened(name, _READABLE - 9)}~{_hash_of(row)}"
+    return f"{_shortened(name, _READABLE - SHORT_HASH - 1)}~{_hash_of(row)}"
 
 
 def _shortened(name: str, most: int) -> str:
@@ -262,7 +262,7 @@ def _slug(text: str) -> str:
 
 
 def _hash_of(value: Any) -> str:
-    return config_hash({"value": plain(value, lenient=True)})
+    return config_hash({"value": plain(value, lenient=True)})[:SHORT_HASH]
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

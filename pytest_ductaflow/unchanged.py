@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
+from .file_state import settled, stat_of
 from .fingerprint import (
     ABSENT,
     UNSTABLE,
@@ -18,8 +19,6 @@ from .fingerprint import (
     digest_like,
     file_digest,
     listing_digest,
-    settled,
-    stat_of,
     stat_of_input,
 )
 from .model import INTERRUPTED, JSON, Instance, Neighbours, Record, Status

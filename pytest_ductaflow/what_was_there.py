@@ -9,14 +9,10 @@ import time
 from pathlib import Path
 
 from .clashes import path_key
+from .file_state import born
 
 _COARSE = 20_000_000  # ns by which the clock of a file system may lag behind
 _real_stat, _real_lstat = os.stat, os.lstat  # `guarding` puts its own in their place
-
-
-def _born(status: os.stat_result) -> int:
-    """When a file came to be, in ns; on Linux, where nothing tells, when it was last changed in any way."""
-    return int(getattr(status, "st_birthtime", 0) * 1e9) or status.st_ctime_ns
 
 
 class WhatWasThere:
@@ -66,7 +62,7 @@ class WhatWasThere:
             status = _real_lstat(place)
         except OSError:
             return False
-        if key in self._older or _born(status) < self._began:
+        if key in self._older or born(status) < self._began:
             return True
         return stat.S_ISDIR(status.st_mode) and any(
             self.was_there(os.path.join(place, name)) for name in os.listdir(place)

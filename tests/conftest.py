@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -72,3 +73,16 @@ def write_project(root: Path, files: Mapping[str, object]) -> Path:
 def stable_repr(value: object) -> str:
     """A test id that is the same in every process: without addresses."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `os.stat` tell what it tells on Windows of files that were all made at one moment."""
+    stat = os.stat
+
+    def as_on_windows(path: str, **options: Any) -> os.stat_result:
+        status = stat(path, **options)
+        made = {"st_ctime_ns": 10**9, "st_birthtime_ns": 10**9}
+        return os.stat_result(status, {"st_mtime_ns": status.st_mtime_ns, **made})
+
+    monkeypatch.setattr(os, "stat", as_on_windows)

@@ -28,7 +28,7 @@ from pytest_ductaflow.declare import (
     upstreams,
 )
 from pytest_ductaflow.errors import DuctaflowError
-from pytest_ductaflow.model import Instance, slug
+from pytest_ductaflow.model import Instance, config_hash, slug
 from pytest_ductaflow.planner import of_table
 
 
@@ -497,6 +497,25 @@ def call(project: Path, config: dict, flow: str = "flows/01_fit.py", **more) -> 
     return declare_call(project / flow, config, root=project, origin=origin, **more)
 
 
+@pytest.mark.parametrize(
+    ("there", "is_found"),
+    [
+        ('{"_project_root": "/elsewhere", "year": 2030}', True),
+        ('{"year": 2040}', False),
+        ("[]", False),
+        ("torn {", False),
+        (None, False),
+    ],
+)
+def test_a_run_directory_of_the_same_config_is_found_by_its_eight_digits_of_before(project, there, is_found):
+    name = config_hash({"year": 2030})
+    folder = project / "runs" / "fit" / name[:8]
+    folder.mkdir(parents=True)
+    if there is not None:
+        (folder / "01_fit_config.json").write_text(there)
+    assert call(project, {"year": 2030}).name == (name[:8] if is_found else name)
+
+
 def test_a_call_becomes_an_instance_with_all_that_is_known_of_it(project):
     config = {"instance_name": "A", "_project_root": "/old", "_timeout": 5, "_custom": 1, "x": Path("d")}
     assert call(project, config) == Instance(
@@ -515,7 +534,7 @@ def test_a_call_becomes_an_instance_with_all_that_is_known_of_it(project):
 
 def test_a_call_without_a_name_is_named_after_its_config(project):
     one_, other, same = (call(project, {"x": x}) for x in (1, 2, 1))
-    assert re.fullmatch("[0-9a-f]{8}", one_.name)
+    assert re.fullmatch("[0-9a-f]{16}", one_.name)
     assert one_.name == same.name != other.name
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from conftest import PARAMETERS
 from pytest_ductaflow import fingerprint, store
 from pytest_ductaflow.fingerprint import (
     ABSENT,
-    changed_since,
     code_cells,
     code_digest,
     config_digest,
@@ -25,8 +23,6 @@ from pytest_ductaflow.fingerprint import (
     listing_digest,
     normalised,
     parsed,
-    settled,
-    stat_of,
     tree_digest,
     tree_stat,
 )
@@ -91,11 +87,6 @@ def test_a_link_has_the_content_to_which_it_leads(tmp_path):
     assert before == file_digest(target)
     target.write_text("yy", encoding="utf-8")
     assert file_digest(tmp_path / "link") != before
-
-
-@pytest.mark.parametrize("path", ["none", NUL, "x" * 5_000])
-def test_what_is_not_there_has_no_stat(tmp_path, path):
-    assert stat_of(tmp_path / path) is None
 
 
 # Records
@@ -167,6 +158,70 @@ def test_names_that_come_and_go_by_themselves_do_not_count(tmp_path, name, count
     lay(tmp_path / "data" / name)
     assert (listing_digest(tmp_path / "data") != listing) == counts
     assert (tree_digest(tmp_path / "data") != tree) == counts
+
+
+@pytest.fixture
+def looks(monkeypatch) -> list[str]:
+    """The folders of which the names are read, on a disk on which times tell of them."""
+    read, scandir = [], os.scandir
+    monkeypatch.setattr(fingerprint, "settled", lambda _stat: True)
+    monkeypatch.setattr(fingerprint, "tells_of_names", lambda _status: True)
+    monkeypatch.setattr(os, "scandir", lambda folder: read.append(str(folder)) or scandir(folder))
+    return read
+
+
+def test_names_of_a_folder_are_read_once_while_its_state_is_the_same(tmp_path, looks):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    digests = {listing_digest(folder) for _ in range(3)}
+    lay(folder / "a.csv", "other content")
+    assert {listing_digest(folder)} == digests
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("edit", ["new", "gone", "renamed", "folder", "its time is put back"])
+def test_names_are_read_again_when_one_has_come_or_gone(tmp_path, looks, edit):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    os.utime(folder, (1, 1))
+    before = listing_digest(folder)
+    if edit in ("new", "its time is put back"):
+        lay(folder / "b.csv")
+    elif edit == "renamed":
+        (folder / "a.csv").rename(folder / "b.csv")
+    else:
+        (folder / "a.csv").unlink()
+    if edit == "folder":
+        (folder / "a.csv").mkdir()
+    if edit == "its time is put back":
+        os.utime(folder, (1, 1))
+    assert listing_digest(folder) != before
+    assert len(looks) == 2
+
+
+def test_names_are_read_each_time_where_links_may_lead_elsewhere(tmp_path, looks):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "target")
+    before = listing_digest(tmp_path / "data")
+    (tmp_path / "target").rmdir()
+    lay(tmp_path / "target")
+    assert listing_digest(tmp_path / "data") != before
+
+
+@pytest.mark.parametrize("unknown", ["settled", "tells_of_names"])
+def test_names_are_read_each_time_where_the_state_of_a_folder_may_not_tell(
+    tmp_path, monkeypatch, looks, unknown
+):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    monkeypatch.setattr(fingerprint, unknown, lambda _: False)
+    assert listing_digest(folder) == listing_digest(folder)
+    assert len(looks) == 2
+
+
+def test_names_are_read_each_time_if_some_are_left_out(tmp_path, looks):
+    folder = lay(tmp_path / "data" / "a.csv").parent
+    lay(folder / "b.csv")
+    only = {listing_digest(folder, {name}) for name in ("a.csv", "b.csv")}
+    assert len(only | {listing_digest(folder)}) == 3
 
 
 @pytest.mark.parametrize("digest", [listing_digest, tree_digest])
@@ -464,50 +519,3 @@ def test_code_cells_have_their_tags_and_name_the_kernel(tmp_path):
         ("x = 1", []),
         ("%kernel python3", []),
     ]
-
-
-# Times
-
-
-def stat(*, written: int, replaced: int) -> str:
-    return f"1 {written} {replaced} 7"
-
-
-@pytest.mark.parametrize(
-    ("age", "is_settled"),
-    [(0, False), (5_000_000, False), (SECOND, True), (3_600 * SECOND, True), (-SECOND, False)],
-)
-def test_a_file_has_settled_when_a_later_write_is_bound_to_show(age, is_settled):
-    changed = time.time_ns() - age
-    changed += changed % SECOND == 0
-    assert settled(stat(written=changed, replaced=changed)) == is_settled
-    assert settled(stat(written=1, replaced=changed)) == is_settled
-
-
-def test_whole_seconds_are_given_more_time_to_settle():
-    second = (time.time_ns() // SECOND - 1) * SECOND
-    assert not settled(stat(written=second, replaced=second))
-    assert settled(stat(written=second - 3 * SECOND, replaced=second - 3 * SECOND))
-
-
-def test_a_time_of_writing_in_the_future_is_not_a_change_that_goes_on_forever():
-    now = time.time_ns()
-    odd = stat(written=now + 3_600 * SECOND, replaced=now - 60 * SECOND + 1)
-    assert settled(odd)
-    assert not changed_since(odd, now - SECOND)
-    assert changed_since(odd, now - 90 * SECOND)
-
-
-@pytest.mark.parametrize(
-    ("written", "replaced", "is_changed"), [(5, 5, False), (5, 11, True), (11, 5, True), (10, 10, False)]
-)
-def test_a_file_is_changed_when_it_was_written_or_replaced_after_a_moment(written, replaced, is_changed):
-    assert changed_since(stat(written=written, replaced=replaced), 10) == is_changed
-
-
-def test_a_file_that_was_moved_into_place_is_changed_whatever_its_time_of_writing(tmp_path):
-    path = lay(tmp_path / "old")
-    os.utime(path, (1, 1))
-    moment = time.time_ns() - 50_000_000  # the clock of the file system is behind that of the processor
-    path.rename(tmp_path / "new")
-    assert changed_since(stat_of(tmp_path / "new"), moment)

@@ -14,7 +14,8 @@ from conftest import PARAMETERS
 
 from pytest_ductaflow import inputs as inputs_module
 from pytest_ductaflow import store
-from pytest_ductaflow.fingerprint import ABSENT, UNSTABLE, file_digest, listing_digest, stat_of
+from pytest_ductaflow.file_state import stat_of
+from pytest_ductaflow.fingerprint import ABSENT, UNSTABLE, file_digest, listing_digest
 from pytest_ductaflow.inputs import Inputs, InputSearch
 from pytest_ductaflow.kernel_trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from pytest_ductaflow.model import Instance, Record, Status
@@ -331,6 +332,21 @@ def test_a_file_of_the_future_is_stable(root):
     os.utime(root / "data/zones.csv", (future, future))
     result = finish(root, [(OPENED, "data/zones.csv")])
     assert result.digests["data/zones.csv"] == file_digest(root / "data/zones.csv")
+
+
+@pytest.mark.usefixtures("windows")
+def test_so_is_one_where_no_time_tells_of_the_move_if_the_config_names_it(root):
+    """It may have been there when the flow read it, or not."""
+    for name in ("new.csv", "data/zones.csv"):
+        os.utime(lay(root / name), (1, 1))
+    result = finish(
+        root,
+        [(OPENED, "data/zones.csv"), (OPENED, "data/trips.csv")],
+        config={"zones": "data/zones.csv", "trips": "data/trips.csv"},
+        during=lambda: (root / "new.csv").replace(root / "data/zones.csv"),
+    )
+    assert result.digests["data/zones.csv"] == UNSTABLE
+    assert result.digests["data/trips.csv"] == file_digest(root / "data/trips.csv")
 
 
 def test_a_file_that_is_moved_into_place_while_the_flow_runs_is_unstable(root):

@@ -10,7 +10,8 @@ import pytest
 from test_inputs import FLOW, RUN, an_instance, edit, lay, moment, root  # noqa: F401 - a fixture
 
 from pytest_ductaflow import inputs as inputs_module
-from pytest_ductaflow.fingerprint import ABSENT, UNSTABLE, file_digest, listing_digest, stat_of
+from pytest_ductaflow.file_state import stat_of
+from pytest_ductaflow.fingerprint import ABSENT, UNSTABLE, file_digest, listing_digest
 from pytest_ductaflow.inputs import Inputs, InputSearch
 from pytest_ductaflow.uses import Used
 

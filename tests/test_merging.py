@@ -376,6 +376,17 @@ def test_an_instance_that_two_shards_ran_is_refused(tmp_path, halves):
     )
 
 
+@pytest.mark.parametrize(("schema", "told"), [(2, "2"), ("1.1", "'1.1'"), (None, "None")])
+def test_shards_of_versions_that_write_other_reports_are_refused(tmp_path, halves, schema, told):
+    """Before anything else is asked of their rows, which may be others, too."""
+    write_shard(tmp_path / "newer", "2/2", [{"name": "a/y"}], schema=schema)
+    assert_refused(
+        merge("one", "newer"),
+        f"newer/{REPORT}: a report of schema {told}, expected 1: merge with the version of pytest-ductaflow "
+        "that has run all shards",
+    )
+
+
 def test_shards_that_were_divided_in_different_ways_are_refused(tmp_path, halves):
     write_shard(tmp_path / "more", "2/2", [left("a/x", 1), left("a/y", 1)])
     assert_refused(merge("one", "more"), "conductor.py::a::y", "shard 1 (one)", "shard 2 (more)")
@@ -392,15 +403,18 @@ def test_shards_of_different_commits_are_refused(tmp_path, halves):
         (None, f"no {REPORT} in it"),
         ("<html></html>", "not a readable report"),
         (b"\xff\xfe", "not a readable report"),
-        (render({"shard": "1/1", "rows": [{"id": 3}]}), "not a readable report (one of its rows"),
-        (render({"shard": "1/1", "rows": ["x"]}), "not a readable report (one of its rows"),
         (
-            render({"shard": "1/1", "rows": [make_row("a/x", "nonsense")]}),
+            render({"schema": 1, "shard": "1/1", "rows": [{"id": 3}]}),
+            "not a readable report (one of its rows",
+        ),
+        (render({"schema": 1, "shard": "1/1", "rows": ["x"]}), "not a readable report (one of its rows"),
+        (
+            render({"schema": 1, "shard": "1/1", "rows": [make_row("a/x", "nonsense")]}),
             "conductor.py::a::x has the status 'nonsense'",
         ),
         *(
             (
-                render({"shard": "1/1", "rows": [make_row("a/x", **{name: value})]}),
+                render({"schema": 1, "shard": "1/1", "rows": [make_row("a/x", **{name: value})]}),
                 "not a readable report (one of",
             )
             for name, value in (
@@ -411,12 +425,12 @@ def test_shards_of_different_commits_are_refused(tmp_path, halves):
             )
         ),
         (
-            render({"shard": "1/1", "rows": []}).replace('"rows":[', '"rows":[' + "[" * 200_000),
+            render({"schema": 1, "shard": "1/1", "rows": []}).replace('"rows":[', '"rows":[' + "[" * 200_000),
             "not a readable",
         ),
         (render({"schema": 1, "rows": []}), "was not run with --ductaflow-shard"),
-        (render({"shard": "2/1", "rows": []}), "'2/1' is not a shard"),
-        (render({"shard": [1], "rows": []}), "[1] is not a shard"),
+        (render({"schema": 1, "shard": "2/1", "rows": []}), "'2/1' is not a shard"),
+        (render({"schema": 1, "shard": [1], "rows": []}), "[1] is not a shard"),
     ],
 )
 def test_a_folder_that_no_shard_has_left_is_refused(tmp_path, monkeypatch, page, said):
@@ -431,7 +445,7 @@ def test_a_report_that_is_nested_too_deeply_to_be_written_is_refused(tmp_path, m
     """Though it can be read: a number that JavaScript does not have takes another way."""
     monkeypatch.chdir(tmp_path)
     Path("bad").mkdir()
-    page = render({"shard": "1/1", "title": "TITLE", "rows": []})
+    page = render({"schema": 1, "shard": "1/1", "title": "TITLE", "rows": []})
     Path("bad", REPORT).write_text(page.replace('"TITLE"', f"{'[' * 900}{2**60}{']' * 900}"))
     assert_refused(merge("bad"), "nested too deeply")
 

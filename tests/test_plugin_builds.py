@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import write_project
 
+from pytest_ductaflow.settings import Settings
+from pytest_ductaflow.store import RunFiles, build_environment
+
 pytestmark = pytest.mark.slow
 
 FILES = {
@@ -199,3 +202,16 @@ def test_failure_of_a_warning_names_the_flow(strict):
     text = failure(strict, "chain/one")
     assert "its flow fit" in text
     assert "⚠️ only 3 points" in text
+
+
+def test_session_that_a_flow_starts_is_no_part_of_its_record(tmp_path, monkeypatch):
+    outer = RunFiles(tmp_path / "outer", "outer")
+    for name, value in build_environment(outer, Settings(html="all").dumps(), "/", {"X": "1"}).items():
+        monkeypatch.setenv(name, value)
+    outer.directory.mkdir()
+    root = write_project(tmp_path / "project", {"flows/x.py": "print(1)", "config/flows/x.json": {}})
+    done = run_pytest(root, "--ductaflow", "flows/x.py", "--ductaflow-html=none")
+    done.assert_outcomes(passed=1)
+    assert os.listdir(outer.directory) == []
+    (left,) = root.glob("runs/**/x_record.json")
+    assert "variables" not in json.loads(left.read_text(encoding="utf-8"))

@@ -235,6 +235,24 @@ def test_flows_inside_a_build_know_its_journal_and_settings(tmp_path, monkeypatc
     assert store.surrounding_build() == (files.journal, '{"html": "none"}')
 
 
+def test_a_session_within_a_build_is_none_of_its_flows_and_knows_the_build(tmp_path, monkeypatch):
+    files = RunFiles(tmp_path, "b")
+    for name, value in store.build_environment(files, "{}", "/p", {"X": "1"}).items():
+        monkeypatch.setenv(name, value)
+    instance = Instance("/p/flows/x.py", "x", "A", {}, "/p/runs/x/A", "/p")
+    with store.outside_of_builds():
+        assert (store.surrounding_build(), store.place_in_build()) == (None, None)
+        assert store.variables_of(instance) == {}
+        assert store.builds_around() == [files.journal]
+        with store.outside_of_builds():
+            assert store.builds_around() == [files.journal]
+    assert store.surrounding_build() == (files.journal, "{}")
+    monkeypatch.delenv("DUCTAFLOW_BUILD")
+    with store.outside_of_builds():
+        assert store.builds_around() == []
+    assert "DUCTAFLOW_BUILD" not in os.environ
+
+
 @pytest.mark.parametrize(
     ("path", "root", "expected"),
     [
@@ -290,7 +308,7 @@ def test_only_what_the_flow_wrote_is_its_output(run):
         "deep/",
         "deep/runs/",
     }
-    assert found["result.csv"][0] == 1
+    assert found["result.csv"].split()[0] == "1"
 
 
 def test_a_dangling_link_is_no_output(run):

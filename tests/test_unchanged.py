@@ -16,14 +16,13 @@ from conftest import PARAMETERS
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ductaflow import fingerprint, store, unchanged
+from pytest_ductaflow.file_state import settled, stat_of
 from pytest_ductaflow.fingerprint import (
     ABSENT,
     UNSTABLE,
     code_digest,
     config_digest,
     input_digest,
-    settled,
-    stat_of,
     stat_of_input,
 )
 from pytest_ductaflow.model import INTERRUPTED, Failure, Instance, Record, Status

@@ -8,5 +8,6 @@ A kernel installs a filter (`seccomp`) that makes the system ask the observer be
 looks at a file. The observer notes the path (`notes`) and lets the call go on. It is the parent of what it
 observes: some systems let only a parent read the memory of a process, and when it dies its children do.
 
-Runs in processes of its own and in the server of kernels; imports nothing else of this project.
+Runs in processes of its own and in the server of kernels; of the rest of this project it imports nothing but
+`file_state`.
 """

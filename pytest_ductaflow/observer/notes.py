@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..file_state import state_in
 from .seccomp import ARCHITECTURE, CALLS, SOURCES, Notification, text_at, word_at
 
 READ = "r"  # opened for reading
@@ -323,7 +324,7 @@ def _state(path: str) -> str | None:
         return None
     if stat.S_ISDIR(status.st_mode):
         return f"{FOLDER} {status.st_mtime_ns}"
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    return state_in(status)
 
 
 def _has_other_rights(path: str) -> bool:

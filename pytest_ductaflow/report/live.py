@@ -16,7 +16,7 @@ from typing import Any
 from ..model import INTERRUPTED, RUNS, Instance, Record, Status
 from ..settings import HtmlMode
 from ..store import REPORT, RunFiles, read_journal, read_record, write_atomic
-from .page import assemble, encode
+from .page import SCHEMA, assemble, encode
 from .rows import Row, ended_row, flow_row, waiting_row
 
 PAUSE = 1.0  # seconds between two writes, at least
@@ -54,7 +54,7 @@ class LiveReport:
         self.runs = root / RUNS
         self.path = self.runs / REPORT
         self._data: dict[str, Any] = {
-            "schema": 1,
+            "schema": SCHEMA,
             "title": root.name,
             "command": command,
             "started": _now(),

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+SCHEMA = 1  # of the data
 # What Python's json writes although JavaScript cannot read it, or not exactly: see _plain().
 _SUSPECT = re.compile(r"\bNaN\b|\bInfinity\b|(?<![.\d])\d{16}")
 _EXACT = 2**53

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..compare.digests import compare_digest
 from ..compare.files import compare
 from ..compare.reading import ExpectedUnreadable
 from ..compare.tolerance import Tolerance, Tolerances
+from ..file_state import stat_of
 from ..model import OUTPUTS_DIFFER, Difference, DifferingValue, Failure, Instance, Record, Status
 from ..named import output_files
 from ..store import RunFiles, shown
@@ -74,14 +74,10 @@ class Judge:
         return None
 
 
-def _state(folder: Path) -> dict[str, tuple[int, int, int]]:
+def _state(folder: Path) -> dict[str, str | None]:
     """The files of a stored instance, such that a change shows."""
-    state = {}
-    for path in (folder / FILE, *(folder / EXPECTED / name for name in files_in(folder / EXPECTED))):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            state[str(path)] = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return state
+    files = (folder / FILE, *(folder / EXPECTED / name for name in files_in(folder / EXPECTED)))
+    return {str(path): stat_of(path) for path in files}
 
 
 def _message(differences: Sequence[Difference]) -> str:
