@@ -10,10 +10,13 @@ from functools import lru_cache
 from itertools import takewhile
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+
+if TYPE_CHECKING:
+    import socket
 
 ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
 _PRINTED = 1_000_000  # bytes that are read of what the process printed when it was no kernel
@@ -106,7 +109,8 @@ class Kernel(ABC):
         return self.exit_code
 
     def _wait_for_news(self, seconds: float) -> None:
-        if wait([self], max(seconds, 0.0)):
+        # Itself, and not its number, which Windows would take for that of a process or an event.
+        if wait([cast("socket.socket", self)], max(seconds, 0.0)):
             self.look()
 
 
