@@ -17,7 +17,7 @@ from typing import IO
 
 from . import store
 from .cores import has_idle_core
-from .earlier_runs import CleanStart
+from .earlier_runs import CleanStart, clear_replay
 from .errors import DuctaflowError
 from .execute import Execution, execute
 from .fingerprint import config_digest, input_digest
@@ -28,7 +28,6 @@ from .packages import own_path, versions_of
 from .pages import PageWriter, write_page
 from .settings import Settings
 from .store import RunFiles, publish
-from .stored.instance import clear_replay
 from .uses import Used
 
 

@@ -559,3 +559,9 @@ def _restore_flow(flow: Record, root: Path, keep: Sequence[str]) -> Iterator[str
         yield from restore(files, root, keep).missing
     else:
         yield flow.run_dir
+
+
+def clear_replay(files: RunFiles) -> None:
+    """Empty the run directory of a replay: an output of an earlier one could pass for one of the next."""
+    if files.directory.exists():
+        shutil.rmtree(files.directory)

@@ -5,11 +5,9 @@ Hashing is saved where the state of a file (see `file_state`) is what it was whe
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +16,7 @@ from .errors import DuctaflowError
 from .file_state import settled, stat_of, state_in, tells_of_names
 from .flows import looks_like_flow, read_flow
 from .model import JSON, Record
+from .python_code import normalised
 from .store import REPORT, SHARED_BY_PAGES, digest, is_record, read_record
 
 ABSENT = "absent"
@@ -226,23 +225,3 @@ def code_cells(path: Path) -> list[tuple[str, list[str]]]:
     cells = [(head + cell.source, sorted(cell.metadata.get("tags", ()))) for cell in source.code_cells]
     kernel = source.notebook.metadata.get("kernelspec", {}).get("name")
     return cells if kernel is None else [*cells, (f"%kernel {kernel}", [])]
-
-
-def normalised(code: str) -> str:
-    """Python code without comments and layout; other code as it stands."""
-    tree = parsed(code)
-    if tree is None:
-        return code.strip()
-    try:
-        return ast.dump(tree) if tree.body else ""
-    except (RecursionError, ValueError):  # a sum of a thousand terms, a number of thousands of digits
-        return code.strip()
-
-
-def parsed(code: str) -> ast.Module | None:
-    """The syntax tree of Python code; None for other code, cells with magics among it."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of the flow's own syntax: its run will tell
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None

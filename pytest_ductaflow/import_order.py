@@ -6,32 +6,15 @@ Code is only read, never run.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
-from .fingerprint import parsed
 from .preload_rules import NEEDED_BY_ARGUMENTS, NEEDED_BY_CALLS
+from .python_code import parsed, without_magics
 
-# Magics before a cell that is Python all the same; others mean another language or process.
-_PYTHON_CELL = re.compile(r"\s*%%(?:capture|prun|time|timeit)\b[^\n]*\n")
-_MAGIC_LINE = re.compile(r"(?P<indent>\s*)(?:[\w, ]+=\s*)?(?P<magic>[%!?].*|[\w.]+\?{1,2}\s*)")
-_AS_PYTHON = (
-    (re.compile(r"%matplotlib\b.*"), "import matplotlib.pyplot"),
-    (re.compile(r"%pylab\b.*"), "import numpy, matplotlib.pyplot"),
-    (re.compile(r"%(?:env\s+\w+(?:\s*=|\s+\S)|set_env\s|dotenv\b).*"), "os.putenv()"),
-    # What is installed, or what another script does, may change as well.
-    (
-        re.compile(r"[%!].*\b(?:pip|conda|mamba|uv)\b.*\b(?:add|install|remove|sync|uninstall|update)\b.*"),
-        "os.putenv()",
-    ),
-    (re.compile(r"%run\b.*"), "os.putenv()"),
-    (re.compile(r"%time\s+(.+)"), r"\1"),
-    (re.compile(r".*"), "pass"),
-)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _ENVIRONMENTS = ("environ", "environb")
 _CHANGES = ("clear", "pop", "popitem", "setdefault", "update", "__setitem__")
@@ -78,25 +61,6 @@ def steps_of_module(path: str, _stat: str) -> tuple[Step, ...]:
         return tuple(_steps(parsed(Path(path).read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError):
         return ()
-
-
-def without_magics(cell: str) -> str:
-    """A cell as Python: magics that matter here as what they do, others dropped."""
-    if parsed(cell) is not None:
-        return cell
-    if cell.lstrip().startswith("%%"):
-        head = _PYTHON_CELL.match(cell)
-        return without_magics(cell[head.end() :]) if head else ""
-    return "\n".join(map(_line_without_magic, cell.split("\n")))
-
-
-def _line_without_magic(line: str) -> str:
-    found = _MAGIC_LINE.fullmatch(line)
-    if not found:
-        return line
-    magic = found["magic"].strip()
-    meant = next(match.expand(python) for like, python in _AS_PYTHON if (match := like.fullmatch(magic)))
-    return found["indent"] + meant
 
 
 def _steps(tree: ast.Module | None) -> Iterator[Step]:

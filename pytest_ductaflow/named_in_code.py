@@ -16,10 +16,11 @@ from pathlib import Path
 
 from .errors import DuctaflowError
 from .file_state import stat_of
-from .fingerprint import MANY, code_cells, parsed
+from .fingerprint import MANY, code_cells
 from .flows import FLOW_FOLDERS
 from .model import RUNS, Instance
 from .named import input_values, places_of, what_is_at
+from .python_code import parsed
 
 _SUFFIX = re.compile(r"\.\w{1,8}$")
 _FILE_NAME = re.compile(r"[\w*\0/-]\.[A-Za-z]\w{0,7}$")

@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .fingerprint import parsed
 from .flows import Source
-from .import_order import without_magics
 from .model import JSON
+from .python_code import parsed, without_magics
 from .tables import NAME
 from .untagged import read_but_not_assigned
 

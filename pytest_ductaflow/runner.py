@@ -171,8 +171,7 @@ def _clean_start(
     instance: Instance, files: RunFiles, earlier: Record | None, settings: Settings
 ) -> CleanStart:
     """The run directory as the instance will find it; that of a replay is empty."""
-    from .earlier_runs import CleanStart
-    from .stored.instance import clear_replay
+    from .earlier_runs import CleanStart, clear_replay
 
     root = instance.project_root
     if instance.stored_in:

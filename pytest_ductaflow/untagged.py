@@ -10,9 +10,8 @@ import builtins
 from collections.abc import Iterable
 from itertools import chain
 
-from .fingerprint import parsed
 from .flows import Source
-from .import_order import without_magics
+from .python_code import parsed, without_magics
 
 CONFIG = "config"
 INJECTED = "injected-parameters"  # the tag of a cell that papermill has made, and replaces

@@ -43,6 +43,7 @@ LAYERS = (
         "packages",
         "path_lists",
         "precedence",
+        "python_code",
         "preload_rules",
         "quantities",
         "setting_aside",

@@ -21,12 +21,11 @@ from pytest_ductaflow.fingerprint import (
     files_below,
     input_digest,
     listing_digest,
-    normalised,
-    parsed,
     tree_digest,
     tree_stat,
 )
 from pytest_ductaflow.model import Record, Status
+from pytest_ductaflow.python_code import normalised, parsed
 from pytest_ductaflow.store import REPORT, RunFiles
 
 SECOND = 1_000_000_000

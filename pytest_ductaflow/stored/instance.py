@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,12 +223,6 @@ def unfit_for_replay(files: RunFiles, runs: Path) -> str | None:
         why = f"{RUNS}/{REPLAYS}/ is for stored instances, so call that step otherwise"
         return f"{where}, where an instance of {other} has run: {why}"
     return None
-
-
-def clear_replay(files: RunFiles) -> None:
-    """Empty the run directory of a replay: an output of an earlier one could pass for one of the next."""
-    if files.directory.exists():
-        shutil.rmtree(files.directory)
 
 
 def is_wild(pattern: str) -> bool:
