@@ -32,6 +32,7 @@ LAYERS = (
         "heard",
         "kernel_setup",
         "kernel_trace",
+        "kernel_traceback",
         "observer",
         "observer.orphans",
         "observer.seccomp",
