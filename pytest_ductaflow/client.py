@@ -32,7 +32,7 @@ from .cell_outputs import CellOutputs
 from .failures import readable_traceback
 from .flows import Source
 from .heard import Heard
-from .kernel import Kernel
+from .kernel import LOOK, Kernel
 from .kernel_calls import Setup, last_words_code
 from .kernel_setup import marked
 from .keyboard import keyboard_later
@@ -156,6 +156,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         finally:
             self.last_print = self.kernel.printed()
             self.observation = self.kernel.observation()
+            self.peak_memory = self.peak_memory or self.kernel.peak_memory
             self.kernel.close()
         return self.nb
 
@@ -323,6 +324,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _hear(self, wait: _Wait, cell: Any, cell_index: int) -> None:
         """Wait for the next event, and deal with it."""
         ready = dict(self._poller.poll(math.ceil(1000 * self._patience(wait))))
+        if not ready:
+            self.kernel.look_at_helpers()
         with keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
             if self._iopub in ready:
                 self._take_published(wait, cell, cell_index)
@@ -345,11 +348,12 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _patience(self, wait: _Wait) -> float:
         """Seconds until there is something to do without an event."""
         times = [time for time in (self.file.due_at, wait.until) if time is not None]
+        times.append(time.monotonic() + LOOK)
         if wait.reply is not None:
             times = [time.monotonic() + _SILENCE]
         if self.kernel.has_ended:
             return 0.02  # for what is still under way
-        return max(0.0, min(times, default=time.monotonic() + 3600.0) - time.monotonic())
+        return max(0.0, min(times) - time.monotonic())
 
     def _be_out_of_time(self, wait: _Wait, cell: Any) -> None:
         """Interrupt, so that the notebook shows where the time went; give up if nothing comes of it."""

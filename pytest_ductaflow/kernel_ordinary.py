@@ -17,7 +17,7 @@ from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel, last_printed
-from .observing import can_observe, observed_command, read_report
+from .observing import can_observe, end_file, observed_command, read_report
 
 _REPORT = 2.0  # seconds that an observer may take to write its report
 
@@ -58,6 +58,7 @@ class OrdinaryKernel(Kernel):
     ) -> None:
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
+        self._end = None if self._report is None else Path(end_file(str(self._report)))
         self._below: list[psutil.Process] = []  # what the flow has started, as far as nobody else ends it
         if os.name == "posix":  # no ports that others may see or snatch
             manager.transport = "ipc"
@@ -88,6 +89,20 @@ class OrdinaryKernel(Kernel):
 
     def fileno(self) -> int:
         return self._bell.fileno()
+
+    def helpers(self) -> dict[int, str]:
+        return {} if self._report is None else {self._process.pid: "observes kernels"}
+
+    @property
+    def peak_memory(self) -> int | None:  # type: ignore[override]
+        with contextlib.suppress(OSError, ValueError):
+            return None if self._end is None else int(self._end.read_text(encoding="ascii"))
+        return None
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        is_lost = self._end is not None and self.has_ended and not self._end.exists()
+        return "observes kernels" if is_lost else ""
 
     def look(self) -> None:
         self._process.poll()

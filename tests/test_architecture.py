@@ -36,6 +36,7 @@ LAYERS = (
         "observer",
         "observer.orphans",
         "observer.seccomp",
+        "out_of_memory",
         "places",
         "lights",
         "magics",
