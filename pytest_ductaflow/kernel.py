@@ -86,6 +86,14 @@ class Kernel(ABC):
         """End it and all processes of its group."""
 
     @abstractmethod
+    def hold(self) -> None:
+        """Let it pause, where that is possible: it is ahead of its reader."""
+
+    @abstractmethod
+    def go_on(self) -> None:
+        """Let it go on after `hold`."""
+
+    @abstractmethod
     def close_channels(self) -> None:
         """Close those of its client that are in use."""
 

@@ -216,6 +216,12 @@ class ForkedKernel(Kernel):
     def interrupt(self) -> None:
         self.signal(signal.SIGINT)
 
+    def hold(self) -> None:
+        """Do nothing: it waits for its reader by itself."""
+
+    def go_on(self) -> None:
+        """Do nothing, as `hold`."""
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         if self.wait_for_exit_code(GROUP_KILL) is None and self.pid is not None:  # nobody passes signals on

@@ -59,6 +59,7 @@ class OrdinaryKernel(Kernel):
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
         self._end = None if self._report is None else Path(end_file(str(self._report)))
+        self._is_held = False
         self._below: list[psutil.Process] = []  # what the flow has started, as far as nobody else ends it
         if os.name == "posix":  # no ports that others may see or snatch
             manager.transport = "ipc"
@@ -116,6 +117,7 @@ class OrdinaryKernel(Kernel):
         return self._process.poll()
 
     def shut_down(self) -> None:
+        self.go_on()
         if self._report is None:  # who has started them will not be there any more
             self._below = self._started()
         # Over the control channel another thread of ipykernel answers, which may wait forever for a third
@@ -128,7 +130,26 @@ class OrdinaryKernel(Kernel):
             channel.close()
 
     def interrupt(self) -> None:
+        self.go_on()
         self.manager.interrupt_kernel()
+
+    def hold(self) -> None:
+        if os.name == "posix" and not self._is_held:
+            self._is_held = True
+            self._signal_group(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: int) -> None:
+        """Send a signal to the kernel and those that it has started, and not to its observer."""
+        with contextlib.suppress(psutil.Error, ValueError, OSError):
+            process = psutil.Process(self._process.pid)
+            if self._report is not None:  # the first one below: others are what the kernel has left behind
+                process = min(process.children(), key=psutil.Process.create_time)
+            os.killpg(process.pid, number)
 
     def _started(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):

@@ -57,9 +57,9 @@ def dead(peak_memory: int | None, lost: str = "") -> Any:
         (
             1,
             1,
-            3_210_000_000,
+            3_000_000_000,
             """
-(as batch systems do; the system itself tells of no kill for lack of memory; the kernel had used up to 3.21 GB)""",
+(as batch systems do; the system itself tells of no kill for lack of memory; the kernel had used up to 3 GB)""",  # noqa: E501
         ),
     ],
 )
