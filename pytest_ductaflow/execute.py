@@ -28,6 +28,7 @@ from .failures import (
     failure_of_cell,
     failure_without_traceback,
     is_at_the_end,
+    last_printed,
     mark_failure,
     markdown_cell,
     with_hint_at_fork,
@@ -298,7 +299,8 @@ def execute(
             _run_cells(client, execution, killed)
         execution.seconds = time.monotonic() - began
         if execution.failure is not None:
-            execution.failure = with_hint_at_place(execution.failure, instance)
+            printed = last_printed(notebook)
+            execution.failure = with_hint_at_place(execution.failure, instance, printed)
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
             file.notebook_complete()
