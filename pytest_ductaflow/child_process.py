@@ -74,6 +74,15 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, name="ductaflow-parent", daemon=True).start()
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether somebody has sent SIGSTOP to a process."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False
+
+
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGKILL."""
     try:

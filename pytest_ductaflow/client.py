@@ -32,7 +32,7 @@ from .cell_outputs import CellOutputs
 from .failures import readable_traceback
 from .flows import Source
 from .heard import Heard
-from .kernel import Kernel
+from .kernel import LOOK, Kernel
 from .kernel_calls import Setup, last_words_code
 from .kernel_setup import marked
 from .keyboard import keyboard_later
@@ -51,6 +51,7 @@ _SILENCE = 0.2  # seconds without a word about a request that is answered: the s
 # Then it is time to look at the clock, and whether the kernel lives:
 _AT_A_TIME = 100  # messages
 _BYTES_AT_A_TIME = 4_000_000
+_BYTES_AHEAD = 1_000_000  # and then a kernel pauses that does not wait by itself
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
@@ -135,6 +136,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.complaints: list[str] = []
         self.last_print = ""
         self._replies: dict[str | None, dict[str, Any]] = {}
+        self._is_waited_for = kernel.has_setup  # by a kernel that is faster
         self._told = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
         self._outputs = CellOutputs([])
 
@@ -156,6 +158,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         finally:
             self.last_print = self.kernel.printed()
             self.observation = self.kernel.observation()
+            self.peak_memory = self.peak_memory or self.kernel.peak_memory
             self.kernel.close()
         return self.nb
 
@@ -192,6 +195,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         last = [self._wait_for(request, until=until) for request in requests[1:]] or [first]
         if last[-1]["content"]["status"] == "error":
             self.complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
+        self._is_waited_for = self.kernel.speaks_python and not self.complaints
         self.nb.metadata["language_info"] = first["content"]["language_info"]
 
     def _ask_for_last_words(self) -> None:
@@ -323,6 +327,10 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _hear(self, wait: _Wait, cell: Any, cell_index: int) -> None:
         """Wait for the next event, and deal with it."""
         ready = dict(self._poller.poll(math.ceil(1000 * self._patience(wait))))
+        if not ready:
+            self.kernel.look_at_helpers()
+        if self._iopub not in ready:
+            self.kernel.go_on()
         with keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
             if self._iopub in ready:
                 self._take_published(wait, cell, cell_index)
@@ -345,11 +353,12 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _patience(self, wait: _Wait) -> float:
         """Seconds until there is something to do without an event."""
         times = [time for time in (self.file.due_at, wait.until) if time is not None]
+        times.append(time.monotonic() + LOOK)
         if wait.reply is not None:
             times = [time.monotonic() + _SILENCE]
         if self.kernel.has_ended:
             return 0.02  # for what is still under way
-        return max(0.0, min(times, default=time.monotonic() + 3600.0) - time.monotonic())
+        return max(0.0, min(times) - time.monotonic())
 
     def _be_out_of_time(self, wait: _Wait, cell: Any) -> None:
         """Interrupt, so that the notebook shows where the time went; give up if nothing comes of it."""
@@ -376,23 +385,30 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                 self._replies[message["parent_header"].get("msg_id")] = message
 
     def _take_published(self, wait: _Wait, cell: Any, cell_index: int) -> None:
-        enough = self._heard.count + _BYTES_AT_A_TIME
-        with contextlib.suppress(zmq.Again):
+        """Take what has come; a kernel that does not wait for us pauses until we have all of it."""
+        is_ahead = False
+        enough = self._heard.count + (_BYTES_AT_A_TIME if self._is_waited_for else _BYTES_AHEAD)
+        with contextlib.suppress(zmq.Again, CellExecutionComplete):
             for _ in range(_AT_A_TIME):
                 if self._heard.count >= enough:
-                    return
+                    break
                 message = self._received(self._iopub)
                 if message["parent_header"].get("msg_id") != wait.request:
                     continue
                 wait.heard_at = time.monotonic()
-                try:
-                    if cell is not None:
-                        self.process_message(message, cell, cell_index)
-                    elif _is_last(message):
-                        raise CellExecutionComplete
-                except CellExecutionComplete:
-                    wait.is_idle = True
-                    return
+                self._take_message(message, wait, cell, cell_index)
+            is_ahead = not self._is_waited_for
+        (self.kernel.hold if is_ahead else self.kernel.go_on)()
+
+    def _take_message(self, message: dict[str, Any], wait: _Wait, cell: Any, cell_index: int) -> None:
+        try:
+            if cell is not None:
+                self.process_message(message, cell, cell_index)
+            elif _is_last(message):
+                raise CellExecutionComplete
+        except CellExecutionComplete:
+            wait.is_idle = True
+            raise
 
     def _received(self, channel: Any) -> dict[str, Any]:
         session, parts = self.kc.session, channel.recv_multipart(zmq.NOBLOCK)

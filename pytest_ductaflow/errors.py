@@ -112,5 +112,9 @@ class KernelStartError(DuctaflowError):
     """A kernel could not be started."""
 
 
+class HelperFrozen(DuctaflowError):
+    """A process of ours without which a kernel cannot go on was stopped by somebody."""
+
+
 class ServerStuck(KernelStartError):
     """The server of kernels lives and does not answer, which it will not do for the next one, either."""

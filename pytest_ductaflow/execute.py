@@ -23,11 +23,12 @@ from papermill.translators import papermill_translators
 from .child_process import signal_name
 from .client import CellTimeoutError, DeadKernelError, FlowClient, NoAnswer
 from .config_table import generate_config_markdown
-from .errors import DuctaflowError, InstanceFailed
+from .errors import DuctaflowError, HelperFrozen, InstanceFailed
 from .failures import (
     failure_of_cell,
     failure_without_traceback,
     is_at_the_end,
+    last_printed,
     mark_failure,
     markdown_cell,
     with_hint_at_fork,
@@ -36,19 +37,22 @@ from .failures import (
 from .flows import Source, how_to_tag, read_flow
 from .fork_servers import servers
 from .heard import Heard
-from .kernel import Spec, kernel_files, kernel_spec, kernel_specs
+from .kernel import Kernel, Spec, kernel_files, kernel_spec, kernel_specs
 from .kernel_calls import Setup
 from .kernel_start import start_kernel
 from .model import FLOW_FAILED, INTERRUPTED, JSON, Failure, Instance, Record
 from .notebook_file import NotebookFile
+from .out_of_memory import killed_for_memory
 from .output import Output
 from .parameters import assigned_in, parameters_of, unknown_parameters
+from .quantities import in_bytes
 from .settings import Settings
 from .store import RunFiles
 from .uses import Used
 
 _PYTHON = "python3"  # the kernel of Python flows that name none
 _BY_KEYBOARD = "stopped by the keyboard"
+_SIGKILL = 9  # a name that Windows has not
 
 
 @dataclass
@@ -262,6 +266,7 @@ def execute(
             heard=Path(folder, "heard"),
         )
         heard = Heard(Path(folder, "heard"))
+        killed = killed_for_memory()
         try:
             kernel, complaint = start_kernel(
                 kernel_name,
@@ -291,10 +296,11 @@ def execute(
                 cell_seconds=instance.cell_timeout,
                 at_end=finish,
             )
-            _run_cells(client, execution)
+            _run_cells(client, execution, killed)
         execution.seconds = time.monotonic() - began
         if execution.failure is not None:
-            execution.failure = with_hint_at_place(execution.failure, instance)
+            printed = last_printed(notebook)
+            execution.failure = with_hint_at_place(execution.failure, instance, printed)
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
             file.notebook_complete()
@@ -315,8 +321,14 @@ def _warnings_before(source: Source, instance: Instance, chosen: _Chosen) -> Ite
         yield from unknown_parameters(instance.config, source, assigned_in(source, "python", instance.config))
 
 
-def _run_cells(client: FlowClient, execution: Execution) -> None:
-    """Run all cells, and note what came of it."""
+def _run_cells(client: FlowClient, execution: Execution, killed: int | None) -> None:
+    """Run all cells, and note what came of it.
+
+    Args:
+        client: Runs them.
+        execution: For what came of it.
+        killed: As `killed_for_memory` told before.
+    """
     notebook, source = client.nb, client.source
     try:
         client.execute()
@@ -326,9 +338,11 @@ def _run_cells(client: FlowClient, execution: Execution) -> None:
         execution.failure = failure_without_traceback(notebook, source, "Timeout", message)
     except DeadKernelError:
         client.printed.note(client.last_print.rstrip())
-        execution.failure = failure_without_traceback(
-            notebook, source, "KernelDied", _death(client.exit_code)
-        )
+        message = _death(client.kernel, client.exit_code, killed)
+        execution.failure = failure_without_traceback(notebook, source, "KernelDied", message)
+    except HelperFrozen as error:
+        message = f"{error}: it was killed, and the kernel with it"
+        execution.failure = failure_without_traceback(notebook, source, "KernelDied", message)
     except ValidationError as error:
         message = f"this cell shows something that a notebook cannot hold: {error.message}"
         execution.failure = failure_without_traceback(notebook, source, "InvalidOutput", message)
@@ -357,12 +371,31 @@ def _interruption(client: FlowClient) -> Failure:
     )
 
 
-def _death(exit_code: int | None) -> str:
-    if exit_code is None:
+def _death(kernel: Kernel, exit_code: int | None, killed: int | None) -> str:
+    """How a kernel ended that was not to end.
+
+    Args:
+        kernel: The kernel.
+        exit_code: Its exit code, negative for a signal; None if nobody knows.
+        killed: As `killed_for_memory` told before it began.
+    """
+    if kernel.lost:
+        said = f"the helper process that {kernel.lost} was killed, and the kernel with it"
+    elif exit_code is None:
         return "the kernel died"
-    if exit_code < 0:
-        return f"the kernel was killed by {signal_name(-exit_code)}"
-    return f"the kernel ended with exit code {exit_code}"
+    elif exit_code >= 0:
+        return f"the kernel ended with exit code {exit_code}"
+    else:
+        said = f"the kernel was killed by {signal_name(-exit_code)}"
+        if exit_code != -_SIGKILL:
+            return said
+    peak = f"; the kernel had used up to {in_bytes(kernel.peak_memory)}" if kernel.peak_memory else ""
+    now = killed_for_memory()
+    if killed is None or now is None:
+        return f"{said}\n(as the system does when memory runs out{peak})"
+    if now > killed:
+        return f"{said}: the system did so because memory ran out{peak}"
+    return f"{said}\n(as batch systems do; the system itself tells of no kill for lack of memory{peak})"
 
 
 def _cell_failure(client: FlowClient) -> Failure | None:

@@ -19,6 +19,7 @@ from .model import Failure, Instance, Workplace
 from .store import shown
 
 _LONG_MESSAGE, _LONG_TRACEBACK = 4_000, 40_000  # characters
+_LAST_LINES, _LAST_TEXT = 10, 4_000  # lines of a cell in which a missing file may be named; characters
 _CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
 _CELL_FILE = re.compile(r"\(\d+\.py, line (\d+)\)$")
 _FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
@@ -202,26 +203,43 @@ def _hidden_frames(packages: Sequence[str]) -> str:
     return f"[… {number} in {', '.join(dict.fromkeys(packages))} …]\n"
 
 
-def with_hint_at_place(failure: Failure, instance: Instance) -> Failure:
+def with_hint_at_place(failure: Failure, instance: Instance, printed: Sequence[str] = ()) -> Failure:
     """A failure that says so where a file that is not there is in another folder in which it could run.
 
     Or where it would be there with `/` for the sign that separates folders on Windows only.
+
+    Args:
+        failure: What stopped the flow.
+        instance: Tells where it could run.
+        printed: The last lines that the cell printed: R and programs name the file there.
     """
-    if "NotFound" not in failure.type and not _NOT_THERE.search(failure.message):
-        return failure
-    with_slashes = next(_with_slashes(failure.message, instance), None) if os.sep == "/" else None
+    is_told = "NotFound" in failure.type or _NOT_THERE.search(failure.message)
+    told = [*([failure.message] if is_told else []), *filter(_NOT_THERE.search, reversed(printed))]
+    hint = next(filter(None, (_hint_at_place(text, instance) for text in told)), "")
+    return replace(failure, message=f"{failure.message}\n{hint}") if hint else failure
+
+
+def _hint_at_place(message: str, instance: Instance) -> str:
+    with_slashes = next(_with_slashes(message, instance), None) if os.sep == "/" else None
     if with_slashes is not None:
-        hint = f"({with_slashes} is there: \\ separates folders on Windows only, / everywhere)"
-        return replace(failure, message=f"{failure.message}\n{hint}")
+        return f"({with_slashes} is there: \\ separates folders on Windows only, / everywhere)"
     here = instance.working_directory
     others = {word: folder for word, folder in instance.workplaces.items() if folder != here}
-    paths = list(_relative_paths(failure.message))
+    paths = list(_relative_paths(message))
     for leads_into in (_is_in, _could_be_made_in):
         for text in paths:
             found = (word for word, folder in others.items() if leads_into(text, folder))
             if not leads_into(text, here) and (word := next(found, None)) is not None:
-                return replace(failure, message=f"{failure.message}\n{_cure(text, word, instance)}")
-    return failure
+                return _cure(text, word, instance)
+    return ""
+
+
+def last_printed(notebook: Any) -> list[str]:
+    """The last lines that the cell printed at which the run stopped."""
+    cell = running_cell(notebook)
+    outputs = [output for output in (cell or {}).get("outputs", ()) if output.output_type == "stream"]
+    text = "".join(output.text[-_LAST_TEXT:] for output in outputs[-_LAST_LINES:])
+    return strip_ansi(text).splitlines()[-_LAST_LINES:]
 
 
 def with_hint_at_fork(failure: Failure) -> Failure:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from . import kernel_calls
+from .child_process import is_stopped
 from .errors import KernelStartError
 from .observing import SOCKET, can_observe, observed_command
 
@@ -120,7 +121,7 @@ class ForkServer:
         """Return what keeps it; None when it takes requests."""
         end = time.monotonic() + _START
         while not wait([self._told.fileno()], _LOOK):
-            if self._process is not None and is_stopped(self._process.pid):
+            if self._process is not None and is_any_stopped(self._process.pid):
                 return "its process is stopped"
             if time.monotonic() > end:
                 return f"it says nothing for {_START:g} s"
@@ -284,13 +285,12 @@ def folder_for_sockets() -> str:
     return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
 
 
-def is_stopped(pid: int) -> bool:
+def is_any_stopped(pid: int) -> bool:
     """Return whether somebody has sent SIGSTOP to a process, or to one that it has started."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        return any(each.status() == psutil.STATUS_STOPPED for each in (process, *process.children()))
+        return any(map(is_stopped, (pid, *(child.pid for child in psutil.Process(pid).children()))))
     return False
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import takewhile
 from multiprocessing.connection import wait
@@ -15,12 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
+from .child_process import is_stopped
+from .errors import HelperFrozen
+
 if TYPE_CHECKING:
     import socket
 
 ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
 _PRINTED = 1_000_000  # bytes that are read of what the process printed when it was no kernel
 GROUP_KILL = 5.0  # seconds until a killed process must be gone
+LOOK = 3.0  # seconds of silence until it is looked whether our own processes run
 
 
 Spec: TypeAlias = KernelSpec  # what is installed under the name of a kernel
@@ -35,6 +42,8 @@ class Kernel(ABC):
         has_setup: Whether it has taken the setup already, and tells its last words without being asked.
         language_info: What the kernel would say of its language, if it is known without asking.
         last_words: The answers to `LAST_WORDS`, once they are told.
+        peak_memory: Bytes that its process has used at most, once it has ended and if that is known.
+        lost: What the process of ours does that was killed and has taken the kernel along; empty if none was.
     """
 
     client: BlockingKernelClient
@@ -44,6 +53,10 @@ class Kernel(ABC):
     last_words: list[Any] | None = None
     is_forked = False  # from a process that has imported packages
     is_cut_off = False  # whether nobody is there any more who could tell
+    peak_memory: int | None = None
+    lost = ""
+    _look_at: float | None = None  # when to look at the helpers
+    _frozen: int | None = None  # the one that was stopped when that was done last
 
     @abstractmethod
     def fileno(self) -> int:
@@ -76,6 +89,14 @@ class Kernel(ABC):
         """End it and all processes of its group."""
 
     @abstractmethod
+    def hold(self) -> None:
+        """Let it pause, where that is possible: it is ahead of its reader."""
+
+    @abstractmethod
+    def go_on(self) -> None:
+        """Let it go on after `hold`."""
+
+    @abstractmethod
     def close_channels(self) -> None:
         """Close those of its client that are in use."""
 
@@ -91,14 +112,44 @@ class Kernel(ABC):
     def printed(self) -> str:
         """What the process printed before and after it was a kernel."""
 
+    @abstractmethod
+    def helpers(self) -> Mapping[int, str]:
+        """Return the processes of ours without which it cannot go on, and what each does."""
+
+    def look_at_helpers(self) -> None:
+        """Look from time to time whether somebody has stopped a helper: it would never go on.
+
+        Raises:
+            HelperFrozen: If one was stopped at two looks, so that it was not only stopped together with this
+                process. It is killed, and all kernels that depend on it.
+        """
+        now = time.monotonic()
+        self._look_at = self._look_at or now + LOOK
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK
+        helpers = self.helpers()
+        frozen = next(filter(is_stopped, helpers), None)
+        if frozen is not None and frozen == self._frozen:
+            with contextlib.suppress(OSError):
+                os.kill(frozen, signal.SIGKILL)
+            what = f"{helpers[frozen]} (pid {frozen})"
+            raise HelperFrozen(f"the helper process that {what} was stopped, by SIGSTOP say")
+        self._frozen = frozen
+
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing of the flow runs any more; False if it takes longer."""
+        """Wait until nothing of the flow runs any more; False if it takes longer.
+
+        Raises:
+            HelperFrozen: As `look_at_helpers`.
+        """
         end = time.monotonic() + seconds
         while not self.has_ended:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            self._wait_for_news(left)
+            self._wait_for_news(min(left, LOOK))
+            self.look_at_helpers()
         return True
 
     def wait_for_exit_code(self, seconds: float) -> int | None:

@@ -1,7 +1,7 @@
 """What a Python kernel is told before the first cell, and asked after the last one.
 
-`kernel_setup` and `kernel_trace` run in the kernel. A forked one has them, and calls what it is told to; an
-ordinary one gets them as text.
+`kernel_setup`, `kernel_trace` and `kernel_traceback` run in the kernel. A forked one has them, and calls what
+it is told to; an ordinary one gets them as text.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from . import kernel_setup, kernel_trace
+from . import kernel_setup, kernel_trace, kernel_traceback
 from .observer.process import OBSERVED
 from .settings import LogWarningsMode, ObserveMode
 
 Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
 
-_KERNEL, _TRACE = "_ductaflow_kernel", "_ductaflow_trace"
-MODULES = {_KERNEL: kernel_setup.__file__, _TRACE: kernel_trace.__file__}
+_KERNEL, _TRACE, _TRACEBACK = "_ductaflow_kernel", "_ductaflow_trace", "_ductaflow_traceback"
+MODULES = {
+    _KERNEL: kernel_setup.__file__,
+    _TRACE: kernel_trace.__file__,
+    _TRACEBACK: kernel_traceback.__file__,
+}
 LAST_WORDS: list[Call] = [(_KERNEL, "last_words", []), (_TRACE, "used", [])]
 
 # Nothing of this stays in the flow's namespace.
@@ -60,8 +64,8 @@ class Setup:
         """For a kernel that has the modules."""
         heard = None if self.heard is None else str(self.heard)
         arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, heard]
-        prepare = (_KERNEL, "prepare", arguments)
-        return [prepare] if self.observe == "off" else [prepare, (_TRACE, "begin", [str(self.trace)])]
+        calls: list[Call] = [(_KERNEL, "prepare", arguments), (_TRACEBACK, "cut_tracebacks", [])]
+        return calls if self.observe == "off" else [*calls, (_TRACE, "begin", [str(self.trace)])]
 
     @property
     def calls_if_observed(self) -> list[Call]:

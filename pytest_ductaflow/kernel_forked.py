@@ -21,14 +21,13 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.session import Session
 
 from .errors import KernelStartError, ServerStuck
-from .fork_servers import environment_of_imports, is_stopped, servers
-from .kernel import ARGUMENTS, GROUP_KILL, Kernel, Spec, last_printed
+from .fork_servers import environment_of_imports, is_any_stopped, servers
+from .kernel import ARGUMENTS, GROUP_KILL, LOOK, Kernel, Spec, last_printed
 from .kernel_calls import LAST_WORDS, Setup
 from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
 
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
 _START = 60.0  # seconds that a server, or a kernel, may take
-_LOOK = 3.0  # seconds until it is looked what keeps it
 
 
 class _Session(Session):  # type: ignore[misc]
@@ -103,7 +102,9 @@ class ForkedKernel(Kernel):
             "observe": None,
         }
         self._server, self._setup = server, setup
+        self._is_observed = False
         if setup is not None and setup.observe == "all" and can_observe():
+            self._is_observed = True
             request["observe"] = {
                 "socket": os.path.join(os.path.dirname(server), SOCKET),
                 "key": str(setup.report),
@@ -126,7 +127,7 @@ class ForkedKernel(Kernel):
             raise kind(f"the server of kernels does not answer: {error}") from error
 
     def _wait_until_connected(self) -> None:
-        look, end = time.monotonic() + _LOOK, time.monotonic() + _START
+        look, end = time.monotonic() + LOOK, time.monotonic() + _START
         while self.pid is None:
             if self.is_cut_off:
                 raise OSError("it ended")
@@ -134,14 +135,29 @@ class ForkedKernel(Kernel):
                 raise TimeoutError(f"nothing for {_START:g} s")
             if time.monotonic() > look and self._server_is_frozen():
                 raise TimeoutError("its process is stopped")
-            self._wait_for_news(min(_LOOK, end - time.monotonic()))
+            self._wait_for_news(min(LOOK, end - time.monotonic()))
 
     def _server_is_frozen(self) -> bool:
         """Whether somebody has sent SIGSTOP to the server: it would never answer."""
-        with contextlib.suppress(OSError, AttributeError):
-            peer = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return is_stopped(struct.unpack("3i", peer)[0])
+        with contextlib.suppress(OSError):
+            return is_any_stopped(self._pid_of_server())
         return False
+
+    def _pid_of_server(self) -> int:
+        peer = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", peer)[0])
+
+    def helpers(self) -> dict[int, str]:
+        found = {}
+        if self._is_observed and (observer := _parent(self._pid_of_server())):
+            found[observer] = "observes kernels"
+        if self.pid is not None and (template := _parent(self.pid)):
+            found[template] = "forks kernels"
+        return found
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        return "forks and observes kernels" if self.is_cut_off and self._status is None else ""
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -174,6 +190,7 @@ class ForkedKernel(Kernel):
         self.last_words = words.get("last_words", self.last_words)
         self._done = self._done or "done" in words
         self._status = words.get("exit", self._status)
+        self.peak_memory = words.get("peak_memory", self.peak_memory)
 
     @property
     def has_ended(self) -> bool:
@@ -199,9 +216,17 @@ class ForkedKernel(Kernel):
     def interrupt(self) -> None:
         self.signal(signal.SIGINT)
 
+    def hold(self) -> None:
+        """Do nothing: it waits for its reader by itself."""
+
+    def go_on(self) -> None:
+        """Do nothing, as `hold`."""
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        self.wait_for_exit_code(GROUP_KILL)
+        if self.wait_for_exit_code(GROUP_KILL) is None and self.pid is not None:  # nobody passes signals on
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         self._connection.close()
@@ -220,6 +245,14 @@ class ForkedKernel(Kernel):
         with contextlib.suppress(OSError):
             return last_printed(self._raw)
         return ""
+
+
+def _parent(pid: int) -> int | None:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).ppid())
+    return None
 
 
 def _umask() -> int:

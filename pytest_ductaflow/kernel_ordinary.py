@@ -17,7 +17,7 @@ from jupyter_client.manager import KernelManager
 
 from .errors import KernelStartError
 from .kernel import ARGUMENTS, GROUP_KILL, Kernel, last_printed
-from .observing import can_observe, observed_command, read_report
+from .observing import can_observe, end_file, observed_command, read_report
 
 _REPORT = 2.0  # seconds that an observer may take to write its report
 
@@ -58,6 +58,8 @@ class OrdinaryKernel(Kernel):
     ) -> None:
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
+        self._end = None if self._report is None else Path(end_file(str(self._report)))
+        self._is_held = False
         self._below: list[psutil.Process] = []  # what the flow has started, as far as nobody else ends it
         if os.name == "posix":  # no ports that others may see or snatch
             manager.transport = "ipc"
@@ -89,6 +91,20 @@ class OrdinaryKernel(Kernel):
     def fileno(self) -> int:
         return self._bell.fileno()
 
+    def helpers(self) -> dict[int, str]:
+        return {} if self._report is None else {self._process.pid: "observes kernels"}
+
+    @property
+    def peak_memory(self) -> int | None:  # type: ignore[override]
+        with contextlib.suppress(OSError, ValueError):
+            return None if self._end is None else int(self._end.read_text(encoding="ascii"))
+        return None
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        is_lost = self._end is not None and self.has_ended and not self._end.exists()
+        return "observes kernels" if is_lost else ""
+
     def look(self) -> None:
         self._process.poll()
 
@@ -101,6 +117,7 @@ class OrdinaryKernel(Kernel):
         return self._process.poll()
 
     def shut_down(self) -> None:
+        self.go_on()
         if self._report is None:  # who has started them will not be there any more
             self._below = self._started()
         # Over the control channel another thread of ipykernel answers, which may wait forever for a third
@@ -113,7 +130,26 @@ class OrdinaryKernel(Kernel):
             channel.close()
 
     def interrupt(self) -> None:
+        self.go_on()
         self.manager.interrupt_kernel()
+
+    def hold(self) -> None:
+        if os.name == "posix" and not self._is_held:
+            self._is_held = True
+            self._signal_group(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: int) -> None:
+        """Send a signal to the kernel and those that it has started, and not to its observer."""
+        with contextlib.suppress(psutil.Error, ValueError, OSError):
+            process = psutil.Process(self._process.pid)
+            if self._report is not None:  # the first one below: others are what the kernel has left behind
+                process = min(process.children(), key=psutil.Process.create_time)
+            os.killpg(process.pid, number)
 
     def _started(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .observer.notes import PAUSE, RESUME
-from .observer.process import OBSERVED
+from .observer.process import OBSERVED, end_file
 from .observer.seccomp import is_possible
 
 SOCKET = "observer"  # in the folder of a server
@@ -103,6 +103,7 @@ __all__ = [
     "SOCKET",
     "ask_for_report",
     "can_observe",
+    "end_file",
     "ignored_folders",
     "observed_command",
     "read_report",

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -455,7 +456,12 @@ def test_working_directory_arguments_umask_and_environment_are_the_instances_own
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "the kernel was killed by SIGKILL"),
+        (
+            "x = b'x' * 150_000_000\nos.kill(os.getpid(), signal.SIGKILL)",
+            """\
+the kernel was killed by SIGKILL
+(as the system does when memory runs out; the kernel had used up to MEMORY MB)""",
+        ),
         ("os._exit(7)", "the kernel ended with exit code 7"),
         ("import ctypes\nctypes.string_at(0)", "the kernel was killed by SIGSEGV"),
         ("os.abort()", "the kernel was killed by SIGABRT"),
@@ -466,12 +472,15 @@ def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
     project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, way: str
 ) -> None:
     """Printed in the moment before: neither flushed nor sent."""
+    monkeypatch.setattr("pytest_ductaflow.execute.killed_for_memory", lambda: None)
     monkeypatch.setattr("pytest_ductaflow.kernel_start.has_idle_core", lambda: way == "spare")
     project.run("import os, signal, sys")  # one that has a spare made after it
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
     record = project.run(code, settings=Settings(force=True, fork=way != "ordinary"))
     assert record.error is not None
-    assert (record.error.type, record.error.message) == ("KernelDied", told)
+    used = re.search(r"\d+(?= MB)", record.error.message)
+    assert used is None or 150 < int(used[0]) < 400
+    assert (record.error.type, re.sub(r"\d+ MB", "MEMORY MB", record.error.message)) == ("KernelDied", told)
     assert record.error.cell is not None
     assert {"last words", "of woe"} <= set(project.printed())
     texts = {output["name"]: "".join(output["text"]) for output in project.outputs()}

@@ -13,6 +13,10 @@ import nbformat
 import pytest
 from conftest import own_environment, write_project
 
+from pytest_ductaflow.model import Instance
+from pytest_ductaflow.runner import run
+from pytest_ductaflow.settings import Settings
+
 pytestmark = pytest.mark.slow
 
 FLOWS = {
@@ -184,3 +188,36 @@ def test_the_threads_of_an_ordinary_kernel_do_not_wait_for_each_other_at_its_end
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     subprocess.run([*command, "--no-ductaflow-fork"], cwd=root, capture_output=True, check=False)
     assert (record_of(root, "ends")["status"], record_of(root, "ends")["warnings"]) == ("success", [])
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_of_a_flow_that_fails_deep_down_the_first_and_the_last_frames_are_told(tmp_path, fork):
+    code = """
+        import sys
+        sys.setrecursionlimit(30_000)
+
+        def down(floor):
+            return up(floor + 1)
+
+        def up(floor):
+            return down(floor + 1) if floor < 15_000 else 1 / 0
+
+        try:
+            down(0)
+        except ZeroDivisionError as error:
+            raise KeyError("at the top") from error
+        """
+    root = write_project(tmp_path, {"flows/deep.py": code})
+    flow, run_dir = f"{root}/flows/deep.py", f"{root}/runs/deep/a"
+    instance = Instance(flow, step="deep", name="a", config={}, run_dir=run_dir, project_root=str(root))
+    error = run(instance, Settings(fork=fork, html="none")).error
+    assert (error.type, error.message, error.file_line) == ("KeyError", "'at the top'", 18)
+    above, between, below = error.traceback.partition("\n… 14,973 frames left out …\n")
+    assert between
+    for part in (above, below):
+        assert {
+            "flows/deep.py:10 in cell [3], in down(floor)",
+            "flows/deep.py:13 in cell [3], in up(floor)",
+        } <= {*part.splitlines()}
+    assert "ZeroDivisionError: division by zero\n" in below
+    assert below.endswith("\nKeyError: 'at the top'")

@@ -83,32 +83,50 @@ def test_a_session_that_sees_less_does_not_keep_what_it_could_not_see(project):
     assert outcomes(project) == {"shell/i": "UNCHANGED", "plain/i": "UNCHANGED"}
 
 
+HARM = """\
+    import os, signal
+    parent = os.getppid()
+    while HELPER == "observer" and b"observer.process" not in open(f"/proc/{parent}/cmdline", "rb").read():
+        parent = int(open(f"/proc/{parent}/stat").read().rpartition(")")[2].split()[1])
+    if os.path.exists(first := config["_project_root"] + "/first"):
+        os.remove(first)
+        os.kill(parent, signal.HARM)
+        os.path.exists(first)  # the observer does not answer any more
+        if HELPER == "template":
+            os.kill(os.getpid(), signal.SIGKILL)  # of which nobody tells
+        signal.pause()
+    print("done")
+    """
+
+
 @on_linux
-def test_an_instance_whose_observer_dies_fails_and_the_next_one_runs(tmp_path):
-    kill = """\
-        import os, signal
-        parent = os.getppid()
-        while b"observer.process" not in open(f"/proc/{parent}/cmdline", "rb").read():
-            parent = int(open(f"/proc/{parent}/stat").read().rpartition(")")[2].split()[1])
-        if os.path.exists(config["_project_root"] + "/first"):
-            os.remove(config["_project_root"] + "/first")
-            os.kill(parent, signal.SIGKILL)
-            signal.pause()
-        print("done")
-        """
+@pytest.mark.parametrize("harm", ["SIGKILL", "SIGSTOP"])
+@pytest.mark.parametrize(
+    ("helper", "option", "does"),
+    [
+        ("observer", "--ductaflow-observe=all", {"SIGKILL": "forks and observes", "SIGSTOP": "observes"}),
+        ("observer", "--no-ductaflow-fork", {"SIGKILL": "observes", "SIGSTOP": "observes"}),
+        ("template", "--ductaflow-observe=all", {"SIGKILL": "forks and observes", "SIGSTOP": "forks"}),
+    ],
+)
+def test_an_instance_whose_helper_dies_or_is_frozen_fails_and_the_next_one_runs(
+    tmp_path, harm, helper, option, does
+):
     files = {
-        "flows/kill.py": kill,
+        "flows/harm.py": HARM.replace("HELPER", repr(helper)).replace("HARM", harm),
         "conductor.py": """\
             from pytest_ductaflow import conduct
-            conduct("flows/kill.py", [{"instance_name": name} for name in "ab"])
+            conduct("flows/harm.py", [{"instance_name": name} for name in "ab"])
             """,
         "first": "",
     }
     root = write_project(tmp_path, files)
-    session = Session(root)
-    assert session.outcomes == {"kill/a": "FAILED", "kill/b": "PASSED"}, session.output
-    assert record(root, "kill", "a")["error"]["type"] == "KernelDied"
-    assert outcomes(root) == {"kill/a": "PASSED", "kill/b": "UNCHANGED"}
+    session = Session(root, option)
+    assert session.outcomes == {"harm/a": "FAILED", "harm/b": "PASSED"}, session.output
+    error = record(root, "harm", "a")["error"]
+    assert error["type"] == "KernelDied"
+    assert error["message"].startswith(f"the helper process that {does[harm]} kernels"), error["message"]
+    assert ("was stopped" if harm == "SIGSTOP" else "was killed") in error["message"]
 
 
 @on_linux

@@ -44,8 +44,13 @@ FLOWS = {
 }
 
 
-def run_limited(root: Path, *options: str) -> tuple[str, int]:
+def run_limited(root: Path, *options: str, **variables: str) -> tuple[str, int]:
     """Run a session in bounded memory and time.
+
+    Args:
+        root: Of the project.
+        options: Of pytest.
+        variables: Of its environment.
 
     Returns:
         What it printed, and the most memory that its own process used, in bytes.
@@ -55,7 +60,7 @@ def run_limited(root: Path, *options: str) -> tuple[str, int]:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
 
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    environment = own_environment()
+    environment = own_environment(**variables)
     with (
         open(root / "printed", "w+b") as printed,
         subprocess.Popen(
@@ -137,6 +142,57 @@ def test_what_has_no_end_is_kept_up_to_a_limit_and_the_rest_is_told_in_place(ses
             assert any(f"more were {deed} in this cell" in output.get("text", "") for output in outputs), name
         assert outputs[-1].output_type == "error"
         assert "KeyboardInterrupt" in text[-2000:]
+
+
+LOUD_KERNEL = """
+    import sys
+    from ipykernel.kernelapp import IPKernelApp
+    from ipykernel.kernelbase import Kernel
+
+    class Loud(Kernel):
+        implementation = "loud"
+        implementation_version = "1"
+        banner = ""
+        language_info = {"name": "bash", "mimetype": "text/plain", "file_extension": ".sh"}
+
+        async def do_execute(self, code, silent, *arguments, **options):
+            number = 0
+            publisher = self.iopub_thread
+            publisher.schedule(lambda: setattr(publisher.socket, "sndhwm", 0))  # it drops nothing itself
+            while ("count" in code and number < 2_000) or "without end" in code:
+                text = ("x" * 100 + "\\n") * 10_000 if "without end" in code else f"{number}\\n"
+                self.send_response(self.iopub_socket, "stream", {"name": "stdout", "text": text})
+                number += 1
+            return {"status": "ok", "execution_count": 1, "payload": [], "user_expressions": {}}
+
+    IPKernelApp.launch_instance(kernel_class=Loud)
+    """
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("observe", ["all", "off"])
+def test_a_kernel_that_does_not_wait_by_itself_pauses_while_it_is_ahead(tmp_path, observe):
+    kernel = {
+        "argv": [sys.executable, str(tmp_path / "loud.py"), "-f", "{connection_file}"],
+        "display_name": "loud",
+        "language": "bash",
+    }
+    root = write_project(tmp_path / "project", {})
+    write_project(tmp_path, {"loud.py": LOUD_KERNEL, "jupyter/kernels/loud/kernel.json": kernel})
+    (root / "flows").mkdir(parents=True)
+    for name, code in {"counts": "count", "shouts": "shout without end"}.items():
+        (root / f"flows/{name}.sh").write_text(f'# %% tags=["parameters"]\nx=0\n\n# %%\n{code}\n')
+    row = "{'instance_name': 'a', '_kernel': 'loud', '_timeout': SECONDS}"
+    calls = [
+        f"conduct('flows/{name}.sh', [{row.replace('SECONDS', seconds)}])"
+        for name, seconds in {"counts": "60", "shouts": "8"}.items()
+    ]
+    (root / "conductor.py").write_text("\n".join(["from pytest_ductaflow import conduct", *calls]))
+    _, memory = run_limited(root, f"--ductaflow-observe={observe}", JUPYTER_PATH=str(tmp_path / "jupyter"))
+    assert log_of(root, "counts").split() == [str(number) for number in range(2_000)]
+    assert json.loads((root / "runs/shouts/a/shouts_record.json").read_text())["error"]["type"] == "Timeout"
+    assert memory < 500e6
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import write_project
 
 from pytest_ductaflow import store
-from pytest_ductaflow.failures import users_traceback, with_hint_at_place
+from pytest_ductaflow.failures import last_printed, users_traceback, with_hint_at_place
 from pytest_ductaflow.model import Failure, Instance
 from pytest_ductaflow.settings import Settings
 
@@ -194,6 +195,38 @@ def test_a_path_that_leads_somewhere_from_another_folder_is_told(tmp_path, type_
     first, _, hint = found.partition("\n")
     assert first == message
     assert (f'cwd="{where}"' in hint) if where else not hint
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("cannot open file 'data/zones.csv': No such file or directory", "project"),
+        (
+            "\N{LEFT DOUBLE QUOTATION MARK}cannot open file 'lookup/types.xlsx': No such file or directory",
+            "flow",
+        ),
+        ("cat: data/zones.csv: No such file or directory", "project"),
+        ("cat: data/zones.csv: Permission denied", ""),
+        ("reading data/zones.csv", ""),
+    ],
+)
+def test_a_path_that_only_a_printed_line_names_is_told(tmp_path, line, where):
+    failure = Failure("ERROR", 'Error in file(file, "rt"): cannot open the connection')
+    printed = ['Warning message in file(file, "rt"):', line]
+    first, _, hint = with_hint_at_place(failure, an_instance(tmp_path), printed).message.partition("\n")
+    assert first == failure.message
+    assert (f'cwd="{where}"' in hint) if where else not hint
+
+
+def test_the_last_lines_of_the_cell_that_failed_are_those_that_it_printed():
+    shown = nbformat.v4.new_output("display_data", {"text/plain": "shown"})
+    printed = [
+        nbformat.v4.new_output("stream", text=text) for text in ("one\ntwo\n", "\x1b[31mthree\x1b[0m\n")
+    ]
+    cell = nbformat.v4.new_code_cell("x", outputs=[printed[0], shown, printed[1]])
+    cell.metadata["papermill"] = {"status": "failed"}
+    assert last_printed(nbformat.v4.new_notebook(cells=[cell])) == ["one", "two", "three"]
+    assert last_printed(nbformat.v4.new_notebook()) == []
 
 
 def test_what_is_in_the_run_directory_is_told_of_a_flow_that_runs_elsewhere(tmp_path):

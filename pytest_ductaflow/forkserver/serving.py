@@ -9,7 +9,7 @@ JSON; the connection then is the kernel's life line in both directions:
     client:  {"signal": 2}     to the kernel's process group; as often as wanted
     kernel:  {"last_words": […]}    the answers to the last calls; exit handlers are still to run
     kernel:  {"done": true}    nothing of the flow is left to run
-    server:  {"exit": …}       the status of `os.waitpid`
+    server:  {"exit": …, "peak_memory": …}    the status of `os.wait4`, and bytes
     server:  {"error": …}      what is wrong with a line of the client, which has no other consequence
 
 A client that closes the connection ends the kernel. The server hands connections on to the template that

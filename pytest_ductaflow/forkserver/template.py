@@ -274,7 +274,7 @@ class _Template:
         self.poll.unregister(child.pidfd)
         del self.children[child.pidfd]
         _kill_group(child.pid)  # before its number is free for others
-        _, status = os.waitpid(child.pid, 0)
+        _, status, used = os.wait4(child.pid, 0)
         end_orphans(self.strangers | {each.pid for each in self.children.values()})
         os.close(child.pidfd)
         if child is self.spare:
@@ -282,6 +282,6 @@ class _Template:
         if child.assign is not None:
             child.assign.close()
         if child.client is not None:
-            say(child.client, exit=status)
+            say(child.client, exit=status, peak_memory=used.ru_maxrss * 1024)
         self._drop_client(child)
         self._leave_if_unused()

@@ -4,7 +4,8 @@
 
     command   what to start
     socket    where kernels register and clients ask for reports; null if the command itself is observed
-    report    a file for the report on the command, where it is observed itself
+    report    a file for the report on the command, where it is observed itself; when that has ended there is
+              `end_file` in any case, with the most memory that it has used, in bytes
     ignored   beginnings of paths that are not noted in that report
 
 On the socket, a line of JSON each way:
@@ -194,8 +195,10 @@ class Observer:
         from .orphans import end_orphans
 
         _signal_group(child, signal.SIGKILL)  # before its number is free for others
-        status = os.waitpid(child, 0)[1]
+        _, status, used = os.wait4(child, 0)
         end_orphans()
+        with open(end_file(self._report), "w", encoding="ascii") as file:
+            file.write(str(used.ru_maxrss * 1024))
         return os.waitstatus_to_exitcode(status)
 
     def _is_done(self) -> bool:
@@ -262,6 +265,11 @@ class Observer:
             file.write(_report(notes))
             file.flush()
             socket.send_fds(connection, [_answer(None)], [file.fileno()])
+
+
+def end_file(report: str) -> str:
+    """The file that is there once a command that is observed itself has ended."""
+    return f"{report}.end"
 
 
 def _report(notes: Notes) -> bytes:
