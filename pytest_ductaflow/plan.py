@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -29,9 +29,10 @@ from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_f
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
 from .outside import Outside, files_outside, writers_of
+from .quantities import listed
 from .setting_aside import put_back
 from .settings import Settings
-from .store import RunFiles, is_past_config, past_configs, read_record, records
+from .store import RunFiles, is_past_config, past_configs, read_record, records, shown
 from .stored.instance import EXPECTED, INPUTS, is_stored
 from .stored.instance import FILE as STORED_FILE
 
@@ -345,8 +346,16 @@ def _plan_of(
         afters,
         writers_of(earlier.outside),
         time.time_ns(),
-        tuple(note for answer in answers.values() for note in answer["notes"]),
+        (*(note for answer in answers.values() for note in answer["notes"]), *_without_effect(every)),
     )
+
+
+def _without_effect(instances: Iterable[Instance]) -> Iterator[str]:
+    """What instances ask for and do not get."""
+    asking = (shown(i.source, Path(i.project_root)) for i in instances if i.cores is not None)
+    if sources := list(dict.fromkeys(asking)):
+        where = listed(sources)
+        yield f"_cores has no effect yet ({where}): -n alone says how many instances run at a time"
 
 
 @dataclass(frozen=True)

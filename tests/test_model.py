@@ -165,7 +165,6 @@ def test_an_instance_with_everything_is_read_back_from_json():
         timeout=1.5,
         retries=2,
         cores=2.0,
-        memory="4 GB",
         marks=("slow", "nightly"),
         keep=("*.pt",),
         kernel_name="ir",
