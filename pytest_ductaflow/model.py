@@ -412,6 +412,7 @@ class Record:
         unknown: Why what it read is not known in full, in words.
         stored: Whether it was a replay of a stored instance.
         differences: Of a stored instance: where its outputs are not what was expected.
+        warning_line: The line of the flow that printed the first warning, or in which its cell begins.
         unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
     """
 
@@ -429,6 +430,7 @@ class Record:
     line: int | None = None
     warnings: tuple[str, ...] = ()
     warning_count: int = 0
+    warning_line: int | None = None
     python_warnings: tuple[str, ...] = ()
     error: Failure | None = None
     flows: tuple[Record, ...] = ()
@@ -499,6 +501,7 @@ class Record:
             "made",
             "owner",
             "last_good",
+            "warning_line",
         ):
             if not data[name]:
                 del data[name]

@@ -134,7 +134,7 @@ class ReportingHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """After Ctrl-C, tell which instances were running, in place of a line of ours, but for --full-trace."""
+        """After Ctrl-C, tell which instances were running, not a line of ours, but for --full-trace."""
         try:
             return (yield)
         except KeyboardInterrupt:

@@ -42,6 +42,7 @@ FAILED = Record(
     duration=1.5,
     warnings=("⚠️ low",),
     warning_count=1,
+    warning_line=7,
     python_warnings=("UserWarning: old",),
     error=Failure("ValueError", "no\nluck", 3, "boom()", 1, 12, "trace"),
     flows=(Record(Status.SUCCESS, "flows/y.py", "y", "B", "runs/x/A/runs/y/B"),),
