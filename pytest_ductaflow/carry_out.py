@@ -174,6 +174,7 @@ def _last_words(
         failed_attempts=failed_attempts,
         warnings=tuple(execution.warnings),
         warning_count=execution.warning_count,
+        warning_line=execution.warning_line,
         python_warnings=tuple(execution.python_warnings),
         error=failure,
         flows=flows,

@@ -213,6 +213,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _shut_down(self) -> None:
         """Let the kernel end as a program does, and do something useful meanwhile."""
+        self.printed.begin_cell("", None)
         if self.kernel.speaks_python and not self.kernel.has_setup:
             self._ask_for_last_words()
         self._heard.no_more()
@@ -254,6 +255,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self._outputs = CellOutputs(cell.outputs)
         self.clear_before_next_output = False
         self._begin_to_count()
+        self.printed.begin_cell(cell.source, self.source.lines.get(cell["id"]))
         request = self.kc.execute(cell.source, stop_on_error=not may_fail)
         self.code_cells_executed += 1
         try:

@@ -169,7 +169,8 @@ def plan_of(config: pytest.Config) -> Plan:
             rootdir=config.rootpath,
         )
         say = partial(write_now, config)
-        plan = make_plan(sources, settings, echo=echo, say=say) if sources else Plan({})
+        undo = _undone_at_the_end(config) if _runs_nothing(config) else None
+        plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})
     except PlanError as error:
         if settings.shard is not None:  # a report from before would pass for this session's when shards merge
             _drop_reports(config, settings)
@@ -195,6 +196,19 @@ def plan_of(config: pytest.Config) -> Plan:
             "use --no-testmon, as what is unchanged is not run again anyway"
         )
     return plan
+
+
+def _runs_nothing(config: pytest.Config) -> bool:
+    """Whether a session only looks at instances."""
+    looks = (config.option.collectonly, config.getoption("ductaflow_graph"), config.stash[SETTINGS].explain)
+    return any(looks)
+
+
+def _undone_at_the_end(config: pytest.Config) -> contextlib.ExitStack:
+    """What is closed when the session has ended."""
+    undo = contextlib.ExitStack()
+    config.add_cleanup(undo.close)
+    return undo
 
 
 def _is_here(spec: str) -> bool:

@@ -51,6 +51,7 @@ After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
 _FIELDS = {**RESERVED_FOR, "_after": "after"}
 RESERVED = tuple(_FIELDS)
+_NOT_YET = {"_memory": "nothing gives or limits memory yet: leave it out"}
 _IGNORED = ("_project_root", "_no_execute")
 
 
@@ -417,7 +418,7 @@ class _Row:
         for key in [key for key in config if key.startswith("_")]:
             value = config.pop(key)
             place = f"{self.where}, column {key!r}"
-            if key in RESERVED:
+            if key in RESERVED or key in _NOT_YET:
                 try:
                     taken[_FIELDS[key]] = reserved_value(key, value)
                 except ValueError as error:
@@ -433,8 +434,10 @@ def reserved_value(key: str, value: JSON) -> Any:
     """The value of a reserved key as Instance keeps it.
 
     Raises:
-        ValueError: Saying what was expected.
+        ValueError: Saying what was expected, or that the key has no effect.
     """
+    if key in _NOT_YET:
+        raise ValueError(_NOT_YET[key])
     number = _number(value)
     if key in ("_timeout", "_cores"):
         if number is None or not number > 0:
@@ -450,11 +453,7 @@ def reserved_value(key: str, value: JSON) -> Any:
             raise ValueError(f"{value!r}: expected names of marks, separated by commas")
         return tuple(str(mark) for mark in marks)
     readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
-    if key in readers:
-        return readers[key](value)
-    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
-        raise ValueError(f"{value!r}: expected an amount such as '4 GB'")
-    return str(value)
+    return readers[key](value)
 
 
 def _kernel_name(value: object) -> str:
@@ -523,7 +522,7 @@ def declare_call(
     runs = runs or root / RUNS
     values = {str(key): plain(value, lenient=True) for key, value in config.items()}
     reserved = {}
-    for key in [key for key in RESERVED if key in values]:
+    for key in [key for key in (*RESERVED, *_NOT_YET) if key in values]:
         try:
             reserved[_FIELDS[key]] = reserved_value(key, values.pop(key))
         except ValueError as error:

@@ -65,6 +65,7 @@ class Execution:
         peak_memory: Bytes, None if the kernel could not tell.
         warnings: The first warning lines of its output.
         warning_count: How many there were.
+        warning_line: The line of the flow that belongs to the first one, if that is known.
         python_warnings: What `warnings.warn` printed, each once.
         interrupted: Whether Ctrl-C stopped it, and so shall stop all.
         used: What it used, as far as that was seen.
@@ -76,6 +77,7 @@ class Execution:
     peak_memory: int | None = None
     warnings: list[str] = field(default_factory=list)
     warning_count: int = 0
+    warning_line: int | None = None
     python_warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     used: Used = field(default_factory=Used)
@@ -308,6 +310,7 @@ def execute(
         if file.due_at is not None:
             file.write()
     execution.warnings, execution.warning_count = output.warnings, output.warning_count
+    execution.warning_line = output.warning_line
     execution.python_warnings += output.python_warnings
     return execution
 

@@ -42,7 +42,7 @@ class Ending:
         message: One line.
         text: The failure text.
         file: Absolute path of the flow.
-        line: The line in it that failed.
+        line: The line in it that failed, or that printed the first warning.
         differences: Of a stored instance.
     """
 
@@ -240,7 +240,9 @@ def _ending(report: pytest.TestReport, instance: Instance, config: pytest.Config
     if kind is None:
         return None
     text = str(report.longrepr) if report.failed else ""
-    failure = record.error if record is not None else None
+    line = None
+    if record is not None:
+        line = record.error.file_line if record.error is not None else record.warning_line
     return Ending(
         node_id=report.nodeid,
         label=f"{instance.step}/{instance.name}",
@@ -248,7 +250,7 @@ def _ending(report: pytest.TestReport, instance: Instance, config: pytest.Config
         message=_message(report, record, text),
         text=text,
         file=instance.flow,
-        line=(failure.file_line if failure else None) or 1,
+        line=line or 1,
         differences=record.differences if record is not None else (),
     )
 

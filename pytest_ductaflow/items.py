@@ -278,7 +278,7 @@ def write_now(config: pytest.Config, line: str) -> None:
 def _tell_warning(
     config: pytest.Config, text: str, file: str, node_id: str = "", kind: type[FlowWarning] = FlowWarning
 ) -> None:
-    message = warnings.WarningMessage(kind(text), kind, file, 0)
+    message = warnings.WarningMessage(kind(text), kind, file, 1, line="")  # as Python says it: sys:1
     told = {"warning_message": message, "when": "runtest", "nodeid": node_id, "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=told)
 

@@ -24,7 +24,6 @@ RESERVED_FOR = {
     "_timeout": "timeout",
     "_retries": "retries",
     "_cores": "cores",
-    "_memory": "memory",
     "_marks": "marks",
     "_keep": "keep",
     "_cwd": "cwd",
@@ -108,8 +107,7 @@ class Instance:
         timeout: Seconds that the whole instance may take.
         cell_timeout: Seconds that each of its cells may take.
         retries: How often an instance that failed is tried again.
-        cores: Cores that the instance asks for.
-        memory: Memory that it asks for, as written ("4 GB").
+        cores: Cores that the instance asks for, which has no effect.
         marks: pytest marks of the item.
         keep: Patterns, relative to the run directory, of what the next run finds again.
         cwd: Where it runs, if that was said: in its run directory, the flow's folder or the project root.
@@ -139,7 +137,6 @@ class Instance:
     cell_timeout: float | None = None
     retries: int = 0
     cores: float | None = None
-    memory: str | None = None
     marks: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     cwd: Workplace | None = None
@@ -415,6 +412,7 @@ class Record:
         unknown: Why what it read is not known in full, in words.
         stored: Whether it was a replay of a stored instance.
         differences: Of a stored instance: where its outputs are not what was expected.
+        warning_line: The line of the flow that printed the first warning, or in which its cell begins.
         unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
     """
 
@@ -432,6 +430,7 @@ class Record:
     line: int | None = None
     warnings: tuple[str, ...] = ()
     warning_count: int = 0
+    warning_line: int | None = None
     python_warnings: tuple[str, ...] = ()
     error: Failure | None = None
     flows: tuple[Record, ...] = ()
@@ -502,6 +501,7 @@ class Record:
             "made",
             "owner",
             "last_good",
+            "warning_line",
         ):
             if not data[name]:
                 del data[name]

@@ -13,6 +13,9 @@ from .lights import LineSplitter, is_warning, python_warning, strip_ansi
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
 _KEPT_LENGTH = 2_000  # characters of each
+_LEVEL = re.compile("^[A-Z]+: ")  # as `logging` puts it before a message
+_SIGN = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
+_TELLING = 4  # characters by which a line of code is known again, if they are not the sign
 
 
 def by_source(text: str, mark: str) -> list[tuple[str, str]]:
@@ -32,12 +35,15 @@ class Output:
     Attributes:
         warnings: The first warning lines.
         warning_count: How many there were.
+        warning_line: Of the first one, the line of the flow that printed it, or in which its cell begins.
         python_warnings: What `warnings.warn` printed, each once, and how much more there was.
     """
 
     def __init__(self, log: Path, echo: IO[str] | None = None) -> None:
         self.warnings: list[str] = []
         self.warning_count = 0
+        self.warning_line: int | None = None
+        self._cell: tuple[str, int | None] = ("", None)
         self._python_warnings: dict[str, None] = {}
         self._more_python_warnings = 0
         self._log = log
@@ -54,6 +60,15 @@ class Output:
         if not self._log.exists():
             self._write_again()
         self._file.close()
+
+    def begin_cell(self, code: str, line: int | None) -> None:
+        """What is written from now on comes of a cell.
+
+        Args:
+            code: Its code.
+            line: The line of the flow in which that begins; None if it is not the flow's.
+        """
+        self._cell = code, line
 
     def complete_cell(self) -> None:
         """End the lines that have no end yet, and say what is left out."""
@@ -118,6 +133,8 @@ class Output:
                 self._put(text[:kept])
 
     def _warn(self, text: str) -> None:
+        if not self.warning_count and (begin := self._cell[1]) is not None:
+            self.warning_line = begin + (line_that_prints(text, self._cell[0]) or 0)
         self.warning_count += 1
         if len(self.warnings) < KEPT_WARNINGS:
             self.warnings.append(_shortened(text))
@@ -141,3 +158,25 @@ class Output:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _KEPT_LENGTH else f"{text[:_KEPT_LENGTH]}…"
+
+
+def line_that_prints(text: str, code: str) -> int | None:
+    """The line of code that has most of the beginning of a printed text, of which the rest may be values.
+
+    Returns:
+        Its number, from 0 on; None if there is none, or several are as good.
+    """
+    lines = code.splitlines()
+    message = _LEVEL.sub("", text)
+    shares = [max(_share(text, line), _share(message, line)) for line in lines]
+    most = max(shares, default=0)
+    telling = len(_SIGN) if text.startswith(_SIGN) else _TELLING
+    return shares.index(most) if most >= telling and shares.count(most) == 1 else None
+
+
+def _share(text: str, line: str) -> int:
+    """How many of the first characters of a text are in a line of code."""
+    length = 0
+    while length < len(text) and text[: length + 1] in line:
+        length += 1
+    return length

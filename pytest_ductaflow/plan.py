@@ -6,6 +6,7 @@ file. The work is done by `planner` in processes of their own, one for each cond
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -14,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from .clashes import collisions, path_key
 from .conductor_file import is_mere_notebook
@@ -28,12 +29,14 @@ from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_f
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
 from .outside import Outside, files_outside, writers_of
+from .quantities import listed
 from .setting_aside import put_back
 from .settings import Settings
-from .store import RunFiles, is_past_config, past_configs, read_record, records
+from .store import RunFiles, is_past_config, past_configs, read_record, records, shown
 from .stored.instance import EXPECTED, INPUTS, is_stored
 from .stored.instance import FILE as STORED_FILE
 
+Answer = tuple[dict[str, dict[str, JSON]], list[str]]  # of each source, and what is wrong
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
 LATER = (
     "  It has its turn when the instances have ended, as a test item `conductor.py::after`, and nothing was "
@@ -276,14 +279,39 @@ def make_plan(
     *,
     echo: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    undo: contextlib.ExitStack | None = None,
 ) -> Plan:
     """Have all sources read, and conductors executed.
+
+    Files that a conductor has written anew for its calls to read stay so for the instances; if there is no
+    plan, all are as they were.
 
     Args:
         sources: Where instances are declared.
         settings: For `where` and `cwd`.
         echo: Whether a conductor's output goes to the terminal in place of being kept for errors.
         say: Gets a line while something takes long.
+        undo: Of a session in which nothing runs: when it is closed, these files are as they were, too.
+
+    Raises:
+        PlanError: With everything that is wrong, one line each.
+    """
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ductaflow-")))
+        files = stack.enter_context(contextlib.ExitStack())
+        asking = partial(_ask, settings=settings, work=work, undo=files, echo=echo, say=say)
+        plan = _plan_of(sources, settings, asking)
+        if undo is None:
+            files.pop_all()  # which puts nothing back
+        else:
+            undo.enter_context(stack.pop_all())
+    return plan
+
+
+def _plan_of(
+    sources: Sequence[Source], settings: Settings, asking: Callable[[Sequence[Source]], Answer]
+) -> Plan:
+    """The plan that the answers for all sources make.
 
     Raises:
         PlanError: With everything that is wrong, one line each.
@@ -293,7 +321,7 @@ def make_plan(
     answers: dict[str, dict[str, JSON]] = {}
     complaints: list[str] = []
     for group in (*conductors, *([others] if others else [])):
-        found, wrong = _ask(group, settings, echo=echo, say=say)
+        found, wrong = asking(group)
         answers |= found
         complaints += wrong
     declarations = _instances({path: answer["instances"] for path, answer in answers.items()})
@@ -318,8 +346,16 @@ def make_plan(
         afters,
         writers_of(earlier.outside),
         time.time_ns(),
-        tuple(note for answer in answers.values() for note in answer["notes"]),
+        (*(note for answer in answers.values() for note in answer["notes"]), *_without_effect(every)),
     )
+
+
+def _without_effect(instances: Iterable[Instance]) -> Iterator[str]:
+    """What instances ask for and do not get."""
+    asking = (shown(i.source, Path(i.project_root)) for i in instances if i.cores is not None)
+    if sources := list(dict.fromkeys(asking)):
+        where = listed(sources)
+        yield f"_cores has no effect yet ({where}): -n alone says how many instances run at a time"
 
 
 @dataclass(frozen=True)
@@ -410,51 +446,38 @@ def _wait_for(process: subprocess.Popen[bytes], began: float, name: str, say: Ca
 
 
 def _ask(
-    group: Sequence[Source], settings: Settings, *, echo: bool, say: Callable[[str], None]
-) -> tuple[dict[str, dict[str, JSON]], list[str]]:
+    group: Sequence[Source],
+    settings: Settings,
+    work: Path,
+    undo: contextlib.ExitStack,
+    *,
+    echo: bool,
+    say: Callable[[str], None],
+) -> Answer:
     """Let a process answer for some sources; what it declares, and what is wrong with it."""
-    with tempfile.TemporaryDirectory(prefix="ductaflow-") as name:
-        folder = Path(name)
-        request, result, output = folder / "request", folder / "result", folder / "output"
-        data = {
-            "sources": [{"path": str(s.path), "kind": s.kind, "root": str(s.root)} for s in group],
-            "where": settings.where,
-            "calls": str(folder / "calls"),
-            "refused": str(folder / "refused"),
-            "aside": str(folder / "aside"),
-            "defer": settings.defer,
-        }
-        request.write_text(json.dumps(data), encoding="utf-8")
-        # -P: a calendar.py of the project is not the one that the libraries mean
-        command = [sys.executable, "-P", "-m", f"{__package__}.planner", str(request), str(result)]
-        environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-        with open(output, "wb") as stream:
-            sink = None if echo else stream
-            with subprocess.Popen(
-                command,
-                cwd=group[0].root,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-            ) as process:
-                try:
-                    began = time.monotonic()
-                    _look_ahead(group, lambda: process.poll() is not None)
-                    exit_code = _wait_for(process, began, group[0].path.name, say)
-                except BaseException:
-                    process.kill()
-                    process.wait()
-                    put_back(folder / "aside", folder / "calls")
-                    raise
-        printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
-        refused = _refused(folder / "refused", put_back(folder / "aside", folder / "calls"))
-        if not result.exists() and refused:
-            return {}, refused
-        if not result.exists():
-            what = f"{group[0].path.name}: its process ended with exit code {exit_code} before it was done"
-            return {}, [what, *printed]
-        answers = json.loads(result.read_text(encoding="utf-8"))
+    folder = Path(tempfile.mkdtemp(dir=work))
+    request, result, output = folder / "request", folder / "result", folder / "output"
+    calls, aside = folder / "calls", folder / "aside"
+    data = {
+        "sources": [{"path": str(s.path), "kind": s.kind, "root": str(s.root)} for s in group],
+        "where": settings.where,
+        "calls": str(calls),
+        "refused": str(folder / "refused"),
+        "aside": str(aside),
+        "defer": settings.defer,
+    }
+    request.write_text(json.dumps(data), encoding="utf-8")
+    undo.callback(put_back, aside)
+    with open(output, "wb") as stream:
+        exit_code = _answered(group, request, result, None if echo else stream, say)
+    printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
+    refused = _refused(folder / "refused", put_back(aside, calls))
+    if not result.exists() and refused:
+        return {}, refused
+    if not result.exists():
+        what = f"{group[0].path.name}: its process ended with exit code {exit_code} before it was done"
+        return {}, [what, *printed]
+    answers = json.loads(result.read_text(encoding="utf-8"))
     complaints = refused
     for answer in answers.values():
         complaints += answer["problems"]
@@ -462,3 +485,27 @@ def _ask(
             complaints.append(answer["error"])
             complaints += [f"  | {line}" for line in printed]
     return answers, complaints
+
+
+def _answered(
+    group: Sequence[Source], request: Path, result: Path, sink: IO[bytes] | None, say: Callable[[str], None]
+) -> int:
+    """Let a process write the result of a request, and what it prints into the sink; its exit code."""
+    # -P: a calendar.py of the project is not the one that the libraries mean
+    command = [sys.executable, "-P", "-m", f"{__package__}.planner", str(request), str(result)]
+    with subprocess.Popen(
+        command,
+        cwd=group[0].root,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=sink,
+        stderr=sink,
+    ) as process:
+        try:
+            began = time.monotonic()
+            _look_ahead(group, lambda: process.poll() is not None)
+            return _wait_for(process, began, group[0].path.name, say)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise

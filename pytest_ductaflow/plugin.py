@@ -10,9 +10,11 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import pytest
 
+from .model import RUNS
 from .pytest_imports import importing
 from .settings import OPTIONS, Option, Settings
 
@@ -125,6 +127,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
             refuse_in_ci(settings, os.environ)
             register(ApprovingHooks(), "ductaflow-approving")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What flows have left in their run directories is nothing to be tested, unless it is asked for."""
+    if RUNS not in collection_path.parts or any(RUNS in Path(name).parts for name in config.args):
+        return None
+    from .store import is_run_directory
+
+    return True if is_run_directory(collection_path) else None
 
 
 @pytest.hookimpl(wrapper=True)

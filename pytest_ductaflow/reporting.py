@@ -25,6 +25,7 @@ from .ordering import BLOCKED, REFUSED
 from .out_of_date import out_of_date
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .plan import Plan
+from .quantities import listed
 from .report.live import CUT_OFF, LiveReport
 from .sharding import DIVISION
 from .store import RunFiles, close_record
@@ -130,6 +131,16 @@ class ReportingHooks:
             if found.has_good_record:
                 command = repeat_command(ids[found.number], rootpath, here)
                 self._summary.out_of_date(found.line(command))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """After Ctrl-C, tell which instances were running, not a line of ours, but for --full-trace."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            if not self._running or self._config.option.fulltrace:
+                raise
+            pytest.exit(f"stopped while running {listed(self._running)}")
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)

@@ -1,7 +1,8 @@
 """Files that a conductor writes anew while it is collected: as they were before, unless they are the same.
 
 Many a conductor writes its table, or a list of its scenarios, each time. Whether anything is lost by that is
-known when it has ended: by then the process that started it compares, and puts back what differs.
+known when it has ended: by then the process that started it compares, and puts back what differs. What
+calls that come later read stays as it was written, and is put back if nothing runs.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ def set_aside(file: str, folder: Path, message: str, calls: int | None = None) -
     return True
 
 
-def put_back(folder: Path, calls: Path) -> list[str]:
-    """Put back all files that are not as they were.
+def put_back(folder: Path, calls: Path | None = None) -> list[str]:
+    """Put back all files that are not as they were, and that have not been put back before.
 
     Args:
         folder: Where the copies are.
-        calls: The file of recorded calls.
+        calls: The file of recorded calls, if files that were written before the last of them stay.
 
     Returns:
         The messages of these.
@@ -56,12 +57,13 @@ def put_back(folder: Path, calls: Path) -> list[str]:
     except OSError:
         return []
     messages: list[str] = []
-    size = calls.stat().st_size if calls.exists() else 0
-    for file, copy, message, known in reversed(
-        [json.loads(line) for line in lines]
-    ):  # the first copy has the last word
+    kept: list[str] = []
+    size = calls.stat().st_size if calls is not None and calls.exists() else 0
+    for line in reversed(lines):  # the first copy has the last word
+        file, copy, message, known = json.loads(line)
         if not _is_same(file, copy):
             if known is not None and known < size:
+                kept.insert(0, f"{line}\n")
                 continue
             messages.insert(0, message)
             os.makedirs(os.path.dirname(file), exist_ok=True)
@@ -69,6 +71,7 @@ def put_back(folder: Path, calls: Path) -> list[str]:
                 shutil.copyfile(copy, file)
         with contextlib.suppress(OSError):
             shutil.copystat(copy, file)
+    (folder / _JOURNAL).write_text("".join(kept), encoding="utf-8")
     return [message for message in messages if message]
 
 

@@ -306,6 +306,11 @@ def is_past_config(path: Path) -> bool:
     return any(file.exists() for file in (files.record, files.log, files.notebook))
 
 
+def is_run_directory(path: Path) -> bool:
+    """Whether a path is that of a folder in which a flow has its run."""
+    return path.is_dir() and any(map(is_past_config, path.iterdir()))
+
+
 def add_to_journal(journal: Path, record: Record) -> None:
     """Tell the build that one of its flows has begun or ended; one line, in one write."""
     add_line(journal, record.to_json())

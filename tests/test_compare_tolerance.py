@@ -51,6 +51,12 @@ def test_what_cannot_be_a_tolerance_is_named(given, message):
         Tolerances(given)
 
 
+def test_colour_may_be_spelt_in_two_ways():
+    assert Tolerance().with_({"color": 0.3}, integers=False).colour == 0.3
+    with pytest.raises(ValueError, match="'color' is 'colour', which is there as well"):
+        Tolerance().with_({"colour": 0.1, "color": 0.3}, integers=False)
+
+
 FILES = {
     "x.csv": ("zone,created\n1,2\n", "zone,created\n1,3\n"),
     "x.json": ('{"a": [{"created": 1, "zone": 2}]}', '{"a": [{"created": 7, "zone": 2}]}'),

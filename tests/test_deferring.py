@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,7 +11,7 @@ import pytest
 from conftest import write_project
 from test_existing_projects import run
 
-from pytest_ductaflow.plan import Plan, Source, make_plan
+from pytest_ductaflow.plan import Plan, PlanError, Source, make_plan
 from pytest_ductaflow.settings import Settings
 
 GROW = """\
@@ -64,10 +65,10 @@ run_step_flow("flows/grow.py", "grow", "r2", {"rate": value})
 """
 
 
-def collected(root: Path, code: str) -> Plan:
+def collected(root: Path, code: str, undo: ExitStack | None = None) -> Plan:
     conductor = root / "conductor.py"
     conductor.write_text(HEAD + code, encoding="utf-8")
-    return make_plan([Source(conductor, "conductor", root)], Settings(defer=True))
+    return make_plan([Source(conductor, "conductor", root)], Settings(defer=True), undo=undo)
 
 
 @pytest.fixture
@@ -127,6 +128,36 @@ def test_a_file_written_anew_stays_for_calls_that_follow_and_no_longer(project):
     assert names(plan) == ["r1", "r2"]
     assert json.loads((project / "given.json").read_text()) == {"rate": 2}
     assert json.loads((project / "summary.json").read_text()) == {"total": 0}
+
+
+GIVEN = 'Path("given.json").write_text(json.dumps({"rate": 2}))\n' + DELIVERY
+
+
+def test_where_nothing_runs_a_file_that_calls_read_stays_anew_until_the_session_ends(project):
+    """So that what is told of the instances is what a run would do."""
+    given = write_project(project, {"given.json": {"rate": 1}}) / "given.json"
+    with ExitStack() as undo:
+        assert names(collected(project, GIVEN, undo)) == ["r1", "r2"]
+        assert json.loads(given.read_text()) == {"rate": 2}
+    assert json.loads(given.read_text()) == {"rate": 1}
+
+
+def test_where_what_is_to_be_run_is_not_right_every_file_is_as_before(project):
+    given = write_project(project, {"given.json": {"rate": 1}}) / "given.json"
+    with pytest.raises(PlanError, match=r"flows/none\.py"):
+        collected(project, GIVEN + 'run_step_flow("flows/none.py", "none", "r3", {})\n')
+    assert json.loads(given.read_text()) == {"rate": 1}
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--ductaflow-graph=dot"])
+def test_a_session_in_which_nothing_runs_leaves_every_file_as_it_was(pytester, monkeypatch, option):
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    files = {"flows/grow.py": GROW, "given.json": {"rate": 1}, "conductor.py": HEAD + GIVEN}
+    given = write_project(pytester.path, files) / "given.json"
+    result = pytester.runpytest_inprocess("--ductaflow", "--ductaflow-defer", option, "conductor.py")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines("*r1*")
+    assert json.loads(given.read_text()) == {"rate": 1}
 
 
 def test_a_mistake_of_the_conductor_is_told_as_ever(project):

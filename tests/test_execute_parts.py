@@ -333,6 +333,35 @@ def test_of_many_and_long_warnings_a_bounded_part_is_kept(log):
     assert execution.warning_count == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "line"),
+    [
+        ("x = 1\nprint('⚠️ few data')", "⚠️ few data", 21),
+        ("n = 3\nprint('⚠️', n)", "⚠️ 3", 21),
+        ("if n:\n    print(f'Warning: {n} zones')", "Warning: 3 zones", 21),
+        ("import logging\nlogging.warning('few data')", "WARNING: few data", 21),
+        ("why = 'few data'\nprint(f'⚠️ {zone}: {why}')", "⚠️ north: few data", 21),
+        ("print('⚠️', a)\nprint('⚠️', b)", "⚠️ 3", 20),
+        ("import helper\nhelper.check(zones)", "⚠️ few data", 20),
+    ],
+)
+def test_the_line_of_the_first_warning_is_known_or_else_that_of_its_cell(log, code, text, line):
+    with Output(log) as output:
+        output.begin_cell("print('all is well')", 10)
+        output.write("stdout", "all is well\n")
+        output.complete_cell()
+        output.begin_cell(code, 20)
+        output.write("stdout", f"{text}\n⚠️ later\n")
+    assert output.warning_line == line
+
+
+def test_a_warning_of_no_cell_of_the_flow_has_no_line(log):
+    with Output(log) as output:
+        output.begin_cell("config = {}", None)
+        output.write("stdout", "⚠️ few data\n")
+    assert output.warning_line is None
+
+
 def test_a_note_ends_the_lines_before_it_and_has_no_light(log):
     with Output(log) as output:
         output.write("stdout", "half")

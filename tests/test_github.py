@@ -116,7 +116,7 @@ def test_as_many_annotations_as_github_shows():
 
 
 FILES = {
-    "sub/flows/warns.py": "print('⚠️ few | data')\n",
+    "sub/flows/warns.py": "kind = 'few'\nprint(f'⚠️ {kind} | data')\n",
     "sub/flows/fails.py": "x = 1\n\n# %%\nraise ValueError('no <b> zone')\n",
     "sub/flows/never.py": "",
     "sub/conductor.py": """\
@@ -154,7 +154,7 @@ def test_a_job_has_its_summary_and_annotations(tmp_path, workers):
     printed = run_job(tmp_path, *workers)
     assert [line for line in printed if "::error" in line or "::warning" in line] == [
         "::error file=sub/flows/fails.py,line=8,title=fails/A::ValueError: no <b> zone",
-        "::warning file=sub/flows/warns.py,line=1,title=warns/A::⚠️ few | data",
+        "::warning file=sub/flows/warns.py,line=6,title=warns/A::⚠️ few | data",
     ]
     page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("of an earlier command\n")

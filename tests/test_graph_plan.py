@@ -49,6 +49,15 @@ def test_a_plan_without_instances_has_an_empty_graph():
     assert Plan.loads(plan.dumps()) == plan
 
 
+def test_cores_that_rows_ask_for_are_told_once_to_have_no_effect(tmp_path):
+    rows = "flow,instance_name,_cores\netl,A,2\netl,B,4\n"
+    plan = planned(tmp_path, rows, **{"more.csv": "flow,instance_name,_cores\nmodel,A,2\n"})
+    assert plan.notes == (
+        "_cores has no effect yet (table.csv, more.csv): -n alone says how many instances run at a time",
+    )
+    assert planned(tmp_path, "flow,instance_name,_cores\netl,A,\n").notes == ()
+
+
 def test_a_plan_travels_with_graph_and_durations(tmp_path):
     instances = [an_instance(tmp_path, label) for label in ("etl/A", "etl/B", "model/A")]
     graph, _ = make_graph([instances], {2: ["etl/A"]})

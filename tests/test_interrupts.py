@@ -118,6 +118,11 @@ def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel
     os.killpg(session.pid, sent)
     output, _ = session.communicate(timeout=PATIENCE)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, output
+    names = re.findall(r"^!+ .*Exit: stopped while running (.+) !+$", output, re.MULTILINE)
+    assert [sorted(each.split(", ")) for each in names] == [
+        [f"conductor.py::wait::{name}" for name in "ab"[: len(pids)]]
+    ], output
+    assert "KeyboardInterrupt" not in output
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), f"the end of kernel {pid}")
     record = json.loads((tmp_path / "runs/wait/a/wait_record.json").read_text())

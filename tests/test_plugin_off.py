@@ -119,3 +119,52 @@ def test_a_test_may_run_a_flow(project):
     write_project(project, {"test_flow.py": test})
     code, output = session(project, "test_flow.py")
     assert (code, "1 passed" in output) == (0, True), output
+
+
+class Listener:
+    """A plugin that would collect every file, as those for notebooks do."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+
+    def pytest_collect_file(self, file_path: Path) -> None:
+        self.files.add(file_path.name)
+
+
+RUN = {
+    "runs/a/one/a_config.json": {},
+    "runs/a/one/a_record.json": {},
+    "runs/a/one/a_executed.ipynb": "",
+    "runs/a/one/runs/b/two/b_executed.ipynb": "",
+    "runs/a/notes.ipynb": "",
+    "runs/other/b_config.json": {},
+    "runs/other/mine.ipynb": "",
+    "flows/a.ipynb": "",
+}
+LEFT_BY_FLOWS = {"a_config.json", "a_record.json", "a_executed.ipynb", "b_executed.ipynb"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_offered"),
+    [([], False), (["."], False), (["runs"], True), (["runs/a/one"], True), (["--ductaflow", "."], False)],
+    ids=str,
+)
+def test_no_plugin_is_offered_what_is_in_run_directories_unless_runs_is_named(
+    pytester, monkeypatch, arguments, is_offered
+):
+    for hidden in ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(hidden, raising=False)
+    write_project(pytester.path, RUN)
+    listener = Listener()
+    pytester.inline_run("--collect-only", *arguments, plugins=[listener])
+    assert listener.files & LEFT_BY_FLOWS == (LEFT_BY_FLOWS if is_offered else set())
+    if arguments != ["runs/a/one"]:
+        assert {"notes.ipynb", "b_config.json", "mine.ipynb"} <= listener.files
+
+
+def test_folders_that_are_called_as_ours_and_are_none_are_offered(pytester, monkeypatch):
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    write_project(pytester.path, {"elsewhere/a_config.json": {}, "elsewhere/a_executed.ipynb": ""})
+    listener = Listener()
+    pytester.inline_run("--collect-only", plugins=[listener])
+    assert "a_executed.ipynb" in listener.files

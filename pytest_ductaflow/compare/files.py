@@ -8,13 +8,16 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..model import Difference
 from .compressed import is_compressed, unpacked
 from .digests import compare_bytes, digest_of
 from .reading import ExpectedUnreadable, LibraryMissing, NotReadable
 from .tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from .findings import Findings
 
 
 class _Reader(Protocol):
@@ -111,7 +114,13 @@ def read_expected(path: Path, tolerance: Tolerance) -> Any:
 
 
 def compare(
-    expected: Path, found: Path, tolerance: Tolerance, *, name: str, figures: Path
+    expected: Path,
+    found: Path,
+    tolerance: Tolerance,
+    *,
+    name: str,
+    figures: Path,
+    names: set[str] | None = None,
 ) -> Difference | None:
     """Compare a file with what is expected of it.
 
@@ -121,6 +130,7 @@ def compare(
         tolerance: What is allowed.
         name: The file's name in the run directory.
         figures: Folder for pictures of what differs between images; made if there are any.
+        names: Gets those of the columns, keys and arrays that there are, and lines that are not compared.
 
     Returns:
         How they differ, None if all is as expected. Compressed files are unpacked first. Where the library
@@ -135,15 +145,21 @@ def compare(
                 theirs = stack.enter_context(unpacked(found))
             except NotReadable as error:
                 return Difference(name, str(error))
-            return compare(ours, theirs, tolerance, name=name, figures=figures)
+            return compare(ours, theirs, tolerance, name=name, figures=figures, names=names)
     kind = _KINDS.get(expected.suffix.lower())
     if kind is None:
         return _compare_bytes(expected, found, name)
-    return _compare_content(kind, expected, found, tolerance, name, figures)
+    from .findings import Findings
+
+    findings = Findings(name, figures)
+    difference = _compare_content(kind, expected, found, tolerance, findings)
+    if names is not None:
+        names |= findings.names
+    return difference
 
 
 def _compare_content(
-    kind: _Kind, expected: Path, found: Path, tolerance: Tolerance, name: str, figures: Path
+    kind: _Kind, expected: Path, found: Path, tolerance: Tolerance, findings: Findings
 ) -> Difference | None:
     """Compare two files of a kind that is known."""
     try:
@@ -152,21 +168,18 @@ def _compare_content(
         if _same_bytes(expected, found):
             return None
         raise
-    if not tolerance.keys and _same_bytes(expected, found):  # keys might not be what they should be
+    # Names might not be what they should be.
+    if not (tolerance.keys or tolerance.ignore or tolerance.columns) and _same_bytes(expected, found):
         return None
     try:
         theirs = _read(kind, found, tolerance)
     except Exception as error:  # each library has its own
-        return Difference(name, _why(error, kind.title))
-
-    from .findings import Findings
-
-    findings = Findings(name, figures)
+        return Difference(findings.file, _why(error, kind.title))
     try:
         with _quiet():
             kind.load().compare(ours, theirs, tolerance, findings)
     except Exception as error:  # of a library, about values that it cannot compare
-        return Difference(name, f"cannot be compared: {type(error).__name__}: {_first_line(error)}")
+        return Difference(findings.file, f"cannot be compared: {type(error).__name__}: {_first_line(error)}")
     difference = findings.difference()
     if difference is None or not (misspelt := tuple(tolerance.misspelt(findings.names))):
         return difference

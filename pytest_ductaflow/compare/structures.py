@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -181,6 +181,7 @@ class _Walk:
             inner = f"{path}.{name}" if path else name
             self._findings.names.add(name)
             if self._tolerance.ignores(name) or self._tolerance.ignores(inner):
+                self._findings.names |= {inner, *_keys_in((expected.get(key), found.get(key)))}
                 continue
             if key not in found:
                 self._findings.note(f"missing: {inner}")
@@ -193,6 +194,15 @@ class _Walk:
         if name not in self._of_key:
             self._of_key[name] = self._tolerance.of_column(name)
         return self._of_key[name]
+
+
+def _keys_in(values: Iterable[object]) -> Iterator[str]:
+    """The keys of all objects in what is not compared."""
+    for value in values:
+        if isinstance(value, dict):
+            yield from map(str, value)
+        if isinstance(value, dict | list):
+            yield from _keys_in(_parts(value))
 
 
 def _kind(value: object) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
 from .findings import Findings
 from .reading import text_of
-from .tolerance import Tolerance
+from .tolerance import Tolerance, matches
 
 _SHOWN = 20  # lines of the difference
 _WIDTH = 120  # characters of a line
@@ -19,14 +20,21 @@ _Change: TypeAlias = tuple[_Lines, _Lines]
 
 
 def read(path: Path, tolerance: Tolerance) -> _Lines:
-    """The lines that count, whatever their line endings, that of the last included."""
+    """The lines, whatever their line endings, that of the last included."""
     text = text_of(path, tolerance.encoding).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.removesuffix("\n").split("\n") if text else []
-    return [(number, line) for number, line in enumerate(lines, start=1) if not tolerance.ignores(line)]
+    return list(enumerate(lines, start=1))
 
 
-def compare(expected: _Lines, found: _Lines, _tolerance: Tolerance, findings: Findings) -> None:
+def compare(expected: _Lines, found: _Lines, tolerance: Tolerance, findings: Findings) -> None:
     """Find the lines that differ; patterns to ignore are those of whole lines."""
+    for pattern in tolerance.ignore:
+        ignored = (line for lines in (expected, found) for _, line in lines if matches(line, pattern))
+        findings.names |= {*islice(ignored, 1)}  # one shows that there are such lines
+    expected, found = (
+        [(number, line) for number, line in lines if not tolerance.ignores(line)]
+        for lines in (expected, found)
+    )
     changes = list(_changes(expected, found))
     if not changes:
         return

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 _NUMBERS = ("rtol", "atol", "colour", "pixels")
 _LISTS = ("keys", "ignore")
+_AS_WELL = {"color": "colour"}  # other spellings
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Tolerance:
             for pattern in given:
                 if "." in pattern or any(matches(name, pattern) for name in names):  # a path of keys has dots
                     continue
-                if near := difflib.get_close_matches(pattern, names, 1):
-                    yield f"{what!r} names {pattern!r}, which is not there: did you mean {near[0]!r}?"
+                if near := near_to(pattern, names):
+                    yield f"{what!r} names {pattern!r}, which is not there{near}"
 
     def described(self, names: Sequence[str]) -> Iterator[str]:
         """What it says in words, `rtol 1e-06`: its numbers, and what is not as it is by default.
@@ -93,9 +94,12 @@ class Tolerance:
         known = [f.name for f in fields(self) if f.name != "integers"]
         changes: dict[str, Any] = {}
         for name, value in given.items():
-            if name not in known:
+            meant = _AS_WELL.get(name, name)
+            if meant not in known:
                 raise ValueError(f"{name!r} is not one of {', '.join(known)}")
-            changes[name] = _checked(name, value)
+            if meant != name and meant in given:
+                raise ValueError(f"{name!r} is {meant!r}, which is there as well: leave one of them out")
+            changes[meant] = _checked(meant, value)
         if integers and {"rtol", "atol"} & changes.keys():
             changes["integers"] = True
         own = changes.pop("columns", None)
@@ -140,6 +144,12 @@ def matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
+def near_to(pattern: str, names: Collection[str]) -> str:
+    """The question whether a name is meant that is nearly what was written; empty if there is none."""
+    near = difflib.get_close_matches(pattern, names, 1)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
 def fits(name: str, pattern: str) -> bool:
     """Whether a pattern is of a file's name: of all of it, or without `/` of its last part."""
     last = name.rpartition("/")[2]
@@ -165,6 +175,27 @@ class Tolerances:
                 Tolerance().with_(values, integers=False)
             except ValueError as error:
                 raise ValueError(f"{pattern!r}: {error}") from None
+
+    def without_effect(self, names: Mapping[str, Collection[str] | None]) -> Iterator[str]:
+        """What it says of names that match nothing, so that they may be misspelt.
+
+        Args:
+            names: Of each file the names of columns and keys, and the lines, to which `ignore` and `columns`
+                may refer; None if they are not known.
+        """
+        for pattern, values in self._given.items():
+            inside = [found for name, found in names.items() if fits(name, pattern)]
+            if not inside:
+                yield f"{pattern!r}: no output that is compared has such a name"
+            known = [found for found in inside if found is not None]
+            if not inside or len(known) < len(inside):
+                continue
+            there = set().union(*known)
+            for what in ("ignore", "columns"):
+                for name in values.get(what, ()):
+                    if not any(matches(other, name) for other in there):
+                        text = f"{pattern!r}: {what!r} names {name!r}, which is in none of its files"
+                        yield f"{text}{near_to(name, there)}"
 
     def of(self, name: str) -> Tolerance:
         """The tolerance of a file, by its name in the run directory."""

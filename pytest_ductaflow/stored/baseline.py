@@ -56,6 +56,9 @@ class Judge:
         except StoredError as error:
             return record.with_(status=Status.ERROR, error=Failure("StoredInstance", str(error)))
         differences = tuple(comparison.differences())
+        record = record.with_(
+            python_warnings=(*record.python_warnings, *map("ToleranceWarning: {}".format, comparison.notes()))
+        )
         if not differences:
             return record
         record = record.with_(differences=differences)
@@ -116,6 +119,12 @@ class _Comparison:
         self._tolerances = Tolerances(stored.tolerances)
         self._figures = RunFiles.of(instance).differences
         self._comparer = comparer
+        self._names: dict[str, set[str] | None] = dict.fromkeys(self._stored.names | self._found.keys())
+
+    def notes(self) -> Iterator[str]:
+        """What is in the tolerances and has matched nothing, when all files have been compared."""
+        for note in self._tolerances.without_effect(self._names) if self._names else ():
+            yield f"{self._shown}/{FILE}, tolerances of {note}"
 
     def differences(self) -> Iterator[Difference]:
         """Files that differ, are missing, or are more than was expected."""
@@ -154,7 +163,11 @@ class _Comparison:
             yield from _of_hook(name, told)
             return
         try:
-            yield from _if_any(compare(expected, found, tolerance, name=name, figures=self._figures))
+            names: set[str] = set()
+            difference = compare(expected, found, tolerance, name=name, figures=self._figures, names=names)
+            if names or difference is None:
+                self._names[name] = names
+            yield from _if_any(difference)
         except ExpectedUnreadable as error:
             yield Difference(name, str(error).replace(str(expected), f"{self._shown}/{EXPECTED}/{name}"))
 
