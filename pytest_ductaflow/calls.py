@@ -18,7 +18,7 @@ def note(instances: Iterable[Instance]) -> None:
 
 
 def earlier(instance: Instance) -> Instance | None:
-    """What an earlier call has declared whose files an instance would overwrite, itself if it is the same."""
+    """The instance of an earlier call with the same run directory and flow; None if there is none."""
     return _made.get(_key(instance))
 
 

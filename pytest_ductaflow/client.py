@@ -51,7 +51,7 @@ _SILENCE = 0.2  # seconds without a word about a request that is answered: the s
 # Then it is time to look at the clock, and whether the kernel lives:
 _AT_A_TIME = 100  # messages
 _BYTES_AT_A_TIME = 4_000_000
-_BYTES_AHEAD = 1_000_000  # and then a kernel pauses that does not wait by itself
+_BYTES_AHEAD = 1_000_000  # after so many at once, a kernel that does not wait by itself is paused
 
 _logger = logging.getLogger("pytest_ductaflow.kernel")
 _logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
@@ -136,7 +136,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.complaints: list[str] = []
         self.last_print = ""
         self._replies: dict[str | None, dict[str, Any]] = {}
-        self._is_waited_for = kernel.has_setup  # by a kernel that is faster
+        self._kernel_waits = kernel.has_setup  # for us, when it prints faster than we read
         self._told = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
         self._outputs = CellOutputs([])
 
@@ -195,7 +195,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         last = [self._wait_for(request, until=until) for request in requests[1:]] or [first]
         if last[-1]["content"]["status"] == "error":
             self.complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
-        self._is_waited_for = self.kernel.speaks_python and not self.complaints
+        self._kernel_waits = self.kernel.speaks_python and not self.complaints
         self.nb.metadata["language_info"] = first["content"]["language_info"]
 
     def _ask_for_last_words(self) -> None:
@@ -358,6 +358,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         times.append(time.monotonic() + LOOK)
         if wait.reply is not None:
             times = [time.monotonic() + _SILENCE]
+        if self.kernel.is_held:
+            return 0.0
         if self.kernel.has_ended:
             return 0.02  # for what is still under way
         return max(0.0, min(times) - time.monotonic())
@@ -389,7 +391,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _take_published(self, wait: _Wait, cell: Any, cell_index: int) -> None:
         """Take what has come; a kernel that does not wait for us pauses until we have all of it."""
         is_ahead = False
-        enough = self._heard.count + (_BYTES_AT_A_TIME if self._is_waited_for else _BYTES_AHEAD)
+        enough = self._heard.count + (_BYTES_AT_A_TIME if self._kernel_waits else _BYTES_AHEAD)
         with contextlib.suppress(zmq.Again, CellExecutionComplete):
             for _ in range(_AT_A_TIME):
                 if self._heard.count >= enough:
@@ -399,7 +401,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                     continue
                 wait.heard_at = time.monotonic()
                 self._take_message(message, wait, cell, cell_index)
-            is_ahead = not self._is_waited_for
+            is_ahead = not self._kernel_waits
         (self.kernel.hold if is_ahead else self.kernel.go_on)()
 
     def _take_message(self, message: dict[str, Any], wait: _Wait, cell: Any, cell_index: int) -> None:

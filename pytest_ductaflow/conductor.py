@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from . import answers, calls, declared, pytest_imports, recording, store
 from .cells import is_mapping
 from .clashes import collisions
+from .clashes import place as place_of
 from .declare import (
     After,
     ConfigOfRow,
@@ -33,7 +34,7 @@ from .declare import (
 )
 from .errors import DuctaflowError, Problem, SweepFailed, TableError
 from .flows import find_flow, looks_like_flow, project_root_of
-from .model import RUNS, Failure, Instance, Record, Status, Workplace, slug, stem_of
+from .model import RUNS, Failure, Instance, Record, Status, Workplace, config_hash, slug, stem_of
 from .observing import unobserved
 from .settings import Settings
 from .store import RunFiles
@@ -100,12 +101,13 @@ def conduct(
         calls.note(made.instances)
         recording.record(made.instances, made.problems, made.notes)
         return made.instances
-    problems = made.problems + collisions(made.instances) + _overwriting(made.instances)
+    problems = made.problems + collisions(made.instances)
     if problems:
         _quiet_traceback()
         raise TableError(problems)
     for note in made.notes if answers.current() is None else ():  # else pytest has told them
         warnings.warn_explicit(note, UserWarning, origin.file, origin.line or 1)
+    _tell_overwritten(made.instances)
     _note(made.instances, at_once=True)
     if (given := answers.current()) is not None:
         _answer_all(made.instances, given)
@@ -114,16 +116,22 @@ def conduct(
     return made.instances
 
 
-def _overwriting(instances: list[Instance]) -> list[Problem]:
-    """Instances of a conductor that would overwrite what an earlier call of it has run with another config.
+def _tell_overwritten(instances: list[Instance]) -> None:
+    """Warn of instances of a script that overwrite what an earlier call of it has run with another config.
 
-    In a notebook a call is made again with another config, and a build may run its flows in turns.
+    A script may do so on purpose, in a loop that calibrates, say. pytest refuses it, as all instances are to
+    be there at its end. In a notebook a call is made again with another config, and a build may run its
+    flows in turns.
     """
-    if recording.is_recording() or _script() is None or store.surrounding_build() is not None:
-        return []
-    known = ((calls.earlier(instance), instance) for instance in instances)
-    others = [(first, second) for first, second in known if first and first.config != second.config]
-    return [problem for pair in others for problem in collisions(pair)]
+    if answers.current() is not None or _script() is None or store.surrounding_build() is not None:
+        return
+    for instance in instances:
+        before = calls.earlier(instance)
+        if before is not None and config_hash(before.config) != config_hash(instance.config):
+            root = Path(instance.project_root)
+            what = f"{store.shown(instance.run_dir, root)} has been run with another config"
+            by = f"({place_of(before, root)}) and is overwritten"
+            warnings.warn_explicit(f"{what} {by}", UserWarning, instance.source, instance.line or 1)
 
 
 def _note(instances: list[Instance], *, at_once: bool) -> None:
@@ -400,8 +408,6 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
             flow, origin.at(root), root, is_configured=is_configured, keys=instance.config
         ):
             raise TableError([problem])
-        if problems := _overwriting([] if no_execute else [instance]):
-            raise TableError(problems)
     except DuctaflowError as error:
         return _not_declared(error, origin, root)
     files = RunFiles.of(instance)
@@ -411,6 +417,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         return files.notebook
     if no_execute:
         return _lay_out(instance, files)
+    _tell_overwritten([instance])
     _note([instance], at_once=False)
     given = answers.current()
     record = given.record_of(instance) if given is not None else None

@@ -554,7 +554,7 @@ def declare_call(
 def _name_by_hash(folder: Path, stem: str, config: Mapping[str, JSON]) -> str:
     """The name of an instance that has none: a hash of its config.
 
-    Run directories that are there from earlier versions have a shorter one, which two configs may share.
+    Earlier versions took the first 8 digits: such a run directory is used if it holds this very config.
 
     Args:
         folder: That of its step.

@@ -52,6 +52,7 @@ from .uses import Used
 
 _PYTHON = "python3"  # the kernel of Python flows that name none
 _BY_KEYBOARD = "stopped by the keyboard"
+_OF_PROGRAMS = ("CalledProcessError", "SystemExit")  # what stopped these is in their output
 _SIGKILL = 9  # a name that Windows has not
 
 
@@ -301,7 +302,8 @@ def execute(
             _run_cells(client, execution, killed)
         execution.seconds = time.monotonic() - began
         if execution.failure is not None:
-            printed = last_printed(notebook)
+            is_told_elsewhere = source.language != "python" or execution.failure.type in _OF_PROGRAMS
+            printed = last_printed(notebook) if is_told_elsewhere else ()
             execution.failure = with_hint_at_place(execution.failure, instance, printed)
             if not execution.failure.traceback:
                 output.note(execution.failure.summary)
@@ -397,7 +399,7 @@ def _death(kernel: Kernel, exit_code: int | None, killed: int | None) -> str:
     if killed is None or now is None:
         return f"{said}\n(as the system does when memory runs out{peak})"
     if now > killed:
-        return f"{said}: the system did so because memory ran out{peak}"
+        return f"{said}: the system has killed a process because memory ran out{peak}"
     return f"{said}\n(as batch systems do; the system itself tells of no kill for lack of memory{peak})"
 
 

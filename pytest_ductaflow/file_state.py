@@ -36,7 +36,7 @@ def stat_of(path: str | os.PathLike[str]) -> str | None:
 def tells_of_names(status: os.stat_result) -> bool:
     """Whether the state of a folder that has settled is bound to change when a name comes into it or goes.
 
-    Other machines' disks, buckets that are mounted, and FAT keep no such times, or keep them for a while.
+    Network disks, mounted buckets and FAT have no such times, or show them late.
     """
     return _file_system(status.st_dev) in _WITH_TIMES_OF_FOLDERS
 

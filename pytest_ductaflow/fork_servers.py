@@ -74,7 +74,7 @@ class ForkServer:
         try:
             self._start(environment)
         except OSError as error:
-            self.kill()
+            self.close()
             raise KernelStartError(f"the server of kernels did not start: {error}") from error
 
     def _start(self, environment: Mapping[str, str]) -> None:

@@ -43,7 +43,7 @@ class Kernel(ABC):
         language_info: What the kernel would say of its language, if it is known without asking.
         last_words: The answers to `LAST_WORDS`, once they are told.
         peak_memory: Bytes that its process has used at most, once it has ended and if that is known.
-        lost: What the process of ours does that was killed and has taken the kernel along; empty if none was.
+        lost: What the helper process was for whose death ended the kernel; empty if none died.
     """
 
     client: BlockingKernelClient
@@ -55,6 +55,7 @@ class Kernel(ABC):
     is_cut_off = False  # whether nobody is there any more who could tell
     peak_memory: int | None = None
     lost = ""
+    is_held = False  # whether it pauses until it is read
     _look_at: float | None = None  # when to look at the helpers
     _frozen: int | None = None  # the one that was stopped when that was done last
 

@@ -59,7 +59,7 @@ class OrdinaryKernel(Kernel):
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
         self._end = None if self._report is None else Path(end_file(str(self._report)))
-        self._is_held = False
+        self._held = 0  # the group that pauses
         self._below: list[psutil.Process] = []  # what the flow has started, as far as nobody else ends it
         if os.name == "posix":  # no ports that others may see or snatch
             manager.transport = "ipc"
@@ -134,22 +134,25 @@ class OrdinaryKernel(Kernel):
         self.manager.interrupt_kernel()
 
     def hold(self) -> None:
-        if os.name == "posix" and not self._is_held:
-            self._is_held = True
-            self._signal_group(signal.SIGSTOP)
+        if os.name != "posix" or self.is_held:
+            return
+        with contextlib.suppress(psutil.Error, ValueError, OSError):
+            self._held = self._group()
+            os.killpg(self._held, signal.SIGSTOP)
+            self.is_held = True
 
     def go_on(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._signal_group(signal.SIGCONT)
+        if self.is_held:
+            with contextlib.suppress(OSError):  # it has ended
+                os.killpg(self._held, signal.SIGCONT)
+            self.is_held = False
 
-    def _signal_group(self, number: int) -> None:
-        """Send a signal to the kernel and those that it has started, and not to its observer."""
-        with contextlib.suppress(psutil.Error, ValueError, OSError):
-            process = psutil.Process(self._process.pid)
-            if self._report is not None:  # the first one below: others are what the kernel has left behind
-                process = min(process.children(), key=psutil.Process.create_time)
-            os.killpg(process.pid, number)
+    def _group(self) -> int:
+        """The process group of the kernel and those that it has started, without its observer."""
+        process = psutil.Process(self._process.pid)
+        if self._report is not None:  # the first one below: others are what the kernel has left behind
+            process = min(process.children(), key=psutil.Process.create_time)
+        return int(process.pid)
 
     def _started(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):

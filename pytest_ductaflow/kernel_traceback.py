@@ -28,8 +28,8 @@ def cut_tracebacks() -> None:
     shell = sys.modules["IPython"].get_ipython()
     put = shell._showtraceback  # noqa: SLF001
 
-    def put_readable(type_: Any, error: Any, parts: list[str]) -> None:
-        put(type_, error, list(map(_readable, parts)))
+    def put_readable(type_: Any, error: Any, parts: list[str] | None) -> None:
+        put(type_, error, list(map(_readable, parts or ())))  # an error may say that it is not to be shown
 
     shell._showtraceback = put_readable  # noqa: SLF001
     for name in ("showtraceback", "_format_exception_for_storage"):  # the second one is new in IPython 9
@@ -40,11 +40,12 @@ def cut_tracebacks() -> None:
 def _with_short_tracebacks(formatting: Callable[..., Any]) -> Callable[..., Any]:
     """A function of IPython whose first argument is an error, as it is or as `sys.exc_info` has it."""
 
-    def formatting_less(error: Any = None, *arguments: Any, **options: Any) -> Any:
+    def formatting_less(*arguments: Any, **options: Any) -> Any:
+        error = arguments[0] if arguments else options.get("exc_tuple")
         is_error = isinstance(error, BaseException)
         value = error if is_error else (error or sys.exc_info())[1] or getattr(sys, "last_value", None)
         with shortened(value):
-            return formatting(error, *arguments, **options)
+            return formatting(*arguments, **options)
 
     return formatting_less
 
@@ -78,7 +79,7 @@ def shortened(error: BaseException | None) -> Iterator[None]:
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those from which it comes, as far as they are shown."""
-    seen = set[int]()
+    seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
@@ -100,7 +101,8 @@ def _with_members(errors: list[BaseException]) -> list[BaseException]:
 
 
 def _entries(error: BaseException) -> list[TracebackType]:
-    found, entry = list[TracebackType](), error.__traceback__
+    found: list[TracebackType] = []
+    entry = error.__traceback__
     while entry is not None:
         found.append(entry)
         entry = entry.tb_next
@@ -111,13 +113,14 @@ def _cut_chain(errors: list[BaseException], undo: contextlib.ExitStack) -> list[
     """Let the last errors come from the first ones, and say in the traceback in between what is left out."""
     last, first = errors[: _ERRORS // 2], errors[-_ERRORS // 2 :]
     above, below = last[-1], first[0]
+    put = BaseException.__setattr__  # one that is a frozen dataclass forbids it
     for name in ("__suppress_context__", "__context__", "__cause__", "__traceback__"):  # undone from behind
-        undo.callback(setattr, above, name, getattr(above, name))
+        undo.callback(put, above, name, getattr(above, name))
     if above.__cause__ is not None:
-        above.__cause__ = below
-    above.__context__ = below
+        put(above, "__cause__", below)
+    put(above, "__context__", below)
     number = len(errors) - len(last) - len(first)
-    above.__traceback__ = _standin(f"{number:,} errors", above.__traceback__, undo)
+    put(above, "__traceback__", _standin(f"{number:,} errors", above.__traceback__, undo))
     return [*last, *first]
 
 

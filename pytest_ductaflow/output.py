@@ -15,7 +15,7 @@ KEPT_WARNINGS = 100  # lines in the record; the log has them all
 _KEPT_LENGTH = 2_000  # characters of each
 _LEVEL = re.compile("^[A-Z]+: ")  # as `logging` puts it before a message
 _SIGN = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
-_TELLING = 4  # characters by which a line of code is known again, if they are not the sign
+_TELLING = 4  # fewest equal characters by which a line of code is taken for the one that printed
 
 
 def by_source(text: str, mark: str) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ from .flows import (
     source_as_script,
 )
 from .guarding import Guard
-from .model import RUNS, Instance, Record, default_step, slug, stem_of
+from .model import JSON, RUNS, Instance, Record, default_step, slug, stem_of
 from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
 from .tables import FLOW_COLUMNS, NAME
 
@@ -204,7 +204,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
             return Outcome(problems=[Problem(where, f"its flow {stored.flow} lies outside of the project")])
         instance = declare_call(
             flow,
-            in_project(stored.config, root),
+            _without_memory(in_project(stored.config, root)),
             root=root,
             origin=Origin(str(file), 1),
             step=f"{REPLAYS}/{stored.step}",
@@ -229,6 +229,11 @@ def of_stored(file: Path, root: Path) -> Outcome:
         after=instance.after or (),
     )
     return Outcome([kept])
+
+
+def _without_memory(config: dict[str, JSON]) -> dict[str, JSON]:
+    """A stored config without `_memory`, which earlier versions took and kept."""
+    return {key: value for key, value in config.items() if key != "_memory"}
 
 
 def _from_config(

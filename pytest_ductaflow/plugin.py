@@ -131,11 +131,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """What flows have left in their run directories is nothing to be tested, unless it is asked for."""
-    if RUNS not in collection_path.parts or any(RUNS in Path(name).parts for name in config.args):
+    given = (Path(config.invocation_params.dir, name.partition("::")[0]) for name in config.args)
+    if not _is_below_runs(collection_path, config) or any(_is_below_runs(path, config) for path in given):
         return None
     from .store import is_run_directory
 
     return True if is_run_directory(collection_path) else None
+
+
+def _is_below_runs(path: Path, config: pytest.Config) -> bool:
+    place = os.path.relpath(path, config.rootpath)
+    return RUNS in Path(place).parts
 
 
 @pytest.hookimpl(wrapper=True)

@@ -358,7 +358,7 @@ def build_environment(
 def outside_of_builds() -> Iterator[None]:
     """Let what runs in this process be no part of a build that has started it.
 
-    The builds around stay known: who waited for one of them to end would wait forever.
+    `builds_around` still tells of them: an instance that waited for one of them would wait forever.
     """
     text = os.environ.get(_BUILD_VARIABLE)
     if text is not None:

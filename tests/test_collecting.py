@@ -14,6 +14,7 @@ import pytest
 from conftest import write_project
 
 from pytest_ductaflow.plan import Plan, PlanError, Source, make_plan
+from pytest_ductaflow.planner import of_stored
 from pytest_ductaflow.settings import Settings
 
 HEAD = """\
@@ -331,3 +332,20 @@ def test_modules_of_a_project_that_are_called_as_those_of_python(project, name):
     table.write_text("instance_name,flow,day\none,grow,2040-01-31\n")
     plan = make_plan([Source(table, "table", project)], Settings(where="day < '2041-01-01'"))
     assert [instance.config["day"] for instance in plan.all] == ["2040-01-31"]
+
+
+def test_a_stored_instance_of_an_earlier_version_may_ask_for_memory(tmp_path: Path) -> None:
+    stored = {
+        "schema": 1,
+        "flow": "flows/x.py",
+        "step": "s",
+        "instance": "A",
+        "config": {"rate": 1, "_memory": "4 GB"},
+        "outputs": ["*"],
+        "expected": ["a.txt"],
+    }
+    files = {"flows/x.py": "1\n", "instances/A/instance.json": stored, "instances/A/expected/a.txt": "1"}
+    write_project(tmp_path, files)
+    outcome = of_stored(tmp_path / "instances/A/instance.json", tmp_path)
+    assert (outcome.problems, outcome.error) == ([], None)
+    assert [instance.config for instance in outcome.instances] == [{"rate": 1}]

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,25 @@ def chained(number: int, link: Callable[[BaseException, BaseException], None]) -
     for inner, outer in pairwise(errors):
         link(outer, inner)
     return errors[-1]
+
+
+@dataclass(frozen=True)
+class Unchangeable(Exception):
+    """An error that takes no changes, as one that is a frozen dataclass."""
+
+    number: int
+
+
+def test_a_chain_of_errors_that_take_no_changes_is_cut_and_whole_again():
+    error: BaseException = ValueError("the first")
+    for number in range(40):
+        outer = Unchangeable(number)
+        Exception.__setattr__(outer, "__cause__", error)
+        error = outer
+    whole = text(error)
+    with shortened(error):
+        assert "21 errors left out" in text(error)
+    assert text(error) == whole
 
 
 def frames(error: BaseException) -> list[str]:

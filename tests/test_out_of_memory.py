@@ -52,7 +52,7 @@ def dead(peak_memory: int | None, lost: str = "") -> Any:
             1,
             2,
             3_210_000_000,
-            ": the system did so because memory ran out; the kernel had used up to 3.21 GB",
+            ": the system has killed a process because memory ran out; the kernel had used up to 3.21 GB",
         ),
         (
             1,

@@ -162,6 +162,28 @@ def test_no_plugin_is_offered_what_is_in_run_directories_unless_runs_is_named(
         assert {"notes.ipynb", "b_config.json", "mine.ipynb"} <= listener.files
 
 
+@pytest.mark.parametrize(
+    ("below", "folder", "arguments", "is_offered"),
+    [
+        ("runs/project", ".", [], False),
+        ("runs/project", ".", ["."], False),
+        ("project", "runs", ["a"], True),
+        ("project", "runs/a", ["."], True),
+    ],
+    ids=str,
+)
+def test_runs_is_named_below_the_root_and_where_pytest_is_started(
+    pytester, monkeypatch, below, folder, arguments, is_offered
+):
+    for hidden in ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(hidden, raising=False)
+    project = write_project(pytester.path / below, {**RUN, "pytest.ini": "[pytest]"})
+    monkeypatch.chdir(project / folder)
+    listener = Listener()
+    pytester.inline_run("--collect-only", *arguments, plugins=[listener])
+    assert listener.files & LEFT_BY_FLOWS == (LEFT_BY_FLOWS if is_offered else set())
+
+
 def test_folders_that_are_called_as_ours_and_are_none_are_offered(pytester, monkeypatch):
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
     write_project(pytester.path, {"elsewhere/a_config.json": {}, "elsewhere/a_executed.ipynb": ""})

@@ -120,7 +120,7 @@ def compare(
     *,
     name: str,
     figures: Path,
-    names: set[str] | None = None,
+    names: dict[str, set[str] | None] | None = None,
 ) -> Difference | None:
     """Compare a file with what is expected of it.
 
@@ -130,7 +130,8 @@ def compare(
         tolerance: What is allowed.
         name: The file's name in the run directory.
         figures: Folder for pictures of what differs between images; made if there are any.
-        names: Gets those of the columns, keys and arrays that there are, and lines that are not compared.
+        names: Gets, by the file's name, those of all columns, keys and arrays, and one ignored line for each
+            pattern; nothing for a file that was not read.
 
     Returns:
         How they differ, None if all is as expected. Compressed files are unpacked first. Where the library
@@ -148,13 +149,15 @@ def compare(
             return compare(ours, theirs, tolerance, name=name, figures=figures, names=names)
     kind = _KINDS.get(expected.suffix.lower())
     if kind is None:
+        if names is not None:
+            names[name] = set()
         return _compare_bytes(expected, found, name)
     from .findings import Findings
 
     findings = Findings(name, figures)
     difference = _compare_content(kind, expected, found, tolerance, findings)
-    if names is not None:
-        names |= findings.names
+    if names is not None and findings.was_read:
+        names[name] = findings.names
     return difference
 
 
@@ -168,13 +171,14 @@ def _compare_content(
         if _same_bytes(expected, found):
             return None
         raise
-    # Names might not be what they should be.
+    # A misspelt name in the tolerances shall be noticed though the bytes are equal.
     if not (tolerance.keys or tolerance.ignore or tolerance.columns) and _same_bytes(expected, found):
         return None
     try:
         theirs = _read(kind, found, tolerance)
     except Exception as error:  # each library has its own
         return Difference(findings.file, _why(error, kind.title))
+    findings.was_read = True
     try:
         with _quiet():
             kind.load().compare(ours, theirs, tolerance, findings)

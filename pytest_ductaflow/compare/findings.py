@@ -28,6 +28,7 @@ class Findings:
         message: The sentence of what has no values to count.
         pictures: By their role, those that have been written.
         names: Of the columns, keys and arrays that there are, whether they are compared or not.
+        was_read: Whether both files were read.
     """
 
     def __init__(self, file: str, folder: Path) -> None:
@@ -37,6 +38,7 @@ class Findings:
         self.message = ""
         self.pictures: dict[str, Path] = {}
         self.names: set[str] = set()
+        self.was_read = False
         self._notes: list[str] = []
         self._worst: list[DifferingValue] = []
         self._absolute: DifferingValue | None = None  # the one with the largest

@@ -181,7 +181,7 @@ class _Walk:
             inner = f"{path}.{name}" if path else name
             self._findings.names.add(name)
             if self._tolerance.ignores(name) or self._tolerance.ignores(inner):
-                self._findings.names |= {inner, *_keys_in((expected.get(key), found.get(key)))}
+                self._findings.names |= {inner, *_keys_in((expected.get(key), found.get(key)), inner)}
                 continue
             if key not in found:
                 self._findings.note(f"missing: {inner}")
@@ -196,13 +196,15 @@ class _Walk:
         return self._of_key[name]
 
 
-def _keys_in(values: Iterable[object]) -> Iterator[str]:
-    """The keys of all objects in what is not compared."""
+def _keys_in(values: Iterable[object], path: str) -> Iterator[str]:
+    """The keys of all objects in what is not compared, by themselves and with the path to them."""
     for value in values:
         if isinstance(value, dict):
-            yield from map(str, value)
-        if isinstance(value, dict | list):
-            yield from _keys_in(_parts(value))
+            for key, inner in value.items():
+                yield from (str(key), f"{path}.{key}")
+                yield from _keys_in([inner], f"{path}.{key}")
+        elif isinstance(value, list):
+            yield from _keys_in(value, path)
 
 
 def _kind(value: object) -> str:

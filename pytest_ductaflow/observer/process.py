@@ -197,7 +197,7 @@ class Observer:
         _signal_group(child, signal.SIGKILL)  # before its number is free for others
         _, status, used = os.wait4(child, 0)
         end_orphans()
-        with open(end_file(self._report), "w", encoding="ascii") as file:
+        with contextlib.suppress(OSError), open(end_file(self._report), "w", encoding="ascii") as file:
             file.write(str(used.ru_maxrss * 1024))
         return os.waitstatus_to_exitcode(status)
 

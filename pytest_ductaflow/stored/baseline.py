@@ -163,11 +163,9 @@ class _Comparison:
             yield from _of_hook(name, told)
             return
         try:
-            names: set[str] = set()
-            difference = compare(expected, found, tolerance, name=name, figures=self._figures, names=names)
-            if names or difference is None:
-                self._names[name] = names
-            yield from _if_any(difference)
+            yield from _if_any(
+                compare(expected, found, tolerance, name=name, figures=self._figures, names=self._names)
+            )
         except ExpectedUnreadable as error:
             yield Difference(name, str(error).replace(str(expected), f"{self._shown}/{EXPECTED}/{name}"))
 

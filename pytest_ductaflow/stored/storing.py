@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import store
 from ..compare.files import way_of
 from ..compare.tolerance import Tolerances
-from ..model import RUNS, Record
+from ..model import JSON, RESERVED_FOR, RUNS, Record
 from ..store import shown
 from .baseline import files_in
 from .fitness import NotStored, check_fitness, still_meant
@@ -106,7 +106,7 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
             flow=record.flow,
             step=step,
             instance=record.instance,
-            config={**portable.config(inputs), **record.reserved},
+            config={**portable.config(inputs), **_reserved(record)},
             kernel=record.kernel if record.kernel not in ("", options.default_kernel) else None,
             duration=record.duration,
         ),
@@ -235,3 +235,8 @@ def _write(
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def _reserved(record: Record) -> dict[str, JSON]:
+    """What a record keeps of the reserved columns, less those of earlier versions."""
+    return {key: value for key, value in record.reserved.items() if key in RESERVED_FOR}
