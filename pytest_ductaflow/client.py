@@ -359,7 +359,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         if wait.reply is not None:
             times = [time.monotonic() + _SILENCE]
         if self.kernel.is_held:
-            return 0.0
+            return 0.05  # for what it has sent already
         if self.kernel.has_ended:
             return 0.02  # for what is still under way
         return max(0.0, min(times) - time.monotonic())

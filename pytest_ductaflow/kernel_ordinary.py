@@ -67,8 +67,9 @@ class OrdinaryKernel(Kernel):
             manager.ip = os.path.join(folder, "k")
         spec = manager.kernel_spec
         self.speaks_python = spec.language == "python"
-        self._is_ipykernel = manager.ipykernel
-        arguments = ARGUMENTS if self._is_ipykernel else []
+        # Kernels of other languages that are written in Python are made from ipykernel, too.
+        self._ends_over_shell = manager.ipykernel or Path(spec.argv[0]).name.startswith("python")
+        arguments = ARGUMENTS if manager.ipykernel else []
         self._raw = Path(folder, "raw")
         with open(self._raw, "wb") as stream:
             manager.start_kernel(
@@ -122,7 +123,7 @@ class OrdinaryKernel(Kernel):
             self._below = self._started()
         # Over the control channel another thread of ipykernel answers, which may wait forever for a third
         # one that has stopped meanwhile.
-        channel = self.client.shell_channel if self._is_ipykernel else self.client.control_channel
+        channel = self.client.shell_channel if self._ends_over_shell else self.client.control_channel
         channel.send(self.client.session.msg("shutdown_request", {"restart": False}))
 
     def close_channels(self) -> None:

@@ -69,11 +69,11 @@ class Judge:
     def _is_partial(self, record: Record) -> str | None:
         """What a flow did that is judged by its own words."""
         expected = f"{shown(self._folder, self._instance.project_root)}/{EXPECTED}"
-        if _state(self._folder) != self._before:
-            return f"the flow has changed what is expected of it, in {expected}"
         inputs = (name for each in record.with_flows() for name in each.inputs)
         if read := next((name for name in inputs if name.startswith(f"{expected}/")), None):
             return f"the flow has read what is expected of it: {read}"
+        if _state(self._folder) != self._before:
+            return f"the flow has changed what is expected of it, in {expected}"
         return None
 
 
