@@ -70,6 +70,13 @@ def write_project(root: Path, files: Mapping[str, object]) -> Path:
     return root
 
 
+def lay(path: Path, text: str = "") -> Path:
+    """Write a file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def stable_repr(value: object) -> str:
     """A test id that is the same in every process: without addresses."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

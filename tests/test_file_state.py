@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import lay
 
 import pytest_ductaflow
 from pytest_ductaflow import file_state, store
@@ -19,12 +20,6 @@ from pytest_ductaflow.store import RunFiles
 PACKAGE = Path(pytest_ductaflow.__file__).parent
 SECOND = 1_000_000_000
 NUL = "a\0b"
-
-
-def lay(path: Path, text: str = "") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("path", ["none", NUL, "x" * 5_000])

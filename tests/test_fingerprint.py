@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import PARAMETERS
+from conftest import PARAMETERS, lay
 
 from pytest_ductaflow import fingerprint, store
 from pytest_ductaflow.fingerprint import (
@@ -30,12 +30,6 @@ from pytest_ductaflow.store import REPORT, RunFiles
 
 SECOND = 1_000_000_000
 NUL = "a\0b"
-
-
-def lay(path: Path, text: str = "") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 # Files
