@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
@@ -273,17 +273,23 @@ def _tuple_of(values: Any) -> Any:
     return tuple(values) if isinstance(values, list | tuple) else values
 
 
+@cache
+def _checks(kind: type) -> list[tuple[str, Any, Callable[[Any], bool]]]:
+    """The fields of a dataclass whose type can be checked: name, type, check."""
+    checks = ((each, _IS_OF_TYPE.get(str(each.type))) for each in fields(kind))
+    return [(each.name, each.type, check) for each, check in checks if check is not None]
+
+
 def _checked(made: Any) -> Any:
     """What was read, if its plain fields have the types that they are said to have.
 
     Raises:
         TypeError: If one has not.
     """
-    for each in fields(made):
-        is_of_type = _IS_OF_TYPE.get(str(each.type))
-        value = getattr(made, each.name)
-        if is_of_type is not None and not is_of_type(value):
-            raise TypeError(f"{each.name!r} is {type(value).__name__}, expected {each.type}")
+    for name, kind, is_of_type in _checks(type(made)):
+        value = getattr(made, name)
+        if not is_of_type(value):
+            raise TypeError(f"{name!r} is {type(value).__name__}, expected {kind}")
     return made
 
 
