@@ -286,7 +286,7 @@ def _checked(made: Any) -> Any:
     Raises:
         TypeError: If one has not.
     """
-    for name, kind, is_of_type in _checks(type(made)):
+    for name, kind, is_of_type in _checks(made.__class__):
         value = getattr(made, name)
         if not is_of_type(value):
             raise TypeError(f"{name!r} is {type(value).__name__}, expected {kind}")

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import IO, Self
 
-from .cell_outputs import KEPT_IN_LOG, Limit, left_out
 from .lights import LineSplitter, is_warning, python_warning, strip_ansi
+from .output_limits import KEPT_IN_LOG, Limit, left_out
 
 KEPT_WARNINGS = 100  # lines in the record; the log has them all
 _KEPT_LENGTH = 2_000  # characters of each
