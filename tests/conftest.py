@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import json
 import os
@@ -13,6 +14,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+
+import pytest_ductaflow
 
 with contextlib.suppress(ImportError):
     # It registers types with pyarrow, once in a process, and pytester makes Python forget imports.
@@ -34,7 +37,9 @@ def interruptible() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell which tests take longest, unless the command line says how many are to be told."""
+    """Compile the package for the sessions of the tests; tell which tests take longest, or what is asked."""
+    if not hasattr(config, "workerinput"):  # where Python is told to write no bytecode, each would compile it
+        compileall.compile_dir(Path(pytest_ductaflow.__file__).parent, quiet=2)
     if config.option.durations is None:
         config.option.durations, config.option.durations_min = 40, 4.0
     if config.getoption("dist", "no") == "no":  # else workers do it, which need the plugin themselves
