@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from .quantities import in_bytes
 
-KEPT = (
-    20_000_000  # characters that the notebook keeps of what a cell has printed; as many of what it has shown
-)
+KEPT = 20_000_000  # characters of what a cell has printed, in the notebook, and as many of what it has shown
 KEPT_IN_LOG = 5 * KEPT
 
 
