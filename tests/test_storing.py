@@ -441,6 +441,29 @@ def test_check_says_what_a_replay_would_compare_and_writes_nothing(tmp_path, mon
         assert f"  t.csv: {way}" in checked(place).output.splitlines()
 
 
+def test_check_tells_of_tolerances_that_match_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path, {"t.csv": "name,speed\nx,2\n", "t.json": '{"made": 1}', "raw.bin": "x"})
+    folder = store(tmp_path, digests=("raw.bin",)).folder
+    data = json.loads((folder / "instance.json").read_text())
+    data["tolerances"] = {
+        "*.csv": {"columns": {"sped": {"atol": 1}, "speed": {"atol": 1}}, "ignore": ["na*"]},
+        "t.json": {"ignore": ["maed", "made"]},
+        "*.parquet": {"rtol": 1},
+        "raw.bin": {"ignore": ["nothing is known of a digest"]},
+    }
+    (folder / "instance.json").write_text(json.dumps(data))
+    done = checked(folder)
+    assert done.exit_code == 0, done.output
+    notes = [line for line in done.output.splitlines() if line.startswith("note: ")]
+    misspelt = "names {!r}, which is in none of its files: did you mean {!r}?".format
+    assert notes == [
+        f"note: the tolerances of '*.csv': 'columns' {misspelt('sped', 'speed')}",
+        f"note: the tolerances of 't.json': 'ignore' {misspelt('maed', 'made')}",
+        "note: the tolerances of '*.parquet': no output that is compared has such a name",
+    ]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..compare.files import compare
+from ..compare.tolerance import Tolerances
 from ..fingerprint import code_digest
 from ..model import Record
 from ..named import output_files
@@ -46,6 +48,21 @@ def notes_on_outputs(record: Record, root: Path, stored: StoredInstance) -> Iter
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield f"it also wrote {', '.join(names[:_NAMED])}{more}, which is not compared"
+
+
+def notes_on_tolerances(stored: StoredInstance, files: Mapping[str, Path]) -> Iterator[str]:
+    """What is in its tolerances and matches nothing.
+
+    Args:
+        stored: A stored instance that can be compared with.
+        files: The files that are expected, by name.
+    """
+    tolerances = Tolerances(stored.tolerances)
+    names: dict[str, set[str] | None] = dict.fromkeys(stored.names)
+    for name, path in files.items() if stored.tolerances else ():
+        compare(path, path, tolerances.of(name), name=name, figures=path.parent, names=names)
+    for note in tolerances.without_effect(names) if names else ():
+        yield f"the tolerances of {note}"
 
 
 def notes_on_folder(folder: Path, stored: StoredInstance) -> Iterator[str]:

@@ -29,7 +29,14 @@ from .instance import (
     read_stored,
     write_stored,
 )
-from .notes import keep_from_gitignore, notes_on_folder, notes_on_inputs, notes_on_outputs, notes_on_run
+from .notes import (
+    keep_from_gitignore,
+    notes_on_folder,
+    notes_on_inputs,
+    notes_on_outputs,
+    notes_on_run,
+    notes_on_tolerances,
+)
 from .past_run import chosen_outputs, config_of, record_in
 from .portable import Portable
 
@@ -124,6 +131,7 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
         *notes_on_run(record, root),
         *notes_on_inputs(reads, copies=bool(inputs)),
         *notes_on_outputs(record, root, stored),
+        *notes_on_tolerances(stored, copied),
         *notes_on_folder(folder, stored),
     )
     return Written(folder, stored, notes)
@@ -142,7 +150,8 @@ def stored_before(folder: Path) -> Written:
     if stray := sorted(set(files_in(folder / EXPECTED)) - set(stored.expected)):
         raise NotStored(f"{folder / EXPECTED}: {', '.join(stray)} not listed under `expected` in {FILE}")
     check_fitness(stored, files, limit=math.inf)
-    return Written(folder, stored, tuple(notes_on_folder(folder, stored)))
+    notes = (*notes_on_tolerances(stored, files), *notes_on_folder(folder, stored))
+    return Written(folder, stored, notes)
 
 
 def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:
