@@ -240,19 +240,27 @@ def _ending(report: pytest.TestReport, instance: Instance, config: pytest.Config
     if kind is None:
         return None
     text = str(report.longrepr) if report.failed else ""
-    line = None
-    if record is not None:
-        line = record.error.file_line if record.error is not None else record.warning_line
+    file, line = _source_of(record, instance)
     return Ending(
         node_id=report.nodeid,
         label=f"{instance.step}/{instance.name}",
         kind=kind,
         message=_message(report, record, text),
         text=text,
-        file=instance.flow,
-        line=line or 1,
+        file=file,
+        line=line,
         differences=record.differences if record is not None else (),
     )
+
+
+def _source_of(record: Record | None, instance: Instance) -> tuple[str, int]:
+    """Return the file and line to look at: of a build with a warning, those of the flow that warned."""
+    if record is not None and record.error is not None:
+        return instance.flow, record.error.file_line or 1
+    for each in record.with_flows() if record is not None else ():
+        if each.warning_line is not None:
+            return os.path.join(instance.project_root, each.flow), each.warning_line
+    return instance.flow, 1
 
 
 def _kind(report: pytest.TestReport, record: Record | None, config: pytest.Config) -> str | None:

@@ -119,10 +119,20 @@ FILES = {
     "sub/flows/warns.py": "kind = 'few'\nprint(f'⚠️ {kind} | data')\n",
     "sub/flows/fails.py": "x = 1\n\n# %%\nraise ValueError('no <b> zone')\n",
     "sub/flows/never.py": "",
+    "sub/flows/builds.py": """\
+        from pytest_ductaflow import run_notebook
+
+        # %% tags=["parameters"]
+        config = {}
+
+        # %%
+        run_notebook("flows/warns.py", config={"instance_name": "inner"})
+        """,
     "sub/conductor.py": """\
         from pytest_ductaflow import conduct
 
         conduct("flows/warns.py", [{"instance_name": "A"}])
+        conduct("flows/builds.py", [{"instance_name": "A"}])
         conduct("flows/fails.py", [{"instance_name": "A"}])
         conduct("flows/never.py", [{"instance_name": "A", "fails_instance": "A"}])
         conduct("flows/never.py", [{"instance_name": "B", "_marks": "skip"}])
@@ -152,14 +162,15 @@ def test_a_job_has_its_summary_and_annotations(tmp_path, workers):
     write_project(tmp_path, FILES)
     (tmp_path / "summary.md").write_text("of an earlier command\n")
     printed = run_job(tmp_path, *workers)
-    assert [line for line in printed if "::error" in line or "::warning" in line] == [
+    assert sorted(line for line in printed if "::error" in line or "::warning" in line) == [
         "::error file=sub/flows/fails.py,line=8,title=fails/A::ValueError: no <b> zone",
+        "::warning file=sub/flows/warns.py,line=6,title=builds/A::⚠️ few | data",
         "::warning file=sub/flows/warns.py,line=6,title=warns/A::⚠️ few | data",
     ]
     page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("of an earlier command\n")
     assert texts(page, "heading") == [
-        "ductaflow: 0 passed, 1 warned, 1 failed, 1 blocked, 0 unchanged, 1 skipped",
+        "ductaflow: 0 passed, 2 warned, 1 failed, 1 blocked, 0 unchanged, 1 skipped",
         "Warned",
     ]
     assert texts(page, "td") == ["sub/conductor.py::fails::A", "ValueError: no <b> zone"]
