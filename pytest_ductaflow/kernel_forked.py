@@ -24,7 +24,8 @@ from .errors import KernelStartError, ServerStuck
 from .fork_servers import environment_of_imports, is_any_stopped, servers
 from .kernel import ARGUMENTS, GROUP_KILL, LOOK, Kernel, Spec, last_printed
 from .kernel_calls import LAST_WORDS, Setup
-from .observing import SOCKET, ask_for_report, can_observe, ignored_folders
+from .observer.process import REGISTER
+from .observing import ask_for_report, can_observe, connect, ignored_folders
 
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
 _START = 60.0  # seconds that a server, or a kernel, may take
@@ -103,10 +104,11 @@ class ForkedKernel(Kernel):
         }
         self._server, self._setup = server, setup
         self._is_observed = False
+        self._observer: socket.socket | None = None
         if setup is not None and setup.observe == "all" and can_observe():
             self._is_observed = True
             request["observe"] = {
-                "socket": os.path.join(os.path.dirname(server), SOCKET),
+                "socket": os.path.join(os.path.dirname(server), REGISTER),
                 "key": str(setup.report),
                 "ignored": ignored_folders(),
                 "calls": setup.calls_if_observed,
@@ -206,6 +208,8 @@ class ForkedKernel(Kernel):
             self._connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
 
     def shut_down(self) -> None:
+        if self._is_observed:  # before it has ended, so that nobody waits for that
+            self._observer = connect(self._server)
         request = self.client.session.msg("shutdown_request", {"restart": False})
         self.client.shell_channel.send(request)
 
@@ -230,6 +234,8 @@ class ForkedKernel(Kernel):
 
     def close(self) -> None:
         self._connection.close()
+        if self._observer is not None:
+            self._observer.close()
         ports = (number for name, number in self.connection.items() if name.endswith("_port"))
         sockets = [f"{self.connection['ip']}-{number}" for number in ports]
         for path in (str(self._raw), *sockets):
@@ -237,9 +243,10 @@ class ForkedKernel(Kernel):
                 os.unlink(path)
 
     def observation(self) -> dict[str, Any] | None:
-        if self._setup is None or self._setup.observe != "all":
+        if self._setup is None or not self._is_observed:
             return None
-        return ask_for_report(self._server, str(self._setup.report))
+        observer, self._observer = self._observer or connect(self._server), None
+        return None if observer is None else ask_for_report(observer, str(self._setup.report))
 
     def printed(self) -> str:
         with contextlib.suppress(OSError):

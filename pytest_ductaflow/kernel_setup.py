@@ -18,6 +18,7 @@ import sysconfig
 import threading
 import time
 import warnings
+from importlib.machinery import PathFinder
 from typing import Any
 
 _PRINTED = "_ductaflow_printed"
@@ -234,7 +235,9 @@ def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard:
     print_log_records(log_warnings)
     # IPython's advice for people at a prompt, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
-    sys.path += [folder for folder in folders if folder not in sys.path]
+    more = [folder for folder in folders if folder not in sys.path]
+    sys.path += more
+    PathFinder.find_spec("", more)  # lists them: the first search would, in many calls that are all observed
 
 
 def print_log_records(log_warnings: str = "shown") -> None:

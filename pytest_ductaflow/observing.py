@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .observer.notes import PAUSE, RESUME
-from .observer.process import OBSERVED, end_file
+from .observer.process import ASK, OBSERVED, end_file
 from .observer.seccomp import is_possible
 
-SOCKET = "observer"  # in the folder of a server
 _PARENT = str(Path(__file__).parent.parent)
 _START = (
     f"import sys; sys.path.insert(0, {_PARENT!r}); from {__package__}.observer.process import main; main()"
@@ -32,18 +31,18 @@ def can_observe() -> bool:
 
 
 def observed_command(
-    command: Sequence[str], *, socket: str | None = None, report: str | None = None
+    command: Sequence[str], *, folder: str | None = None, report: str | None = None
 ) -> list[str]:
     """Return the command that starts another one below an observer.
 
     Args:
         command: What to start.
-        socket: Where kernels register, if the command is a server of kernels.
+        folder: For the observer's sockets, if the command is a server of kernels.
         report: The file for the report, if the command is observed itself.
     """
     config = {
         "command": list(command),
-        "socket": socket,
+        "folder": folder,
         "report": report,
         "ignored": [*ignored_folders(), *([os.path.join(os.path.dirname(report), "")] if report else [])],
     }
@@ -57,19 +56,32 @@ def ignored_folders() -> tuple[str, ...]:
     return tuple(sorted({os.path.join(sysconfig.get_path(name), "") for name in names}))
 
 
-def ask_for_report(server_socket: str, key: str) -> dict[str, Any] | None:
-    """Return what was seen of a kernel of a server; None if it was not observed.
+def connect(server_socket: str) -> socket.socket | None:
+    """Return a connection to the observer of a server's kernels; None if it is not there any more.
 
     Args:
         server_socket: The socket of the server.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_PATIENCE)
+    try:
+        connection.connect(os.path.join(os.path.dirname(server_socket), ASK))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def ask_for_report(observer: socket.socket, key: str) -> dict[str, Any] | None:
+    """Return what was seen of a kernel; None if it was not observed.
+
+    Args:
+        observer: A connection that has not been used yet; it is closed.
         key: Under which the kernel has registered.
     """
-    place = os.path.join(os.path.dirname(server_socket), SOCKET)
-    with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE)
-        connection.connect(place)
-        connection.sendall(json.dumps({"report": key}).encode() + b"\n")
-        _, descriptors, _, _ = socket.recv_fds(connection, 4096, 1)
+    with contextlib.suppress(OSError, ValueError), observer:
+        observer.sendall(json.dumps({"report": key}).encode() + b"\n")
+        _, descriptors, _, _ = socket.recv_fds(observer, 4096, 1)
         for descriptor in descriptors:
             os.lseek(descriptor, 0, os.SEEK_SET)
             return read_report(descriptor)
@@ -100,9 +112,9 @@ def unobserved() -> Iterator[None]:
 
 __all__ = [
     "OBSERVED",
-    "SOCKET",
     "ask_for_report",
     "can_observe",
+    "connect",
     "end_file",
     "ignored_folders",
     "observed_command",

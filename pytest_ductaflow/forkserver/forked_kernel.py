@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler  # noqa: F401
-import json
 import linecache
 import logging
 import os
@@ -34,12 +33,15 @@ from IPython.core.interactiveshell import InteractiveShell
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
+from ..observer.process import registration
 from ..observer.seccomp import install, is_possible, make_filter
 from .ending import remember_modules
 from .ipython import IPythonKernel, ZMQInteractiveShell
 from .publishing import IOPubThread, OutStream
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+# What decides about the folder for temporary files, as it was when that was looked for.
+_TEMPORARY = {name: os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")}
 
 
 class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
@@ -74,6 +76,8 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             self.init_code()  # still hides names from %who
         self.configure_tornado_logger()
         self.patch_io()
+        if tempfile.gettempdir() == os.getcwd():  # as there is no other, and kernels work elsewhere
+            tempfile.tempdir = None
 
     def make_streams(self) -> None:
         """Give Python the streams that it has in a kernel; they are connected after the fork."""
@@ -297,16 +301,15 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
 
 def _is_observed(observe: Mapping[str, Any]) -> bool:
     """Have the server's observer see all files that this process uses from now on; False if it cannot."""
-    line = json.dumps({"observe": observe["key"], "ignored": observe["ignored"]}).encode() + b"\n"
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(observe["socket"])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as observer:
+            observer.connect(observe["socket"])
             listener = install()
-            socket.send_fds(connection, [line], [listener])
+            socket.send_fds(observer, [registration(observe["key"], observe["ignored"])], [listener])
             os.close(listener)
-            return json.loads(connection.recv(4096))["problem"] is None
-    except (OSError, ValueError):
+    except OSError:
         return False
+    return True
 
 
 def call(calls: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:
@@ -339,8 +342,9 @@ def take_environment(environment: Mapping[str, str]) -> None:
     for name, value in wanted.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
+    if any(wanted.get(name) != value for name, value in _TEMPORARY.items()):
+        tempfile.tempdir = None  # is found anew, in this environment
     time.tzset()
-    tempfile.tempdir = None  # is found anew, in this environment
 
 
 IMPORTED_ENVIRONMENT: dict[str, tuple[str | None, str]] = {}

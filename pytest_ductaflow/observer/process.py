@@ -3,17 +3,17 @@
 `observed_command` of `pytest_ductaflow.observing` makes the command line; its last argument is JSON:
 
     command   what to start
-    socket    where kernels register and clients ask for reports; null if the command itself is observed
+    folder    for the sockets `REGISTER`, for kernels, and `ASK`, for clients; null if the command itself is
+              observed
     report    a file for the report on the command, where it is observed itself; when that has ended there is
               `end_file` in any case, with the most memory that it has used, in bytes
     ignored   beginnings of paths that are not noted in that report
 
-On the socket, a line of JSON each way:
+A kernel registers with one datagram, {"observe": key, "ignored": [prefixes]}, together with the listener of
+its filter. It needs no answer: its first observed call waits until it is registered.
 
-    kernel:   {"observe": key, "ignored": [prefixes]}, together with the listener of its filter
-    client:   {"report": key}
-    observer: {"problem": null}, or why it cannot be done; with the answer to a client comes the descriptor
-              of a file that has the notes
+A client sends a line, {"report": key}, and gets one, {"problem": null}, together with the descriptor of a
+file that has the notes, or why there are none.
 
 The process ends as the command does, and not before nothing is observed any more.
 """
@@ -28,12 +28,16 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .seccomp import install, let_go_on, prefer_same_core, receive
+
 if TYPE_CHECKING:
     import select
     import socket
+    from collections.abc import Sequence
 
     from .notes import Notes
 
+REGISTER, ASK = "observed", "observer"  # names of sockets
 OBSERVED = "_DUCTAFLOW_OBSERVED"  # in the environment of an ordinary kernel that is
 _PR_SET_PDEATHSIG = 1
 _LONGEST_LINE = 65_536
@@ -43,11 +47,11 @@ def main() -> NoReturn:
     config: dict[str, Any] = json.loads(sys.argv[-1])
     parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # is meant for the command
-    if config["socket"] is None:
+    if config["folder"] is None:
         child, observer = _start_observed(config)
     else:
         child = _start(config["command"])
-        observer = _listening(config["socket"])
+        observer = _listening(config["folder"])
     observer.run(child, parent)
 
 
@@ -82,10 +86,9 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
     import socket
 
     from .orphans import adopt_orphans
-    from .seccomp import install
 
     adopt_orphans()
-    me, (here, there) = os.getpid(), socket.socketpair()
+    me, (here, there) = os.getpid(), socket.socketpair(type=socket.SOCK_DGRAM)
     child = os.fork()
     if not child:
         here.close()
@@ -94,64 +97,64 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
         # A kernel ends when its parent is another one than it was told.
         environment = {**os.environ, "JPY_PARENT_PID": str(me)}
         environment.pop(OBSERVED, None)
-        try:
+        with contextlib.suppress(OSError):  # it runs all the same; its record will tell
             listener = install()
-            line = json.dumps({"observe": "", "ignored": config["ignored"]}).encode() + b"\n"
-            socket.send_fds(there, [line], [listener])
+            socket.send_fds(there, [registration("", config["ignored"])], [listener])
             os.close(listener)
-            if json.loads(there.recv(_LONGEST_LINE))["problem"] is None:
-                environment[OBSERVED] = "1"
-        except (OSError, ValueError):
-            pass  # it runs all the same; its record will tell
+            environment[OBSERVED] = "1"
         there.close()
         _execute(config["command"], environment)
     there.close()
     signal.signal(signal.SIGINT, lambda number, _: _signal_group(child, number))
-    observer = Observer(None, config["report"])
-    observer.connect(here)
-    return child, observer
+    return child, Observer(here, None, config["report"])
 
 
-def _listening(path: str) -> Observer:
+def _listening(folder: str) -> Observer:
     import socket
 
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(128)
-    return Observer(listener, None)
+    kernels = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    kernels.bind(os.path.join(folder, REGISTER))
+    clients = socket.socket(socket.AF_UNIX)
+    clients.bind(os.path.join(folder, ASK))
+    clients.listen(128)
+    return Observer(kernels, clients)
+
+
+def registration(key: str, ignored: Sequence[str]) -> bytes:
+    """Return the datagram with which a kernel registers, together with the listener of its filter."""
+    return json.dumps({"observe": key, "ignored": list(ignored)}).encode()
 
 
 class Observer:
     """Answers for observed calls, registers kernels, and reports.
 
     Args:
-        listener: Takes connections; None if there is nobody to connect.
+        kernels: Where kernels register.
+        clients: Takes connections of those that ask for reports; None if nobody does.
         report: The file for the report on a command that is observed as a whole.
     """
 
-    def __init__(self, listener: socket.socket | None, report: str | None) -> None:
+    def __init__(
+        self, kernels: socket.socket, clients: socket.socket | None, report: str | None = None
+    ) -> None:
         import select
 
         self._poll: select.poll = select.poll()
-        self._listener = listener
+        self._kernels, self._clients = kernels, clients
         self._report = report
         self._connections: dict[int, socket.socket] = {}
         self._notes_of: dict[int, Notes] = {}  # by the listener of a kernel's filter
         self._notes: dict[str, Notes] = {}  # by key
         self._end = self._parents_end = -1
         self._status: int | None = None
-        if listener is not None:
-            self._watch(listener.fileno())
+        for each in (kernels, clients):
+            if each is not None:
+                self._watch(each.fileno())
 
     def _watch(self, descriptor: int) -> None:
         import select
 
         self._poll.register(descriptor, select.POLLIN)
-
-    def connect(self, connection: socket.socket) -> None:
-        """Take the one line that comes over a connection, when it comes."""
-        self._connections[connection.fileno()] = connection
-        self._watch(connection.fileno())
 
     def run(self, child: int, parent: int) -> NoReturn:
         """Work until the command has ended, and then end as it did.
@@ -178,15 +181,19 @@ class Observer:
         """Deal with what has come over a descriptor."""
         if number in self._notes_of:
             self._answer(number, event)
+        elif number == self._kernels.fileno():
+            self._register()
         elif number in self._connections:
-            self._take_line(number)
+            self._take_question(number)
         elif number == self._parents_end:
             from .orphans import end_orphans
 
             end_orphans()  # the command as well
             os._exit(1)
-        elif self._listener is not None:
-            self.connect(self._listener.accept()[0])
+        elif self._clients is not None:
+            connection = self._clients.accept()[0]
+            self._connections[connection.fileno()] = connection
+            self._watch(connection.fileno())
 
     def _end_of(self, child: int) -> int:
         """Return how the command ended, and let nothing that a kernel has started survive it."""
@@ -211,8 +218,6 @@ class Observer:
         return not self._notes_of
 
     def _answer(self, listener: int, event: int) -> None:
-        from .seccomp import let_go_on, receive
-
         if event & ~1:  # POLLHUP: its last process has ended
             self._poll.unregister(listener)
             del self._notes_of[listener]
@@ -225,33 +230,29 @@ class Observer:
             finally:
                 let_go_on(listener, notification)
 
-    def _take_line(self, number: int) -> None:
+    def _register(self) -> None:
+        """Observe the kernel whose datagram has come from now on."""
         import socket
 
+        from .notes import Notes
+
+        data, descriptors, _, _ = socket.recv_fds(self._kernels, _LONGEST_LINE, 1)
+        try:
+            request = json.loads(data)
+            key, notes, (listener,) = request["observe"], Notes(tuple(request["ignored"])), descriptors
+        except (ValueError, KeyError, TypeError):  # of somebody who speaks another language
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        prefer_same_core(listener)
+        self._notes[key] = self._notes_of[listener] = notes
+        self._watch(listener)
+
+    def _take_question(self, number: int) -> None:
         connection = self._connections.pop(number)
         self._poll.unregister(number)
-        listeners: list[int] = []
-        with connection:
-            try:
-                data, listeners, _, _ = socket.recv_fds(connection, _LONGEST_LINE, 1)
-                request = json.loads(data)
-                if listeners:
-                    self._register(request, *listeners)
-                    connection.sendall(_answer(None))
-                else:
-                    self._send_report(request["report"], connection)
-            except (OSError, ValueError, KeyError, TypeError):
-                return  # who has connected is gone, or speaks another language
-
-    def _register(self, request: dict[str, Any], listener: int) -> None:
-        """Observe a kernel from now on."""
-        from .notes import Notes
-        from .seccomp import prefer_same_core
-
-        notes = self._notes[request["observe"]] = Notes(tuple(request["ignored"]))
-        prefer_same_core(listener)
-        self._notes_of[listener] = notes
-        self._watch(listener)
+        with connection, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            self._send_report(json.loads(connection.recv(_LONGEST_LINE))["report"], connection)
 
     def _send_report(self, key: str, connection: socket.socket) -> None:
         """Send the notes on a kernel in a file in memory: a client that does not read delays nobody."""

@@ -11,8 +11,9 @@ import os
 import platform
 import struct
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SET_MODE_FILTER = 1
@@ -196,8 +197,7 @@ _SET_FLAGS = _ioctl(1, 4, 8)
 _WAKE_ON_SAME_CORE = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """A call that waits to go on.
 
     Attributes:
@@ -212,7 +212,7 @@ class Notification:
     thread: int
     call: int
     architecture: int
-    arguments: tuple[int, ...]
+    arguments: Sequence[int]
 
 
 def prefer_same_core(listener: int) -> None:
@@ -241,7 +241,7 @@ def receive(listener: int) -> Notification | None:
             return None
         raise
     number, thread, _, call, architecture, _, *arguments = _NOTIFICATION.unpack(_buffer)
-    return Notification(number, thread, call, architecture, tuple(arguments))
+    return Notification(number, thread, call, architecture, arguments)
 
 
 def let_go_on(listener: int, notification: Notification) -> None:

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from math import comb
 from pathlib import Path
 
 from speed import _QUICK, _WARM, DUCTAFLOW, FLOWS, Contender
@@ -76,16 +77,35 @@ def print_flow(flow: str, instances: int, rounds: int) -> None:
     commands = {mode: [*DUCTAFLOW, "--ductaflow-observe", mode] for mode in MODES}
     ways = {mode: Contender(command, first=_WARM, times=_QUICK) for mode, command in commands.items()}
     costs = {mode: [] for mode in MODES}  # type: dict[str, list[float]]
-    for _ in range(rounds):
-        for mode, way in ways.items():
-            costs[mode].append(way.cost(code, instances).instance)
+    for number in range(rounds):
+        for mode in MODES if number % 2 else reversed(MODES):  # so that a machine that slows down favours none
+            costs[mode].append(ways[mode].cost(code, instances).instance)
     print(f"\nflow {flow} ({name}), seconds for each further instance: median (min to max) of {rounds}")
     for mode, found in costs.items():
         middle = statistics.median(found)
         print(f"  observe = {mode:<8}{middle:.4f} ({min(found):.4f} to {max(found):.4f})")
     for mode in MODES[1:]:
-        more = statistics.median(a - b for a, b in zip(costs["all"], costs[mode], strict=True))
-        print(f"  all costs {1000 * more:+.1f} ms more than {mode} (median of the rounds' differences)")
+        more = sorted(1000 * (a - b) for a, b in zip(costs["all"], costs[mode], strict=True))
+        low, high = interval(more)
+        print(
+            f"  all costs {statistics.median(more):+.1f} ms more than {mode} (median of the rounds' differences;"
+            f" {low:+.1f} to {high:+.1f} ms with 95 % confidence)"
+        )
+
+
+def interval(ascending: list[float]) -> tuple[float, float]:
+    """Return the bounds between which the median lies with 95 % confidence, whatever the distribution.
+
+    They are order statistics: the number of values below the true median is binomial with probability 1/2.
+    Fewer than six values cannot give such bounds: then the least and the greatest are returned.
+    """
+    count = len(ascending)
+    outside = 0
+    tail = 0.0
+    while (tail := tail + comb(count, outside) / 2**count) <= 0.025:
+        outside += 1
+    outside = max(outside - 1, 0)
+    return ascending[outside], ascending[-1 - outside]
 
 
 if __name__ == "__main__":
