@@ -59,6 +59,11 @@ def run_module(
     return process.returncode
 
 
+def may_fork() -> bool:
+    """Whether processes may be forked from warm ones: this is Linux, and nobody says `DUCTAFLOW_FORK=0`."""
+    return sys.platform == "linux" and os.environ.get("DUCTAFLOW_FORK") != "0"
+
+
 def end_with_parent() -> None:
     """In the process: end when the one that started it has ended, and leave an empty standard input."""
     life = os.dup(0)

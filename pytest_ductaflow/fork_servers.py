@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import IO
 
 from . import kernel_calls
-from .child_process import is_stopped
+from .child_process import is_stopped, may_fork
 from .errors import KernelStartError
-from .observing import SOCKET, can_observe, observed_command
+from .observing import can_observe, observed_command
 
 _SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
@@ -84,7 +84,7 @@ class ForkServer:
         errors = Path(self.folder, "errors")
         command = [sys.executable, "-m", self.MODULE, config]
         if can_observe():
-            command = observed_command(command, socket=os.path.join(self.folder, SOCKET))
+            command = observed_command(command, folder=self.folder)
         try:
             with open(errors, "wb") as stream:
                 self._process = subprocess.Popen(
@@ -169,9 +169,8 @@ class ForkServers:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether this is Linux, and nobody has said `DUCTAFLOW_FORK=0`."""
-        is_off = os.environ.get("DUCTAFLOW_FORK") == "0"
-        return sys.platform == "linux" and not is_off and _ipykernel_can_be_forked()
+        """Whether processes may be forked, and ipykernel's can."""
+        return may_fork() and _ipykernel_can_be_forked()
 
     def socket(self, environment: Mapping[str, str]) -> str:
         """The socket of the server for kernels with this environment.

@@ -12,14 +12,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from .clashes import collisions, path_key
 from .conductor_file import is_mere_notebook
@@ -29,6 +28,7 @@ from .flows import NOTEBOOK_SUFFIXES, ROOT_MARKERS, TABLE_SUFFIXES, looks_like_f
 from .graph import Graph, make_graph
 from .model import JSON, RUNS, Instance, Neighbours, Record, Status
 from .outside import Outside, files_outside, writers_of
+from .planner_process import Planners, Process
 from .quantities import listed
 from .setting_aside import put_back
 from .settings import Settings
@@ -299,8 +299,10 @@ def make_plan(
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ductaflow-")))
         files = stack.enter_context(contextlib.ExitStack())
-        asking = partial(_ask, settings=settings, work=work, undo=files, echo=echo, say=say)
-        plan = _plan_of(sources, settings, asking)
+        groups = _groups(sources)
+        with Planners([group[0].root for group in groups], fork=settings.fork, echo=echo) as planners:
+            asking = partial(_ask, settings=settings, work=work, undo=files, planners=planners, say=say)
+            plan = _plan_of(sources, settings, map(asking, groups))
         if undo is None:
             files.pop_all()  # which puts nothing back
         else:
@@ -308,20 +310,22 @@ def make_plan(
     return plan
 
 
-def _plan_of(
-    sources: Sequence[Source], settings: Settings, asking: Callable[[Sequence[Source]], Answer]
-) -> Plan:
+def _groups(sources: Sequence[Source]) -> list[list[Source]]:
+    """The sources that one process answers for: each conductor alone, all others together."""
+    conductors = [[source] for source in sources if source.kind == "conductor"]
+    others = [source for source in sources if source.kind != "conductor"]
+    return [*conductors, others] if others else conductors
+
+
+def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answer]) -> Plan:
     """The plan that the answers for all sources make.
 
     Raises:
         PlanError: With everything that is wrong, one line each.
     """
-    conductors = [[source] for source in sources if source.kind == "conductor"]
-    others = [source for source in sources if source.kind != "conductor"]
     answers: dict[str, dict[str, JSON]] = {}
     complaints: list[str] = []
-    for group in (*conductors, *([others] if others else [])):
-        found, wrong = asking(group)
+    for found, wrong in asked:
         answers |= found
         complaints += wrong
     declarations = _instances({path: answer["instances"] for path, answer in answers.items()})
@@ -434,7 +438,7 @@ def _refused(file: Path, more: Sequence[str]) -> list[str]:
     return [*messages, LATER] if messages else []
 
 
-def _wait_for(process: subprocess.Popen[bytes], began: float, name: str, say: Callable[[str], None]) -> int:
+def _wait_for(process: Process, began: float, name: str, say: Callable[[str], None]) -> int:
     """Wait for the end of a process, and say now and then that it has not come yet."""
     told = STILL
     while True:
@@ -450,8 +454,8 @@ def _ask(
     settings: Settings,
     work: Path,
     undo: contextlib.ExitStack,
+    planners: Planners,
     *,
-    echo: bool,
     say: Callable[[str], None],
 ) -> Answer:
     """Let a process answer for some sources; what it declares, and what is wrong with it."""
@@ -468,8 +472,8 @@ def _ask(
     }
     request.write_text(json.dumps(data), encoding="utf-8")
     undo.callback(put_back, aside)
-    with open(output, "wb") as stream:
-        exit_code = _answered(group, request, result, None if echo else stream, say)
+    output.touch()
+    exit_code = _exit_code(planners.start(request, result, output, group[0].root), group, say)
     printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
     refused = _refused(folder / "refused", put_back(aside, calls))
     if not result.exists() and refused:
@@ -487,25 +491,13 @@ def _ask(
     return answers, complaints
 
 
-def _answered(
-    group: Sequence[Source], request: Path, result: Path, sink: IO[bytes] | None, say: Callable[[str], None]
-) -> int:
-    """Let a process write the result of a request, and what it prints into the sink; its exit code."""
-    # -P: a calendar.py of the project is not the one that the libraries mean
-    command = [sys.executable, "-P", "-m", f"{__package__}.planner", str(request), str(result)]
-    with subprocess.Popen(
-        command,
-        cwd=group[0].root,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        stdin=subprocess.DEVNULL,
-        stdout=sink,
-        stderr=sink,
-    ) as process:
-        try:
-            began = time.monotonic()
-            _look_ahead(group, lambda: process.poll() is not None)
-            return _wait_for(process, began, group[0].path.name, say)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+def _exit_code(process: Process, group: Sequence[Source], say: Callable[[str], None]) -> int:
+    """Wait for the end of the process that answers for some sources; kill it if this is interrupted."""
+    try:
+        began = time.monotonic()
+        _look_ahead(group, lambda: process.poll() is not None)
+        return _wait_for(process, began, group[0].path.name, say)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise

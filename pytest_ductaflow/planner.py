@@ -2,10 +2,13 @@
 
 `python -m pytest_ductaflow.planner REQUEST RESULT`; both are JSON files. The working directory is the
 project root, so that a conductor's relative paths hold; nothing of it stays in the pytest process.
+With `--fork REQUESTS ANSWERS`, two descriptors, it does that in a child for each request that comes.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import shlex
 import sys
@@ -35,9 +38,11 @@ from .flows import (
 )
 from .guarding import Guard
 from .model import JSON, RUNS, Instance, Record, default_step, slug, stem_of
+from .planner_forks import forked
 from .stored.instance import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
 from .tables import FLOW_COLUMNS, NAME
 
+_OF_CONDUCTORS = ("as_ductaflow", "conductor")  # modules that nearly all of them import
 NOT_YET = (
     "While pytest collects a conductor its calls are only recorded and nothing has run, so what an "
     "instance writes is not there yet. Put what comes after the runs under `if not is_collecting():` "
@@ -310,8 +315,17 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _forked(requests: int, answers: int) -> tuple[str, str]:
+    """What a child is asked, which finds imported what it needs."""
+    for module in _OF_CONDUCTORS:
+        importlib.import_module(f"{__package__}.{module}")
+    gc.freeze()  # children leave the pages alone
+    request = forked(requests, answers)
+    return request.asked, request.result
+
+
 def main() -> None:
-    request, result = sys.argv[1:3]
+    request, result = _forked(*map(int, sys.argv[2:])) if sys.argv[1] == "--fork" else sys.argv[1:]
     data = answer(json.loads(Path(request).read_text(encoding="utf-8")))
     store.write_atomic(Path(result), json.dumps(data))
 
