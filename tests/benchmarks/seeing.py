@@ -78,7 +78,7 @@ def print_flow(flow: str, instances: int, rounds: int) -> None:
     ways = {mode: Contender(command, first=_WARM, times=_QUICK) for mode, command in commands.items()}
     costs = {mode: [] for mode in MODES}  # type: dict[str, list[float]]
     for number in range(rounds):
-        for mode in MODES if number % 2 else reversed(MODES):  # so that a machine that slows down favours none
+        for mode in MODES if number % 2 else reversed(MODES):  # a machine that slows down favours none
             costs[mode].append(ways[mode].cost(code, instances).instance)
     print(f"\nflow {flow} ({name}), seconds for each further instance: median (min to max) of {rounds}")
     for mode, found in costs.items():
@@ -87,10 +87,8 @@ def print_flow(flow: str, instances: int, rounds: int) -> None:
     for mode in MODES[1:]:
         more = sorted(1000 * (a - b) for a, b in zip(costs["all"], costs[mode], strict=True))
         low, high = interval(more)
-        print(
-            f"  all costs {statistics.median(more):+.1f} ms more than {mode} (median of the rounds' differences;"
-            f" {low:+.1f} to {high:+.1f} ms with 95 % confidence)"
-        )
+        cost = f"all costs {statistics.median(more):+.1f} ms more than {mode}"
+        print(f"  {cost}: median of the differences, {low:+.1f} to {high:+.1f} ms with 95 % confidence")
 
 
 def interval(ascending: list[float]) -> tuple[float, float]:
