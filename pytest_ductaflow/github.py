@@ -258,8 +258,8 @@ def _source_of(record: Record | None, instance: Instance) -> tuple[str, int]:
     if record is not None and record.error is not None:
         return instance.flow, record.error.file_line or 1
     for each in record.with_flows() if record is not None else ():
-        if each.warning_line is not None:
-            return os.path.join(instance.project_root, each.flow), each.warning_line
+        if each.warnings:  # the first of them is the message
+            return os.path.join(instance.project_root, each.flow), each.warning_line or 1
     return instance.flow, 1
 
 

@@ -29,6 +29,7 @@ _UNDER_WAY = 24_000_000  # bytes that the reader may lag behind
 _REMEMBERED = 10_000_000  # characters that IPython may keep of a stream
 _SPILLED = 100_000_000  # bytes that are kept of what the running cell prints: as many as a log has
 _PAUSE = 0.005  # seconds between two looks
+_SETTLED = 2.0  # seconds: the coarsest times that file systems keep of changes
 _PIPE = 65_536  # bytes, as many as a pipe holds
 _PATIENCE = 5.0  # seconds for a thread that ends at once
 _logged: list[str] = []
@@ -237,7 +238,17 @@ def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard:
     warnings.filterwarnings("ignore", message="To exit: use")
     more = [folder for folder in folders if folder not in sys.path]
     sys.path += more
-    PathFinder.find_spec("", more)  # lists them: the first search would, in many calls that are all observed
+    with contextlib.suppress(Exception):  # of path hooks; the flow meets it if it imports from there
+        _list_for_imports(more)
+
+
+def _list_for_imports(folders: list[str]) -> None:
+    """Let Python list folders of modules now, as the first search will; then each call would be observed.
+
+    Python lists a folder again when its time has changed, which may come too late for one that changes now.
+    """
+    settled = [folder for folder in folders if os.stat(folder).st_mtime < time.time() - _SETTLED]
+    PathFinder.find_spec("", settled)
 
 
 def print_log_records(log_warnings: str = "shown") -> None:

@@ -53,7 +53,7 @@ _machines: frozenset[str] = frozenset()  # their top-level names
 _preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` has it
 _last_preloaded, _number_preloaded = "", 0
 _TO_OBSERVER = "/ductaflow-observer/"  # as in `observer.notes`
-_BEGIN = f"{_TO_OBSERVER}begin"
+_BEGIN, _END = f"{_TO_OBSERVER}begin", f"{_TO_OBSERVER}end"
 # What opens files without asking Python; the last ones start Pythons without a hook.
 _READERS = (
     "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "pyarrow.json", "pyarrow.feather", "pyarrow.orc",
@@ -162,6 +162,12 @@ def leave_files_to_observer() -> None:
             abilities.discard(getattr(os, name))
         setattr(os, name, original)
     os.path.exists(_BEGIN)
+
+
+def leave_searches_to_observer() -> None:
+    """Have an observer tell searches for modules from other listings, as nobody asks for `used` any more."""
+    if _is_observed:
+        os.path.exists(_END)
 
 
 def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
@@ -371,16 +377,17 @@ def used() -> dict[str, Any]:
     """What the flow has imported so far, and the interpreter that runs it.
 
     Returns:
-        `begun`: whether files are noted; `modules`: source files outside the interpreter's own folders;
-        `packages`: top-level names of what is installed; `imports`: names of modules that code of the
-        project has imported, or tried to; `searches`: how often a folder was listed in search of modules;
-        `readers`: modules that open files without asking Python; `opened_by_code`: files that code of the
-        project has opened itself; `python`, `executable`, `prefixes` and `path` of the interpreter.
+        `begun`: whether files are noted here, and not left to an observer; `modules`: source files outside
+        the interpreter's own folders; `packages`: top-level names of what is installed; `imports`: names of
+        modules that code of the project has imported, or tried to; `searches`: how often a folder was
+        listed in search of modules; `readers`: modules that open files without asking Python;
+        `opened_by_code`: files that code of the project has opened itself; `python`, `executable`,
+        `prefixes` and `path` of the interpreter.
     """
     new_files, new_packages = _imported(_new_modules())
     files, packages = _preloaded[0] | new_files, _preloaded[1] | new_packages
     return {
-        "begun": _has_begun,
+        "begun": _has_begun and not _is_observed,
         "modules": sorted(files),
         "packages": sorted(packages - _machines),
         "imports": sorted(_imports),

@@ -12,6 +12,10 @@ import signal
 import sys
 from dataclasses import asdict, dataclass
 
+from .observer.orphans import share_fate_of
+
+STARTED, ENDED = "pid", "end"  # words of an answer; a number comes after them
+
 
 @dataclass(frozen=True)
 class Request:
@@ -20,7 +24,8 @@ class Request:
     Attributes:
         asked: The file that says it.
         result: The file for the answer.
-        output: The file for what is printed; None if it goes where that of the warm process goes.
+        output: The file for what is printed, which is there; None if it goes where that of the warm process
+            goes.
     """
 
     asked: str
@@ -35,8 +40,8 @@ class Request:
 def forked(requests: int, answers: int) -> Request:
     """Return in a child for each request that comes; the process itself ends when no more can come.
 
-    For each child there are two lines: its process id, and its exit code when it has ended. It is left as a
-    zombie until the next request, so that its id is nobody else's when it is killed in between.
+    For each child there are two lines: `pid`, its process id, and `end`, its exit code when it has ended. It
+    is left as a zombie until the next request, so that its id is nobody else's when it is killed in between.
 
     Args:
         requests: The descriptor from which they are read.
@@ -44,19 +49,37 @@ def forked(requests: int, answers: int) -> Request:
     """
     at_start = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the children, and who started us
     stream = open(requests, encoding="utf-8")  # noqa: SIM115 - closed in the child, which goes on without it
-    line = stream.readline()
-    while line:
-        pid = os.fork()
+    me, pid = os.getpid(), 0
+    for line in iter(stream.readline, ""):
+        _reap(pid)
+        request, pid = Request(**json.loads(line)), 0
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _redirect(request.output)
+            print(f"no process can be started: {error.strerror}", file=sys.stderr, flush=True)
+            _answer(answers, ENDED, 1)
+            continue
         if not pid:
+            share_fate_of(me)
             stream.close()
             os.close(answers)
             signal.signal(signal.SIGINT, at_start)
-            return _taken_on(Request(**json.loads(line)))
-        os.write(answers, b"%d\n" % pid)
-        os.write(answers, b"%d\n" % _exit_code(pid))
-        line = stream.readline()
-        os.waitpid(pid, 0)
+            _redirect(request.output)
+            return request
+        _answer(answers, STARTED, pid)
+        _answer(answers, ENDED, _exit_code(pid))
+    _reap(pid)
     sys.exit()
+
+
+def _reap(pid: int) -> None:
+    if pid:
+        os.waitpid(pid, 0)
+
+
+def _answer(answers: int, word: str, number: int) -> None:
+    os.write(answers, f"{word} {number}\n".encode())
 
 
 def _exit_code(pid: int) -> int:
@@ -67,11 +90,10 @@ def _exit_code(pid: int) -> int:
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
-def _taken_on(request: Request) -> Request:
-    """A request whose output goes where it is to go from now on."""
-    if request.output is not None:
-        descriptor = os.open(request.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def _redirect(output: str | None) -> None:
+    """Print into a file from now on."""
+    if output is not None:
+        descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
         for standard in (1, 2):
             os.dup2(descriptor, standard)
         os.close(descriptor)
-    return request

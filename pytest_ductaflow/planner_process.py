@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from .child_process import may_fork
-from .planner_forks import Request
+from .keyboard import keyboard_later
+from .planner_forks import ENDED, STARTED, Request
+
+_PATIENCE = 5.0  # seconds for what takes milliseconds
 
 
 class Process(Protocol):
@@ -48,6 +52,7 @@ class Planners:
         self._folders = _repeated(folders) if fork and may_fork() else set()
         self._echo = echo
         self._warm: dict[Path, _Warm] = {}
+        self._all = contextlib.ExitStack()
 
     def start(self, asked: Path, result: Path, output: Path, folder: Path) -> Process:
         """A process that answers a request.
@@ -64,14 +69,14 @@ class Planners:
         warm = self._warm.get(folder)
         if warm is None or not warm.is_alive:
             self._warm[folder] = warm = _Warm(folder, request.output)
+            self._all.callback(warm.close)
         return warm.fork(request)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for warm in self._warm.values():
-            warm.close()
+        self._all.close()
 
 
 def _repeated(folders: Sequence[Path]) -> Collection[Path]:
@@ -97,7 +102,7 @@ def _start(
 
 
 class _Warm:
-    """A process that has imported what all need, and forks (see `planner_forks`)."""
+    """A process that has imported what all need, and forks (see `planner_forks`), one child at a time."""
 
     def __init__(self, folder: Path, output: str | None) -> None:
         requests, self._requests = os.pipe()
@@ -108,42 +113,58 @@ class _Warm:
         finally:
             os.close(requests)
             os.close(answers)
-        self._unread = b""
+        self._told = b""
+        self._child: _Forked | None = None
 
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def fork(self, request: Request) -> Process:
+        self._told = b""
         with contextlib.suppress(BrokenPipeError):  # it dies just now, which is seen as it does not answer
             os.write(self._requests, request.dumps().encode())
-        return _Forked(self)
+        self._child = _Forked(self)
+        return self._child
 
-    def answer(self, timeout: float | None) -> int | None:
-        """The next number that it tells; None if it has died.
+    def told(self, word: str, timeout: float | None) -> int | None:
+        """Return the number that it tells of its child with a word; None if it has died.
 
         Raises:
-            subprocess.TimeoutExpired: If none comes in so many seconds.
+            subprocess.TimeoutExpired: If the word does not come in so many seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        while b"\n" not in self._unread:
+        line = re.compile(rf"^{word} (-?\d+)\n".encode(), re.MULTILINE)
+        while (found := line.search(self._told)) is None:
             left = None if end is None else max(0.0, end - time.monotonic())
             if not wait([self._answers], left):
                 raise subprocess.TimeoutExpired(self._process.args, timeout or 0.0)
-            if not (heard := os.read(self._answers, 4096)):
+            with keyboard_later():
+                more = os.read(self._answers, 4096)
+                self._told += more
+            if not more:
                 return None
-            self._unread += heard
-        line, _, self._unread = self._unread.partition(b"\n")
-        return int(line)
+        return int(found[1])
 
     def exit_code(self) -> int:
-        """How it ended, when it has died."""
+        """Return how it ended, when it has died."""
         return self._process.wait()
 
+    def kill(self) -> None:
+        """End it, and with it its child."""
+        self._process.kill()
+
     def close(self) -> None:
+        """Let it end, and kill a child that has not ended."""
+        if self._child is not None:
+            self._child.kill()
         os.close(self._requests)
         os.close(self._answers)
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
 
 
 class _Forked:
@@ -151,7 +172,6 @@ class _Forked:
 
     def __init__(self, parent: _Warm) -> None:
         self._parent = parent
-        self._told: list[int] = []  # its process id, and its exit code
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -159,21 +179,17 @@ class _Forked:
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        while len(self._told) < 2:
-            answer = self._parent.answer(timeout)
-            if answer is None:  # nobody will tell how the child ends
-                self._send_kill()
-                return self._parent.exit_code()
-            self._told.append(answer)
-        return self._told[1]
+        code = self._parent.told(ENDED, timeout)
+        return self._parent.exit_code() if code is None else code  # the child ends with its parent
 
     def kill(self) -> None:
-        if not self._told and (pid := self._parent.answer(None)) is not None:  # it is about to begin
-            self._told.append(pid)
-        if self.poll() is None:
-            self._send_kill()
-
-    def _send_kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            for pid in self._told[:1]:
+        if self.poll() is not None:
+            return
+        try:
+            pid = self._parent.told(STARTED, _PATIENCE)  # it may be about to begin
+        except subprocess.TimeoutExpired:
+            self._parent.kill()
+            return
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -452,6 +452,22 @@ def test_working_directory_arguments_umask_and_environment_are_the_instances_own
     assert project.printed() == [f"{project.root}/runs/x/a {oct(before)} None 4 True"]
 
 
+@pytest.mark.parametrize("given", [None, "absolute", "relative", "missing"])
+def test_temporary_files_go_where_they_go_in_an_ordinary_kernel(
+    project: Project, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    (project.root / "absolute").mkdir()
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if given is not None:
+        monkeypatch.setenv("TMPDIR", given if given == "relative" else str(project.root / given))
+    code = "import os, tempfile\nprint(tempfile.gettempdir())\nos.makedirs('relative', exist_ok=True)"
+    told = []
+    for fork in (True, True, False):  # the relative folder is there from the second time on
+        project.run(code, settings=Settings(force=True, fork=fork, keep=("relative",)))
+        told.append(project.printed())
+    assert told[1] == told[2]
+
+
 @pytest.mark.parametrize("way", ["ordinary", "forked", "spare"])
 @pytest.mark.parametrize(
     ("code", "told"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from textwrap import dedent
 import psutil
 import pytest
 from conftest import write_project
+from test_interrupts import wait_for
 
 from pytest_ductaflow import plan, planner_process
 from pytest_ductaflow.plan import Plan, PlanError, Source, make_plan
@@ -140,7 +142,7 @@ def test_a_conductor_that_dies_is_told_and_those_after_it_are_read(tmp_path, way
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux only")
 def test_a_warm_process_that_dies_is_replaced(tmp_path):
-    kills = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
+    kills = "import os, signal, threading\nos.kill(os.getppid(), signal.SIGKILL)\nthreading.Event().wait()\n"
     with pytest.raises(PlanError, match=r"conductor_a\.py: its process ended with exit code -9") as refused:
         planned(tmp_path, {"a": kills, "b": "1 / 0"})
     assert "conductor_b.py:1: ZeroDivisionError" in str(refused.value)
@@ -184,3 +186,49 @@ def test_what_conductors_print_goes_to_the_terminal_where_that_is_asked_for(tmp_
     told = capfd.readouterr()
     assert told.out.splitlines() == ["by a", "by b"]
     assert told.err.splitlines() == ["2", "2"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux only")
+@pytest.mark.parametrize("stopped", ["child", "warm"])
+def test_a_process_that_is_not_waited_for_is_killed_also_if_the_warm_one_hangs(tmp_path, stopped):
+    code = (
+        "import os, time\nwith open('pid', 'w') as file:\n    file.write(str(os.getpid()))\ntime.sleep(99)\n"
+    )
+    (tmp_path / "hangs.py").write_text(code)
+    source = {"path": str(tmp_path / "hangs.py"), "kind": "conductor", "root": str(tmp_path)}
+    data = {"sources": [source], "where": None, "defer": False}
+    data |= {name: str(tmp_path / name) for name in ("calls", "refused", "aside")}
+    request, output = tmp_path / "request", tmp_path / "output"
+    request.write_text(json.dumps(data))
+    output.touch()
+    with planner_process.Planners([tmp_path] * 2, fork=True, echo=False) as planners:
+        planners.start(request, tmp_path / "result", output, tmp_path)
+        told = tmp_path / "pid"
+        pid = wait_for(
+            lambda: int(told.read_text()) if told.exists() and told.read_text() else None, "the pid"
+        )
+        warm = psutil.Process(pid).parent()
+        if stopped == "warm":
+            warm.suspend()
+    assert not warm.is_running()
+    wait_for(lambda: True if not psutil.pid_exists(pid) else None, "the end of the child")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux only")
+def test_where_no_process_can_be_forked_the_conductor_is_told_so(tmp_path, monkeypatch):
+    """As with too many processes; the next one may be."""
+    code = """
+        import os
+        def fork():
+            os.fork = whole
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        whole, os.fork = os.fork, fork
+        """
+    write_project(tmp_path, {"sitecustomize.py": code})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PlanError) as refused:
+        planned(tmp_path, dict.fromkeys("ab", CALL))
+    assert str(refused.value).splitlines() == [
+        "conductor_a.py: its process ended with exit code 1 before it was done",
+        "no process can be started: Resource temporarily unavailable",
+    ]

@@ -201,3 +201,57 @@ def test_an_ordinary_user_hears_why_a_program_gains_no_rights(tmp_path):
         )
         assert done.returncode == ends, done.stdout + done.stderr
         assert ("rooted cannot gain other rights" in done.stdout) == bool(ends), done.stdout
+
+
+LISTS = {
+    # Both folders are searched for modules as well, and listed once by the flow itself.
+    "flows/library.py": """\
+        import os, sys
+        sys.path.insert(0, root + "/lib")
+        import helper
+        print(os.listdir(root + "/lib"))
+        """,
+    "flows/root.py": """\
+        from pathlib import Path
+        Path(root, "log.txt").write_text("changes the folder that is listed then")
+        print(sorted(Path(root).glob("*.csv")))
+        """,
+    "lib/helper.py": "",
+    "setup.py": "",
+    "conductor.py": """\
+        from pathlib import Path
+        from pytest_ductaflow import conduct
+        root = str(Path(__file__).parent)
+        for name in ("library", "root"):
+            conduct(f"flows/{name}.py", [{"instance_name": "i", "root": root}], after=[])
+        """,
+}
+
+
+@on_linux
+@pytest.mark.parametrize("kernels", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
+def test_a_folder_that_is_searched_for_modules_counts_where_the_flow_itself_lists_it(tmp_path, kernels):
+    root = write_project(tmp_path / "project", LISTS)
+    long_ago = os.stat(root).st_mtime - 60
+    for folder in (root, root / "flows", root / "lib"):
+        os.utime(folder, (long_ago, long_ago))
+    assert set(outcomes(root, *kernels).values()) == {"PASSED"}
+    assert set(outcomes(root, *kernels).values()) == {"UNCHANGED"}
+    (root / "lib/more.txt").touch()
+    (root / "more.csv").touch()
+    assert outcomes(root, *kernels) == {"library/i": "PASSED", "root/i": "PASSED"}
+
+
+@on_linux
+@pytest.mark.parametrize("kernels", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
+def test_a_run_whose_report_is_lost_runs_again(project, tmp_path, kernels):
+    """As where the disk is full, or no descriptor is left: what was left to the observer is not known."""
+    plugin = """
+        from pytest_ductaflow import kernel_forked, kernel_ordinary
+        kernel_forked.ask_for_report = kernel_ordinary.read_report = lambda *_: None
+        """
+    write_project(tmp_path, {"loses.py": plugin})
+    loses = [*kernels, "-p", "loses", "-o", f"pythonpath={tmp_path}"]
+    assert set(outcomes(project, *loses).values()) == {"PASSED"}
+    assert {record(project, step, "i")["observed"] for step in ("shell", "plain")} == {"no"}
+    assert set(outcomes(project, *kernels).values()) == {"PASSED"}

@@ -42,6 +42,7 @@ from .publishing import IOPubThread, OutStream
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 # What decides about the folder for temporary files, as it was when that was looked for.
 _TEMPORARY = {name: os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")}
+_PLACE = os.getcwd()  # is taken where there is no other
 
 
 class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
@@ -76,8 +77,8 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             self.init_code()  # still hides names from %who
         self.configure_tornado_logger()
         self.patch_io()
-        if tempfile.gettempdir() == os.getcwd():  # as there is no other, and kernels work elsewhere
-            tempfile.tempdir = None
+        with contextlib.suppress(OSError):  # there is none at the moment
+            tempfile.gettempdir()
 
     def make_streams(self) -> None:
         """Give Python the streams that it has in a kernel; they are connected after the fork."""
@@ -305,8 +306,10 @@ def _is_observed(observe: Mapping[str, Any]) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as observer:
             observer.connect(observe["socket"])
             listener = install()
-            socket.send_fds(observer, [registration(observe["key"], observe["ignored"])], [listener])
-            os.close(listener)
+            try:
+                socket.send_fds(observer, [registration(observe["key"], observe["ignored"])], [listener])
+            finally:
+                os.close(listener)
     except OSError:
         return False
     return True
@@ -329,6 +332,16 @@ def last_words(request: Mapping[str, Any]) -> list[Any]:
     return answers
 
 
+def _is_temporary_folder_of(environment: Mapping[str, str]) -> bool:
+    """Return whether the folder for temporary files, found before the fork, is that of an environment."""
+    given = {name: environment.get(name) for name in _TEMPORARY}
+    depends_on_place = any(value and not os.path.isabs(value) for value in given.values())
+    found = tempfile.tempdir
+    if given != _TEMPORARY or depends_on_place or found is None or found == _PLACE:
+        return False
+    return os.access(found, os.W_OK)
+
+
 def take_environment(environment: Mapping[str, str]) -> None:
     """Take over an environment, and what preloaded modules have set, as their import would have done."""
     by_imports = {
@@ -342,7 +355,7 @@ def take_environment(environment: Mapping[str, str]) -> None:
     for name, value in wanted.items():
         if os.environ.get(name) != value:
             os.environ[name] = value
-    if any(wanted.get(name) != value for name, value in _TEMPORARY.items()):
+    if not _is_temporary_folder_of(wanted):
         tempfile.tempdir = None  # is found anew, in this environment
     time.tzset()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -18,20 +17,11 @@ from typing import Any, NoReturn
 
 import psutil
 
-from ..observer.orphans import adopt_orphans, children, end_orphans
+from ..observer.orphans import adopt_orphans, children, end_orphans, share_fate_of
 from . import forked_kernel
 from .ending import leave
 from .preloading import Misbehaved, preload
 from .wire import LENGTH, PATIENCE, SENTENCE, BadRequest, check_signal, receive, say
-
-_PR_SET_PDEATHSIG = 1
-
-
-def _share_fate_of(parent: int) -> None:
-    """Be killed when the parent dies, in whatever way."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
@@ -180,7 +170,7 @@ class _Template:
 
     def _be_kernel(self, assigned: socket.socket, is_spare: bool) -> NoReturn:
         try:
-            _share_fate_of(self.template_pid)
+            share_fate_of(self.template_pid)
             adopt_orphans()  # what the flow starts is below this process, whoever in between ends
             self._close_all()  # what belongs to the template and to other kernels
             connection = json.dumps(forked_kernel.become_kernel(self.app, self.folder)).encode()

@@ -24,7 +24,7 @@ FOLLOWED = "f"  # where it leads, if it is a link; a folder that relative paths 
 REMOVED = "d"  # only what is not there matters: others are the flow's own, or gone after that
 FOLDER = "folder"  # how the state of what is one begins; then comes its time
 # Paths that are asked for to speak with the observer, see `Notes.take`.
-PAUSE, RESUME, BEGIN = (f"/ductaflow-observer/{word}" for word in ("pause", "resume", "begin"))
+PAUSE, RESUME, BEGIN, END = (f"/ductaflow-observer/{word}" for word in ("pause", "resume", "begin", "end"))
 
 _KIND_OF_CALL = {
     "creat": WRITTEN,
@@ -95,6 +95,7 @@ class Notes:
     _programs: set[int] = field(default_factory=set)  # processes that were started as such, not forked
     _last_asked: dict[int, tuple[bytes, int]] = field(default_factory=dict)  # by thread; how often in a row
     _searched: dict[tuple[int, str], str | None] = field(default_factory=dict)  # states by process and folder
+    _tell_searches: set[int] = field(default_factory=set)  # processes
     _opened_as_files: set[str] = field(default_factory=set)  # folders
     _paused: set[int] = field(default_factory=set)  # threads
 
@@ -103,7 +104,7 @@ class Notes:
 
         A thread that asks for the paths `PAUSE` and `RESUME` is not observed in between: the part of
         this project that runs the flows of a build works in the kernel of that build. Before `BEGIN` a
-        kernel has used only what it needs to start.
+        kernel has used only what it needs to start, and until `END` it tells of its searches itself.
         """
         if notification.architecture != ARCHITECTURE or notification.call not in CALLS:
             self.unseen["a program for another kind of processor"] = None
@@ -135,7 +136,7 @@ class Notes:
             if folder is None:
                 return
             path = os.path.join(folder, path)
-        if path in (PAUSE, RESUME, BEGIN):
+        if path in (PAUSE, RESUME, BEGIN, END):
             self._obey(path, thread)
         elif thread not in self._paused:
             found = path if kind == FOLLOWED else _named_by_descriptor(thread, path)
@@ -178,11 +179,15 @@ class Notes:
     def _obey(self, word: str, thread: int) -> None:
         if word == BEGIN:
             self._forget()
+            self._tell_searches.add(thread)
+        elif word == END:
+            self._tell_searches.discard(thread)
         else:
             (self._paused.add if word == PAUSE else self._paused.discard)(thread)
 
     def _forget(self) -> None:
-        for notes in (self.uses, self.listings, self.privileged, self._known):
+        told = (self.uses, self.listings, self.privileged)
+        for notes in (*told, self._known):
             notes.clear()
 
     def _kind(self, name: str, notification: Notification) -> str:
@@ -234,7 +239,7 @@ class Notes:
 
         Its import system asks for the folder's time just before, and the first time for more; later it
         lists the folder again only if that has changed. Python in the kernel itself, and what is forked
-        from it, tells of its searches in another way.
+        from it, tells of its searches in another way, up to the kernel's last words.
         """
         asked, times = self._last_asked.get(thread, (b"", 0))
         if asked != os.fsencode(folder):
@@ -252,7 +257,7 @@ class Notes:
         if not is_due or not holds_modules or not program.startswith(_PYTHONS):
             return False
         self._searched[place] = state
-        return True
+        return process not in self._tell_searches
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Processes whose parent has ended: they become children of the next one above that adopts them. Linux only.
+"""What becomes of processes whose parent ends: they end with it, or are adopted by one above. Linux only.
 
 Standalone, and imports little, as the observer does.
 """
@@ -12,9 +12,16 @@ import signal
 import time
 from collections.abc import Collection
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONG = 5.0  # seconds after which a killed process is left to the system
 _PAUSE = 0.002  # seconds between two looks
+
+
+def share_fate_of(parent: int) -> None:
+    """Have the system kill this process when its parent ends, in whatever way."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def adopt_orphans() -> None:

@@ -21,13 +21,13 @@ The process ends as the command does, and not before nothing is observed any mor
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .orphans import adopt_orphans, end_orphans, share_fate_of
 from .seccomp import install, let_go_on, prefer_same_core, receive
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 REGISTER, ASK = "observed", "observer"  # names of sockets
 OBSERVED = "_DUCTAFLOW_OBSERVED"  # in the environment of an ordinary kernel that is
-_PR_SET_PDEATHSIG = 1
 _LONGEST_LINE = 65_536
 
 
@@ -60,15 +59,9 @@ def _start(command: list[str]) -> int:
     me = os.getpid()
     child = os.fork()
     if not child:
-        _share_fate_of(me)
+        share_fate_of(me)
         _execute(command, os.environ)
     return child
-
-
-def _share_fate_of(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _execute(command: list[str], environment: Any) -> NoReturn:
@@ -85,15 +78,13 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
     """Start a command that is observed from its first call on, if the system allows it."""
     import socket
 
-    from .orphans import adopt_orphans
-
     adopt_orphans()
     me, (here, there) = os.getpid(), socket.socketpair(type=socket.SOCK_DGRAM)
     child = os.fork()
     if not child:
         here.close()
         os.setsid()  # a kernel leads a session of its own
-        _share_fate_of(me)
+        share_fate_of(me)
         # A kernel ends when its parent is another one than it was told.
         environment = {**os.environ, "JPY_PARENT_PID": str(me)}
         environment.pop(OBSERVED, None)
@@ -186,8 +177,6 @@ class Observer:
         elif number in self._connections:
             self._take_question(number)
         elif number == self._parents_end:
-            from .orphans import end_orphans
-
             end_orphans()  # the command as well
             os._exit(1)
         elif self._clients is not None:
@@ -199,8 +188,6 @@ class Observer:
         """Return how the command ended, and let nothing that a kernel has started survive it."""
         if self._report is None:
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        from .orphans import end_orphans
-
         _signal_group(child, signal.SIGKILL)  # before its number is free for others
         _, status, used = os.wait4(child, 0)
         end_orphans()

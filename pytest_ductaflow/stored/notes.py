@@ -61,6 +61,7 @@ def notes_on_tolerances(stored: StoredInstance, files: Mapping[str, Path]) -> It
     names: dict[str, set[str] | None] = dict.fromkeys(stored.names)
     for name, path in files.items() if stored.tolerances else ():
         compare(path, path, tolerances.of(name), name=name, figures=path.parent, names=names)
+        names[name] = names[name] or None  # of bytes nothing is known, and a hook may compare them
     for note in tolerances.without_effect(names) if names else ():
         yield f"the tolerances of {note}"
 
