@@ -15,6 +15,7 @@ from .store import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
 _TAIL = 10  # last lines of output where there is no traceback
+_TAIL_BYTES = 10_000  # in which these are looked for: a log may be very long
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,13 @@ def _code(failure: Failure, around: int = _AROUND) -> Iterator[Line]:
 
 def _last_output(log: Path) -> Iterator[Line]:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[:-1]
+        with open(log, "rb") as file:
+            begin = file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()[:-1]
     except OSError:
         return
+    if lines and begin:
+        lines[0] = f"…{lines[0]}"
     if lines:
         yield Line("")
         yield Line("last output:")

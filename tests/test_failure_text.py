@@ -145,6 +145,17 @@ def test_without_a_traceback_the_last_lines_of_output_are_shown(tmp_path):
     assert lines[start + 11] == ""
 
 
+def test_of_a_long_log_the_end_is_read(tmp_path):
+    run_dir = tmp_path / "runs" / "s" / "A"
+    run_dir.mkdir(parents=True)
+    (run_dir / "x_execution_output.txt").write_text("x" * 200_000 + "\nlast words\nkilled\n")
+    lines = text_of(a_record(error=Failure("KernelDied", "killed")), tmp_path, tmp_path)
+    start = lines.index("last output:")
+    assert lines[start + 1].startswith("  …xxx")
+    assert len(lines[start + 1]) < 11_000
+    assert lines[start + 2] == "  last words"
+
+
 def test_a_log_that_is_not_there_does_not_matter(tmp_path):
     assert "last output:" not in text_of(a_record(error=Failure("KernelDied", "killed")), tmp_path, tmp_path)
 

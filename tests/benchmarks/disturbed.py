@@ -94,7 +94,7 @@ Path("score.txt").write_text(str(json.loads(model.read_text())["weight"] * facto
 import subprocess
 
 with open("copy.txt", "w") as copy:
-    subprocess.run(f"sleep 0.05; cat '{root}/data/notes.txt'", shell=True, check=True, stdout=copy)
+    subprocess.run(f"sleep 0.05 && cat '{root}/data/notes.txt'", shell=True, check=True, stdout=copy)
 """,
     "flows/inner.py": START
     + """\
