@@ -202,7 +202,7 @@ def _last_output(log: Path) -> Iterator[Line]:
         return
     if lines and begin:
         lines[0] = f"…{lines[0]}"
-    if lines:
+    if any(map(str.strip, lines)):
         yield Line("")
         yield Line("last output:")
         yield from (Line(f"  {line}") for line in lines[-_TAIL:])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import cached_property
 
 from .file_state import changed_since, stat_of
-from .model import Instance, Record
+from .model import RUNS, Instance, Record
 from .store import RunFiles, names_of_ours, read_record
 
 
@@ -137,6 +137,8 @@ class Outside:
             return ()
 
     def _is_beside(self, number: int, path: str) -> bool:
+        if path == os.path.join(self._instances[number].project_root, RUNS):
+            return True
         before = self._before[number]
         if path in self._writers:
             return self._instances_before(before).isdisjoint(self._writers[path])

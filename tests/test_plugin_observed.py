@@ -237,6 +237,7 @@ def test_a_folder_that_is_searched_for_modules_counts_where_the_flow_itself_list
         os.utime(folder, (long_ago, long_ago))
     assert set(outcomes(root, *kernels).values()) == {"PASSED"}
     assert set(outcomes(root, *kernels).values()) == {"UNCHANGED"}
+    assert "0 would run, 0 may run, 2 unchanged" in Session(root, *kernels, "--ductaflow-explain").output
     (root / "lib/more.txt").touch()
     (root / "more.csv").touch()
     assert outcomes(root, *kernels) == {"library/i": "PASSED", "root/i": "PASSED"}
