@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -62,6 +63,7 @@ def carry_out(
     """
     store.write_config(files, instance.full_config)  # the record says already that it runs
     began = files.config.stat().st_mtime_ns  # by the clock of the file system, which may be another machine's
+    lag = time.time_ns() - began
     page = _Page(instance, files, settings, may_follow=page_may_follow)
     try:
         execution, failed_attempts, flows = _attempts(instance, files, running, settings, echo, page, start)
@@ -77,7 +79,7 @@ def carry_out(
     written = start.written()
     outputs = store.digests(files.directory, written.outputs)
     by_flows = (path for flow in flows for path in output_files(flow, instance.project_root))
-    inputs = search.finish(execution.used, outputs, began, of_flows=by_flows)
+    inputs = search.finish(execution.used, outputs, began, lag, of_flows=by_flows)
     outputs |= store.digests(files.directory, inputs.written_elsewhere)
     if not page.is_written and not execution.interrupted:  # who leaves waits for the record only
         page.write(failed=record.status is Status.ERROR)

@@ -39,6 +39,7 @@ from .uses import ALL, NOTHING, Used
 
 _PACKAGE = os.path.join(Path(__file__).parent, "")
 _OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, *SHARED_BY_PAGES, *OURS_BESIDE))
+_LAG = 10**9  # nanoseconds by which clocks may differ as far as that is not told from a busy machine
 _NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
 # Readers of formats in which a file may name others, and databases in which a view may.
 _LEAD_ELSEWHERE = ("h5py", "netCDF4", "tables", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr")
@@ -96,17 +97,26 @@ class InputSearch:
         self.before = {path: stat_of(path) for path in self.named}
 
     def finish(
-        self, used: Used, outputs: Iterable[str], began_ns: int, *, of_flows: Iterable[str] = ()
+        self,
+        used: Used,
+        outputs: Iterable[str],
+        began_ns: int,
+        lag_ns: int = 0,
+        *,
+        of_flows: Iterable[str] = (),
     ) -> Inputs:
         """Return what the run used.
 
         Args:
             used: What was seen of it.
             outputs: Paths relative to the run directory of what it wrote there.
-            began_ns: When it began, in nanoseconds since the epoch.
+            began_ns: When it began by the clock of the file system, in nanoseconds since the epoch.
+            lag_ns: How far that clock is behind this machine's.
             of_flows: What the flows of a build have written, absolute.
         """
         used = used.renamed(self._real_names)
+        if lag_ns > _LAG:
+            used = replace(used, since={path: moment - lag_ns for path, moment in used.since.items()})
         finder = _Seen if used.observed == ALL else _Guessed
         return finder(self, used, set(outputs), began_ns, set(of_flows)).inputs()
 

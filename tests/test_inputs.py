@@ -92,6 +92,7 @@ def finish(
     config: dict[str, object] | None = None,
     during: Callable[[], object] | None = None,
     since: dict[str, int] | None = None,
+    lag: int = 0,
     outputs: tuple[str, ...] = ("out.csv",),
     upstream_files: tuple[str, ...] = (),
     earlier: Record | None = None,
@@ -105,6 +106,7 @@ def finish(
         config: The config.
         during: What happens while the flow runs.
         since: When files were used first, by path; else when all was over.
+        lag: How far the file system's clock is behind, in nanoseconds.
         outputs: What it wrote, relative to the run directory.
         upstream_files: What upstreams wrote, relative to the project.
         earlier: The record of the earlier run.
@@ -117,7 +119,7 @@ def finish(
         during()
     absolute = tuple((use, os.path.normpath(root / path)) for use, path in uses or [])
     moments = {os.path.normpath(root / path): when for path, when in (since or {}).items()}
-    return search.finish(replace(used or Used(), uses=absolute, since=moments), outputs, began)
+    return search.finish(replace(used or Used(), uses=absolute, since=moments), outputs, began, lag)
 
 
 def found(root: Path, *args: object, **more: object) -> set[str]:
@@ -325,6 +327,23 @@ def test_a_file_that_is_edited_before_it_is_read_has_the_digest_of_what_was_read
         since={"data/zones.csv": time.time_ns() + 10**9},
     )
     assert result.digests["data/zones.csv"] == file_digest(root / "data/zones.csv") != UNSTABLE
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_a_file_that_is_edited_after_it_was_read_is_unstable_also_by_the_clock_of_a_file_server(
+    root, seconds
+):
+    """The kernel notes by this machine's clock when it has read a file, which is ahead of the server's."""
+    lag = seconds * 10**9
+    since = {"data/zones.csv": moment() + lag}
+    result = finish(
+        root,
+        [(OPENED, "data/zones.csv")],
+        during=lambda: edit(root / "data/zones.csv", "new"),
+        since=since,
+        lag=lag,
+    )
+    assert result.digests["data/zones.csv"] == UNSTABLE
 
 
 def test_a_file_of_the_future_is_stable(root):

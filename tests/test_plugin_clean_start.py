@@ -221,3 +221,28 @@ def test_a_fresh_clone_and_a_project_in_which_much_has_run_have_the_same_files(t
 
     assert written(root) == written(fresh)
     assert len(written(fresh)) == 5
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_run_that_is_killed_as_its_new_config_is_written_does_not_pass_for_the_run_before(tmp_path, place):
+    """Killed just before or after the file is there: with the old config again, the instance runs again."""
+    kills = f"""
+        import os
+        from pytest_ductaflow import store
+        write_config = store.write_config
+        def write(files, config):
+            if {place == "after"}:
+                write_config(files, config)
+            os._exit(9)
+        store.write_config = write
+        """
+    flow = 'open("out.txt", "w").write(str(n))\n'
+    root = write_project(tmp_path, {"flows/a.py": flow, "kills.py": kills})
+    (root / "conductor.py").write_text(conductor(("a", {"n": 1})))
+    assert session(root)[0] == {"a::i": "PASSED"}
+    (root / "conductor.py").write_text(conductor(("a", {"n": 2})))
+    session(root, "conductor.py", "-p", "kills", "-o", "pythonpath=.")
+    (root / "conductor.py").write_text(conductor(("a", {"n": 1})))
+    assert session(root)[0] == {"a::i": "PASSED"}
+    assert json.loads((root / "runs/a/i/a_config.json").read_text())["n"] == 1
+    assert (root / "runs/a/i/out.txt").read_text() == "1"
