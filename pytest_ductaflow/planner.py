@@ -316,7 +316,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forked(requests: int, answers: int) -> tuple[str, str]:
-    """What a child is asked, which finds imported what it needs."""
+    """Import what conductors need, and return in a child for each request: its request and result files."""
     for module in _OF_CONDUCTORS:
         importlib.import_module(f"{__package__}.{module}")
     gc.freeze()  # children leave the pages alone

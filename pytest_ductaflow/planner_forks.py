@@ -1,7 +1,7 @@
-"""Forks a process for each request, so that what all need is imported once.
+"""Fork a child for each request, so that what all of them need is imported once.
 
-In the process that is warm. Of what one child does, its working directory, environment, modules, threads
-and files, nothing reaches another.
+This runs in the warm process. Nothing that a child does to its working directory, environment, modules,
+threads or descriptors reaches another one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STARTED, ENDED = "pid", "end"  # words of an answer; a number comes after them
 
 @dataclass(frozen=True)
 class Request:
-    """What one process has to do.
+    """What one child has to do.
 
     Attributes:
         asked: The file that says it.
@@ -33,7 +33,7 @@ class Request:
     output: str | None
 
     def dumps(self) -> str:
-        """As a line."""
+        """Return it as a line of JSON."""
         return f"{json.dumps(asdict(self))}\n"
 
 
@@ -83,7 +83,7 @@ def _answer(answers: int, word: str, number: int) -> None:
 
 
 def _exit_code(pid: int) -> int:
-    """Wait until a child has ended; as `subprocess` tells it, less than 0 for a signal."""
+    """Wait until a child has ended, and return its exit code, negative for a signal as in `subprocess`."""
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     if ended is None:
         raise AssertionError  # only with WNOHANG
@@ -91,7 +91,7 @@ def _exit_code(pid: int) -> int:
 
 
 def _redirect(output: str | None) -> None:
-    """Print into a file from now on."""
+    """Print into a file from now on, if there is one."""
     if output is not None:
         descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
         for standard in (1, 2):

@@ -1,4 +1,4 @@
-"""The processes in which sources are read: each started anew, or forked from one that is warm."""
+"""Start the processes that read sources: each anew, or forked from one that has imported what all need."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _PATIENCE = 5.0  # seconds for what takes milliseconds
 
 
 class Process(Protocol):
-    """One of them."""
+    """A process that reads sources; a part of `subprocess.Popen`."""
 
     def poll(self) -> int | None:
-        """Its exit code; None if it has not ended."""
+        """Return its exit code; None if it has not ended."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code, when it has ended.
+        """Wait until it has ended, and return its exit code.
 
         Raises:
             subprocess.TimeoutExpired: If it has not after so many seconds.
         """
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it."""
 
 
 class Planners:
-    """Gives such processes; on Linux they are forked if several have the same working directory.
+    """Start processes that read sources; on Linux they are forked if several share a working directory.
 
     Args:
-        folders: The working directories that will be asked for, as often as they will.
+        folders: The working directory of each process that will be started.
         fork: Whether processes may be forked.
         echo: Whether their output goes to the terminal.
     """
@@ -55,7 +55,7 @@ class Planners:
         self._all = contextlib.ExitStack()
 
     def start(self, asked: Path, result: Path, output: Path, folder: Path) -> Process:
-        """A process that answers a request.
+        """Start a process that answers a request.
 
         Args:
             asked: The file that holds the request.
@@ -102,7 +102,7 @@ def _start(
 
 
 class _Warm:
-    """A process that has imported what all need, and forks (see `planner_forks`), one child at a time."""
+    """A process that has imported what all need, and forks one child at a time; see `planner_forks`."""
 
     def __init__(self, folder: Path, output: str | None) -> None:
         requests, self._requests = os.pipe()
@@ -151,7 +151,7 @@ class _Warm:
         return self._process.wait()
 
     def kill(self) -> None:
-        """End it, and with it its child."""
+        """Kill it; its child is killed with it."""
         self._process.kill()
 
     def close(self) -> None:
