@@ -13,11 +13,11 @@ __version__ = "0.1.0"
 
 # The module of each name.
 _HOMES = {
-    "config_table": ("generate_config_markdown",),
-    "conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
-    "errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
-    "execute": ("FlowExecutionError",),
-    "flow_side": (
+    "core.config_markdown": ("generate_config_markdown",),
+    "api.conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
+    "core.errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
+    "running.execute": ("FlowExecutionError",),
+    "api.in_flow": (
         "display_config_summary",
         "is_notebook_execution",
         "load_cli_config",
@@ -25,7 +25,7 @@ _HOMES = {
         "setup_execution_logging",
         "unpack_config",
     ),
-    "looking_back": (
+    "api.read_runs": (
         "analyze_execution_logs",
         "convert_notebook_to_html",
         "generate_status_report",
@@ -34,10 +34,10 @@ _HOMES = {
         "print_pipeline_status",
         "results",
     ),
-    "compare.tolerance": ("Tolerance",),
-    "model": ("Difference", "DifferingValue", "Instance", "Record", "Status"),
-    "recording": ("is_collecting",),
-    "tables": ("grid",),
+    "gate.compare.tolerance": ("Tolerance",),
+    "core.model": ("Difference", "DifferingValue", "Instance", "Record", "Status"),
+    "planning.recording": ("is_collecting",),
+    "sources.tables": ("grid",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -77,12 +77,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .compare.tolerance import Tolerance
-    from .conductor import conduct, debug_flow, run_notebook, run_step_flow
-    from .config_table import generate_config_markdown
-    from .errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
-    from .execute import FlowExecutionError
-    from .flow_side import (
+    from .api.conductor import conduct, debug_flow, run_notebook, run_step_flow
+    from .api.in_flow import (
         display_config_summary,
         is_notebook_execution,
         load_cli_config,
@@ -90,7 +86,7 @@ if TYPE_CHECKING:
         setup_execution_logging,
         unpack_config,
     )
-    from .looking_back import (
+    from .api.read_runs import (
         analyze_execution_logs,
         convert_notebook_to_html,
         generate_status_report,
@@ -99,9 +95,13 @@ if TYPE_CHECKING:
         print_pipeline_status,
         results,
     )
-    from .model import Difference, DifferingValue, Instance, Record, Status
-    from .recording import is_collecting
-    from .tables import grid
+    from .core.config_markdown import generate_config_markdown
+    from .core.errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
+    from .core.model import Difference, DifferingValue, Instance, Record, Status
+    from .gate.compare.tolerance import Tolerance
+    from .planning.recording import is_collecting
+    from .running.execute import FlowExecutionError
+    from .sources.tables import grid
 
 
 def __getattr__(name: str) -> Any:

@@ -11,28 +11,21 @@ from pathlib import Path
 import click
 import pytest
 
-from . import removing
-from .earlier_runs import Restored, flow_of_earlier_run
-from .earlier_runs import restore as restore_run
-from .errors import DuctaflowError
-from .failure_text import quoted
-from .github import append_summary, endings_of_rows
-from .locking import held
-from .merging import Merged
-from .merging import merge as merge_shards
-from .plan import project_root
+from .core.errors import DuctaflowError
+from .core.instance_lock import held
+from .core.run_files import RunFiles, shown
+from .core.settings import Settings
+from .gate.instance_file import FILE, is_stored
+from .gate.store_run import DEFAULT_FOLDER, StoreOptions, Written, store_run, stored_before, ways_of_comparing
+from .planning import remove_runs
+from .planning.plan import project_root
 from .plugin import settings_of
-from .settings import Settings
-from .store import RunFiles, shown
-from .stored.instance import FILE, is_stored
-from .stored.storing import (
-    DEFAULT_FOLDER,
-    StoreOptions,
-    Written,
-    store_run,
-    stored_before,
-    ways_of_comparing,
-)
+from .pytest_hooks.github import append_summary, endings_of_rows
+from .report.failure_text import quoted
+from .report.merge_shards import Merged
+from .report.merge_shards import merge as merge_shards
+from .running.clean_start import Restored, flow_of_earlier_run
+from .running.clean_start import restore as restore_run
 
 _REFUSED = 2  # exit code; 1 says that instances failed
 _SHOWN = 20  # lines of problems
@@ -182,9 +175,9 @@ def rm(run_dirs: tuple[Path, ...], *, undeclared: bool, yes: bool) -> None:
     """
     try:
         if undeclared:
-            found = [each for folder in run_dirs for each in removing.undeclared(folder)]
+            found = [each for folder in run_dirs for each in remove_runs.undeclared(folder)]
         else:
-            found = removing.removals(run_dirs)
+            found = remove_runs.removals(run_dirs)
         if not found:
             click.echo("nothing to remove: there is an instance to all that is there")
         elif not yes:
@@ -192,7 +185,7 @@ def rm(run_dirs: tuple[Path, ...], *, undeclared: bool, yes: bool) -> None:
                 click.echo(removal.text)
             click.confirm("Remove?" if len(found) == 1 else f"Remove these {len(found)}?", abort=True)
         for removal in found:
-            removing.remove(removal)
+            remove_runs.remove(removal)
             click.echo(f"removed {removal.text}")
     except DuctaflowError as error:
         raise _Refusal(str(error)) from None

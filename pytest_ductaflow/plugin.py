@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from .model import RUNS
-from .pytest_imports import importing
-from .settings import OPTIONS, Option, Settings
+from .api.pytest_imports import importing
+from .core.model import RUNS
+from .core.settings import OPTIONS, Option, Settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,7 +63,7 @@ def settings_of(config: pytest.Config) -> Settings:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    from . import hookspecs
+    from .pytest_hooks import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
 
@@ -72,7 +72,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.getoption("ductaflow_graph"):
         return None
-    from .explaining import print_graph
+    from .pytest_hooks.explain import print_graph
 
     return print_graph(config)
 
@@ -83,14 +83,14 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     if not settings.on:
         return
-    from . import store
-    from .collection import CollectionHooks, add_stored_instances
-    from .items import SETTINGS, OutcomeHooks, hurry
-    from .ordering import OrderHooks
-    from .stopping import StoppingHooks
+    from .core import run_files
+    from .pytest_hooks.collection import CollectionHooks, add_stored_instances
+    from .pytest_hooks.items import SETTINGS, OutcomeHooks, hurry
+    from .pytest_hooks.ordering import OrderHooks
+    from .pytest_hooks.stopping import StoppingHooks
 
     stack = contextlib.ExitStack()
-    stack.enter_context(store.outside_of_builds())  # a flow may start a session of its own
+    stack.enter_context(run_files.outside_of_builds())  # a flow may start a session of its own
     config.add_cleanup(stack.close)
     register = config.pluginmanager.register
     is_worker = hasattr(config, "workerinput")
@@ -101,29 +101,29 @@ def pytest_configure(config: pytest.Config) -> None:
     register(OutcomeHooks(), "ductaflow-outcomes")
     register(OrderHooks(), "ductaflow-order")
     if settings.shard is not None:
-        from .sharding import ShardHooks
+        from .pytest_hooks.sharding import ShardHooks
 
         register(ShardHooks(config, settings.shard, is_worker=is_worker), "ductaflow-shard")
     if settings.explain:
-        from .explaining import ExplainHooks
+        from .pytest_hooks.explain import ExplainHooks
 
         config.option.dist, config.option.tx = "no", []  # xdist: this process alone
         register(ExplainHooks(), "ductaflow-explaining")
         return
     if config.pluginmanager.hasplugin("xdist"):
-        from .scheduling import ControllerHooks, WorkerHooks
+        from .pytest_hooks.xdist_scheduler import ControllerHooks, WorkerHooks
 
         register(WorkerHooks() if is_worker else ControllerHooks(), "ductaflow-xdist")
     if not is_worker:
-        from .reporting import ReportingHooks
+        from .pytest_hooks.reporting import ReportingHooks
 
         register(ReportingHooks(config), "ductaflow-reporting")
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            from .github import GithubHooks
+            from .pytest_hooks.github import GithubHooks
 
             register(GithubHooks(config, os.environ), "ductaflow-github")
         if settings.update:
-            from .approving import ApprovingHooks, refuse_in_ci
+            from .pytest_hooks.update import ApprovingHooks, refuse_in_ci
 
             refuse_in_ci(settings, os.environ)
             register(ApprovingHooks(), "ductaflow-approving")
@@ -134,7 +134,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     given = (Path(config.invocation_params.dir, name.partition("::")[0]) for name in config.args)
     if not _is_below_runs(collection_path, config) or any(_is_below_runs(path, config) for path in given):
         return None
-    from .store import is_run_directory
+    from .core.run_files import is_run_directory
 
     return True if is_run_directory(collection_path) else None
 
@@ -161,7 +161,7 @@ def pytest_make_collect_report(
 
 def _not_a_test(collector: pytest.Collector, refused: Sequence[str]) -> str:
     """What to type in place of having a conductor collected as a module of tests."""
-    from .failure_text import quoted
+    from .report.failure_text import quoted
 
     config = collector.config
     path = os.path.relpath(collector.path, config.invocation_params.dir).replace(os.sep, "/")

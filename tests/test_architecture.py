@@ -1,4 +1,4 @@
-"""The layers of the package: imports go downward only, each foreign library has one home."""
+"""The folders of the package: imports go in one direction among them, each foreign library has its homes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,179 +14,74 @@ import pytest
 import pytest_ductaflow
 
 PACKAGE = Path(pytest_ductaflow.__file__).parent
-LAYERS = (
-    {
-        "causes",
-        "child_process",
-        "config_table",
-        "bytecode",
-        "cells",
-        "cores",
-        "errors",
-        "excel_cells",
-        "file_state",
-        "figures",
-        "keyboard",
-        "forkserver",
-        "forkserver.preloading",
-        "forkserver.publishing",
-        "forkserver.wire",
-        "heard",
-        "kernel_setup",
-        "kernel_trace",
-        "kernel_traceback",
-        "observer",
-        "observer.orphans",
-        "observer.seccomp",
-        "out_of_memory",
-        "places",
-        "lights",
-        "magics",
-        "model",
-        "packages",
-        "path_lists",
-        "precedence",
-        "python_code",
-        "preload_rules",
-        "quantities",
-        "setting_aside",
-        "report",
-        "report.page",
-        "compare",
-        "compare.tolerance",
-        "statuses",
-        "stored",
-        "unevaluated",
-    },
-    {
-        "deferring",
-        "forkserver.ending",
-        "observer.notes",
-        "output_limits",
-        "planner_forks",
-        "pytest_imports",
-    },
-    {"cell_outputs", "forkserver.ipython", "observer.process", "planner_process"},
-    {"forkserver.forked_kernel"},
-    {"forkserver.template"},
-    {"observing", "settings", "uses"},
-    {"kernel_calls", "older_names"},
-    {"fork_servers", "forkserver.serving", "flows", "store", "compare.reading"},
-    {"as_ductaflow", "clashes", "row_filter", "table_files"},
-    {
-        "compare.compressed",
-        "compare.digests",
-        "compare.values",
-        "calls",
-        "declared",
-        "failures",
-        "fingerprint",
-        "forkserver.__main__",
-        "kernel",
-        "locking",
-        "notebook_file",
-        "notebook_html",
-        "output",
-        "conductor_file",
-        "recording",
-        "report.rows",
-        "what_was_there",
-        "stored.instance",
-    },
-    {
-        "client",
-        "compare.findings",
-        "earlier_runs",
-        "import_order",
-        "named",
-        "outside",
-        "pages",
-        "kernel_forked",
-        "kernel_ordinary",
-        "tables",
-        "answers",
-        "guarding",
-        "run_paths",
-        "stored.portable",
-    },
-    {
-        "compare.arrays",
-        "compare.rows",
-        "compare.structures",
-        "compare.texts",
-        "provisioner",
-        "removing",
-        "summary",
-        "untagged",
-    },
-    {"compare.images", "compare.tables"},
-    {"compare.svg", "compare.columnar", "compare.csv_tables", "compare.excel"},
-    {"compare.files"},
-    {"stored.baseline", "stored.notes"},
-    {"stored.fitness"},
-    {"stored.approval", "stored.past_run"},
-    {"stored.storing"},
-    {
-        "declare",
-        "merging",
-        "named_in_code",
-        "parameters",
-        "preload",
-        "references",
-        "report.live",
-        "unchanged",
-    },
-    {"graph", "kernel_start", "module_search"},
-    {"inputs"},
-    {"blocking", "execute", "graph_text", "ready"},
-    {"carry_out", "debugging", "workload"},
-    {"runner"},
-    {"accepting", "after", "conductor", "looking_back"},
-    {"after_process", "flow_side", "plan", "planner", "failure_text"},
-    {"hookspecs", "out_of_date", "outcomes", "stopping"},
-    {"alike", "items"},
-    {"collection", "no_more", "ordering", "scheduling", "sharding"},
-    {"approving", "explaining", "github", "reporting"},
-    {"plugin"},
-    {"cli"},
+# A module imports from its own folder, and from those before it in this list.
+ORDER = (
+    "core",
+    "sources",
+    "kernels",
+    "tracking",
+    "graph",
+    "running",
+    "gate",
+    "report",
+    "planning",
+    "api",
+    "pytest_hooks",
+    "plugin",
+    "cli",
 )
-PYTEST_FROM = 26  # the layer from which on pytest may be seen
-LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+MOST_MODULES = 14  # in a folder
+MOST_ENTRIES = 15  # at the top of the package
+# The folders and modules in which a foreign library is imported.
 HOMES = {
-    "jupytext": {"flows"},
-    "papermill": {"client", "execute", "notebook_file"},
-    "nbclient": {"client"},
-    "jupyter_client": {"kernel", "kernel_forked", "kernel_ordinary", "provisioner"},
-    "ipykernel": {"forkserver.forked_kernel", "forkserver.ipython", "forkserver.publishing"},
-    "nbconvert": {"notebook_html"},
-    "xdist": {"scheduling"},
+    "IPython": {"api.in_flow", "kernels.forkserver"},
+    "PIL": {"gate.compare.kinds.images"},
+    "_pytest": {"pytest_hooks", "plugin"},
     "click": {"cli"},
-    "filelock": {"locking"},
-    "yaml": {"compare.structures"},
-    "PIL": {"compare.images"},
-    "resvg_py": {"compare.svg"},
-    "openpyxl": {"excel_cells"},
-    "pyarrow": {"compare.columnar"},
-    "pytest": set().union(*LAYERS[PYTEST_FROM:]),
-    "_pytest": set().union(*LAYERS[PYTEST_FROM:]),
+    "comm": {"kernels.forkserver"},
+    "filelock": {"core.instance_lock"},
+    "ipykernel": {"kernels.forkserver"},
+    "jinja2": {"running.html_page"},
+    "jsonschema": {"sources.tables"},
+    "jupyter_client": {"kernels"},
+    "jupytext": {"sources.notebooks"},
+    "nbclient": {"running.client"},
+    "nbconvert": {"running.html_page"},
+    "nbformat": {"api.conductor", "running", "sources.notebooks"},
+    "numpy": {"gate.compare", "sources.row_filter"},
+    "openpyxl": {"sources.excel_cells"},
+    "pandas": {"api", "gate.compare", "planning.processes", "sources"},
+    "papermill": {"running"},
+    "psutil": {"core", "kernels", "running.html_process"},
+    "pyarrow": {"gate.compare.kinds.parquet"},
+    "pytest": {"pytest_hooks", "plugin", "cli"},
+    "resvg_py": {"gate.compare.kinds.svg"},
+    "tornado": {"kernels.forkserver"},
+    "tqdm": {"api.conductor"},
+    "traitlets": {"kernels.provisioner", "running.html_page"},
+    "xdist": {"pytest_hooks.xdist_scheduler"},
+    "yaml": {"gate.compare.kinds.json_yaml"},
+    "zmq": {"kernels.forkserver", "running.client"},
 }
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
-    if path.parent != PACKAGE or path.stem not in ("__init__", "_as_ductaflow", "_as_ductacore")
+    if path != PACKAGE / "__init__.py"
 }
 
 
-def imported(module: str, *, only_at_the_top: bool) -> Iterator[str]:
-    """Absolute names of what a module imports; ours begin with `pytest_ductaflow.`."""
+def imported(module: str, *, only_at_the_top: bool = False) -> Iterator[str]:
+    """Yield absolute names of what a module imports; ours begin with `pytest_ductaflow.`."""
+    parts = ["pytest_ductaflow", *module.split(".")]
+    parents = parts if FILES[module].stem == "__init__" else parts[:-1]
     nodes = list(ast.parse(FILES[module].read_text(encoding="utf-8")).body)
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = f"pytest_ductaflow.{module}".split(".")[: -node.level] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
+            around = parents[: len(parents) - node.level + 1] if node.level else []
+            base = ".".join([*around, *([node.module] if node.module else [])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             nodes += node.orelse
@@ -193,32 +89,47 @@ def imported(module: str, *, only_at_the_top: bool) -> Iterator[str]:
             nodes += ast.iter_child_nodes(node)
 
 
-def _with_packages(name: str) -> Iterator[str]:
-    """A name, and the packages around it, which are imported with it."""
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
+def modules_imported(module: str, *, only_at_the_top: bool = False) -> set[str]:
+    """Return those of our modules that a module imports."""
+    found = set()
+    for name in imported(module, only_at_the_top=only_at_the_top):
+        parts = name.split(".")[1:] if name.startswith("pytest_ductaflow.") else []
+        candidates = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        found |= {next((each for each in candidates if each in FILES), module)}
+    return found - {module}
 
 
-def test_every_module_has_a_layer():
-    assert set(FILES) == set(LAYER)
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_a_module_imports_from_its_own_folder_or_from_those_before_it(module):
+    place = ORDER.index(module.partition(".")[0])
+    above = {name for name in modules_imported(module) if ORDER.index(name.partition(".")[0]) > place}
+    assert above == set()
 
 
-@pytest.mark.parametrize("module", sorted(LAYER))
-def test_a_module_imports_only_from_layers_below_its_own(module):
-    names = [name.removeprefix("pytest_ductaflow.") for name in imported(module, only_at_the_top=True)]
-    ours = {part for name in names for part in _with_packages(name) if part in LAYER and part != module}
-    assert {name for name in ours if LAYER[name] >= LAYER[module]} == set()
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: modules_imported(module, only_at_the_top=True) for module in FILES}
+    assert set(TopologicalSorter(graph).static_order()) == set(FILES)
+
+
+def test_no_folder_holds_more_than_one_can_take_in():
+    folders = {path.parent for path in FILES.values()} - {PACKAGE}
+    sizes = {folder.name: len([*folder.glob("[!_]*.py")]) for folder in folders}
+    assert {name: size for name, size in sizes.items() if size > MOST_MODULES} == {}
+    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES
 
 
 @pytest.mark.parametrize("library", HOMES)
-def test_a_foreign_library_has_one_home(library):
-    users = {
-        module
-        for module in FILES
-        if any(name.partition(".")[0] == library for name in imported(module, only_at_the_top=False))
-    }
-    assert users <= HOMES[library]
+def test_a_foreign_library_has_its_homes(library):
+    users = {module for module in FILES if library in {name.partition(".")[0] for name in imported(module)}}
+    assert {
+        user for user in users if not any(f"{user}.".startswith(f"{home}.") for home in HOMES[library])
+    } == set()
+
+
+def test_every_foreign_library_has_a_home():
+    known = {"pytest_ductaflow", "__future__", *sys.stdlib_module_names, *HOMES}
+    assert {name.partition(".")[0] for module in FILES for name in imported(module)} <= known
 
 
 def test_pytest_does_not_wait_for_heavy_libraries_of_a_plugin_that_is_off():

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from readme import README, blocks
+from helpers.readme import README, blocks
 
 import pytest_ductaflow
-from pytest_ductaflow.settings import OPTIONS, Option
+from pytest_ductaflow.core.settings import OPTIONS, Option
 
 # Run by .ci/run on a fresh machine, and by hand; neither is for a test run.
 ELSEWHERE = {"setup-run", "setup-test", "benchmark"}

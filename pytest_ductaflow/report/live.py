@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..model import INTERRUPTED, RUNS, Instance, Record, Status
-from ..settings import HtmlMode
-from ..store import REPORT, RunFiles, read_journal, read_record, write_atomic
+from ..core.model import INTERRUPTED, RUNS, Instance, Record, Status
+from ..core.run_files import REPORT, RunFiles, read_journal, read_record, write_atomic
+from ..core.settings import HtmlMode
 from .page import SCHEMA, assemble, encode
 from .rows import Row, ended_row, flow_row, waiting_row
 
@@ -104,7 +104,7 @@ class LiveReport:
             return row
         if record.status is not Status.RUNNING:
             return ended_row(row, record, files, self.runs)
-        from ..locking import is_free
+        from ..core.instance_lock import is_free
 
         is_running = not is_free(files, self.runs.parent)  # else it was killed
         return {**row, "status": Status.RUNNING.value} if is_running else row

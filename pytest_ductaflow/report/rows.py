@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..config_table import readable_config
-from ..model import Instance, Record
-from ..store import RunFiles
+from ..core.config_markdown import readable_config
+from ..core.model import Instance, Record
+from ..core.run_files import RunFiles
 
 Row = dict[str, Any]
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import papermill
 
-from pytest_ductaflow.execute import prepare_notebook
-from pytest_ductaflow.flows import read_flow
-from pytest_ductaflow.model import Instance
-from pytest_ductaflow.runner import run
-from pytest_ductaflow.settings import Settings
+from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.settings import Settings
+from pytest_ductaflow.running.execute import prepare_notebook
+from pytest_ductaflow.running.run_instance import run
+from pytest_ductaflow.sources.notebooks import read_flow
 
 DEATHS = {
     "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from measure import run
 
-from pytest_ductaflow.graph import Graph
-from pytest_ductaflow.ready import ReadyQueue
+from pytest_ductaflow.graph.dependencies import Graph
+from pytest_ductaflow.graph.ready_queue import ReadyQueue
 
 TESTS = Path(__file__).resolve().parents[1]
 FLOW = '# %% tags=["parameters"]\nconfig = {}\n'
@@ -104,7 +104,7 @@ def makespan(folder: Path, workers: int, *options: str) -> float:
     """Run a session and measure it from the first start to the last end."""
     events = folder / "events.jsonl"
     events.unlink(missing_ok=True)
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "standin"]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "helpers.standin"]
     run([*pytest, "--ductaflow", "conductor.py", "-n", str(workers), *options], folder)
     times = [json.loads(line)["at"] for line in events.read_text().splitlines()]
     return (max(times) - min(times)) / 1e9

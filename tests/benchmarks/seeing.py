@@ -20,7 +20,7 @@ from pathlib import Path
 
 from speed import _QUICK, _WARM, DUCTAFLOW, FLOWS, Contender
 
-from pytest_ductaflow.observing import can_observe, observed_command
+from pytest_ductaflow.kernels.observation import can_observe, observed_command
 
 MODES = ("all", "python", "off")
 CALLS = """\

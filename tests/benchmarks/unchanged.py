@@ -23,7 +23,7 @@ from pathlib import Path
 
 from measure import Sample, in_turn, print_table, run
 
-from pytest_ductaflow.fingerprint import config_digest
+from pytest_ductaflow.tracking.digests import config_digest
 
 FLOW = """\
 # %% tags=["parameters"]

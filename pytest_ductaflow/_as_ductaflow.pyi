@@ -1,3 +1,0 @@
-from pytest_ductaflow import *
-from pytest_ductaflow import __version__ as __version__
-from pytest_ductaflow.older_names import *

@@ -1,0 +1,1 @@
+"""What conductors, builds and flows import."""

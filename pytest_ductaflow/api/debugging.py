@@ -1,0 +1,75 @@
+"""Run a flow in this very process, with a config, for a debugger.
+
+`python -m pytest_ductaflow.api.debugging FLOW CONFIG`; the lines are those of the flow's file, so that
+breakpoints hold, and the working directory is that of the config.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from ..core.errors import DuctaflowError
+from ..sources.notebooks import project_root_of, read_flow
+from ..sources.parameters import assigned_in, parameters_of
+
+MODULE = "pytest_ductaflow.api.debugging"
+
+
+def command_for(flow: str, config: str) -> str:
+    """What a user types to have a flow stop in Python's debugger where it fails, or at a `breakpoint()`."""
+    return f"python -m pdb -c continue -m {MODULE} {shlex.quote(flow)} {shlex.quote(config)}"
+
+
+def compiled(flow: Path, config: dict[str, object]) -> CodeType:
+    """The code of a flow, with the config set behind its parameters cell.
+
+    Raises:
+        DuctaflowError: If the flow is no Python file, or has what only a notebook understands.
+    """
+    if flow.suffix != ".py":
+        raise DuctaflowError(f"{flow}: only .py flows run as a script, for a debugger")
+    source = read_flow(flow)
+    try:
+        module = ast.parse(flow.read_text(encoding="utf-8-sig"), str(flow))
+    except SyntaxError as error:
+        what = f"{error.msg}; magics and `await` are for notebooks only"
+        raise DuctaflowError(f"{flow}:{error.lineno}: {what}") from None
+    tagged = [cell for cell in source.notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    first = source.lines.get(tagged[0]["id"]) if tagged else None
+    last = first + len(tagged[0].source.splitlines()) - 1 if first else 1
+    place = sum(statement.lineno <= last for statement in module.body)
+    values = json.dumps(parameters_of(config, assigned_in(source, "python")))
+    setting = ast.parse(f"globals().update(__import__('json').loads({values!r}))").body
+    for node in ast.walk(setting[0]):
+        if hasattr(node, "lineno"):
+            vars(node).update(lineno=last, end_lineno=last)
+    module.body[place:place] = setting
+    return compile(module, str(flow), "exec")
+
+
+def main() -> None:
+    """Run what the command line names."""
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: python -m {MODULE} FLOW CONFIG")
+    flow, config_file = (Path(argument).resolve() for argument in sys.argv[1:])
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
+        code = compiled(flow, config)
+    except (OSError, ValueError, DuctaflowError) as error:
+        sys.exit(str(error))
+    sys.argv = [str(flow), "--config", str(config_file)]  # for a flow that reads it by itself
+    sys.path += [str(flow.parent), str(project_root_of(flow))]
+    os.chdir(config_file.parent)
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    vars(module)["__file__"] = str(flow)
+    exec(code, vars(module))  # noqa: S102 - the flow itself
+
+
+if __name__ == "__main__":
+    main()

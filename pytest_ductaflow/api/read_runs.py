@@ -1,0 +1,301 @@
+"""Reading what is in `runs/`: results as a DataFrame, lights, lists of instances."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..core import run_files
+from ..core.model import RUNS, Instance, Record, Status, default_step, stem_of
+from ..core.run_files import RunFiles
+from ..planning import calls, declared_history
+from ..planning.declare import caller
+from ..planning.recording import is_recording
+from ..report.page import SCHEMA, render
+from ..report.rows import ended_row, waiting_row
+from ..running.warning_lines import REACH, is_warning
+from ..sources.notebooks import project_root_of
+from ..sources.tables import flattened
+
+_FIRST = ["step", "instance", "status", "duration"]  # columns of results()
+_ERROR_WORDS = ("❌", "error:", "exception:", "failed:")
+
+
+def _runs_folder(runs: str | Path) -> Path:
+    """The folder meant by a relative path: of the working directory, else of the caller's project."""
+    path = Path(runs)
+    file = Path(caller().file)
+    if path.is_dir() or not file.is_file():
+        return path.resolve()
+    return project_root_of(file.resolve()) / path
+
+
+def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
+    """What ran, less replays of stored instances, which would count twice, and less flows that are gone."""
+    for directory, record in run_files.records(runs):
+        root = declared_history.root_of(directory, record)
+        if not (record.stored or (root is not None and declared_history.has_lost_its_flow(root, record))):
+            yield directory, record
+
+
+def _calls_here() -> list[Instance]:
+    """The instances of this process's calls, in this project."""
+    here, file = Path.cwd(), Path(caller().file)
+    project = project_root_of(file.resolve()) if file.is_file() else here
+    return [
+        instance
+        for instance in calls.made()
+        if Path(instance.project_root) in (here, project) or Path(instance.run_dir).is_relative_to(here)
+    ]
+
+
+def _records_of(instances: Iterable[Instance]) -> Iterator[tuple[Path, Record]]:
+    """What instances have left, in their order."""
+    for files in map(RunFiles.of, instances):
+        record, _ = run_files.read_record(files.record)
+        if record is not None:
+            yield files.directory, record
+
+
+def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
+    """For each record whether a conductor, table or flow still declares its instance."""
+    known: dict[Path, declared_history.Knowledge] = {}
+    mine = {RunFiles.of(instance).record for instance in calls.made()}
+    for directory, record in found:
+        root, file = (
+            declared_history.root_of(directory, record),
+            RunFiles(directory, stem_of(record.flow)).record,
+        )
+        if root is None or file in mine:
+            yield True
+            continue
+        if root not in known:
+            known[root] = declared_history.Knowledge(root)
+        yield known[root].is_declared(file, record)
+
+
+def results(runs: str | Path | None = None) -> pd.DataFrame:
+    """What instances did, one row each.
+
+    Args:
+        runs: A folder, relative to the working directory or to the project of the calling file: all that is
+            there, with a column `declared`, which is False for instances that the conductor, table or flow
+            that once declared them does not declare any more. Without a folder, in a conductor (a notebook,
+            too) that has made calls: the instances of its calls so far, in their order, and no others; where
+            no calls were made: those in `runs` that are still declared.
+
+    Returns:
+        Columns `step`, `instance`, `status`, `duration` (s), and with a folder `declared`; the config with
+        dotted keys; and every scalar (number, text, truth) of the top-level `*.json` files that the instance
+        wrote, nested ones with dotted keys, too. Where a result has the name of a config key, the config's
+        column is called `config.{key}`; a result that two files have, or one of the first columns, is
+        called `{file}.{key}`. Without any instance the first columns, and no rows. Runs of flows whose file
+        is gone do not count.
+    """
+    mine = _calls_here() if runs is None else []
+    records = list(_records_of(mine) if mine else _records(_runs_folder(RUNS if runs is None else runs)))
+    still = [True] * len(records) if mine else list(_still_declared(records))
+    if runs is None:
+        records, still = list(compress(records, still)), list(compress(still, still))
+    first = _FIRST if runs is None else [*_FIRST, "declared"]
+    heads: list[dict[str, Any]] = []
+    configs: list[dict[str, Any]] = []
+    found: list[dict[tuple[str, str], Any]] = []
+    for (directory, record), is_declared in zip(records, still, strict=True):
+        values = (record.step, record.instance, record.status.value, record.duration, is_declared)
+        heads.append(dict(zip(first, values, strict=False)))
+        config = _json_object(RunFiles(directory, Path(record.flow).stem).config)
+        configs.append({key: value for key, value in flattened(config) if not key.startswith("_")})
+        found.append(_scalars(directory, record))
+    if not heads:
+        return pd.DataFrame(columns=first)
+    name_of = _result_names(found, first)
+    names = {*name_of.values(), *first}
+    return pd.DataFrame(
+        [
+            head
+            | {f"config.{key}" if key in names else key: value for key, value in config.items()}
+            | {name_of[place]: value for place, value in scalars.items()}
+            for head, config, scalars in zip(heads, configs, found, strict=True)
+        ]
+    )
+
+
+def _scalars(directory: Path, record: Record) -> dict[tuple[str, str], Any]:
+    """The scalars in the JSON files that an instance wrote, by the file's stem and dotted key."""
+    files = [name for name in record.outputs if name.endswith(".json") and "/" not in name]
+    return {
+        (Path(name).stem, key): value
+        for name in files
+        for key, value in flattened(_json_object(directory / name))
+        if isinstance(value, str | int | float | bool)
+    }
+
+
+def _result_names(
+    found: list[dict[tuple[str, str], Any]], first: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    """The column of each result, the same for all instances."""
+    places = {place: None for scalars in found for place in scalars}  # in order of appearance
+    files = Counter(key for _, key in places)
+    return {(stem, key): f"{stem}.{key}" if files[key] > 1 or key in first else key for stem, key in places}
+
+
+def _json_object(path: Path) -> Mapping[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, Mapping) else {}
+
+
+def analyze_execution_logs(output_dir: str | Path) -> str:
+    """The worst light of all runs in a directory and below.
+
+    Args:
+        output_dir: A run directory, or any folder of them.
+
+    Returns:
+        `success`, `warning` or `error`. A run without a record (of an older tool) is judged by the
+        first 15 characters of its log's lines.
+    """
+    lights = {Status.SUCCESS}
+    for log in sorted(Path(output_dir).rglob("*_execution_output.txt")):
+        if run_files.EARLIER in log.relative_to(output_dir).parts:
+            continue
+        stem = log.name.removesuffix("_execution_output.txt")
+        record, _ = run_files.read_record(RunFiles(log.parent, stem).record)
+        status = record.status if record else _light_of_log(log)
+        lights.add(status if status.good else Status.ERROR)
+    return max(lights, key=lambda status: status.severity).value
+
+
+def _light_of_log(log: Path) -> Status:
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return Status.ERROR
+    if any(word in line[:REACH].lower() for line in lines for word in _ERROR_WORDS):
+        return Status.ERROR
+    return Status.WARNING if any(is_warning(line) for line in lines) else Status.SUCCESS
+
+
+def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str | Path) -> str:
+    """The report of a conductor that keeps its own list of results.
+
+    Under pytest, and with `conduct`, the report is written without this call.
+
+    Args:
+        results: For each scenario a dict with `scenario`, `status` (`success` or `failed`), and
+            `error` or `duration_minutes`.
+        model_root: Folder whose `Model_Runs/{scenario}` are the run directories.
+
+    Returns:
+        A page of HTML.
+    """
+    root = project_root_of(Path(model_root).resolve())
+    rows = []
+    for result in results:
+        name = str(result.get("scenario", ""))
+        directory = Path(model_root).resolve() / "Model_Runs" / name
+        # While pytest collects nothing has run, and what is there is of an earlier session.
+        record = None if is_recording() else _record_in(directory, name, result, root)
+        flow, step = (record.flow, record.step) if record is not None else (name, default_step(name))
+        config = {key: value for key, value in result.items() if key not in ("scenario", "status", "error")}
+        instance = Instance(flow, step, name, config, str(directory), str(root))
+        row = waiting_row(f"conductor.py::{name}", instance, "", root / RUNS)
+        if record is not None:
+            row = ended_row(row, record, RunFiles(directory, Path(flow).stem), root / RUNS)
+        rows.append(row)
+    data = {
+        "schema": SCHEMA,
+        "title": root.name,
+        "command": "",
+        "started": min((row["started"] for row in rows if row.get("started")), default=None),
+        "updated": None,
+        "finished": None,
+        "outcome": "finished",
+        "workers": 1,
+        "rows": rows,
+    }
+    return render(data)
+
+
+def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path) -> Record:
+    """The record of a run directory, or what the conductor's own result tells."""
+    found = next((record for _, record in run_files.records(directory)), None)
+    if found is not None:
+        return found
+    failed = result.get("status") == "failed"
+    minutes = result.get("duration_minutes")
+    return Record(
+        status=Status.ERROR if failed else Status(analyze_execution_logs(directory)),
+        flow=name,
+        step=default_step(name),
+        instance=name,
+        run_dir=run_files.shown(directory, root),
+        duration=None if minutes is None else float(minutes) * 60,
+        warnings=(str(result["error"]),) if result.get("error") else (),
+    )
+
+
+def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, template: str = "lab") -> None:
+    """An executed notebook as a page that stands alone.
+
+    Args:
+        notebook_path: The notebook.
+        html_path: Where the page goes.
+        template: nbconvert's template: `lab`, `classic`, `basic`, …
+
+    Raises:
+        ValueError: If nbconvert has no such template.
+    """
+    from ..running.html_page import write_full_html
+
+    write_full_html(Path(notebook_path), Path(html_path), template)
+
+
+def get_available_instances(step_name: str) -> list[str]:
+    """The names of a step's instances that are in `runs/`, sorted."""
+    folder = _runs_folder(RUNS) / step_name
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def print_available_instances(step_name: str, description: str = "") -> None:
+    """Print a step's instances with their lights."""
+    folder = _runs_folder(RUNS) / step_name
+    names = get_available_instances(step_name)
+    print(f"{step_name}{description}: {_count(len(names), 'instance')}")
+    for name in names:
+        print(f"  {name}{_light_of(folder / name)}")
+
+
+def _light_of(directory: Path) -> str:
+    found = [record.status for _, record in run_files.records(directory)]
+    return f"  {max(found, key=lambda status: status.severity)}" if found else ""
+
+
+def print_pipeline_status() -> None:
+    """Print how many instances of each step there are, and how they ended."""
+    runs = _runs_folder(RUNS)
+    by_step: dict[str, Counter[str]] = {}
+    for _, record in _records(runs):
+        by_step.setdefault(record.step, Counter())[record.status.value] += 1
+    if not by_step:
+        print(f"Nothing has run yet in {runs}")
+    for step, counts in sorted(by_step.items()):
+        print(f"{step}: {_count(counts.total(), 'instance')} ({_listed(counts.items())})")
+
+
+def _listed(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{number} {status}" for status, number in sorted(counts))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,1 @@
+"""Stored instances: `store_run` makes them of runs, `judge` compares replays, `approve` updates them."""

@@ -1,0 +1,45 @@
+"""Compressed files: what counts is what is in them, and not when they were packed."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...sources.file_reading import NotReadable
+
+_OPENERS: Mapping[str, tuple[str, Callable[[Path], Any]]] = {
+    ".gz": ("gzip", gzip.open),
+    ".bz2": ("bzip2", bz2.open),
+    ".xz": ("xz", lzma.open),
+}
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def is_compressed(path: Path) -> bool:
+    return path.suffix.lower() in _OPENERS
+
+
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """The file that is packed in one, for as long as it is looked at: `trips.csv` of `trips.csv.gz`.
+
+    Raises:
+        NotReadable: If it is not packed in the way that its suffix says, or its end is missing.
+    """
+    kind, open_ = _OPENERS[path.suffix.lower()]
+    with tempfile.TemporaryDirectory(prefix="ductaflow-") as folder:
+        inside = Path(folder, path.stem)
+        try:
+            with open_(path) as packed, inside.open("wb") as target:
+                shutil.copyfileobj(packed, target)
+        except _BROKEN as error:
+            raise NotReadable(f"it cannot be unpacked as {kind}: {error}") from error
+        yield inside

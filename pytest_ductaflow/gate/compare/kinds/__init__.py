@@ -1,0 +1,1 @@
+"""How files of each kind are compared, one module for each."""

@@ -1,0 +1,101 @@
+"""What the owner of a stored instance should know, a sentence each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..core.model import Record
+from ..core.run_files import shown
+from ..tracking.digests import code_digest
+from ..tracking.paths_in_config import output_files
+from .compare.files import compare
+from .compare.tolerance import Tolerances
+from .instance_file import OUTPUTS, StoredInstance, is_compared
+from .portable_config import texts_in
+
+_NAMED = 5  # files in a note
+
+
+def notes_on_run(record: Record, root: Path) -> Iterator[str]:
+    """Whether the code is still that of the run: else the replay may not give what is stored."""
+    known = {name: digest for each in record.with_flows() for name, digest in each.code.items()}
+    changed = [name for name, digest in sorted(known.items()) if code_digest(str(root / name)) != digest]
+    if changed:
+        yield f"{', '.join(changed)} changed after the run: what is stored is of the code before"
+
+
+def notes_on_inputs(reads: Sequence[str], *, copies: bool) -> Iterator[str]:
+    if reads:
+        more = f" and {len(reads) - 1} more" if len(reads) > 1 else ""
+        which = f"it reads {reads[0]}{more}, which a fresh clone does not have"
+        remedy = (
+            "no text in its config leads there, so no copy is stored" if copies else "--inputs stores copies"
+        )
+        yield f"{which}: {remedy}"
+
+
+def notes_on_outputs(record: Record, root: Path, stored: StoredInstance) -> Iterator[str]:
+    """What it wrote and is not compared, as it was not chosen, or lies elsewhere; not what never is."""
+    run_dir = root / record.run_dir
+    compared = {str(run_dir / name) for name in stored.names}
+    written = {path for path in output_files(record, str(root)) if is_compared(path, OUTPUTS)}
+    left_out = sorted(written - compared)
+    names = [path.removeprefix(f"{run_dir}{os.sep}").replace(os.sep, "/") for path in left_out]
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"it also wrote {', '.join(names[:_NAMED])}{more}, which is not compared"
+
+
+def notes_on_tolerances(stored: StoredInstance, files: Mapping[str, Path]) -> Iterator[str]:
+    """What is in its tolerances and matches nothing.
+
+    Args:
+        stored: A stored instance that can be compared with.
+        files: The files that are expected, by name.
+    """
+    tolerances = Tolerances(stored.tolerances)
+    names: dict[str, set[str] | None] = dict.fromkeys(stored.names)
+    for name, path in files.items() if stored.tolerances else ():
+        compare(path, path, tolerances.of(name), name=name, figures=path.parent, names=names)
+        names[name] = names[name] or None  # of bytes nothing is known, and a hook may compare them
+    for note in tolerances.without_effect(names) if names else ():
+        yield f"the tolerances of {note}"
+
+
+def notes_on_folder(folder: Path, stored: StoredInstance) -> Iterator[str]:
+    """What the owner of a stored instance should know."""
+    if not stored.names:
+        yield "no output is stored: the gate only sees whether the flow runs to its end"
+    for text in dict.fromkeys(texts_in(stored.config)):
+        if os.path.isabs(text) and os.path.exists(text):
+            yield f"its config names {text}, which lies outside of the project"
+    if ignored := _ignored_by_git(folder):
+        names = ", ".join(shown(path, folder) for path in ignored)
+        yield f"git ignores {names}: use git add -f, or other clones will not have it"
+
+
+def keep_from_gitignore(folder: Path) -> None:
+    """Let git take what patterns such as `runs/` or `*.csv`, meant for what sweeps write, would leave out."""
+    if _ignored_by_git(folder):
+        with contextlib.suppress(OSError):
+            (folder / ".gitignore").write_text("!*\n", encoding="utf-8")
+
+
+def _ignored_by_git(folder: Path) -> list[Path]:
+    """The files of a folder that git would leave out."""
+    names = "\0".join(str(path) for path in folder.rglob("*") if path.is_file())
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(
+            ["git", "check-ignore", "-z", "--stdin"],  # noqa: S607
+            cwd=folder,
+            input=os.fsencode(names),
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        return sorted(Path(os.fsdecode(name)) for name in told.stdout.split(b"\0") if name)
+    return []

@@ -1,0 +1,106 @@
+"""The config of a run, made to hold for a replay elsewhere: in any clone, with copies of what it read."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ..core.model import JSON, RUNS, Record
+from ..core.run_files import shown
+from .instance_file import INPUTS, PROJECT_ROOT, with_texts
+
+
+class Portable:
+    """A run, seen as what is to be replayed.
+
+    Args:
+        config: Its config, without `_project_root`.
+        run_dir: Its run directory, absolute.
+        replay: The run directory of the replay.
+        root: The project root.
+        folder: The folder of the stored instance.
+    """
+
+    def __init__(
+        self, config: Mapping[str, JSON], run_dir: Path, replay: Path, root: Path, folder: Path
+    ) -> None:
+        self._config, self._run_dir, self._replay = config, run_dir, replay
+        self._root, self._runs, self._folder = root, root / RUNS, folder
+
+    def inputs(self, record: Record) -> tuple[list[Path], list[Path]]:
+        """The files of other instances on which the run depends, and which are still there.
+
+        Returns:
+            Those to which a text in the config leads; and, of instances to which none does, the others. Of
+            an upstream, a record names all outputs, whether they were read or not.
+        """
+        names = {name for each in record.with_flows() for name in each.inputs if not name.endswith("/")}
+        paths = sorted(self._root / name for name in names if name.startswith(f"{RUNS}/"))
+        theirs = [path for path in paths if self._run_dir not in path.parents and path.is_file()]
+        places = [place for text in texts_in(self._config) for _, place in self._places(text)]
+        named = [path for path in theirs if any(_holds(place, path) for place in places)]
+        folders = {path.parent for path in named}
+        return named, [path for path in theirs if path not in named and not folders & {*path.parents}]
+
+    def config(self, copies: Iterable[Path]) -> dict[str, JSON]:
+        """The config for the replay.
+
+        Texts that lead to what was copied lead to the copies, absolute paths in the project are said of
+        any clone, and what is relative to the run directory becomes relative to that of the replay.
+        """
+        copied = list(copies)
+        return dict(with_texts(self._config, lambda text: self._text(text, copied)))
+
+    def copy_of(self, path: Path) -> Path:
+        """Where the copy of something in `runs/` lies."""
+        return self._folder / INPUTS / path.relative_to(self._runs)
+
+    def _text(self, text: str, copies: Iterable[Path]) -> str:
+        for base, place in self._places(text):
+            if any(_holds(place, path) for path in copies):
+                return self._said(text, base, self.copy_of(place))
+        if os.path.isabs(text):
+            return self._said(text, self._root, Path(os.path.normpath(text)))
+        place = Path(os.path.normpath(self._run_dir / text))
+        if text.startswith("..") and place.exists():
+            return self._said(text, self._run_dir, place)
+        return text
+
+    def _places(self, text: str) -> Iterator[tuple[Path, Path]]:
+        """The places in `runs/` that a text may mean, each with what it would be relative to."""
+        for base in (self._run_dir, self._root):
+            place = Path(os.path.normpath(base / text))
+            if self._runs in place.parents:
+                yield base, place
+
+    def _said(self, text: str, base: Path, path: Path) -> str:
+        """A path in the manner of a text: relative to the run directory, to the root, or absolute."""
+        inside = shown(path, self._root)
+        end = "/" if text.endswith(("/", os.sep)) else ""
+        if not os.path.isabs(text):
+            relative = os.path.relpath(path, self._replay).replace(os.sep, "/")
+            return (relative if base == self._run_dir else inside) + end
+        if os.path.isabs(inside):
+            return text
+        return PROJECT_ROOT + (f"/{inside}" if inside != "." else "") + end
+
+
+def _holds(place: Path, path: Path) -> bool:
+    """Whether a file is a place, or in it, or matches it if it is a pattern."""
+    if glob.has_magic(str(place)):
+        return any(path == Path(found) for found in glob.iglob(str(place), recursive=True))
+    return path == place or place in path.parents
+
+
+def texts_in(value: JSON) -> Iterator[str]:
+    """All texts of a config."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts_in(item)

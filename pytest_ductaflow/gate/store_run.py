@@ -1,0 +1,251 @@
+"""Making a stored instance of a run."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..core import run_files
+from ..core.model import JSON, RESERVED_FOR, RUNS, Record
+from ..core.run_files import shown
+from .compare.files import way_of
+from .compare.tolerance import Tolerances
+from .instance_file import (
+    EXPECTED,
+    FILE,
+    INPUTS,
+    OUTPUTS,
+    REPLAYS,
+    StoredError,
+    StoredInstance,
+    is_compared,
+    read_stored,
+    write_stored,
+)
+from .judge import files_in
+from .notes import (
+    keep_from_gitignore,
+    notes_on_folder,
+    notes_on_inputs,
+    notes_on_outputs,
+    notes_on_run,
+    notes_on_tolerances,
+)
+from .past_run import chosen_outputs, config_of, record_in
+from .portable_config import Portable
+from .storable import NotStored, check_fitness, still_meant
+
+DEFAULT_FOLDER = "tests/instances"
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What is to be stored of a run, and where.
+
+    Attributes:
+        to: Folder of stored instances.
+        flow: The flow that is meant where several share the run directory.
+        outputs: Patterns of outputs; () for all but notebooks, HTML pages and logs.
+        digests: Patterns of outputs of which only a digest is stored.
+        limit: Megabytes that an output may have.
+        inputs: Whether what it read in `runs/` is copied.
+        replaces: Whether a stored instance that is there already is replaced.
+        default_kernel: The kernel that needs no mention.
+        not_entered: Patterns of folders into which pytest does not go.
+        only_checks: Whether nothing is written.
+    """
+
+    to: Path
+    flow: str | None = None
+    outputs: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    limit: float = 5.0
+    inputs: bool = False
+    replaces: bool = False
+    default_kernel: str = "python3"
+    not_entered: tuple[str, ...] = ()
+    only_checks: bool = False
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, or would be.
+
+    Attributes:
+        folder: The folder of the stored instance.
+        stored: What its file says.
+        notes: What its owner should know, a sentence each.
+    """
+
+    folder: Path
+    stored: StoredInstance
+    notes: tuple[str, ...] = ()
+
+
+def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
+    """Write a run into the repo, so that it can be replayed and compared.
+
+    Args:
+        run_dir: The run directory of an instance that ended well, absolute.
+        root: The project root.
+        options: What is to be stored, and where.
+
+    Raises:
+        DuctaflowError: If it cannot be; then nothing is written.
+    """
+    record = record_in(run_dir, root, options.flow)
+    step = record.step.removeprefix(f"{REPLAYS}/")
+    folder = options.to.joinpath(*_folder_names(f"{step}/{record.instance}", options.not_entered))
+    if not folder.is_relative_to(root):
+        raise NotStored(f"{folder} lies outside of the project {root}, where its flow would not be found")
+    earlier = _earlier(folder, replaces=options.replaces or options.only_checks)
+    replay = root / RUNS / REPLAYS / step / record.instance
+    portable = Portable(config_of(record, run_dir), run_dir, replay, root, folder)
+    named, unnamed = portable.inputs(record)
+    inputs = named if options.inputs or (folder / INPUTS).is_dir() else []
+    stored, copied = _with_outputs(
+        StoredInstance(
+            flow=record.flow,
+            step=step,
+            instance=record.instance,
+            config={**portable.config(inputs), **_reserved(record)},
+            kernel=record.kernel if record.kernel not in ("", options.default_kernel) else None,
+            duration=record.duration,
+        ),
+        record,
+        root,
+        options,
+        earlier,
+    )
+    check_fitness(stored, copied, options.limit)
+    if not options.only_checks:
+        _write(folder, stored, copied, {portable.copy_of(path): path for path in inputs})
+        keep_from_gitignore(folder)
+    reads = [shown(path, root) for path in (*named, *unnamed) if path not in inputs]
+    notes = (
+        *notes_on_run(record, root),
+        *notes_on_inputs(reads, copies=bool(inputs)),
+        *notes_on_outputs(record, root, stored),
+        *notes_on_tolerances(stored, copied),
+        *notes_on_folder(folder, stored),
+    )
+    return Written(folder, stored, notes)
+
+
+def stored_before(folder: Path) -> Written:
+    """What is in the folder of a stored instance, if a replay can be compared with it.
+
+    Raises:
+        DuctaflowError: If it cannot be.
+    """
+    stored = read_stored(folder)
+    files = {name: folder / EXPECTED / name for name in stored.expected}
+    if missing := sorted(name for name, path in files.items() if not path.is_file()):
+        raise NotStored(f"{folder / EXPECTED}: {', '.join(missing)} not there: is it ignored by git?")
+    if stray := sorted(set(files_in(folder / EXPECTED)) - set(stored.expected)):
+        raise NotStored(f"{folder / EXPECTED}: {', '.join(stray)} not listed under `expected` in {FILE}")
+    check_fitness(stored, files, limit=math.inf)
+    notes = (*notes_on_tolerances(stored, files), *notes_on_folder(folder, stored))
+    return Written(folder, stored, notes)
+
+
+def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:
+    """The outputs that are compared, and how, in words."""
+    tolerances = Tolerances(stored.tolerances)
+    for name in sorted(stored.names):
+        is_digest = name in stored.digests and name not in stored.expected
+        yield name, "byte by byte (digest)" if is_digest else way_of(name, tolerances.of(name))
+
+
+def _with_outputs(
+    stored: StoredInstance, record: Record, root: Path, options: StoreOptions, earlier: StoredInstance | None
+) -> tuple[StoredInstance, dict[str, Path]]:
+    """A stored instance with what is expected of it, and the files that are to be copied for that."""
+    asked_for = (*options.outputs, *options.digests)
+    patterns = asked_for if options.outputs else earlier.outputs if earlier else OUTPUTS
+    outputs = chosen_outputs(record, root, patterns, asked_for)
+    as_before = earlier.digests if earlier else {}
+    digests = {name for name in outputs if name in as_before or is_compared(name, options.digests)}
+    copied = {name: path for name, path in outputs.items() if name not in digests}
+    stored = replace(
+        stored,
+        outputs=patterns,
+        expected=tuple(copied),
+        digests={name: run_files.digest(outputs[name]) for name in sorted(digests)},
+    )
+    if earlier is not None:
+        stored = replace(stored, tolerances=still_meant(earlier.tolerances, stored.names))
+    return stored, copied
+
+
+def _folder_names(path: str, not_entered: Iterable[str]) -> Iterator[str]:
+    """The folders for a step and an instance, called such that pytest goes into them."""
+    for name in path.split("/"):
+        is_entered = name != RUNS and not any(fnmatch.fnmatch(name, pattern) for pattern in not_entered)
+        yield name if is_entered else f"_{name}_"
+
+
+def _earlier(folder: Path, *, replaces: bool) -> StoredInstance | None:
+    """The stored instance that is to be replaced, whose patterns, digests and tolerances are kept."""
+    if not folder.exists():
+        return None
+    if not (folder / FILE).is_file():
+        raise NotStored(f"{folder} is there, and is no stored instance: choose another place, --to")
+    if not replaces:
+        raise NotStored(
+            f"{folder} is there already: run it with --ductaflow-update to approve of what it writes now, "
+            "or replace it with --replace"
+        )
+    try:
+        return read_stored(folder)
+    except StoredError as error:
+        raise NotStored(f"{error}: mend it, as its tolerances are kept, or delete {folder}") from None
+
+
+def _write(
+    folder: Path, stored: StoredInstance, outputs: Mapping[str, Path], inputs: Mapping[Path, Path]
+) -> None:
+    """Write the folder, as a whole if it is new, else each part; the file that lists them comes last.
+
+    Args:
+        folder: Where it goes.
+        stored: What its file says.
+        outputs: The files that are expected, by name.
+        inputs: The files that it reads, by the path of the copy.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".ductaflow-") as name:
+            new = Path(name, "new")
+            new.mkdir()
+            for file, path in outputs.items():
+                _copy(path, new / EXPECTED / file)
+            for target, path in inputs.items():
+                _copy(path, new / target.relative_to(folder))
+            if not folder.exists():
+                write_stored(new, stored)
+                new.rename(folder)
+                return
+            for part in (EXPECTED, INPUTS):
+                if (new / part).is_dir():
+                    run_files.replace_folder(new / part, folder / part, aside=Path(name, part))
+                elif (folder / part).is_dir():
+                    (folder / part).rename(Path(name, part))
+            write_stored(folder, stored)
+    except OSError as error:
+        raise NotStored(f"{folder}: cannot be written: {error}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _reserved(record: Record) -> dict[str, JSON]:
+    """What a record keeps of the reserved columns, less those of earlier versions."""
+    return {key: value for key, value in record.reserved.items() if key in RESERVED_FOR}

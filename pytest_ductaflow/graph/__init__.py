@@ -1,0 +1,1 @@
+"""What waits for what: dependencies among instances, their order, and what blocks them."""

@@ -1,0 +1,291 @@
+"""Whether what an instance depends on is there when its turn comes, and if not, why not.
+
+Nothing here waits: what has not ended by then is not there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from ..core.model import RUNS, Instance, Record, stem_of
+from ..core.run_files import RunFiles, read_record, records, records_in, shown
+from .dependencies import Graph
+from .references import is_pattern, leaves, names_place
+from .verdicts import Statuses, Verdict
+
+_LONGEST_PATH = 4_096  # characters; a longer text is something else
+_NAMED = 5  # of many, in one message
+_WORST_FIRST: tuple[Verdict | None, ...] = ("failed", "blocked", "skipped", None)
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """Why an instance is not run.
+
+    Attributes:
+        verdict: `blocked` by another instance of the session, or `failed` for what nobody is going to mend.
+        reason: One line.
+        of_failure: Whether in the end an instance that failed is to blame.
+    """
+
+    verdict: Literal["blocked", "failed"]
+    reason: str
+    of_failure: bool = False
+
+
+class Gate:
+    """Lets an instance through if all that it depends on has ended well.
+
+    Args:
+        graph: Which instance depends on which.
+        instances: Those of the plan, by number.
+        statuses: How those that have run in this session ended.
+        command_for: What a user types to run just some instances (by number) or run directories.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        instances: Sequence[Instance],
+        statuses: Statuses,
+        command_for: Callable[[Sequence[int | str]], str],
+    ) -> None:
+        self.statuses = statuses
+        self.selected: Collection[int] = frozenset()  # those that this session runs
+        self._graph = graph
+        self._instances = instances
+        self._command_for = command_for
+        self._good: set[int | str] = set()  # of what is not run now: known to be good on disk
+        self._roots: dict[int, Hindrance] = {}
+
+    def hindrance(self, number: int) -> Hindrance | None:
+        """What keeps an instance from being run, None if nothing does."""
+        checks = (self._blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
+        return next((found for check in checks if (found := check(number)) is not None), None)
+
+    def _blocked(self, number: int) -> Hindrance | None:
+        """By upstreams of this session."""
+        verdicts = self.statuses.read()
+        found = [up for up in self._graph.upstreams[number] if up in self.selected]
+        for verdict in _WORST_FIRST:
+            bad = [up for up in found if verdicts.get(up) == verdict]
+            if verdict == "skipped":
+                bad = [up for up in bad if not self._is_good(up)]
+            if bad:
+                told = self._told(bad[0], verdict)
+                more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+                return Hindrance("blocked", told.reason + more, of_failure=told.of_failure)
+        return None
+
+    def hindrance_of_after(self, numbers: Sequence[int]) -> Hindrance | None:
+        """What keeps from being done what is to follow these instances, once all have ended well."""
+        verdicts = self.statuses.read()
+        for verdict in _WORST_FIRST:
+            bad = [n for n in numbers if n in self.selected and verdicts.get(n) == verdict]
+            if verdict == "skipped":
+                bad = [number for number in bad if not self._is_good(number)]
+            if bad:
+                told = self._told(bad[0], verdict)
+                more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+                reason = told.reason.removeprefix("upstream ") + more
+                return Hindrance("blocked", reason, of_failure=told.of_failure)
+        missing = [n for n in numbers if n not in self.selected and not self._is_good(n)]
+        return Hindrance("blocked", self._unready("", missing)) if missing else None
+
+    def _told(self, upstream: int, verdict: Verdict | None) -> Hindrance:
+        label = f"upstream {self._graph.labels[upstream]}"
+        if verdict == "failed":
+            return Hindrance("blocked", f"{label} failed", of_failure=True)
+        if verdict == "skipped":
+            return Hindrance("blocked", f"{label} was skipped")
+        if verdict == "blocked":
+            root = self._root(upstream)
+            return Hindrance("blocked", f"{label} is blocked: {root.reason}", of_failure=root.of_failure)
+        return Hindrance("blocked", f"{label} has not ended")
+
+    def _root(self, blocked: int) -> Hindrance:
+        """What is to blame for a blocked instance, which may be many instances upstream."""
+        if blocked not in self._roots:
+            self._roots[blocked] = self._search_root(blocked)
+        return self._roots[blocked]
+
+    def _search_root(self, blocked: int) -> Hindrance:
+        verdicts = self.statuses.read()
+        seen, left = {blocked}, [blocked]
+        skipped = None
+        while left:
+            for upstream in self._graph.upstreams[left.pop()]:
+                verdict = verdicts.get(upstream)
+                if verdict == "failed":
+                    return self._told(upstream, verdict)
+                if verdict == "skipped" and skipped is None and not self._is_good(upstream):
+                    skipped = self._told(upstream, verdict)
+                if verdict == "blocked" and upstream not in seen:
+                    seen.add(upstream)
+                    left.append(upstream)
+        return skipped or Hindrance("blocked", "its own upstreams have not ended")
+
+    def _not_selected(self, number: int) -> Hindrance | None:
+        """By instances that this session does not run, and that no earlier one has left in good state."""
+        upstreams = (up for up in self._graph.upstreams[number] if up not in self.selected)
+        missing = [upstream for upstream in upstreams if not self._is_good(upstream)]
+        if not missing:
+            return None
+        return Hindrance("failed", self._unready("upstreams " if len(missing) > 1 else "upstream ", missing))
+
+    def _unready(self, what: str, missing: Sequence[int]) -> str:
+        """That instances were not selected and are not good, and how to run them."""
+        names = _some([self._graph.labels[number] for number in missing])
+        many = len(missing) > 1
+        verb, it = ("were not selected and have", "them") if many else ("was not selected and has", "it")
+        return f"{what}{names} {verb} no good record; run {it} first: {self._command_for(missing[:_NAMED])}"
+
+    def _outside(self, number: int) -> Hindrance | None:
+        """By a run directory that is not of this plan, and in which something did not end well."""
+        for directory in self._graph.externals.get(number, ()):
+            if not self._is_good(directory):
+                name = shown(directory, self._instances[number].project_root)
+                command = self._command_for([directory])
+                return Hindrance("failed", f"upstream {name} has no good record; run it first: {command}")
+        return None
+
+    def _is_good(self, what: int | str) -> bool:
+        """Whether the last run of an instance, or of all in a run directory, ended well."""
+        if what not in self._good:
+            if isinstance(what, int):
+                record, _ = read_record(RunFiles.of(self._instances[what]).record)
+                good = record is not None and record.status.good
+            else:
+                good = all(record.status.good for _, record in records(Path(what)))
+            if not good:
+                return False
+            self._good.add(what)
+        return True
+
+    def _unwritten(self, number: int) -> Hindrance | None:
+        """By a path into `runs/` where nothing is, and where no instance is going to put anything."""
+        instance = self._instances[number]
+        for key, text in self._graph.orphans.get(number, ()):
+            if not any(_exists(path) for path in _places(text, instance)):
+                reason = f"config key {key!r}: {text} is not there, and no instance writes it"
+                return Hindrance("failed", reason + self._near(text, instance))
+        return None
+
+    def _left_over(self, number: int) -> Hindrance | None:
+        """By a path to a file of an upstream that the last run of that upstream has not written."""
+        instance, upstreams = self._instances[number], set(self._graph.upstreams[number])
+        if not upstreams:
+            return None
+        for key, value in leaves(instance.config):
+            if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_PATH or is_pattern(value):
+                continue
+            for path in _places(value, instance):
+                owners = self._owners(path)
+                if not upstreams.isdisjoint(owners) and self._is_left_over(path, key, owners, number):
+                    labels = " and ".join(self._graph.labels[owner] for owner in owners if owner in upstreams)
+                    name = shown(path, instance.project_root)
+                    reason = f"config key {key!r}: {name} is not among what {labels} wrote last"
+                    return Hindrance("failed", reason)
+        return None
+
+    def _is_left_over(self, path: Path, key: str, owners: Sequence[int], number: int) -> bool:
+        """Whether a path in the run directory of other instances leads to nothing that they have written."""
+        instance = self._instances[number]
+        run_dir = Path(self._instances[owners[0]].run_dir)
+        name = path.relative_to(run_dir).as_posix()
+        if name == "." or path.is_dir():
+            return False
+        there = _exists(path)
+        if not there and names_place(key):
+            return False  # it is going to be written
+        found = records_in(run_dir)
+        if any(name in RunFiles(run_dir, stem).names for stem in found):
+            return False
+        if self._is_written_from_elsewhere(path, number):
+            return False
+        written = _written_in(run_dir, found.values(), instance.project_root)
+        # What is not there may be the beginning or the end of a name: `shape` of shape.shp, `a.gpkg|roads`.
+        return bool(found) and not any(
+            name == other or (not there and (other.startswith(name) or name.startswith(other)))
+            for other in written
+        )
+
+    def _is_written_from_elsewhere(self, path: Path, number: int) -> bool:
+        """Whether an instance itself, or another upstream, has put a file into somebody else's folder."""
+        for other in (number, *self._graph.upstreams[number]):
+            run_dir = self._instances[other].run_dir
+            last, _ = read_record(RunFiles.of(self._instances[other]).record)
+            if last is not None and Path(os.path.relpath(path, run_dir)).as_posix() in last.outputs:
+                return True
+        return False
+
+    def _owners(self, path: Path) -> Sequence[int]:
+        """The instances in whose run directory a path lies, by number."""
+        folder = str(path)
+        while folder not in self._by_run_dir:
+            above = os.path.dirname(folder)
+            if above == folder:
+                return ()
+            folder = above
+        return self._by_run_dir[folder]
+
+    @cached_property
+    def _by_run_dir(self) -> Mapping[str, Sequence[int]]:
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for number, instance in enumerate(self._instances):
+            numbers[os.path.normpath(instance.run_dir)].append(number)
+        return numbers
+
+    def _near(self, text: str, instance: Instance) -> str:
+        """The instances that there are in the step into which a path points."""
+        runs = Path(instance.project_root, RUNS)
+        meant = (path for path in _places(text, instance) if not path.is_relative_to(instance.run_dir))
+        within = [path.relative_to(runs).parts for path in meant if path.is_relative_to(runs)]
+        for parts in within:
+            for end in range(len(parts), 0, -1):
+                step = "/".join(parts[:end])
+                if names := self._names.get((instance.project_root, step)):
+                    return f"; step {step} has {_some(names)}"
+        return ""
+
+    @cached_property
+    def _names(self) -> Mapping[tuple[str, str], Sequence[str]]:
+        """The instances of each step of a project."""
+        names: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for instance in self._instances:
+            names[instance.project_root, instance.step].append(instance.name)
+        return names
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _places(text: str, instance: Instance) -> Iterator[Path]:
+    """What a path in a config can mean."""
+    for base in dict.fromkeys((instance.project_root, instance.run_dir, instance.working_directory)):
+        yield Path(os.path.normpath(os.path.join(base, text)))
+
+
+def _written_in(run_dir: Path, found: Iterable[Record], root: str) -> Iterator[str]:
+    """What runs have written in a run directory, relative to it; with the files of a build's flows."""
+    for record in found:
+        for each in record.with_flows():
+            below = os.path.relpath(os.path.join(root, each.run_dir), run_dir)
+            ours = RunFiles(Path(below), stem_of(each.flow))
+            names = (*each.outputs, *each.made, *ours.names)
+            yield from (Path(os.path.normpath(os.path.join(below, name))).as_posix() for name in names)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with characters that no path has
+        return False

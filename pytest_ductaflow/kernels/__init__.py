@@ -1,0 +1,1 @@
+"""Start kernels, forked or ordinary, and know what they do."""

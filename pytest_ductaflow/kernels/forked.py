@@ -1,0 +1,282 @@
+"""Kernels that a warm server forks; Linux only."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hmac
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import sysconfig
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.session import Session
+
+from ..core.errors import KernelStartError, ServerStuck
+from .base import ARGUMENTS, GROUP_KILL, LOOK, Kernel, Spec, last_printed
+from .observation import ask_for_report, can_observe, connect, ignored_folders
+from .observer.process import REGISTER
+from .server_pool import environment_of_imports, is_any_stopped, servers
+from .setup_calls import LAST_WORDS, Setup
+
+_LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
+_START = 60.0  # seconds that a server, or a kernel, may take
+
+
+class _Session(Session):  # type: ignore[misc]
+    """Reads messages of the protocol that ipykernel 7 speaks.
+
+    jupyter_client's own makes dates of all that looks like one, in each part, which takes longer than all
+    the rest. Here it is done with the one date that nbclient notes: when the message was made.
+    """
+
+    def deserialize(self, msg_list: list[Any], *_: bool, **__: bool) -> dict[str, Any]:
+        signature, *signed = msg_list[:5]
+        if not hmac.compare_digest(signature, self.sign(signed)):
+            raise ValueError("its signature is wrong")
+        header, parent_header, metadata, body = parts = [self.unpack(part) for part in signed]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("its parts are not objects")
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # then nbclient notes its own time
+            header["date"] = datetime.datetime.fromisoformat(header["date"])
+        return {
+            "header": header,
+            "msg_id": header["msg_id"],
+            "msg_type": header["msg_type"],
+            "parent_header": parent_header,
+            "metadata": metadata,
+            "content": body,
+            "buffers": [memoryview(part) for part in msg_list[5:]],
+        }
+
+
+class ForkedKernel(Kernel):
+    """A kernel that a server has forked.
+
+    Args:
+        server: The socket of the server.
+        preload: The modules that shall be there already.
+        cwd: Its working directory.
+        env: Its whole environment.
+        spare: Whether the server should have the next one ready; for machines with an idle core.
+        setup: What it is told before the first cell. None for a client that is not ours: the kernel is
+            told nothing, and has all channels of an ordinary one in place of the two that we use.
+
+    Raises:
+        KernelStartError: If the server does not answer as it should.
+    """
+
+    is_forked = True
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        preload: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        argv: Sequence[str] = (),
+        spare: bool = False,
+        setup: Setup | None = None,
+    ) -> None:
+        self.client = BlockingKernelClient(session=_Session())
+        self.has_setup = setup is not None
+        request = {
+            "preload": list(preload),
+            "env_of_imports": environment_of_imports(env),
+            "cwd": cwd,
+            "env": {**env, "JPY_PARENT_PID": str(os.getpid())},
+            "argv": list(argv) or [_LAUNCHER, "-f", os.path.join(cwd, "kernel.json"), *ARGUMENTS],
+            "umask": _umask(),
+            "spare": spare,
+            "all_channels": setup is None,
+            "first": setup.calls if setup else [],
+            "last": LAST_WORDS if setup else [],
+            "observe": None,
+        }
+        self._server, self._setup = server, setup
+        self._is_observed = False
+        self._observer: socket.socket | None = None
+        if setup is not None and setup.observe == "all" and can_observe():
+            self._is_observed = True
+            request["observe"] = {
+                "socket": os.path.join(os.path.dirname(server), REGISTER),
+                "key": str(setup.report),
+                "ignored": ignored_folders(),
+                "calls": setup.calls_if_observed,
+            }
+        self.pid: int | None = None
+        self.left_out: dict[str, str] = {}
+        self._status: int | None = None
+        self._done = False
+        self._unread = b""
+        self._connection = socket.socket(socket.AF_UNIX)
+        try:
+            self._connection.connect(server)
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            self._wait_until_connected()
+        except (OSError, ValueError, KeyError) as error:
+            self._connection.close()
+            kind = ServerStuck if isinstance(error, TimeoutError) else KernelStartError
+            raise kind(f"the server of kernels does not answer: {error}") from error
+
+    def _wait_until_connected(self) -> None:
+        look, end = time.monotonic() + LOOK, time.monotonic() + _START
+        while self.pid is None:
+            if self.is_cut_off:
+                raise OSError("it ended")
+            if time.monotonic() > end:
+                raise TimeoutError(f"nothing for {_START:g} s")
+            if time.monotonic() > look and self._server_is_frozen():
+                raise TimeoutError("its process is stopped")
+            self._wait_for_news(min(LOOK, end - time.monotonic()))
+
+    def _server_is_frozen(self) -> bool:
+        """Whether somebody has sent SIGSTOP to the server: it would never answer."""
+        with contextlib.suppress(OSError):
+            return is_any_stopped(self._pid_of_server())
+        return False
+
+    def _pid_of_server(self) -> int:
+        peer = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", peer)[0])
+
+    def helpers(self) -> dict[int, str]:
+        found = {}
+        if self._is_observed and (observer := _parent(self._pid_of_server())):
+            found[observer] = "observes kernels"
+        if self.pid is not None and (template := _parent(self.pid)):
+            found[template] = "forks kernels"
+        return found
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        return "forks and observes kernels" if self.is_cut_off and self._status is None else ""
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def look(self) -> None:
+        try:
+            heard = self._connection.recv(65_536)
+        except OSError:
+            heard = b""
+        if not heard:
+            self.is_cut_off = True  # the server is gone; the system kills the kernel, not what it has started
+            if self.pid is not None and self._status is None:
+                with contextlib.suppress(OSError):
+                    os.killpg(self.pid, signal.SIGKILL)
+            return
+        *lines, self._unread = (self._unread + heard).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):  # torn: the kernel died over it
+                self._hear(json.loads(line))
+
+    def _hear(self, words: dict[str, Any]) -> None:
+        if self.pid is None and "error" in words:
+            raise OSError(words["error"])
+        if "pid" in words:
+            self.pid, self.left_out = words["pid"], words["left_out"]
+            self._raw = Path(words["raw"])
+            self.connection: dict[str, Any] = words["connection"]
+            self.language_info = self.connection.pop("language_info")
+            self.client.load_connection_info(self.connection)
+        self.last_words = words.get("last_words", self.last_words)
+        self._done = self._done or "done" in words
+        self._status = words.get("exit", self._status)
+        self.peak_memory = words.get("peak_memory", self.peak_memory)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._done or self.is_cut_off or self._status is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._status is None else os.waitstatus_to_exitcode(self._status)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its process group."""
+        with contextlib.suppress(OSError):
+            self._connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
+
+    def shut_down(self) -> None:
+        if self._is_observed:  # before it has ended, so that nobody waits for that
+            self._observer = connect(self._server)
+        request = self.client.session.msg("shutdown_request", {"restart": False})
+        self.client.shell_channel.send(request)
+
+    def close_channels(self) -> None:
+        for channel in (self.client.iopub_channel, self.client.shell_channel):
+            channel.close()
+
+    def interrupt(self) -> None:
+        self.signal(signal.SIGINT)
+
+    def hold(self) -> None:
+        """Do nothing: it waits for its reader by itself."""
+
+    def go_on(self) -> None:
+        """Do nothing, as `hold`."""
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self.wait_for_exit_code(GROUP_KILL) is None and self.pid is not None:  # nobody passes signals on
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        self._connection.close()
+        if self._observer is not None:
+            self._observer.close()
+        ports = (number for name, number in self.connection.items() if name.endswith("_port"))
+        sockets = [f"{self.connection['ip']}-{number}" for number in ports]
+        for path in (str(self._raw), *sockets):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def observation(self) -> dict[str, Any] | None:
+        if self._setup is None or not self._is_observed:
+            return None
+        observer, self._observer = self._observer or connect(self._server), None
+        return None if observer is None else ask_for_report(observer, str(self._setup.report))
+
+    def printed(self) -> str:
+        with contextlib.suppress(OSError):
+            return last_printed(self._raw)
+        return ""
+
+
+def _parent(pid: int) -> int | None:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).ppid())
+    return None
+
+
+def _umask() -> int:
+    """Without setting it, as `os.umask` does: other threads may be making files."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), 0o022)
+
+
+def can_fork(spec: Spec) -> bool:
+    """Whether the kernels of a kernelspec are what the server forks: ipykernel, of this interpreter."""
+    command = [part for part in spec.argv if part != "-Xfrozen_modules=off"]
+    own = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    is_own = command[1:] == own and _is_this_interpreter(command[0])
+    return servers.are_wanted and is_own and not spec.env and not spec.metadata.get("kernel_provisioner")
+
+
+def _is_this_interpreter(executable: str) -> bool:
+    # As jupyter_client reads it: a bare name means the interpreter that asks.
+    major, minor = sys.version_info[:2]
+    return executable in ("python", f"python{major}", f"python{major}.{minor}", sys.executable)

@@ -1,0 +1,233 @@
+"""The processes of the server, and the words that pass between them and their clients.
+
+A client connects to the socket `server` in the server's folder once for each kernel and says a line of
+JSON; the connection then is the kernel's life line in both directions:
+
+    client:  {"preload": […], "env_of_imports": {…}, "spare": false, "cwd": …, "env": {…}, "argv": […],
+              "umask": …, "all_channels": false, "first": [calls], "last": [calls], "observe": null}
+    server:  {"pid": …, "raw": …, "connection": {…}, "left_out": {module: why}}
+    client:  {"signal": 2}     to the kernel's process group; as often as wanted
+    kernel:  {"last_words": […]}    the answers to the last calls; exit handlers are still to run
+    kernel:  {"done": true}    nothing of the flow is left to run
+    server:  {"exit": …, "peak_memory": …}    the status of `os.wait4`, and bytes
+    server:  {"error": …}      what is wrong with a line of the client, which has no other consequence
+
+A client that closes the connection ends the kernel. The server hands connections on to the template that
+has imported the right modules. When the server goes, its templates notice and end their kernels, with all
+that these have started; when a template is killed, its kernels are killed by the system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+from . import kernel_app
+from .protocol import LENGTH, LONGEST, SENTENCE, BadRequest, check_request, receive, say
+from .template import answer_as_template
+
+SOCKET = "server"
+_TEMPLATES = 8  # that take requests; each holds the memory of what its flows import
+_END = 3  # whole seconds after which the system ends a server that does not
+_IMPORTS = 40.0  # seconds that the imports of a template may take
+
+
+class _Wanted(NamedTuple):
+    """What a template has imported, and the environment that was seen then."""
+
+    modules: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+
+
+def _wanted(request: Mapping[str, Any]) -> _Wanted:
+    modules = tuple(request["preload"])
+    environment = request["env_of_imports"] if modules else {}  # else nobody looks at it
+    return _Wanted(modules, tuple(sorted(environment.items())))
+
+
+@dataclass
+class _Template:
+    """As the server sees it: a process, and the socket on which it takes requests."""
+
+    control: socket.socket
+    left_out: dict[str, str]
+
+
+class _Server:
+    def __init__(self, app: kernel_app.ForkableApp, folder: str, lifeline: int) -> None:
+        self.app = app
+        self.folder = folder
+        self.lifeline = lifeline
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(os.path.join(folder, SOCKET))
+        self.listener.listen(128)
+        self.templates: dict[_Wanted, _Template] = {}  # the one used last is the last
+        self.retired: list[socket.socket] = []  # of those whose kernels may still run
+        self.left_out: dict[str, str] = {}
+        self.clients: dict[socket.socket, bytearray] = {}  # what they have said of their request so far
+        self.poll = select.poll()
+
+    def run(self) -> NoReturn:
+        self.poll.register(self.listener, select.POLLIN)
+        self.poll.register(self.lifeline, select.POLLIN)
+        print(json.dumps({"ready": True}), flush=True)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 1)  # whoever started the server reads to the end of its output
+        while True:
+            ready = {number for number, _ in self.poll.poll()}
+            if self.lifeline in ready:
+                self._leave()
+            for client in [each for each in self.clients if each.fileno() in ready]:
+                self._hear(client)
+            if self.listener.fileno() in ready:
+                self._accept()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            client = self.listener.accept()[0]
+            self.clients[client] = bytearray()
+            self.poll.register(client, select.POLLIN)
+
+    @property
+    def _controls(self) -> list[socket.socket]:
+        return [*(template.control for template in self.templates.values()), *self.retired]
+
+    def _leave(self) -> NoReturn:
+        """End the templates, which end their kernels, and remove what nobody may be left to remove."""
+        signal.alarm(_END)
+        for control in self._controls:
+            control.close()
+        with contextlib.suppress(ChildProcessError):  # when all have ended
+            while True:
+                os.waitpid(-1, 0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(0)
+
+    def _hear(self, client: socket.socket) -> None:
+        """Take what a client has to say; the others go on, however long it takes for its line."""
+        said = self.clients[client]
+        try:
+            part = client.recv(SENTENCE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        said += part
+        if part and not said.endswith(b"\n") and len(said) <= LONGEST:
+            return
+        self.poll.unregister(client)
+        del self.clients[client]
+        with client:
+            if part:
+                self._take(client, bytes(said))
+
+    def _take(self, client: socket.socket, line: bytes) -> None:
+        """Let the right template answer a request; one that is none is answered with what is wrong."""
+        try:
+            wanted = _wanted(check_request(line))
+        except BadRequest as error:
+            say(client, error=str(error))
+            return
+        for _ in range(2):  # a template may have been killed
+            try:
+                template = self._template(wanted, client)
+                socket.send_fds(template.control, [LENGTH.pack(len(line))], [client.fileno()])
+                template.control.sendall(line)
+                return
+            except (OSError, EOFError, ValueError):
+                self._forget(wanted)
+
+    def _forget(self, wanted: _Wanted) -> None:
+        if (template := self.templates.pop(wanted, None)) is not None:
+            template.control.close()
+
+    def _template(self, wanted: _Wanted, client: socket.socket) -> _Template:
+        """The process that has imported what a client wants, less what cannot be imported unnoticed."""
+        while wanted not in self.templates:
+            modules = [name for name in wanted.modules if name not in self.left_out]
+            control, pid = self._fork_template(modules, dict(wanted.environment), client)
+            answer = self._answer_of(control, pid)
+            if answer is None:  # it hangs, or has crashed: let flows import that themselves
+                control.close()
+                if not modules:
+                    raise EOFError
+                self.left_out |= dict.fromkeys(modules, "cannot be imported beforehand")
+                continue
+            if "misbehaved" in answer:
+                control.close()
+                self.left_out[answer["misbehaved"]] = answer["deed"]
+                continue
+            told = {name: deed for name, deed in self.left_out.items() if name in wanted.modules}
+            self.templates[wanted] = _Template(control, told)
+            if len(self.templates) > _TEMPLATES:
+                self._retire(next(iter(self.templates)))
+        self.templates[wanted] = self.templates.pop(wanted)
+        return self.templates[wanted]
+
+    def _retire(self, wanted: _Wanted) -> None:
+        """Let a template end as soon as none of its kernels runs any more."""
+        control = self.templates.pop(wanted).control
+        with contextlib.suppress(OSError):
+            control.sendall(LENGTH.pack(0))
+        ended, _, _ = select.select(self.retired, (), (), 0)
+        for each in ended:
+            each.close()
+        self.retired = [*(each for each in self.retired if each not in ended), control]
+
+    def _answer_of(self, control: socket.socket, pid: int) -> dict[str, Any] | None:
+        """What a template says when it has imported its modules; None if it does not come to that."""
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        poll.register(self.lifeline, select.POLLIN)
+        for number, _ in poll.poll(1000 * _IMPORTS):
+            if number == self.lifeline:
+                os.kill(pid, signal.SIGKILL)
+                self._leave()
+            with contextlib.suppress(EOFError, OSError):
+                return dict(json.loads(receive(control, LENGTH.unpack(receive(control, LENGTH.size))[0])))
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+        return None
+
+    def _fork_template(
+        self, modules: list[str], environment: Mapping[str, str], client: socket.socket
+    ) -> tuple[socket.socket, int]:
+        here, there = socket.socketpair()
+        pid = os.fork()
+        if pid:
+            there.close()
+            return here, pid
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for other in (here, client, self.listener, *self.clients, *self._controls):
+                other.close()
+            os.close(self.lifeline)
+            if modules:
+                kernel_app.take_environment(environment)
+            answer_as_template(self.app, self.folder, there, modules, self.left_out)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+
+def serve(app: kernel_app.ForkableApp, folder: str, lifeline: int) -> NoReturn:
+    """Answer requests until the life line is cut.
+
+    Args:
+        app: The application that becomes kernels.
+        folder: Where sockets are; private to the user.
+        lifeline: A descriptor that ends when whoever started the server is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # templates that were killed leave nothing behind
+    _Server(app, folder, lifeline).run()

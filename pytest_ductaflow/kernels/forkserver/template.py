@@ -1,0 +1,277 @@
+"""A process that has imported what a flow imports: it forks kernels, and tells their clients how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NoReturn
+
+import psutil
+
+from ..observer.orphans import adopt_orphans, children, end_orphans, share_fate_of
+from . import kernel_app
+from .importing import Misbehaved, preload
+from .protocol import LENGTH, PATIENCE, SENTENCE, BadRequest, check_signal, receive, say
+from .shutdown import leave
+
+
+def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(pid, number)
+
+
+def _kill_all(pid: int) -> None:
+    """End a process, its group, and what has left the group."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        below = psutil.Process(pid).children(recursive=True)
+    _kill_group(pid)
+    for process in below:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def answer_as_template(
+    app: kernel_app.ForkableApp,
+    folder: str,
+    control: socket.socket,
+    modules: list[str],
+    left_out: Mapping[str, str],
+) -> NoReturn:
+    def answer(**words: Any) -> None:
+        data = json.dumps(words).encode()
+        control.sendall(LENGTH.pack(len(data)) + data)
+
+    app.make_streams()
+    app.shell.init_environment()
+    app.tell("before_preload")
+    try:
+        # As in a cell: modules ask `get_ipython` where they are, or keep what shows results.
+        with app.shell.builtin_trap, app.shell.display_trap:
+            kernel_app.IMPORTED_ENVIRONMENT.update(preload(modules, left_out))
+    except Misbehaved as error:
+        answer(misbehaved=error.module, deed=error.deed)
+        os._exit(0)
+    app.tell("after_preload")
+    answer(ready=True)
+    _Template(app, folder, control, dict(left_out)).run()
+
+
+@dataclass
+class _Child:
+    """A kernel: its process, and the connection of its client once it has one."""
+
+    pid: int
+    pidfd: int
+    connection: dict[str, Any]
+    client: socket.socket | None = None
+    unread: bytes = b""
+    assign: socket.socket | None = None  # of a spare: where it waits for its client
+
+
+@dataclass
+class _Template:
+    """Forks kernels, passes signals on to them and tells how they ended."""
+
+    app: kernel_app.ForkableApp
+    folder: str
+    control: socket.socket
+    left_out: dict[str, str]
+    children: dict[int, _Child] = field(default_factory=dict)  # by every descriptor that belongs to one
+    spare: _Child | None = None
+    wants_spare: bool = False
+    is_retired: bool = False
+
+    def run(self) -> NoReturn:
+        self.poll = select.poll()
+        self.poll.register(self.control, select.POLLIN)
+        while True:
+            ready = self.poll.poll(0 if self.wants_spare else None)
+            if not ready:
+                self.spare, self.wants_spare = self._fork(is_spare=True), False
+            for number, _ in ready:
+                if number == self.control.fileno():
+                    self._take_request()
+                elif number in self.children:
+                    self._look_at(self.children[number], number)
+
+    def _take_request(self) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.control, LENGTH.size, 1)
+            if data and LENGTH.unpack(data)[0] == 0:
+                self._retire()
+                return
+            if not data or not descriptors:
+                raise EOFError
+            line = receive(self.control, LENGTH.unpack(data)[0])
+        except (OSError, EOFError):  # the server has gone
+            for each in self.children.values():
+                _kill_all(each.pid)
+            end_orphans(self.strangers)
+            os._exit(0)
+        request = json.loads(line)
+        client = socket.socket(fileno=descriptors[0])
+        client.set_inheritable(False)
+        child = self.spare or self._fork(descriptors)
+        if child is None or child.assign is None:
+            client.close()
+            return
+        self.spare, self.wants_spare = None, request["spare"]
+        child.client = client
+        raw = os.path.join(self.folder, f"k{child.pid}.raw")
+        say(client, pid=child.pid, raw=raw, connection=child.connection, left_out=self.left_out)
+        self.children[client.fileno()] = child
+        self.poll.register(client, select.POLLIN)
+        with contextlib.suppress(OSError), child.assign as assign:
+            socket.send_fds(assign, [LENGTH.pack(len(line))], [client.fileno()])
+            assign.sendall(line)
+        child.assign = None
+
+    def _fork(self, descriptors: Sequence[int] = (), *, is_spare: bool = False) -> _Child | None:
+        """A kernel that waits for its request, and has told how to connect to it; None if it died at once.
+
+        Args:
+            descriptors: Not for the kernel, which must not hold open what ends when it ends.
+            is_spare: Whether nobody waits for it yet.
+        """
+        try:
+            here, there = socket.socketpair()
+            pid = os.fork()
+        except OSError:  # too many processes, or descriptors: those that run shall go on
+            return None
+        if not pid:
+            here.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._be_kernel(there, is_spare)
+        there.close()
+        here.settimeout(PATIENCE)
+        try:
+            length = LENGTH.unpack(receive(here, LENGTH.size))[0]
+            child = _Child(pid, os.pidfd_open(pid), json.loads(receive(here, length)), assign=here)
+        except (OSError, EOFError):
+            here.close()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return None
+        here.settimeout(None)
+        self.children[child.pidfd] = child
+        self.poll.register(child.pidfd, select.POLLIN)
+        return child
+
+    def _be_kernel(self, assigned: socket.socket, is_spare: bool) -> NoReturn:
+        try:
+            share_fate_of(self.template_pid)
+            adopt_orphans()  # what the flow starts is below this process, whoever in between ends
+            self._close_all()  # what belongs to the template and to other kernels
+            connection = json.dumps(kernel_app.become_kernel(self.app, self.folder)).encode()
+            assigned.sendall(LENGTH.pack(len(connection)) + connection)
+            if is_spare:
+                kernel_app.rehearse(self.app)
+            self.app.kernel.start()
+            data, descriptors, _, _ = socket.recv_fds(assigned, LENGTH.size, 1)
+            if not data:
+                os._exit(0)
+            request = json.loads(receive(assigned, LENGTH.unpack(data)[0]))
+            assigned.close()
+            client = socket.socket(fileno=descriptors[0])
+            client.set_inheritable(False)
+            os.register_at_fork(after_in_child=client.close)  # else the flow's processes hold it open
+        except BaseException:  # no flow has begun, so there is nothing to be ended in good order
+            traceback.print_exc(file=sys.__stderr__)
+            os._exit(1)
+        code = 1
+        try:
+            kernel_app.run_flow(self.app, request)
+            say(client, last_words=kernel_app.last_words(request))
+            code = 0
+        except SystemExit as exit_:
+            code = 0 if exit_.code is None else exit_.code if isinstance(exit_.code, int) else 1
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            leave(code, partial(say, client, done=True))
+
+    def __post_init__(self) -> None:
+        self.template_pid = os.getpid()
+        self.strangers = children()  # of what was imported
+        adopt_orphans()  # of kernels that die; those of kernels that live come to these
+
+    def _close_all(self) -> None:
+        self.control.close()
+        for child in self.children.values():
+            for thing in (child.client, child.assign):
+                if thing is not None:
+                    thing.close()
+            with contextlib.suppress(OSError):
+                os.close(child.pidfd)
+
+    def _look_at(self, child: _Child, number: int) -> None:
+        if number == child.pidfd or child.client is None:
+            self._bury(child)
+            return
+        try:
+            heard = child.client.recv(SENTENCE)
+        except OSError:
+            heard = b""
+        if not heard:
+            self._drop_client(child)
+            _kill_all(child.pid)
+            return
+        *lines, child.unread = (child.unread + heard).split(b"\n")
+        if len(child.unread) > SENTENCE:  # no signal has such a name
+            lines, child.unread = [*lines, child.unread], b""
+        for line in lines:
+            try:
+                wanted = check_signal(line)
+            except BadRequest as error:
+                say(child.client, error=str(error))
+                continue
+            if wanted == signal.SIGKILL:
+                _kill_all(child.pid)
+            else:
+                _kill_group(child.pid, wanted)
+
+    def _retire(self) -> None:
+        """There will be no more requests."""
+        self.is_retired = True
+        if self.spare is not None:
+            _kill_all(self.spare.pid)
+        self._leave_if_unused()
+
+    def _leave_if_unused(self) -> None:
+        if self.is_retired and not self.children:
+            os._exit(0)
+
+    def _drop_client(self, child: _Child) -> None:
+        if child.client is not None:
+            self.poll.unregister(child.client)
+            del self.children[child.client.fileno()]
+            child.client.close()
+            child.client = None
+
+    def _bury(self, child: _Child) -> None:
+        """A kernel is gone: say how, and let nothing that its flow has started survive it."""
+        self.poll.unregister(child.pidfd)
+        del self.children[child.pidfd]
+        _kill_group(child.pid)  # before its number is free for others
+        _, status, used = os.wait4(child.pid, 0)
+        end_orphans(self.strangers | {each.pid for each in self.children.values()})
+        os.close(child.pidfd)
+        if child is self.spare:
+            self.spare = None
+        if child.assign is not None:
+            child.assign.close()
+        if child.client is not None:
+            say(child.client, exit=status, peak_memory=used.ru_maxrss * 1024)
+        self._drop_client(child)
+        self._leave_if_unused()

@@ -1,0 +1,123 @@
+"""Have the processes of kernels observed, and get to know what was seen; see `observer`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .observer.notes import PAUSE, RESUME
+from .observer.process import ASK, OBSERVED, end_file
+from .observer.seccomp import is_possible
+
+_PARENT = str(Path(__file__).parents[2])
+_START = (
+    f"import sys; sys.path.insert(0, {_PARENT!r}); from {__package__}.observer.process import main; main()"
+)
+_PATIENCE = 20.0  # seconds for an answer that takes milliseconds
+
+
+@lru_cache(maxsize=1)
+def can_observe() -> bool:
+    """Return whether this system can tell what processes open."""
+    return is_possible() and hasattr(os, "pidfd_open")
+
+
+def observed_command(
+    command: Sequence[str], *, folder: str | None = None, report: str | None = None
+) -> list[str]:
+    """Return the command that starts another one below an observer.
+
+    Args:
+        command: What to start.
+        folder: For the observer's sockets, if the command is a server of kernels.
+        report: The file for the report, if the command is observed itself.
+    """
+    config = {
+        "command": list(command),
+        "folder": folder,
+        "report": report,
+        "ignored": [*ignored_folders(), *([os.path.join(os.path.dirname(report), "")] if report else [])],
+    }
+    return [sys.executable, "-I", "-S", "-c", _START, json.dumps(config)]
+
+
+@lru_cache(maxsize=1)
+def ignored_folders() -> tuple[str, ...]:
+    """Return where this interpreter's own files and packages lie; versions stand for what is in there."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(sorted({os.path.join(sysconfig.get_path(name), "") for name in names}))
+
+
+def connect(server_socket: str) -> socket.socket | None:
+    """Return a connection to the observer of a server's kernels; None if it is not there any more.
+
+    Args:
+        server_socket: The socket of the server.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_PATIENCE)
+    try:
+        connection.connect(os.path.join(os.path.dirname(server_socket), ASK))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def ask_for_report(observer: socket.socket, key: str) -> dict[str, Any] | None:
+    """Return what was seen of a kernel; None if it was not observed.
+
+    Args:
+        observer: A connection that has not been used yet; it is closed.
+        key: Under which the kernel has registered.
+    """
+    with contextlib.suppress(OSError, ValueError), observer:
+        observer.sendall(json.dumps({"report": key}).encode() + b"\n")
+        _, descriptors, _, _ = socket.recv_fds(observer, 4096, 1)
+        for descriptor in descriptors:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            return read_report(descriptor)
+    return None
+
+
+def read_report(file: Path | int) -> dict[str, Any] | None:
+    """Return the report of an observer, from a file or an open descriptor; None if there is none."""
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+            report: dict[str, Any] = json.load(lines)
+    except (OSError, ValueError):
+        return None
+    return report
+
+
+@contextlib.contextmanager
+def unobserved() -> Iterator[None]:
+    """Let nothing that this thread opens count as opened by the flow in whose kernel it runs."""
+    with contextlib.suppress(OSError):
+        os.stat(PAUSE)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.stat(RESUME)
+
+
+__all__ = [
+    "OBSERVED",
+    "ask_for_report",
+    "can_observe",
+    "connect",
+    "end_file",
+    "ignored_folders",
+    "observed_command",
+    "read_report",
+    "unobserved",
+]

@@ -1,0 +1,307 @@
+"""Servers of kernels: warm processes that live as long as this one, and fork.
+
+`forkserver` is what runs in them, `base.Kernel` is what they give.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import IO
+
+from ..core.child_process import is_stopped, may_fork
+from ..core.errors import KernelStartError
+from . import setup_calls
+from .observation import can_observe, observed_command
+
+_SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
+_NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
+_PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
+_AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that are read once
+# What a kernel, or scikit-learn, sets itself: not what its user wants for the flows that it runs.
+_SET_BY_KERNELS = {
+    ("MPLBACKEND", "module://matplotlib_inline.backend_inline"),
+    ("KMP_DUPLICATE_LIB_OK", "True"),
+    ("KMP_INIT_AT_FORK", "FALSE"),
+}
+_OF_ONE_KERNEL = frozenset(
+    (
+        *("JPY_PARENT_PID", "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"),
+        # IPython sets them, whatever they were.
+        *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"),
+    )
+)
+_SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_START = 60.0  # seconds that a server may take to start
+_LOOK = 3.0  # seconds until it is looked what keeps it
+# The first release with the threads and sockets that the fork server knows, and the first that may not.
+_IPYKERNEL = ((7, 2), (8,))
+_SERVER_END = 5.0  # seconds that a server may take to end
+_LONG_PATH = 70  # bytes
+
+
+class ForkServer:
+    """A warm process that forks kernels, for the life of this one.
+
+    Args:
+        environment: What it starts with; kernels get their own.
+
+    Raises:
+        KernelStartError: If it does not start.
+    """
+
+    MODULE = f"{__package__}.forkserver"
+    folder = ""
+    _life: int | None = None
+    _process: subprocess.Popen[bytes] | None = None
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        try:
+            self._start(environment)
+        except OSError as error:
+            self.close()
+            raise KernelStartError(f"the server of kernels did not start: {error}") from error
+
+    def _start(self, environment: Mapping[str, str]) -> None:
+        self.folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
+        lifeline, self._life = os.pipe()
+        config = json.dumps({"lifeline": lifeline, "modules": setup_calls.MODULES})
+        errors = Path(self.folder, "errors")
+        command = [sys.executable, "-m", self.MODULE, config]
+        if can_observe():
+            command = observed_command(command, folder=self.folder)
+        try:
+            with open(errors, "wb") as stream:
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=self.folder,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stream,
+                    pass_fds=[lifeline],
+                    start_new_session=True,
+                )
+        finally:
+            os.close(lifeline)
+        self._told: IO[bytes] = self._process.stdout  # type: ignore[assignment]
+        self._errors = errors
+
+    @property
+    def socket(self) -> str:
+        """Where it takes requests; waits until it does.
+
+        Raises:
+            KernelStartError: If it never will.
+        """
+        if not self._told.closed:
+            why_not = self._wait_until_ready()
+            self._told.close()
+            if why_not is not None:
+                self.kill()
+                raise KernelStartError(f"the server of kernels did not start: {why_not}")
+        return os.path.join(self.folder, "server")
+
+    def _wait_until_ready(self) -> str | None:
+        """Return what keeps it; None when it takes requests."""
+        end = time.monotonic() + _START
+        while not wait([self._told.fileno()], _LOOK):
+            if self._process is not None and is_any_stopped(self._process.pid):
+                return "its process is stopped"
+            if time.monotonic() > end:
+                return f"it says nothing for {_START:g} s"
+        if self._told.readline():
+            return None
+        return self._errors.read_text(encoding="utf-8", errors="replace").strip() or "it says nothing"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """End it, and with it all kernels that still run, and remove its folder."""
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a template imports what does not end
+                self._process.wait(_SERVER_END)
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Kill it. Its folder stays: files of other kernels may lie there."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            self._told.close()
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+
+
+class ForkServers:
+    """The servers of this process, one for each environment that modules see when they are imported."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[object, ...], ForkServer] = {}
+        self._dead: list[ForkServer] = []  # whose folders may be in use
+        self._failed: dict[tuple[object, ...], str] = {}  # why; it would fail again
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # flows may be run by several threads
+        atexit.register(self.close)
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether processes may be forked, and ipykernel's can."""
+        return may_fork() and _ipykernel_can_be_forked()
+
+    def socket(self, environment: Mapping[str, str]) -> str:
+        """The socket of the server for kernels with this environment.
+
+        Raises:
+            KernelStartError: If there is none.
+        """
+        key = _start_of(environment)
+        if (inherited := _inherited(key)) is not None:
+            return inherited
+        if self._pid != os.getpid():
+            raise KernelStartError("a forked process does not start servers")
+        with self._lock:
+            if key in self._failed:
+                raise KernelStartError(self._failed[key])
+            try:
+                return self._server(key, environment).socket
+            except KernelStartError as error:
+                self._failed[key] = str(error)
+                raise
+
+    def give_up(self, environment: Mapping[str, str], why: str) -> None:
+        """Ask the server for kernels with this environment no more."""
+        with self._lock:
+            self._failed[_start_of(environment)] = why
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Let a server start that will be wanted soon; whether it does is seen then."""
+        if self.are_wanted and self._pid == os.getpid():
+            key = _start_of(environment)
+            with self._lock, contextlib.suppress(KernelStartError):
+                if key not in self._failed and _inherited(key) is None:
+                    self._server(key, environment)
+
+    def _server(self, key: tuple[object, ...], environment: Mapping[str, str]) -> ForkServer:
+        server = self._servers.get(key)
+        if server is not None and not server.is_alive:
+            server.kill()
+            self._dead.append(server)
+            server = None
+        if server is None:
+            server = self._servers[key] = ForkServer(environment)
+        return server
+
+    @property
+    def folder(self) -> str:
+        """A folder for temporary ones: that of a server, which removes all in it though this process dies."""
+        own = (server.folder for server in list(self._servers.values()) if server.is_alive)
+        return next(own, None) or _inherited_folder() or folder_for_sockets()
+
+    def close(self) -> None:
+        if self._pid == os.getpid():
+            for server in (*self._servers.values(), *self._dead):
+                server.close()
+        self._servers.clear()
+        self._dead.clear()
+
+
+@lru_cache(maxsize=1)
+def _ipykernel_can_be_forked() -> bool:
+    """Whether its application can be taken apart as `forkserver.forked_kernel` does it."""
+    try:
+        release = metadata.version("ipykernel").split(".")[:2]
+        return _IPYKERNEL[0] <= tuple(int(part) for part in release) < _IPYKERNEL[1]
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+
+
+def server_environment(socket: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What tells the flows inside a kernel of the server from which it came."""
+    return {_SERVER_VARIABLE: json.dumps([socket, _start_of(environment)])}
+
+
+def _inherited(key: tuple[object, ...]) -> str | None:
+    text = os.environ.get(_SERVER_VARIABLE)
+    if text is None:
+        return None
+    socket, known = json.loads(text)
+    return socket if known == json.loads(json.dumps(key)) and os.path.exists(socket) else None
+
+
+def _inherited_folder() -> str | None:
+    text = os.environ.get(_SERVER_VARIABLE)
+    folder = os.path.dirname(json.loads(text)[0]) if text else ""
+    return folder if os.path.isdir(folder) else None
+
+
+def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
+    """What a warm process cannot take on later: variables that count at the start, and what is installed."""
+    given = environment.items() - _SET_BY_KERNELS
+    variables = tuple(sorted((name, value) for name, value in given if name.startswith(_AT_START)))
+    return variables, tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
+
+
+def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
+    """What packages may see of a kernel's environment when they are imported for it.
+
+    Less what differs between kernels, or is set by each, so that those with the same variables share it.
+    """
+    given = dict(environment.items() - _SET_BY_KERNELS)
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in _OF_ONE_KERNEL and not name.startswith("DUCTAFLOW_")
+    }
+
+
+def folder_for_sockets() -> str:
+    """Where temporary folders with sockets lie; the system allows about a hundred characters for a path."""
+    folder = tempfile.gettempdir()
+    return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
+
+
+def is_any_stopped(pid: int) -> bool:
+    """Return whether somebody has sent SIGSTOP to a process, or to one that it has started."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return any(map(is_stopped, (pid, *(child.pid for child in psutil.Process(pid).children()))))
+    return False
+
+
+def kernel_environment(extra: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of a kernel: that of this process, less what pytest has put there.
+
+    Args:
+        extra: What is different there; None for what is not there.
+    """
+    without = {"PYTEST_CURRENT_TEST": None}
+    environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **without, **extra}
+    return {name: value for name, value in environment.items() if value is not None}
+
+
+servers = ForkServers()

@@ -1,0 +1,93 @@
+"""What a Python kernel is told before the first cell, and asked after the last one.
+
+The modules of `inside` run in the kernel. A forked one has them, and calls what
+it is told to; an ordinary one gets them as text.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..core.settings import LogWarningsMode, ObserveMode
+from .inside import setup, trace, traceback_cut
+from .observer.process import OBSERVED
+
+Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
+
+_KERNEL, _TRACE, _TRACEBACK = "_ductaflow_kernel", "_ductaflow_trace", "_ductaflow_traceback"
+MODULES = {
+    _KERNEL: setup.__file__,
+    _TRACE: trace.__file__,
+    _TRACEBACK: traceback_cut.__file__,
+}
+LAST_WORDS: list[Call] = [(_KERNEL, "last_words", []), (_TRACE, "used", [])]
+
+# Nothing of this stays in the flow's namespace.
+_LOAD = """\
+for _name, _source in {sources!r}.items():
+    _module = __import__("types").ModuleType(_name)
+    exec(compile(_source, "ductaflow", "exec"), vars(_module))
+    __import__("sys").modules[_name] = _module
+del _name, _source, _module
+"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a kernel is told.
+
+    Attributes:
+        folders: From which the flow imports, besides its run directory.
+        spill: A file for what the running cell prints.
+        trace: A file for what the flow uses.
+        observe: How much of that is to be seen, as in `Settings`.
+        report: A file for what an observer has seen.
+        log_warnings: Which log records turn a light, as in `Settings`.
+        heard: A file in which the client tells what it has taken; None if the kernel is not to wait for it.
+        mark: In what the kernel publishes, stands before word of who has printed.
+    """
+
+    folders: tuple[str, ...]
+    spill: Path
+    trace: Path
+    observe: ObserveMode
+    report: Path
+    log_warnings: LogWarningsMode = "shown"
+    heard: Path | None = None
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def calls(self) -> list[Call]:
+        """For a kernel that has the modules."""
+        heard = None if self.heard is None else str(self.heard)
+        arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, heard]
+        calls: list[Call] = [(_KERNEL, "prepare", arguments), (_TRACEBACK, "cut_tracebacks", [])]
+        return calls if self.observe == "off" else [*calls, (_TRACE, "begin", [str(self.trace)])]
+
+    @property
+    def calls_if_observed(self) -> list[Call]:
+        """For a kernel of which an observer sees everything from now on."""
+        return [(_TRACE, "leave_files_to_observer", [])]
+
+    @property
+    def code(self) -> str:
+        """For a kernel that has to get them."""
+        sources = {name: Path(str(path)).read_text(encoding="utf-8") for name, path in MODULES.items()}
+        calls = "".join(f"{_code(call)}\n" for call in self.calls)
+        if_observed = "; ".join(map(_code, self.calls_if_observed))
+        condition = f"if __import__('os').environ.pop({OBSERVED!r}, None): {if_observed}\n"
+        return _LOAD.format(sources=sources) + calls + condition
+
+
+def last_words_code() -> str:
+    """An expression: the last words as JSON."""
+    calls = [*LAST_WORDS, (_TRACE, "leave_searches_to_observer", [])]
+    return f"__import__('json').dumps([{', '.join(map(_code, calls))}][:{len(LAST_WORDS)}])"
+
+
+def _code(call: Call) -> str:
+    module, function, arguments = call
+    return f"__import__({module!r}).{function}({', '.join(map(repr, arguments))})"

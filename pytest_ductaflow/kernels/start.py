@@ -1,0 +1,80 @@
+"""Which kernel an instance gets: a forked one where that makes no difference, an ordinary one otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..core.errors import KernelStartError, ServerStuck
+from ..core.machine import has_idle_core
+from ..core.model import Instance
+from ..core.settings import Settings
+from ..sources.notebooks import Source
+from .base import Kernel, Spec
+from .forked import ForkedKernel, can_fork
+from .ordinary import OrdinaryKernel
+from .preload import preload_of
+from .server_pool import kernel_environment, server_environment, servers
+from .setup_calls import Setup
+
+_complaints: set[str] = set()  # of this process: what is said once
+
+
+def start_kernel(
+    name: str,
+    spec: Spec,
+    source: Source,
+    instance: Instance,
+    settings: Settings,
+    environment: Mapping[str, str | None],
+    setup: Setup,
+    folder: str,
+) -> tuple[Kernel, str | None]:
+    """Start the kernel of an instance where it is to run.
+
+    Args:
+        name: Of the kernel.
+        spec: What is installed under that name.
+        source: The flow.
+        instance: The instance.
+        settings: Whether kernels are forked, and what they find imported.
+        environment: Variables on top of this process's; None for those that it is not to have.
+        setup: What it is told before the first cell.
+        folder: A private folder for the kernel's files.
+
+    Returns:
+        The kernel, and what kept it from being forked if nobody has been told yet.
+
+    Raises:
+        RuntimeError, OSError: If it cannot be started.
+    """
+    whole, complaint = kernel_environment(environment), None
+    if settings.fork and can_fork(spec):
+        root = Path(instance.project_root)
+        cwd = Path(instance.working_directory)
+        preload = preload_of(source, root, cwd, extra=settings.preload, without=settings.no_preload)
+        if preload.forkable:
+            try:
+                return _forked(preload.modules, instance.working_directory, whole, setup), None
+            except KernelStartError as error:
+                complaint = _said_once(f"{error}; ordinary kernels are used")
+    report = setup.report if setup.observe == "all" else None
+    kernel = OrdinaryKernel(name, cwd=instance.working_directory, env=whole, folder=folder, report=report)
+    return kernel, complaint
+
+
+def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], setup: Setup) -> ForkedKernel:
+    server = servers.socket(environment)
+    own = {**environment, **server_environment(server, environment)}
+    try:
+        return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)
+    except ServerStuck as error:
+        servers.give_up(environment, str(error))  # each instance would wait as long
+        raise
+
+
+def _said_once(complaint: str) -> str | None:
+    if complaint in _complaints:
+        return None
+    _complaints.add(complaint)
+    return complaint

@@ -1,0 +1,1 @@
+"""What a conductor does after its instances have ended."""

@@ -1,0 +1,308 @@
+"""What a conductor does after its instances: executed in a process of its own, unless nothing has changed.
+
+It leaves its files in `runs/.after/{conductor}/`: what it printed, its record, and what it has seen, by
+which the next session knows whether it has to be done again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from textwrap import dedent
+from typing import IO, Any
+
+from ...core import run_files
+from ...core.child_process import run_module, signal_name
+from ...core.file_state import changed_since, settled, stat_of
+from ...core.model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
+from ...core.run_files import RunFiles
+from ...core.settings import Settings
+from ...core.system_places import belongs_to_others
+from ...kernels.inside.trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
+from ...running.html_process import write_page
+from ...running.output_log import Output
+from ...tracking.digests import input_digest, text_digest
+from ...tracking.observed import Used
+from .. import declared_history
+from . import answers
+from .answers import Ending
+
+STEP = "after"
+_PACKAGE = os.path.join(Path(__file__).parents[2], "")
+_UNSTABLE = ""  # the digest of a file that was changed while it was read
+_Known = Mapping[str, Any]
+
+
+def instance_of(conductor: Path, root: Path) -> Instance:
+    """What a conductor does after its instances, in the form of an instance."""
+    inside = run_files.shown(conductor, root)
+    name = conductor.name if os.path.isabs(inside) else inside
+    return Instance(
+        flow=str(conductor),
+        step=STEP,
+        name=name,
+        config={},
+        run_dir=str(root / RUNS / run_files.AFTER / Path(slug(name)).with_suffix("")),
+        project_root=str(root),
+        source=str(conductor),
+        line=1,
+        html=False,
+    )
+
+
+@dataclass(frozen=True)
+class After:
+    """A conductor whose instances have ended.
+
+    Attributes:
+        instance: The conductor, as `instance_of` has it.
+        instances: All that it declares, and how each ended in this session.
+    """
+
+    instance: Instance
+    instances: Sequence[tuple[Instance, Ending]]
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles.of(self.instance)
+
+    @property
+    def _seen(self) -> Path:
+        return self.files.directory / f"{self.files.stem}_seen.json"
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why it has to be done again; none if all is as it was when it ended well."""
+        record, _ = run_files.read_record(self.files.record)
+        if record is None:
+            return ("new",)
+        if not record.status.good:
+            return (f"last time: {record.status}",)
+        seen = _read(self._seen)
+        if seen is None or seen.get("started") != record.started:
+            return ("it is not known what it has seen",)
+        return tuple(self._changes(seen))
+
+    def _changes(self, seen: _Known) -> Iterable[str]:
+        root = self.instance.project_root
+        if seen["runs"] != self._state_of_runs():
+            yield "instances have run"
+        for name, digest in seen["inputs"].items():
+            path = os.path.join(root, name)
+            stat = None if name.endswith("/") else stat_of(path)
+            if stat is not None and seen["stats"].get(name) == stat:
+                continue
+            if digest == _UNSTABLE or _digest(path) != digest:
+                yield f"{name} changed"
+        yield from (
+            f"{name} is not there"
+            for name in seen["outputs"]
+            if not os.path.lexists(os.path.join(root, name))
+        )
+
+    def _state_of_runs(self) -> str:
+        """Which runs of the instances there are."""
+        told: list[Any] = [platform.python_version()]
+        for instance, ending in self.instances:
+            record, _ = run_files.read_record(RunFiles.of(instance).record)
+            has_run = ending if ending in ("blocked", "skipped") else "run"
+            told.append(
+                [
+                    instance.step,
+                    instance.name,
+                    instance.stem,
+                    has_run,
+                    record and [record.started, record.status],
+                ]
+            )
+        return text_digest(json.dumps(told))
+
+    def run(self, settings: Settings, echo: IO[str]) -> Record:
+        """Execute the conductor, its calls answered, unless nothing has changed.
+
+        Args:
+            settings: Of the session.
+            echo: Gets what it prints as it comes.
+
+        Returns:
+            The record, also in its folder; `unchanged` if nothing was executed.
+        """
+        self._write_missing_pages(settings)
+        earlier, _ = run_files.read_record(self.files.record)
+        reasons = ("forced",) if settings.force and earlier is not None else self.reasons()
+        if earlier is not None and not reasons:
+            return earlier.with_(unchanged=True)
+        files = self.files
+        files.directory.mkdir(parents=True, exist_ok=True)
+        self._seen.unlink(missing_ok=True)
+        running = self._first_words("; ".join(reasons))
+        run_files.write_record(files, running)
+        began = time.monotonic()
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="ductaflow-") as folder,
+                Output(files.log, echo) as output,
+            ):
+                failure, used = self._execute(Path(folder), settings, output)
+        except BaseException as error:
+            failure = Failure(type(error).__name__, str(error))
+            if isinstance(error, KeyboardInterrupt):
+                failure = Failure(INTERRUPTED, "stopped by the keyboard")
+            run_files.write_record(files, running.with_(status=Status.ERROR, error=failure))
+            raise
+        status = Status.ERROR if failure else Status.WARNING if output.warning_count else Status.SUCCESS
+        record = running.with_(
+            status=status,
+            duration=round(time.monotonic() - began, 3),
+            error=failure,
+            warnings=tuple(output.warnings),
+            warning_count=output.warning_count,
+            python_warnings=tuple(output.python_warnings),
+        )
+        run_files.write_record(files, record)
+        if status.good:
+            run_files.write_json(self._seen, {"started": record.started, **self._noted(used)})
+        return record
+
+    def _write_missing_pages(self, settings: Settings) -> None:
+        """Let the pages be there that other processes are still going to write."""
+        for instance, ending in self.instances:
+            files = RunFiles.of(instance)
+            is_wanted = instance.html and (
+                settings.html == "all" or (settings.html == "failed" and ending == "failed")
+            )
+            if is_wanted and files.notebook.exists() and not files.html.exists():
+                write_page(files, Path(self._runs))
+
+    def _first_words(self, reason: str) -> Record:
+        instance = self.instance
+        return Record(
+            status=Status.RUNNING,
+            flow=run_files.shown(instance.flow, instance.project_root),
+            step=instance.step,
+            instance=instance.name,
+            run_dir=run_files.shown(instance.run_dir, instance.project_root),
+            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            reason=reason,
+            source=run_files.shown(instance.source, instance.project_root),
+        )
+
+    def _execute(self, folder: Path, settings: Settings, output: Output) -> tuple[Failure | None, Used]:
+        """Let a process execute the conductor; what stopped it, and what it used."""
+        root = Path(self.instance.project_root)
+        answered, request, result, trace = (
+            folder / name for name in ("answers", "request", "result", "trace")
+        )
+        answers.write(answered, root, settings.dumps(), self.instances)
+        asked = {"conductor": self.instance.flow, "answers": str(answered), "trace": str(trace)}
+        run_files.write_json(request, asked)
+        exit_code = run_module(
+            f"{__package__}.after_process",
+            [str(request), str(result)],
+            folder=root,
+            printed=folder / "printed",
+            take=lambda text: output.write("stdout", text),
+        )
+        told = _read(result)
+        if told is None:
+            how = (
+                f"was killed by {signal_name(-exit_code)}"
+                if exit_code < 0
+                else f"ended with exit code {exit_code}"
+            )
+            what = f"its process {how} before it was done"
+            return Failure("ProcessDied", what), Used()
+        used = Used.told(trace, told["used"])
+        return (self._failure(told["stopped"]) if told["stopped"] else None), used
+
+    def _failure(self, stopped: _Known) -> Failure:
+        """What stopped the conductor, with the line and the frames of the user's code."""
+        root = self.instance.project_root
+        if stopped["exit_code"] is not None:
+            code = stopped["exit_code"]
+            return Failure("SystemExit", f"exit code {code}" if code.lstrip("-").isdecimal() else code)
+        frames = "" if stopped["is_ours"] else "\n".join(map(dedent, stopped["frames"]))
+        source = stopped["source"]
+        return Failure(
+            type=stopped["type"],
+            message=stopped["message"],
+            source=source,
+            line=1 if source else None,
+            file_line=stopped["line"],
+            traceback=frames.replace(f"{root}{os.sep}", ""),
+        )
+
+    def _noted(self, used: Used) -> dict[str, Any]:
+        """What the next session has to compare."""
+        written = {path for path in used.of(WRITTEN) if not self._is_known(path) and os.path.lexists(path)}
+        changed = {os.path.dirname(path) for path in written}
+        read = used.of(OPENED, DATABASE, MODULE, NAMED) | set(used.modules) | {self.instance.flow}
+        missing = {path for path in used.of(ASKED, OPENED) if self._may_come(path)}
+        listed = {f"{path}/" for path in used.of(LISTED) if path not in changed}
+        inputs, stats, root = {}, {}, self.instance.project_root
+        for path in sorted(((read | missing) - written) | listed):
+            if self._is_known(path) or not (os.path.exists(path) or path in missing):
+                continue
+            name, stat = run_files.shown(path, root), stat_of(path)
+            is_file = not path.endswith("/") and stat is not None
+            if is_file and stat and changed_since(stat, used.since.get(path, time.time_ns())):
+                inputs[name] = _UNSTABLE
+                continue
+            inputs[name] = _digest(path)
+            if is_file and stat and settled(stat):
+                stats[name] = stat
+        outputs = sorted(run_files.shown(path, root) for path in written)
+        return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
+
+    def _may_come(self, path: str) -> bool:
+        """Return whether it matters that a file is not there, which was asked for."""
+        inside = os.path.relpath(path, self.instance.project_root)
+        return not (inside.startswith(os.pardir) or belongs_to_others(inside) or os.path.lexists(path))
+
+    def _is_known(self, path: str) -> bool:
+        """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
+        if path.startswith(_PACKAGE) or path in self._ours:
+            return True
+        folder = path
+        while len(folder) > len(self._runs):
+            if folder in self._run_dirs:
+                return True
+            folder = os.path.dirname(folder)
+        return False
+
+    @cached_property
+    def _ours(self) -> frozenset[str]:
+        """What each session writes, and a conductor's own calls read."""
+        root = Path(self.instance.project_root)
+        own = declared_history.file_of(root, Path(self.instance.flow))
+        return frozenset({os.path.join(self._runs, run_files.REPORT), str(own)})
+
+    @property
+    def _runs(self) -> str:
+        return os.path.join(self.instance.project_root, RUNS)
+
+    @cached_property
+    def _run_dirs(self) -> frozenset[str]:
+        return frozenset({self.instance.run_dir, *(instance.run_dir for instance, _ in self.instances)})
+
+
+def _digest(path: str) -> str:
+    try:
+        return input_digest(path)
+    except OSError:
+        return "absent"
+
+
+def _read(file: Path) -> _Known | None:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

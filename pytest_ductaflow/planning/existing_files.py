@@ -1,0 +1,130 @@
+"""Which files and folders of a project were there before this process began, and which it has made itself."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+from ..core.file_state import born
+from ..sources.names import path_key
+
+_COARSE = 20_000_000  # ns by which the clock of a file system may lag behind
+_real_stat, _real_lstat = os.stat, os.lstat  # `guarding` puts its own in their place
+
+
+class WhatWasThere:
+    """Tells what was there from what the process itself has made.
+
+    A file is its own if it was seen to make it, or if it is younger than the process: compiled libraries and
+    child processes make files that nothing tells of.
+
+    Args:
+        root: The project root; what lies elsewhere is of no interest.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._began = time.time_ns() - _COARSE
+        self._root = f"{path_key(os.path.realpath(root))}{os.sep}"
+        self._own: set[str] = set()
+        self._older: set[str] = set()  # known to have been there, whatever their times say now
+        self._folders: dict[str, str] = {}
+
+    def place(self, path: str) -> str:
+        """Where a file or link lies, without links in the path that leads to it."""
+        folder, name = os.path.split(os.path.abspath(path))
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
+
+    def target(self, path: str) -> str:
+        """The file that is opened under a path."""
+        place = self.place(path)
+        return os.path.realpath(place) if os.path.islink(place) else place
+
+    def is_within(self, place: str) -> bool:
+        """Whether a place is in the project, and in no cache."""
+        key = path_key(place)
+        return key.startswith(self._root) and not any(map(_is_cache, key[len(self._root) :].split(os.sep)))
+
+    def has_made(self, place: str) -> bool:
+        """Whether this process has made just this file or folder."""
+        return path_key(place) in self._own
+
+    def was_there(self, place: str) -> bool:
+        """Whether something that lies there now was there before, or something within it."""
+        key = path_key(place)
+        if not self.is_within(place) or self._is_own(key):
+            return False
+        try:
+            status = _real_lstat(place)
+        except OSError:
+            return False
+        if key in self._older or born(status) < self._began:
+            return True
+        return stat.S_ISDIR(status.st_mode) and any(
+            self.was_there(os.path.join(place, name)) for name in os.listdir(place)
+        )
+
+    def has_content(self, place: str) -> bool:
+        """Whether there is something to lose if a file is written anew."""
+        try:
+            status = _real_stat(place)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size > 0
+
+    def made(self, place: str) -> None:
+        """The process is about to make something, unless it was there already."""
+        if not self.was_there(place):
+            self._own.add(path_key(place))
+
+    def touched(self, place: str) -> None:
+        """The process is about to change times of what may have been there."""
+        if self.was_there(place):
+            self._older.add(path_key(place))
+
+    def _is_own(self, key: str) -> bool:
+        while key not in self._own:
+            parent = os.path.dirname(key)
+            if parent == key:
+                return False
+            key = parent
+        return True
+
+
+def _is_cache(part: str) -> bool:
+    """Whether a folder is called as those whose files are made again if they are gone."""
+    return part in ("__pycache__", "cache", "caches") or (part.startswith(".") and "cache" in part)
+
+
+def in_folder(path: object, descriptor: object = -1) -> str | None:
+    """A path as an audit event tells it, as text; None where nothing tells which it is.
+
+    Args:
+        path: Text, bytes or an object that stands for a path; the number of an open file.
+        descriptor: Of the open folder to which it is relative, if it is.
+    """
+    if path is None:
+        return os.curdir
+    if isinstance(path, int):
+        return _of_descriptor(path)
+    try:
+        text = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    if isinstance(descriptor, int) and descriptor >= 0 and not os.path.isabs(text):
+        folder = _of_descriptor(descriptor)
+        return None if folder is None else os.path.join(folder, text)
+    return text
+
+
+def _of_descriptor(number: int) -> str | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return None

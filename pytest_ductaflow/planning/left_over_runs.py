@@ -1,0 +1,123 @@
+"""What a session tells of run directories that belong to no instance any more, and of flows that are gone."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core import run_files
+from ..core.model import RUNS, Instance, Record
+from ..core.run_files import RunFiles, shown
+from ..gate.instance_file import REPLAYS
+from ..report.failure_text import quoted
+from .declared_history import Knowledge, has_lost_its_flow, note_plan
+from .plan import Plan
+
+_NAMED = 3  # of many, in one line
+
+
+def note(plan: Plan) -> None:
+    """Note for other sessions and for `results()` what the sources of a plan declare."""
+    for path, instances in _whole_sources(plan).items():
+        note_plan(Path(instances[0].project_root), path, instances)
+
+
+def lines(plan: Plan, here: Path) -> Iterator[str]:
+    """What there is to tell, a line each.
+
+    Only of what sources had declared that this session has planned as a whole; a past run directory that was
+    named on the command line is none.
+
+    Args:
+        plan: The session's plan.
+        here: Where the user types.
+    """
+    by_root: dict[str, list[Path]] = defaultdict(list)
+    for path, instances in _whole_sources(plan).items():
+        by_root[instances[0].project_root].append(path)
+    for root, paths in by_root.items():
+        instances = [instance for instance in plan.all if instance.project_root == root]
+        found = _search(Path(root), [shown(path, root) for path in paths], instances)
+        yield from _lines_of_folders(found.folders, here)
+        yield from _lines_of_flows(found, root, here)
+
+
+def _whole_sources(plan: Plan) -> Mapping[Path, Sequence[Instance]]:
+    """The sources of which all instances are known: conductors, tables and flows."""
+    return {
+        path: found
+        for path, found in plan.instances.items()
+        if any(not instance.always_run for instance in found)
+    }
+
+
+@dataclass
+class _Found:
+    """What is left in a `runs/`.
+
+    Attributes:
+        folders: By folder, the names of run directories in it that no instance has any more.
+        flows: By a flow that is gone and one whose instances have the same run directories, these.
+    """
+
+    folders: dict[Path, list[str]] = field(default_factory=lambda: defaultdict(list))
+    flows: dict[tuple[str, str], list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+
+def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -> _Found:
+    """Look at what lies in `runs/` beside the records of the plan, which are not read."""
+    flows = {str(RunFiles.of(instance).record): instance.flow for instance in instances}
+    runs, knowledge, found = root / RUNS, Knowledge(root), _Found()
+    for place, names in run_files.record_files(runs, {instance.run_dir for instance in instances}):
+        files = [os.path.join(place, name) for name in names]
+        unknown = [Path(file) for file in files if file not in flows]
+        if not unknown or (folder := Path(place)).is_relative_to(runs / REPLAYS):
+            continue
+        records = [
+            (file, record) for file in unknown if (record := run_files.read_record(file)[0]) is not None
+        ]
+        planned = next((flows[file] for file in files if file in flows), None)
+        if planned is not None:
+            for _, record in records:
+                if has_lost_its_flow(root, record):
+                    found.flows[record.flow, planned].append(folder)
+        elif records and all(_is_left(knowledge, file, record, sources) for file, record in records):
+            found.folders[folder.parent].append(folder.name)
+    return found
+
+
+def _is_left(knowledge: Knowledge, file: Path, record: Record, sources: Sequence[str]) -> bool:
+    return not record.stored and knowledge.is_no_more(file, record, sources)
+
+
+def _lines_of_folders(folders: Mapping[Path, Sequence[str]], here: Path) -> Iterator[str]:
+    for folder, names in sorted(folders.items()):
+        many, place = len(names) > 1, _seen_from(here, folder)
+        shown_names = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        few = [_seen_from(here, folder / name) for name in names]
+        command = _command(few) if len(names) <= _NAMED else _command(["--undeclared", place])
+        yield (
+            f"{len(names)} folder{'s' * many} in {place} {'are' if many else 'is'} of no instance any more: "
+            f"{shown_names}; remove {'them' if many else 'it'} with: {command}"
+        )
+
+
+def _lines_of_flows(found: _Found, root: str, here: Path) -> Iterator[str]:
+    for (gone, other), folders in sorted(found.flows.items()):
+        above = sorted({_seen_from(here, folder.parent) for folder in folders})
+        count = f"{len(folders)} in {', '.join(above[:_NAMED])}" + (", …" if len(above) > _NAMED else "")
+        yield (
+            f"{gone} is gone; {shown(other, root)} writes into the same folders ({count}); "
+            f"remove what is left of it with: {_command(['--undeclared', *above[:_NAMED]])}"
+        )
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return f"ductaflow rm {' '.join(map(quoted, arguments))}"
+
+
+def _seen_from(here: Path, path: Path) -> str:
+    return Path(os.path.relpath(path, here)).as_posix()

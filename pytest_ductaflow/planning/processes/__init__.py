@@ -1,0 +1,1 @@
+"""The processes in which conductors are executed while they are collected."""

@@ -1,0 +1,115 @@
+"""Recording a conductor's calls in place of carrying them out.
+
+While a conductor is collected, its calls write one JSON line each into the file that an environment
+variable names. A file, because the calls may come from threads or processes of the conductor; its own
+process knows the file also when it has cleared its environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import Problem
+from ..core.model import Instance
+
+VARIABLE = "DUCTAFLOW_RECORDING"
+_ROOT = "DUCTAFLOW_ROOT"
+Listener = Callable[[Sequence[Instance], int], None]
+_OURS = frozenset({VARIABLE, _ROOT})
+_told: dict[str, str] = {}  # the same variables, in the process that executes the conductor
+_listeners: list[Listener] = []
+_at_first: dict[str, str] = {}  # the environment, before the conductor begins
+_asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
+
+
+def is_collecting() -> bool:
+    """Whether this conductor's calls are only recorded: `pytest --ductaflow` is collecting it.
+
+    What a conductor does *after* its instances ran (reading their results, say) belongs under
+    `if not is_collecting():`. Under pytest it has its turn when they have ended.
+    """
+    _asked.set()
+    return is_recording()
+
+
+def was_asked() -> bool:
+    """Whether `is_collecting` has been called in this process."""
+    return _asked.is_set()
+
+
+def is_recording() -> bool:
+    """What `is_collecting` says, for ourselves."""
+    return _value(VARIABLE) is not None
+
+
+def _value(name: str) -> str | None:
+    return _told.get(name) or os.environ.get(name)
+
+
+def begin(calls: Path, root: Path) -> None:
+    """From now on, let calls be recorded into the file `calls`, for the project at `root`."""
+    _told.update({VARIABLE: str(calls), _ROOT: str(root)})
+    os.environ.update(_told)
+    _at_first.update(os.environ)
+
+
+def project_root() -> Path | None:
+    """The project of the conductor that is being collected, None if none is."""
+    root = _value(_ROOT) if is_recording() else None
+    return Path(root) if root is not None else None
+
+
+def record(
+    instances: Iterable[Instance], problems: Iterable[Problem] = (), notes: Iterable[str] = ()
+) -> None:
+    """Note instances, what is wrong with others, and what might not be meant, in the order of the calls."""
+    noted = with_variables(instances)
+    lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
+    lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
+    lines += [json.dumps({"note": note}) for note in notes]
+    text = "".join(f"{line}\n" for line in lines).encode()
+    with open(str(_value(VARIABLE)), "ab") as file:
+        file.write(text)
+    for listener in _listeners:
+        listener(noted, len(text))
+
+
+def with_variables(instances: Iterable[Instance]) -> list[Instance]:
+    """Instances with the environment variables that their conductor has changed so far."""
+    now = os.environ if _at_first else {}
+    changed_now = (name for name in {*_at_first, *now} if now.get(name) != _at_first.get(name))
+    names = sorted({*changed_now} - _OURS)
+    changed = tuple((name, now.get(name)) for name in names)
+    return [instance.with_(variables=changed) for instance in instances] if changed else list(instances)
+
+
+def listen(listener: Listener) -> None:
+    """Let a function be told what this process records: the instances, and how many bytes it has written."""
+    _listeners.append(listener)
+
+
+def read(path: Path) -> tuple[list[Instance], list[Problem]]:
+    """What was recorded."""
+    instances, problems = [], []
+    for entry in _entries(path):
+        if "instance" in entry:
+            instances.append(Instance.from_json(entry["instance"]))
+        elif "problem" in entry:
+            problems.append(Problem(**entry["problem"]))
+    return instances, problems
+
+
+def notes_in(path: Path) -> list[str]:
+    """What was recorded as not wrong, and maybe not meant."""
+    return [entry["note"] for entry in _entries(path) if "note" in entry]
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        with open(path, encoding="utf-8") as file:
+            yield from map(json.loads, file)

@@ -1,0 +1,264 @@
+"""The plan of a session: made once, handed to workers, collected from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..core.model import RUNS, Instance
+from ..core.number_text import in_line
+from ..core.run_files import REPORT
+from ..core.settings import Settings
+from ..gate.instance_file import EXPECTED, INPUTS
+from ..graph.preconditions import Gate
+from ..graph.verdicts import Statuses
+from ..planning.plan import Plan, PlanError, discover, make_plan, project_root
+from ..report.failure_text import quoted
+from .items import (
+    EXCHANGE,
+    GATE,
+    PLAN,
+    SETTINGS,
+    InstanceItem,
+    SourceFile,
+    after_of,
+    id_of_after,
+    node_id_of,
+    only_instances,
+    repeat_command,
+    write_now,
+)
+
+_WORKER_KEY = "ductaflow_folder"
+_PLAN_FILE = "plan.json"
+_STATUSES_FILE = "statuses"
+
+
+class CollectionHooks:
+    """Makes the plan in the reporting process, takes it over in workers, and collects from it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._first_numbers: dict[Path, int] = {}
+        self._stored: set[Path] = set()  # folders of stored instances
+
+    def pytest_sessionstart(self) -> None:
+        config = self._config
+        received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
+        if received is not None:
+            config.stash[EXCHANGE] = Path(received)
+            plan = Plan.loads(Path(received, _PLAN_FILE).read_text(encoding="utf-8"))
+        else:
+            plan = plan_of(config)
+            if config.getoption("dist", "no") != "no":
+                self._share(plan)
+        number = 0
+        for path, instances in plan.instances.items():
+            self._first_numbers[path] = number
+            number += len(instances)
+            self._stored |= {Path(instance.stored_in) for instance in instances if instance.stored_in}
+        folder = config.stash.get(EXCHANGE, None)
+        config.stash[PLAN] = plan
+        statuses = Statuses(folder and folder / _STATUSES_FILE)
+        config.stash[GATE] = Gate(plan.graph, plan.all, statuses, partial(_command_for, config, plan))
+        for mark in sorted({mark for instance in plan.all for mark in instance.marks}):
+            config.addinivalue_line("markers", f"{mark}: from the column _marks of a control table")
+
+    def _share(self, plan: Plan) -> None:
+        """Lay the plan where xdist's workers find it."""
+        self._folder = tempfile.TemporaryDirectory(prefix="ductaflow-")
+        folder = self._config.stash[EXCHANGE] = Path(self._folder.name)
+        (folder / _PLAN_FILE).write_text(plan.dumps(), encoding="utf-8")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """xdist: tell a worker where the plan is."""
+        node.workerinput[_WORKER_KEY] = str(self._config.stash[EXCHANGE])
+
+    def pytest_unconfigure(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Say which name may be meant by one that is not found."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            near = (_near(argument, session.config) for argument in session.config.args)
+            raise pytest.UsageError(*error.args, *dict.fromkeys(filter(None, near))) from None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
+        """Our collector in place of pytest's module, which would import the conductor."""
+        collectors = yield
+        first_number = self._first_numbers.get(file_path)
+        if first_number is not None:
+            return [SourceFile.from_parent(parent, path=file_path, first_number=first_number)]
+        return collectors
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """What a stored instance expects or reads holds no tests, whatever its files are called."""
+        in_stored = collection_path.parent in self._stored
+        return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
+
+    def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
+        """What might not be meant in tables, though nothing is wrong with it."""
+        return [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """In the order of the declarations, without what `--ductaflow-where` leaves out."""
+        if not any("::" in argument for argument in config.args):  # else in the order asked for
+            _in_order_of_declaration(items)
+        left_out = [i for i in items if isinstance(i, InstanceItem) and not i.instance.selected]
+        if left_out:
+            dropped = set(left_out)
+            items[:] = [item for item in items if item not in dropped]
+            config.hook.pytest_deselected(items=left_out)
+
+
+def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
+    """Where pytest runs what belongs to the project, ini `ductaflow_instances` is a part of that, not sweeps.
+
+    Raises:
+        pytest.UsageError: If one of its folders is not there.
+    """
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if not settings.instances or named or config.invocation_params.dir != config.rootpath:
+        return
+    folders = [config.rootpath / folder for folder in settings.instances]
+    for folder in folders:
+        if not folder.is_dir():
+            raise pytest.UsageError(f"ductaflow_instances: {folder} is not a folder")
+    here = [Path(config.rootpath, argument) for argument in config.args]
+    more = [folder for folder in folders if not any(folder.is_relative_to(path) for path in here)]
+    config.args = [*config.args, *map(str, more)]
+    config.stash[SETTINGS] = replace(settings, files=())
+
+
+def _in_order_of_declaration(items: list[pytest.Item]) -> None:
+    """Undo the tree's grouping by step: a conductor may come back to a step after others."""
+    places = [place for place, item in enumerate(items) if isinstance(item, InstanceItem)]
+    mine = only_instances(items)
+    first = {path: number for number, path in reversed(list(enumerate(item.path for item in mine)))}
+    mine.sort(key=lambda item: (first[item.path], item.number))
+    for place, item in zip(places, mine, strict=True):
+        items[place] = item
+
+
+def plan_of(config: pytest.Config) -> Plan:
+    settings = config.stash[SETTINGS]
+    echo = config.getoption("capture") == "no"
+    try:
+        sources = discover(
+            config.args,
+            config.invocation_params.dir,
+            settings,
+            test_files=config.getini("python_files"),
+            ignored_folders=config.getini("norecursedirs"),
+            rootdir=config.rootpath,
+        )
+        say = partial(write_now, config)
+        undo = _undone_at_the_end(config) if _runs_nothing(config) else None
+        plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})
+    except PlanError as error:
+        if settings.shard is not None:  # a report from before would pass for this session's when shards merge
+            _drop_reports(config, settings)
+        # What a conductor says is shown as it is written: no escape sequence of it reaches the terminal.
+        lines = [in_line(line.expandtabs()) for line in str(error).split("\n")]
+        raise pytest.UsageError(
+            "nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None
+    if plan.all and config.getoption("dist", "no") == "each":
+        raise pytest.UsageError(
+            "--dist each: every worker would run every instance, all of them in the same run directories; "
+            "use --dist load"
+        )
+    for spec in config.getoption("tx", None) or () if plan.all else ():
+        if not _is_here(spec):
+            raise pytest.UsageError(
+                f"--tx {spec}: a worker on another machine has neither the plan nor the run directories; "
+                "use -n, or share the instances among machines by --ductaflow-shard"
+            )
+    if plan.all and config.getoption("testmon", False):
+        raise pytest.UsageError(
+            "--testmon: it does not see what flows depend on, and would leave out what has to run; "
+            "use --no-testmon, as what is unchanged is not run again anyway"
+        )
+    return plan
+
+
+def _runs_nothing(config: pytest.Config) -> bool:
+    """Whether a session only looks at instances."""
+    looks = (config.option.collectonly, config.getoption("ductaflow_graph"), config.stash[SETTINGS].explain)
+    return any(looks)
+
+
+def _undone_at_the_end(config: pytest.Config) -> contextlib.ExitStack:
+    """What is closed when the session has ended."""
+    undo = contextlib.ExitStack()
+    config.add_cleanup(undo.close)
+    return undo
+
+
+def _is_here(spec: str) -> bool:
+    """Whether a worker of xdist is a process that this one starts."""
+    kinds = [part.partition("=")[0] for part in spec.rpartition("*")[2].split("//")]
+    return "popen" in kinds and "via" not in kinds
+
+
+def _drop_reports(config: pytest.Config, settings: Settings) -> None:
+    for argument in config.args:
+        path = Path(config.invocation_params.dir, argument.partition("::")[0])
+        with contextlib.suppress(OSError, PlanError):
+            root = project_root(path, settings, config.invocation_params.dir, config.rootpath)
+            (root / RUNS / REPORT).unlink(missing_ok=True)
+
+
+def _near(argument: str, config: pytest.Config) -> str:
+    """What may be meant by an argument that leads to nothing; empty if there is nothing to be said."""
+    path, _, name = argument.partition("::")
+    file = Path(os.path.abspath(config.invocation_params.dir / path))
+    if not file.exists():
+        others = os.listdir(file.parent) if file.parent.is_dir() else []
+        near = [str(Path(path).with_name(other)) for other in get_close_matches(file.name, others, 1)]
+    else:
+        plan = config.stash[PLAN]
+        ids = [node_id_of(file, instance, config.rootpath) for instance in plan.instances.get(file, ())]
+        names = [node_id.partition("::")[2] for node_id in ids]
+        is_known = any(other == name or other.startswith(f"{name}::") for other in names)
+        near = [] if is_known or not name else get_close_matches(name, names, 3)
+        near = [f"{path}::{other}" for other in near]
+    return f"did you mean {' or '.join(map(quoted, near))}?" if near else ""
+
+
+def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:
+    """What a user types to run instances, by their numbers, or run directories."""
+    names = [
+        node_id_of(plan.source_of(one), plan.all[one], config.rootpath) if isinstance(one, int) else one
+        for one in what
+    ]
+    return repeat_command(names, config.rootpath, config.invocation_params.dir)
+
+
+def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:
+    """The instances by the node ids that their items have, without collecting them.
+
+    What conductors do after their instances is among them.
+    """
+    found: dict[str, Instance] = {}
+    for path, instances in plan.instances.items():
+        found |= {node_id_of(path, instance, rootpath): instance for instance in instances}
+        if path in plan.afters:
+            found[id_of_after(path, rootpath)] = after_of(path, plan)
+    return found

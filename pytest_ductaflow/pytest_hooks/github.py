@@ -1,0 +1,319 @@
+"""In a job of GitHub Actions: a summary of the job, and annotations at the lines of flows."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..core.model import Difference, Instance, Record
+from ..report.failure_text import TITLES, cells_of
+from ..report.rows import Row
+from .collection import node_ids
+from .items import PLAN, SETTINGS
+from .ordering import BLOCKED
+from .outcomes import record_of, verdict_of
+
+LARGEST = 1024 * 1024  # bytes of a summary; GitHub shows nothing of one that is larger
+ANNOTATIONS = 10  # of each kind that GitHub shows for a step
+_LATEST = 60  # lines of a failure text
+_WIDEST = 1_000  # characters of a line
+_PLACES = 5  # last lines of a failure text, which say where to look and what to type
+_VALUES = 10  # values of a file that differs
+_WARNED = 50  # warned instances that are named
+_OTHERS = {"pytest_github_actions_annotate_failures", "pytest_github_actions_annotate_failures.plugin"}
+_CUT = 200  # bytes kept for the line that tells what is left out
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an instance ended, for people who look at the job.
+
+    Attributes:
+        node_id: Its id.
+        label: `step/instance`.
+        kind: `passed`, `warned`, `failed`, `blocked`, `skipped` or `unchanged`.
+        message: One line.
+        text: The failure text.
+        file: Absolute path of the flow.
+        line: The line in it that failed, or that printed the first warning.
+        differences: Of a stored instance.
+    """
+
+    node_id: str
+    label: str
+    kind: str
+    message: str = ""
+    text: str = ""
+    file: str = ""
+    line: int = 1
+    differences: tuple[Difference, ...] = ()
+
+
+# --- the summary
+
+
+def summary(endings: Sequence[Ending], title: str, room: int = LARGEST) -> str:
+    """The endings as Markdown, of not more than as many bytes as there is room for."""
+    failed = [ending for ending in endings if ending.kind == "failed"]
+    warned = [ending for ending in endings if ending.kind == "warned"]
+    page = _Page(room)
+    page.add([f"## {_escaped(title)}: {_counts(endings)}\n\n"])
+    if failed:
+        rows = (f"| {_escaped(e.node_id)} | {_escaped(e.message)} |\n" for e in failed)
+        page.add(rows, head="| failed | because |\n| --- | --- |\n", what="failed instances")
+        page.add(map(_details, failed), head="\n", what="failure texts")
+    if warned:
+        lines = [f"- {_escaped(e.node_id)}: {_escaped(e.message)}\n" for e in warned]
+        page.add(lines[:_WARNED], head="\n### Warned\n\n", what="warned instances")
+        if len(warned) > _WARNED:
+            page.add([f"- … and {len(warned) - _WARNED} more\n"])
+    return page.text + "\n"
+
+
+def _counts(endings: Iterable[Ending]) -> str:
+    kinds = [ending.kind for ending in endings]
+    always = ("passed", "warned", "failed", "blocked", "unchanged")
+    counts = {kind: kinds.count(kind) for kind in (*always, "skipped")}
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count or kind in always)
+
+
+class _Page:
+    """Markdown that ends where there is no more room."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room - _CUT * 4
+        self._parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def add(self, parts: Iterable[str], *, head: str = "", what: str = "") -> None:
+        """Add parts as far as there is room, and say how many are left out."""
+        self._append(head)
+        left_out = 0
+        for part in parts:
+            if left_out or not self._append(part):
+                left_out += 1
+        if left_out:
+            self._parts.append(f"\n… {left_out} more {what}: see the report\n\n")
+
+    def _append(self, part: str) -> bool:
+        size = len(_encoded(part))
+        if size > self._room:
+            return False
+        self._room -= size
+        self._parts.append(part)
+        return True
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _details(ending: Ending) -> str:
+    """A failure text that unfolds, and how the outputs of a stored instance differ."""
+    lines = [line[:_WIDEST] for line in ending.text.splitlines()]
+    if ending.differences:
+        lines = lines[-_PLACES:]  # the rest is said in tables
+    if len(lines) > _LATEST:
+        middle = f"… {len(lines) - _LATEST} lines …"
+        lines = [*lines[: _LATEST // 2], middle, *lines[len(lines) - _LATEST // 2 :]]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    text = "\n".join(lines)
+    tables = "".join(map(_difference, ending.differences))
+    return (
+        f"<details><summary>{_escaped(ending.node_id)}</summary>\n\n"
+        f"{fence}text\n{text}\n{fence}\n\n{tables}</details>\n\n"
+    )
+
+
+def _difference(difference: Difference) -> str:
+    said = f"{_escaped(difference.file)}: {_escaped(difference.message)}\n\n"
+    if not difference.worst:
+        return said
+    rows = [TITLES, ("---",) * len(TITLES)]
+    rows += [tuple(map(_escaped, cells_of(value))) for value in difference.worst[:_VALUES]]
+    return said + "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Text in one line of which neither Markdown, nor a table, nor HTML makes anything else."""
+    line = " ".join(text.split())[:_WIDEST]
+    return re.sub(r"[^\w\s.,:/=() -]|_", lambda found: f"&#{ord(found[0])};", line)
+
+
+# --- annotations
+
+
+def workflow_commands(endings: Sequence[Ending], workspace: str, *, failures: bool = True) -> Iterator[str]:
+    """Workflow commands by which GitHub marks lines of flows.
+
+    Args:
+        endings: Of all instances.
+        workspace: The checkout, to which paths are relative; elsewhere there are no lines to mark.
+        failures: Whether failed instances are to be marked, too.
+    """
+    for kind, level in (("failed", "error"), ("warned", "warning")):
+        if kind == "failed" and not failures:
+            continue
+        for ending in [ending for ending in endings if ending.kind == kind][:ANNOTATIONS]:
+            place = _place(ending, workspace)
+            properties = ",".join(f"{name}={_property(text)}" for name, text in place.items())
+            yield f"::{level} {properties}::{_data(ending.message or kind)}"
+
+
+def _place(ending: Ending, workspace: str) -> dict[str, str]:
+    title = {"title": ending.label}
+    inside = bool(workspace) and Path(ending.file).is_relative_to(workspace)
+    if not inside:
+        return title
+    file = Path(ending.file).relative_to(workspace).as_posix()
+    return {"file": file, "line": str(ending.line), **title}
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+# --- the session
+
+
+class GithubHooks:
+    """Gathers how instances end, and tells GitHub when all have.
+
+    Args:
+        config: pytest's.
+        environ: In which GitHub says where the summary goes, and where the checkout is.
+    """
+
+    def __init__(self, config: pytest.Config, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._environ = environ
+        self._endings: dict[str, Ending] = {}
+
+    @cached_property
+    def _instances(self) -> Mapping[str, Instance]:
+        return node_ids(self._config.stash[PLAN], self._config.rootpath)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        instance = self._instances.get(report.nodeid)
+        if instance is not None:
+            ending = _ending(report, instance, self._config)
+            earlier = self._endings.get(report.nodeid)
+            if ending is not None and (earlier is None or earlier.kind != "failed"):
+                self._endings[report.nodeid] = ending
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self._endings:  # nothing but ordinary tests, or none
+            return
+        endings = list(self._endings.values())
+        settings, manager = self._config.stash[SETTINGS], self._config.pluginmanager
+        title = f"ductaflow, shard {settings.shard[0]}/{settings.shard[1]}" if settings.shard else "ductaflow"
+        if (path := self._environ.get("GITHUB_STEP_SUMMARY")) and (
+            problem := append_summary(path, endings, title)
+        ):
+            terminalreporter.line(problem, yellow=True)
+        failures = not any(map(manager.hasplugin, _OTHERS))
+        workspace = self._environ.get("GITHUB_WORKSPACE", "")
+        terminalreporter.ensure_newline()
+        for command in workflow_commands(endings, workspace, failures=failures):
+            terminalreporter.line(command)
+
+
+def _ending(report: pytest.TestReport, instance: Instance, config: pytest.Config) -> Ending | None:
+    """What a report tells of the end of its instance; None if that is nothing."""
+    record = record_of(report)
+    kind = _kind(report, record, config)
+    if kind is None:
+        return None
+    text = str(report.longrepr) if report.failed else ""
+    file, line = _source_of(record, instance)
+    return Ending(
+        node_id=report.nodeid,
+        label=f"{instance.step}/{instance.name}",
+        kind=kind,
+        message=_message(report, record, text),
+        text=text,
+        file=file,
+        line=line,
+        differences=record.differences if record is not None else (),
+    )
+
+
+def _source_of(record: Record | None, instance: Instance) -> tuple[str, int]:
+    """Return the file and line to look at: of a build with a warning, those of the flow that warned."""
+    if record is not None and record.error is not None:
+        return instance.flow, record.error.file_line or 1
+    for each in record.with_flows() if record is not None else ():
+        if each.warnings:  # the first of them is the message
+            return os.path.join(instance.project_root, each.flow), each.warning_line or 1
+    return instance.flow, 1
+
+
+def _kind(report: pytest.TestReport, record: Record | None, config: pytest.Config) -> str | None:
+    if report.failed:
+        return "failed"
+    is_last = str(report.outcome) != "rerun"  # another plugin's word for an attempt that is not the last
+    if record is not None and is_last:
+        verdict = verdict_of(record, config.stash[SETTINGS].warnings)
+        return "unchanged" if verdict == "passed" and record.unchanged else verdict
+    if report.skipped and report.when == "setup":
+        return "blocked" if hasattr(report, BLOCKED) else "skipped"
+    return None
+
+
+def _message(report: pytest.TestReport, record: Record | None, text: str) -> str:
+    if record is not None and record.message:
+        return record.message
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return next((line for line in text.splitlines() if line.strip()), "")
+
+
+_KINDS = {"success": "passed", "warning": "warned", "error": "failed", "blocked": "blocked"}
+
+
+def endings_of_rows(rows: Iterable[Row]) -> list[Ending]:
+    """How the instances in the rows of a report ended; those that did not run have failed."""
+    return [
+        Ending(
+            node_id=row["id"],
+            label=f"{row['step']}/{row['instance']}",
+            kind="unchanged" if row.get("unchanged") else _KINDS.get(row["status"], "failed"),
+            message=row.get("message") or row["status"],
+            text="\n".join(filter(None, (row.get("traceback"), row.get("command")))),
+            differences=tuple(map(Difference.from_json, row.get("differences") or ())),
+        )
+        for row in rows
+    ]
+
+
+def append_summary(path: str, endings: Sequence[Ending], title: str) -> str | None:
+    """Write the summary behind what is in its file.
+
+    Returns:
+        Why that did not work; None if it did.
+    """
+    try:
+        room = LARGEST - (os.stat(path).st_size if os.path.exists(path) else 0)
+        text = _encoded(summary(endings, title, room))
+        if len(text) > room:
+            return "GitHub's job summary could not be written: it is full"
+        with open(path, "ab") as file:
+            file.write(text)
+    except OSError as error:
+        return f"GitHub's job summary could not be written: {error}"
+    return None

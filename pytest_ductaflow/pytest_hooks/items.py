@@ -1,0 +1,396 @@
+"""Instances as pytest items: the tree conductor → step → instance, and the reports of its leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..core.errors import DuctaflowError, InstanceFailed
+from ..core.model import Instance, Neighbours, Record, slug, stem_of
+from ..core.run_files import RunFiles
+from ..core.settings import Settings
+from ..gate.instance_file import FILE as STORED_FILE
+from ..gate.instance_file import is_stored
+from ..graph.preconditions import Gate, Hindrance
+from ..planning.afterwards.after import STEP
+from ..planning.afterwards.after import instance_of as instance_of_after
+from ..planning.plan import Plan
+from ..report.failure_text import quoted
+from .outcomes import FlowWarning, Waiting, failure_repr, sendable, verdict_of
+
+if TYPE_CHECKING:
+    from ..gate.compare.tolerance import Tolerance
+    from ..planning.afterwards.after import After
+
+SETTINGS = pytest.StashKey[Settings]()
+PLAN = pytest.StashKey[Plan]()
+GATE = pytest.StashKey[Gate]()
+EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
+
+
+class NotReady(DuctaflowError):
+    """What an instance depends on is not there, and nothing in this session is going to write it."""
+
+
+class Warned(DuctaflowError):
+    """An instance ended with a warning: an exception, as that is where other tools look for a text."""
+
+
+class SourceFile(pytest.File):
+    """A conductor, control table, flow or past config."""
+
+    def __init__(self, *, first_number: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first_number = first_number  # in the plan, of its own instances
+
+    def collect(self) -> Iterator[pytest.Collector | pytest.Item]:
+        steps: dict[str, list[tuple[int, Instance]]] = {}
+        mine = self.config.stash[PLAN].instances[self.path]
+        for number, instance in enumerate(mine, self.first_number):
+            steps.setdefault(instance.step, []).append((number, instance))
+        for step, instances in steps.items():
+            if all(instance.stored_in for _, instance in instances):  # alone in its file
+                yield from _items(self, instances)
+                continue
+            yield Step.from_parent(self, name=slug(step), instances=instances)
+        plan = self.config.stash[PLAN]
+        if self.path in plan.afters:
+            after = after_of(self.path, plan)
+            number = plan.number_of_after(self.path)
+            yield AfterItem.from_parent(self, name=STEP, instance=after, number=number)
+
+
+def after_of(conductor: Path, plan: Plan) -> Instance:
+    """What a conductor does after its instances."""
+    return instance_of_after(conductor, Path(plan.instances[conductor][0].project_root))
+
+
+class Step(pytest.Collector):
+    """The instances of one step."""
+
+    def __init__(self, *, instances: list[tuple[int, Instance]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.instances = instances
+
+    def collect(self) -> Iterator[pytest.Item]:
+        yield from _items(self, self.instances)
+
+
+def _items(parent: pytest.Collector, instances: list[tuple[int, Instance]]) -> Iterator[pytest.Item]:
+    for number, instance in instances:
+        yield InstanceItem.from_parent(parent, name=slug(instance.name), instance=instance, number=number)
+
+
+class PlannedItem(pytest.Item):
+    """What the plan has in an order, and what leaves a record."""
+
+    def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.instance = instance
+        self.number = number  # in the plan
+        self.record: Record | None = None
+        self.hindrance: Hindrance | None = None
+        for mark in instance.marks:
+            self.add_marker(mark)
+
+    def find_hindrance(self) -> Hindrance | None:
+        """What keeps it from being run, None if nothing does."""
+        raise NotImplementedError
+
+    def carry_out(self, settings: Settings) -> Record:
+        """Run it."""
+        raise NotImplementedError
+
+    def setup(self) -> None:
+        """See whether all that it depends on has ended well.
+
+        Raises:
+            pytest.skip.Exception: If something of this session has not.
+        """
+        self.record = None
+        self.hindrance = self.find_hindrance()
+        if self.hindrance is not None and self.hindrance.verdict == "blocked":
+            pytest.skip(self.hindrance.reason)
+
+    def runtest(self) -> None:
+        """Run it.
+
+        Raises:
+            InstanceFailed: If it ended with an error, or with a warning and these are to fail.
+            Warned: If it ended with a warning that is to be seen as such.
+        """
+        if self.hindrance is not None:
+            raise NotReady(self.hindrance.reason)
+        settings = self.config.stash[SETTINGS]
+        record = self.record = self.carry_out(settings)
+        for text in record.python_warnings:  # into pytest's warnings summary
+            _tell_warning(self.config, text, self.instance.flow, self.nodeid)
+        verdict = verdict_of(record, settings.warnings)
+        if verdict == "failed":
+            raise InstanceFailed(record.message or str(record.status), record)
+        if verdict == "warned":
+            raise Warned("\n".join(dict.fromkeys([record.message or "warning", *record.warnings])))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
+            here = self.config.invocation_params.dir
+            command = repeat_command(self.nodeid, self.config.rootpath, here)
+            root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle")
+            return failure_repr(excinfo.value.record, root, here, command, tb)
+        if isinstance(excinfo.value, NotReady | Warned):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        source = self.instance.source or str(self.path)
+        line = self.instance.line or 1  # rows of a file have none, and pytest's marks need one
+        return source, line - 1, f"{self.instance.step}/{self.instance.name}"
+
+
+class InstanceItem(PlannedItem):
+    """One instance as a test item.
+
+    Attributes:
+        seconds: What pytest-timeout allows those that have no `_timeout`, None if nothing was said.
+    """
+
+    seconds: float | None = None
+
+    def find_hindrance(self) -> Hindrance | None:
+        return self.config.stash[GATE].hindrance(self.number)
+
+    def carry_out(self, settings: Settings) -> Record:
+        return self._accept(settings) if settings.accept else self._run(settings)
+
+    def _run(self, settings: Settings) -> Record:
+        from ..running.run_instance import run
+
+        echo = sys.stdout if self.config.getoption("capture") == "no" else None
+        judge = self._judge() if self.instance.stored_in else None
+        allowed = [seconds for seconds in (settings.timeout, self.seconds) if seconds]
+        settings = replace(settings, timeout=min(allowed, default=None))
+        return run(
+            self.instance,
+            settings,
+            neighbours=self.neighbours,
+            echo=echo,
+            judge=judge,
+            say=self._say,
+            page_may_follow=True,
+        )
+
+    def _say(self, line: str) -> None:
+        """Write a line to the terminal at once; a worker of xdist reaches it by a warning only."""
+        if hasattr(self.config, "workerinput"):
+            _tell_warning(self.config, line, self.instance.flow, self.nodeid, Waiting)
+        else:
+            write_now(self.config, line)
+
+    def _judge(self) -> Callable[[Record], Record]:
+        """What compares that which a stored instance writes with what is expected of it."""
+        from ..gate.judge import Judge
+
+        def comparer(name: str, expected: Path, found: Path, tolerance: Tolerance) -> Any:
+            hook = self.ihook.pytest_ductaflow_compare  # of the conftest files on the way to the instance
+            return hook(name=name, expected=expected, found=found, tolerance=tolerance)
+
+        approves = self.config.stash[SETTINGS].update
+        return Judge(self.instance, approves=approves, comparer=comparer).judged
+
+    def _accept(self, settings: Settings) -> Record:
+        from ..running.accept import NothingToAccept, accept
+
+        try:
+            return accept(self.instance, settings, neighbours=self.neighbours)
+        except NothingToAccept as error:
+            raise NotReady(str(error)) from None
+
+    @property
+    def neighbours(self) -> Neighbours:
+        return self.config.stash[PLAN].neighbours(self.number)
+
+
+class AfterItem(PlannedItem):
+    """What a conductor does after its instances, as a test item."""
+
+    def setup(self) -> None:
+        """See whether it is wanted, and whether all instances have ended well.
+
+        Raises:
+            pytest.skip.Exception: If not, with the reason.
+        """
+        settings = self.config.stash[SETTINGS]
+        self.record = self.hindrance = None
+        if settings.accept:
+            pytest.skip("--ductaflow-accept runs nothing")
+        if settings.after == "never":
+            pytest.skip("ductaflow_after is never")
+        super().setup()
+
+    def find_hindrance(self) -> Hindrance | None:
+        if self.config.stash[SETTINGS].after == "always":
+            return None
+        return self.config.stash[GATE].hindrance_of_after(self._numbers)
+
+    def carry_out(self, settings: Settings) -> Record:
+        return self.after.run(settings, sys.stdout)
+
+    @property
+    def after(self) -> After:
+        """The conductor, and how its instances have ended."""
+        from ..planning.afterwards.after import After
+
+        plan, gate = self.config.stash[PLAN], self.config.stash[GATE]
+        verdicts = gate.statuses.read()
+        ended = [
+            (plan.all[number], verdicts.get(number) if number in gate.selected else None)
+            for number in self._numbers
+        ]
+        return After(self.instance, ended)
+
+    @property
+    def _numbers(self) -> range:
+        """Of the conductor's instances in the plan."""
+        return self.config.stash[PLAN].numbers[self.path]
+
+
+def write_now(config: pytest.Config, line: str) -> None:
+    """Write a line to the terminal, also while the output of a test is captured."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None:  # the user wants none
+        return
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        terminal.ensure_newline()
+        terminal.write_line(line)
+        terminal.flush()
+
+
+def _tell_warning(
+    config: pytest.Config, text: str, file: str, node_id: str = "", kind: type[FlowWarning] = FlowWarning
+) -> None:
+    message = warnings.WarningMessage(kind(text), kind, file, 1, line="")  # as Python says it: sys:1
+    told = {"warning_message": message, "when": "runtest", "nodeid": node_id, "location": None}
+    config.hook.pytest_warning_recorded.call_historic(kwargs=told)
+
+
+def hurry() -> None:
+    """Let the session end without what goes on in the background."""
+    if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
+        runner.hurry()
+
+
+class OutcomeHooks:
+    """Reports that know what the flow said."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Nothing of an instance is left to be written when the session ends."""
+        if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
+            for problem in runner.finish():
+                _tell_warning(session.config, problem, "ductaflow")
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool | None:
+        """pytest-timeout: an instance ends as by a time-out of its own, which tells where its time went."""
+        if not isinstance(item, InstanceItem):
+            return None
+        item.seconds = settings.timeout
+        return True
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        return True if isinstance(item, InstanceItem) else None
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Before other plugins see a report, what the record says of it."""
+        report = yield
+        if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
+            data = item.record.brief().to_json()  # pytest keeps all reports
+            is_worker = hasattr(item.config, "workerinput")
+            report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
+            if call.excinfo is not None and isinstance(call.excinfo.value, Warned):
+                report.longrepr = sendable(str(call.excinfo.value))
+                report.outcome = "skipped"
+                report.wasxfail = item.record.message or "warning"
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
+        """Before pytest's own debugger opens, which cannot look into a flow: what can."""
+        record = getattr(call.excinfo.value, "record", None)
+        if not (isinstance(node, PlannedItem) and isinstance(record, Record)):
+            return
+        if not node.config.getoption("usepdb"):
+            return
+        from ..api.debugging import command_for
+        from ..report.failure_text import failed_first
+
+        here = node.config.invocation_params.dir
+        failed, root = failed_first(record), Path(node.instance.project_root)
+        config = RunFiles(root / failed.run_dir, stem_of(failed.flow)).config
+        command = command_for(os.path.relpath(root / failed.flow, here), os.path.relpath(config, here))
+        write_now(node.config, f"the flow ran in a process of its own; to look into it: {command}")
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
+        if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
+            return "warned", "w", ("WARNED", {"yellow": True})
+        if report.passed and getattr(report, "ductaflow", {}).get("unchanged"):
+            # Counted among those that passed: what is well is not to look like something special.
+            return "passed", "u", ("UNCHANGED", {"green": True})
+        return None
+
+
+def node_id_of(path: Path, instance: Instance, rootpath: Path) -> str:
+    """The node id of an instance that `path` declares, without collecting it."""
+    file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
+    step = "" if instance.stored_in else f"::{slug(instance.step)}"
+    return f"{file.as_posix()}{step}::{slug(instance.name)}"
+
+
+def id_of_after(conductor: Path, rootpath: Path) -> str:
+    """The node id of what a conductor does after its instances."""
+    file = conductor.relative_to(rootpath) if conductor.is_relative_to(rootpath) else conductor
+    return f"{file.as_posix()}::{STEP}"
+
+
+def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> str:
+    """What a user types to run just these instances.
+
+    Args:
+        names: Node ids, or paths of run directories.
+        rootpath: pytest's root, to which node ids are relative.
+        here: Where the user types.
+    """
+    arguments = []
+    for name in [names] if isinstance(names, str) else names:
+        file, colons, rest = name.partition("::")
+        if os.path.basename(file) == STORED_FILE and is_stored(rootpath / file):
+            file, colons, rest = os.path.dirname(file), "", ""  # a stored instance is alone in its folder
+        arguments.append(quoted(f"{_seen_from(here, rootpath, file)}{colons}{rest}"))
+    return f"pytest --ductaflow {' '.join(arguments)}"
+
+
+@lru_cache(maxsize=100)
+def _seen_from(here: Path, rootpath: Path, file: str) -> str:
+    return Path(os.path.relpath(rootpath / file, here)).as_posix()
+
+
+def only_planned(items: Iterable[pytest.Item]) -> list[PlannedItem]:
+    return [item for item in items if isinstance(item, PlannedItem)]
+
+
+def only_instances(items: Iterable[pytest.Item]) -> list[InstanceItem]:
+    return [item for item in items if isinstance(item, InstanceItem)]

@@ -1,0 +1,89 @@
+"""Instances in their order: upstreams first, none without what it depends on; and how each has ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+from ..graph.dependencies import Graph
+from ..graph.verdicts import Verdict
+from .items import GATE, PLAN, SETTINGS, NotReady, PlannedItem, only_instances, only_planned
+from .outcomes import verdict_of
+
+BLOCKED = "ductaflow_blocked"  # in a report: whether a failed instance is to blame; runs again with --lf
+REFUSED = "ductaflow_refused"  # in a report: why the instance was not even begun
+
+
+class OrderHooks:
+    """Has the last word on the order, and the last look at each item."""
+
+    def __init__(self) -> None:
+        self._running: PlannedItem | None = None
+        self._has_failed = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, object, object]:
+        """After all other plugins have chosen and shuffled."""
+        result = yield
+        plan = config.stash[PLAN]
+        # Where instances are named, in the order asked for, as far as upstreams allow.
+        as_asked = any("::" in argument for argument in config.args)
+        _put_upstreams_first(plan.order_as_asked if as_asked else plan.order, items)
+        config.stash[GATE].selected = frozenset(item.number for item in only_instances(items))
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """What processes and plugins that did not see the item have to know."""
+        report = yield
+        if isinstance(item, PlannedItem) and call.excinfo is not None:
+            if report.failed and isinstance(call.excinfo.value, NotReady):
+                setattr(report, REFUSED, str(call.excinfo.value))
+            elif report.skipped and call.when == "setup" and item.hindrance is not None:
+                source, line, _ = item.reportinfo()
+                reason = f"Skipped: {item.hindrance.reason}"
+                report.longrepr = (os.fspath(source), 0 if line is None else line + 1, reason)
+                setattr(report, BLOCKED, item.hindrance.of_failure)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """When all is over, attempts of other plugins as well, how the instance ended."""
+        self._running = item if isinstance(item, PlannedItem) else None
+        self._has_failed = False
+        result = yield
+        if self._running is not None:
+            verdict = _verdict(self._running, has_failed=self._has_failed)
+            item.config.stash[GATE].statuses.write(self._running.number, verdict)
+            self._running = None
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:  # which the failure of an attempt that is followed by another is not
+            self._has_failed = True
+
+
+def _put_upstreams_first(graph: Graph, items: list[pytest.Item]) -> None:
+    """Instances change places with each other; all other items stay where they are."""
+    mine = only_planned(items)
+    numbers = list(dict.fromkeys(item.number for item in mine))
+    rank = {number: place for place, number in enumerate(graph.order(numbers))}
+    ordered = iter(sorted(mine, key=lambda item: rank[item.number]))
+    items[:] = [next(ordered) if isinstance(item, PlannedItem) else item for item in items]
+
+
+def _verdict(item: PlannedItem, *, has_failed: bool) -> Verdict:
+    if has_failed:
+        return "failed"
+    if item.hindrance is not None:
+        return item.hindrance.verdict
+    if item.record is not None:
+        mode = item.config.stash[SETTINGS].warnings
+        return "ok" if verdict_of(item.record, mode) in ("passed", "warned") else "failed"
+    return "skipped"

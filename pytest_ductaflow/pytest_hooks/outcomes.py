@@ -1,0 +1,131 @@
+"""From records to pytest's outcomes, and to the failure that the terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+from _pytest._io import TerminalWriter
+
+from ..core.model import Record, Status
+from ..core.number_text import in_line
+from ..core.settings import WarningsMode
+from ..report.failure_text import Line, failure_lines
+
+
+class FlowWarning(UserWarning):
+    """What `warnings.warn` said inside a flow."""
+
+
+class Waiting(FlowWarning):
+    """An instance waits for another process that is running it."""
+
+
+@dataclass
+class CrashLine(ReprFileLocation):
+    """All that `--tb=line` shows of a failure, and what is said of others together with it."""
+
+    alike: Callable[[], list[Line]] = list
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        super().toterminal(tw)
+        _write(self.alike(), tw)
+
+
+class FailureRepr(TerminalRepr):
+    """A failure as the terminal shows it, coloured only where it is written.
+
+    Args:
+        lines: All of it, for files.
+        location: pytest's short summary and JUnit's message come from it.
+        shown: What the terminal shows, if it is not all.
+    """
+
+    def __init__(
+        self, lines: list[Line], location: ReprFileLocation, shown: list[Line] | None = None
+    ) -> None:
+        self.lines = lines
+        self.reprcrash = location
+        self._shown = lines if shown is None else shown
+        self._alike: Callable[[], list[Line]] = list
+
+    def __str__(self) -> str:
+        return "\n".join(line.text for line in self.lines)
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        _write([*self._shown, *self._alike()], tw)
+
+    def add(self, alike: Callable[[], list[Line]]) -> None:
+        """Show with it what there is to say of other failures when it is shown."""
+        if isinstance(self.reprcrash, CrashLine):
+            self.reprcrash.alike = alike
+        else:
+            self._alike = alike
+
+
+def _write(lines: list[Line], tw: TerminalWriter) -> None:
+    for line in lines:
+        tw.line(in_line(line.text.expandtabs()), **dict.fromkeys(line.style, True))
+
+
+def verdict_of(record: Record, mode: WarningsMode) -> str:
+    """What pytest makes of a record: `passed`, `warned`, `failed` or `skipped`."""
+    match record.status:
+        case Status.SUCCESS:
+            return "passed"
+        case Status.WARNING:
+            return {"xfail": "warned", "pass": "passed", "fail": "failed"}[mode]
+        case Status.ERROR | Status.RUNNING:
+            return "failed"
+        case Status.BLOCKED:
+            return "skipped"
+        case _:
+            assert_never(record.status)
+
+
+def failure_repr(record: Record, root: Path, here: Path, command: str, style: str = "auto") -> FailureRepr:
+    """A record's failure for the terminal.
+
+    Args:
+        record: The instance that failed.
+        root: Its project root.
+        here: The directory to which the paths shown are relative.
+        command: What repeats just this instance.
+        style: What `--tb` says.
+    """
+    line = record.error.file_line if record.error else None
+    message = record.error.message if record.error and record.differs else record.message
+    shown = "\n".join(in_line(text.expandtabs()) for text in (message or "").split("\n"))
+    location = ReprFileLocation(str(root / record.flow), line or 1, sendable(shown))
+    lines = _sendable_lines(failure_lines(record, root, here, command))
+    if style == "line":  # pytest itself writes the location
+        return FailureRepr(lines, CrashLine(location.path, location.lineno, location.message), [])
+    if style == "short":
+        return FailureRepr(
+            lines, location, _sendable_lines(failure_lines(record, root, here, command, short=True))
+        )
+    return FailureRepr(lines, location)
+
+
+def _sendable_lines(lines: list[Line]) -> list[Line]:
+    return [Line(sendable(line.text), line.style) for line in lines]
+
+
+def sendable(data: Any) -> Any:
+    """Data whose texts pass between processes: names of files may have bytes that are no text."""
+    if isinstance(data, str):
+        return data if data.isascii() else data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, dict):
+        return {sendable(key): sendable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [sendable(value) for value in data]
+    return data
+
+
+def record_of(report: Any) -> Record | None:
+    """The record that a test report carries, also when it came from a worker."""
+    data = getattr(report, "ductaflow", None)
+    return Record.from_json(dict(data)) if data is not None else None

@@ -1,0 +1,308 @@
+"""What the reporting process tells of a session: the live HTML report and the terminal's lines.
+
+Under xdist this is the controller, which runs nothing itself; the records come with the reports.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection, Generator, Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest._code.code import ReprFileLocation
+
+from ..core.model import INTERRUPTED, Instance, Record
+from ..core.number_text import listed
+from ..core.run_files import RunFiles, close_record
+from ..planning import left_over_runs
+from ..planning.plan import Plan
+from ..planning.stale_upstreams import out_of_date
+from ..report.failure_text import Line, message_of, place_of
+from ..report.live import CUT_OFF, LiveReport
+from ..report.terminal_summary import Summary, show_flows
+from ..sources.notebooks import TABLE_SUFFIXES
+from .collection import node_ids
+from .items import PLAN, SETTINGS, node_id_of, only_planned, repeat_command, write_now
+from .ordering import BLOCKED, REFUSED
+from .outcomes import FailureRepr, Waiting, failure_repr, record_of
+from .sharding import DIVISION
+from .similar_failures import AlikeFailures
+
+_SOURCES = 5  # that are named in the header
+
+
+def _count(number: int) -> str:
+    return f"{number} instance{'s' * (number != 1)}"
+
+
+def _nothing_found(names: Sequence[str]) -> str:
+    """What a session without any conductor or table has looked for."""
+    searched = f"folders are searched for {' or '.join(names)} (--ductaflow-files names others)"
+    return f"no conductor found: {searched}; what has another name, a flow and a table are run by their paths"
+
+
+class ReportingHooks:
+    """The report of each project in the session, and lines about what flows said."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._instances: dict[str, Instance] = {}
+        self._reports: dict[Path, LiveReport] = {}
+        self._summary = Summary()
+        self._alike = AlikeFailures(config.get_verbosity())
+        self._problems: list[str] = []
+        self._selected: set[str] = set()  # node ids of what this session runs
+        self._running: dict[str, None] = {}  # node ids, in the order in which they have begun
+
+    def pytest_report_header(self) -> list[str]:
+        plan = self._config.stash.get(PLAN, None)
+        if plan is None:
+            return []
+        here = self._config.invocation_params.dir
+        lines = [
+            f"ductaflow: {_count(len(found))} in {os.path.relpath(path, here)}"
+            for path, found in plan.instances.items()
+        ]
+        rest = list(plan.instances.values())[_SOURCES:]
+        more = f"ductaflow: {_count(sum(map(len, rest)))} in {len(rest)} more" if rest else ""
+        return [*lines[:_SOURCES], *filter(None, [more])]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self._workers == 0:
+            self._begin({item.nodeid for item in only_planned(session.items)}, 1)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        if not self._reports:
+            self._begin(set(ids), self._workers)
+
+    @property
+    def _workers(self) -> int:
+        """How many xdist workers there are; 0 without xdist."""
+        return len(self._config.getoption("tx", None) or []) if self._distributed else 0
+
+    @property
+    def _distributed(self) -> bool:
+        return bool(self._config.getoption("dist", "no") != "no")
+
+    def _begin(self, selected: set[str], workers: int) -> None:
+        config = self._config
+        if config.getoption("collectonly"):
+            return
+        self._selected = selected
+        self._instances = node_ids(config.stash[PLAN], config.rootpath)
+        settings, division = config.stash[SETTINGS], config.stash.get(DIVISION, {})
+        shards = {config.stash[PLAN].all[number].key: shard for number, shard in division.items()}
+        shard = f"{settings.shard[0]}/{settings.shard[1]}" if settings.shard else None
+        here = config.invocation_params.dir
+        command = " ".join(["pytest", *map(str, config.invocation_params.args)])
+        for node_id, instance in self._instances.items():
+            root = Path(instance.project_root)
+            if root not in self._reports:
+                self._reports[root] = LiveReport(root, command, workers, settings.html, shard)
+            repeat = repeat_command(node_id, config.rootpath, here)
+            earlier, its_shard = node_id not in selected, shards.get(instance.key)
+            self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
+        for live in self._reports.values():
+            live.follow()
+        left_over_runs.note(config.stash[PLAN])
+
+    def _tell_of_empty_sources(self, terminal: Any) -> None:
+        """Say why a source that was named, or found, has nothing to run."""
+        plan, here = self._config.stash.get(PLAN, None), self._config.invocation_params.dir
+        for path, found in plan.instances.items() if plan is not None else ():
+            if not found:
+                is_table = path.suffix in TABLE_SUFFIXES
+                call = "it made no call of conduct or run_notebook, or with empty tables only"
+                why = "the table has no rows" if is_table else call
+                terminal.line(f"nothing to run in {os.path.relpath(path, here)}: {why}", yellow=True)
+
+    def _look_at_upstreams(self, here: Path) -> None:
+        """Note those that were not selected though they are out of date; it is told elsewhere if none ran."""
+        plan, rootpath = self._config.stash[PLAN], self._config.rootpath
+        if len(self._selected) >= len(plan.all):
+            return
+        ids, numbers = _selected_numbers(plan, rootpath, self._selected)
+        for found in out_of_date(plan, numbers, self._config.stash[SETTINGS]):
+            if found.has_good_record:
+                command = repeat_command(ids[found.number], rootpath, here)
+                self._summary.out_of_date(found.line(command))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """After Ctrl-C, tell which instances were running, not a line of ours, but for --full-trace."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            if not self._running or self._config.option.fulltrace:
+                raise
+            pytest.exit(f"stopped while running {listed(self._running)}")
+
+    def _report_of(self, node_id: str) -> LiveReport | None:
+        instance = self._instances.get(node_id)
+        return self._reports.get(Path(instance.project_root)) if instance else None
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if (live := self._report_of(nodeid)) is not None:
+            self._running[nodeid] = None
+            live.started(nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
+        """Before others see a report, its failure text; after the terminal's line, a build's flows."""
+        record = record_of(report)
+        self._explain(report, record)
+        yield
+        if getattr(report, BLOCKED, False):
+            _keep_for_last_failed(self._config, report)
+        if hasattr(report, "ductaflow_crash") and report.failed:
+            self._config.hook.pytest_runtest_logreport(report=_last_phase(report))
+        live = self._report_of(report.nodeid)
+        if live is not None:
+            if report.when == "teardown":
+                self._running.pop(report.nodeid, None)
+            self._follow(live, report, record)
+
+    def _explain(self, report: pytest.TestReport, record: Record | None) -> None:
+        """Give a failure the text that users see, which does not pass from process to process."""
+        instance = self._instances.get(report.nodeid)
+        if record is not None and instance is not None and report.failed:
+            root, here = Path(instance.project_root), self._config.invocation_params.dir
+            command = repeat_command(report.nodeid, self._config.rootpath, here)
+            shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle"))
+            report.longrepr = shown
+            self._show_once(report, place_of(record), message_of(record), shown)
+        elif (reason := getattr(report, REFUSED, None)) is not None:
+            report.longrepr = shown = _refusal_repr(report, reason)
+            place = (REFUSED, *report.location[:2], reason.partition(":")[0])
+            self._show_once(report, place, reason, shown)
+
+    def _show_once(
+        self, report: pytest.TestReport, place: Hashable, message: str, shown: FailureRepr
+    ) -> None:
+        """Let the terminal show a failure unless it has shown one of its kind."""
+        instance = self._instances.get(report.nodeid)
+        name = f"{instance.step}/{instance.name}" if instance is not None else report.nodeid
+        if self._alike.is_told_with_another(place, name, message, shown):
+            report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001 - the one thing by which pytest's terminal counts a failure and leaves it out of FAILURES
+
+    def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
+        if record is not None:
+            live.ended(report.nodeid, record)
+            instance = self._instances[report.nodeid]
+            self._summary.ended(report.nodeid, record, instance.project_root)
+            self._show_flows(record)
+        elif report.failed:
+            live.failed(report.nodeid, _first_line(report))
+        elif report.skipped and report.when in ("setup", "call"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            live.blocked(report.nodeid, reason)
+            if hasattr(report, BLOCKED):
+                self._summary.blocked(report.nodeid, reason.removeprefix("Skipped: "))
+
+    def _show_flows(self, record: Record) -> None:
+        """A build's flows with their lights, below its line, in `-v`."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and terminal.verbosity >= 1:
+            show_flows(terminal, record.flows)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """What a worker of xdist has to say at once."""
+        if isinstance(warning_message.message, Waiting):
+            write_now(self._config, str(warning_message.message))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
+        """xdist: a worker died; its report has no phase, and other plugins drop such a report."""
+        report.when = "call"
+        report.ductaflow_crash = True  # type: ignore[attr-defined]
+        instance = self._instances.get(report.nodeid)
+        from ..core.instance_lock import is_free
+
+        if instance is None or not is_free(RunFiles.of(instance), instance.project_root):
+            return  # another session has taken it over
+        if (record := close_record(instance, str(report.longrepr))) is not None:
+            report.ductaflow = record.to_json()  # type: ignore[attr-defined]
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Once xdist's workers have ended, which may close their records until then."""
+        try:
+            yield
+        finally:
+            self._close_records()
+            exit_code = int(session.exitstatus)
+            outcome = "interrupted" if exit_code == pytest.ExitCode.INTERRUPTED else "finished"
+            for live in self._reports.values():
+                if problem := live.finish(outcome, exit_code):
+                    self._problems.append(problem)
+
+    def _close_records(self) -> None:
+        """Of what was running in processes that could not do it themselves."""
+        if not self._running:
+            return
+        from ..core.instance_lock import is_free
+
+        for instance in filter(None, map(self._instances.get, self._running)):
+            if is_free(RunFiles.of(instance), instance.project_root):  # else another session has it
+                close_record(instance, CUT_OFF, INTERRUPTED)
+
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        self._tell_of_empty_sources(terminalreporter)
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not self._config.stash[PLAN].instances:
+            terminalreporter.line(_nothing_found(self._config.stash[SETTINGS].files), yellow=True)
+        if not self._reports:
+            return
+        terminalreporter.section("ductaflow", "-")
+        here = self._config.invocation_params.dir
+        self._look_at_upstreams(here)
+        self._summary.show(terminalreporter)
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            stopped = f"stopped: {', '.join(self._running)}; " if self._running else ""
+            terminalreporter.line(f"{stopped}the same command goes on with what has not ended", yellow=True)
+        for line in left_over_runs.lines(self._config.stash[PLAN], here):
+            terminalreporter.line(line)
+        for problem in self._problems:
+            terminalreporter.line(problem, yellow=True)
+        if self._problems:
+            return
+        for live in self._reports.values():
+            terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
+
+
+def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> tuple[list[str], set[int]]:
+    """The node ids of a plan's instances by their numbers, and the numbers of those selected."""
+    ids = [node_id_of(path, i, rootpath) for path, found in plan.instances.items() for i in found]
+    return ids, {number for number, node_id in enumerate(ids) if node_id in selected}
+
+
+def _first_line(report: pytest.TestReport) -> str:
+    """Why an item failed that has no record; pytest's own text begins with the code around the exception."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr).strip()
+    return text.splitlines()[0] if text else "failed"
+
+
+def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:
+    """The one line of an instance that was not begun; the summary shows it as well."""
+    source, line, _ = report.location
+    return FailureRepr([Line(reason, ("red",))], ReprFileLocation(source, (line or 0) + 1, reason))
+
+
+def _last_phase(crash: Any) -> pytest.TestReport:
+    """The teardown that a dead worker cannot report; before it, other reports do not show an item."""
+    report = pytest.TestReport(crash.nodeid, crash.location, {}, "passed", None, "teardown")
+    report.node = crash.node  # type: ignore[attr-defined]
+    return report
+
+
+def _keep_for_last_failed(config: pytest.Config, report: pytest.TestReport) -> None:
+    """Let `--lf` run what is blocked together with what failed; to pytest it is merely skipped."""
+    plugin = config.pluginmanager.get_plugin("lfplugin")
+    last_failed = getattr(plugin, "lastfailed", None)
+    if isinstance(last_failed, dict):
+        last_failed[getattr(report, "id", report.nodeid)] = True  # by NodeId since pytest 9.2

@@ -1,0 +1,123 @@
+"""What there is to do for workers: instances when they are ready, ordinary tests in chunks."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..core.model import Instance
+from ..graph.ready_queue import ReadyQueue
+
+_LARGEST = 50  # ordinary tests that a worker gets at once
+_SHARES = 4  # of the ordinary tests, for each worker
+
+
+@dataclass
+class Work:
+    """What a worker gets at once.
+
+    Attributes:
+        items: Positions in the collection, still to be run.
+        number: Of the instance in the plan; None if these are ordinary tests.
+    """
+
+    items: list[int]
+    number: int | None = None
+
+
+class Workload:
+    """All that has not ended: instances that run when they are ready, ordinary tests in between.
+
+    Args:
+        numbers: For each position in the collection, the number of the instance, None for an ordinary test.
+        queue: Which of these instances can run.
+        chunks: The positions of ordinary tests that go to the same worker one after the other.
+
+    Attributes:
+        singles: The instances that are not collected twice.
+    """
+
+    def __init__(self, numbers: Sequence[int | None], queue: ReadyQueue, chunks: Iterable[list[int]]) -> None:
+        self._queue = queue
+        self._chunks = deque(Work(chunk) for chunk in chunks)
+        self._positions: dict[int, list[int]] = defaultdict(list)  # one, unless items are kept twice
+        for position, number in enumerate(numbers):
+            if number is not None:
+                self._positions[number].append(position)
+        self.singles = {number for number, positions in self._positions.items() if len(positions) == 1}
+
+    def take(self) -> Work | None:
+        """What a worker shall run now; None if all that is left waits for others."""
+        number = self._queue.pop()
+        if number is not None:
+            return Work(list(self._positions[number]), number)
+        return self._chunks.popleft() if self._chunks else None
+
+    def ended(self, work: Work, item: int) -> None:
+        """One item of what a worker got has ended."""
+        work.items.remove(item)
+        if work.number is not None:
+            self._positions[work.number].remove(item)
+            if not self._positions[work.number]:
+                self._queue.done(work.number)
+
+    def put_back(self, work: Work) -> None:
+        """A worker is not going to run this."""
+        if not work.items:
+            return
+        if work.number is None:
+            self._chunks.appendleft(work)
+        else:
+            self._queue.put_back(work.number)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that a worker has not got, or may have to be given again."""
+        return not self._chunks and not len(self._queue)
+
+
+def chunks_of(
+    collection: Sequence[str], positions: Sequence[int], mode: str, workers: int, largest: int | None = None
+) -> list[list[int]]:
+    """Ordinary tests that go to the same worker, one after the other, as `--dist` wants it.
+
+    Args:
+        collection: Node ids.
+        positions: Of the ordinary tests among them.
+        mode: Of `--dist`.
+        workers: How many there are.
+        largest: Of `--maxschedchunk`.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position in positions:
+        groups[_group(collection[position], mode)].append(position)
+    loose = groups.pop("", [])
+    size = max(1, min(len(loose) // (_SHARES * max(workers, 1)), largest or _LARGEST, _LARGEST))
+    chunks = [loose[start : start + size] for start in range(0, len(loose), size)]
+    return sorted(groups.values(), key=len, reverse=True) + chunks
+
+
+def _group(node_id: str, mode: str) -> str:
+    """What must stay together; empty if nothing does."""
+    if mode == "loadfile":
+        return node_id.partition("::")[0]
+    if mode == "loadscope":
+        return node_id.rpartition("::")[0]
+    if mode == "loadgroup" and node_id.rfind("@") > node_id.rfind("]"):  # not an @ among parameters
+        return node_id.rpartition("@")[2]
+    return ""
+
+
+def weights_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> dict[int, float]:
+    """How long instances are going to take: as last time, or as others of the same flow."""
+    of_flow: dict[str, list[float]] = defaultdict(list)
+    for number, seconds in durations.items():
+        of_flow[instances[number].flow].append(seconds)
+    medians = {flow: statistics.median(known) for flow, known in of_flow.items()}
+    otherwise = statistics.median(durations.values()) if durations else 1.0
+    return {
+        number: durations.get(number, medians.get(instance.flow, otherwise))
+        for number, instance in enumerate(instances)
+    }

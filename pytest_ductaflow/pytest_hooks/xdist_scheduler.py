@@ -1,0 +1,349 @@
+"""xdist: which worker gets what, and when.
+
+A worker of xdist asks for its next item before it runs the one it has. So a worker is never given an
+instance alone, but with a pause behind it, an item without work: it runs the instance at once, and
+waits for more in the pause. What comes next can then depend on how the instance ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import pytest
+
+from ..core.run_files import write_json
+from ..graph.ready_queue import ReadyQueue
+from .items import EXCHANGE, GATE, PLAN, PlannedItem
+from .workload import Work, Workload, chunks_of, weights_of
+
+
+class Node(Protocol):
+    """A worker, as far as xdist's controller lets schedulers deal with it."""
+
+    gateway: Any
+
+    @property
+    def shutting_down(self) -> bool: ...
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None: ...
+
+
+class InstanceScheduling:
+    """A scheduler of xdist that gives each worker one instance at a time, and only one that is ready.
+
+    Args:
+        config: Of no use here, but pytest-rerunfailures looks for it, as all schedulers of xdist have it.
+        workers: How many workers there are at the beginning.
+        workload_of: From the collection and the worker that told it, what is to be done.
+        is_stopping: Whether the session has had enough, by `-x` or `--maxfail`.
+        difference: Of two collections and the names of their workers: what a user is told, None if equal.
+        on_difference: Is told, with the name of the worker.
+        has_ended: Whether an instance has a verdict, and all of its reports have been sent.
+        on_crash: Is told the instance with which a worker died, before anything else is given out.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config | None = None,
+        *,
+        workers: int,
+        workload_of: Callable[[list[str], Node], Workload],
+        is_stopping: Callable[[], bool],
+        difference: Callable[[Sequence[str], Sequence[str], str, str], str | None],
+        on_difference: Callable[[str, str], None],
+        has_ended: Callable[[int], bool],
+        on_crash: Callable[[int], None],
+    ) -> None:
+        self.config = config
+        self._workers = workers
+        self._workload_of = workload_of
+        self._is_stopping = is_stopping
+        self._difference = difference
+        self._on_difference = on_difference
+        self._has_ended = has_ended
+        self._on_crash = on_crash
+        self._collections: dict[Node, list[str] | None] = {}  # of the workers that are there
+        self._collection: list[str] | None = None  # that of all of them, once all have told theirs
+        self._workload: Workload | None = None
+        self._busy: dict[Node, Work] = {}
+        self._strangers: set[Node] = set()  # came later than the others, and collected something else
+        self._crashed: dict[str, Work] = {}  # until it is decided what becomes of the item
+        self._is_refused = False
+
+    @property
+    def nodes(self) -> list[Node]:
+        return list(self._collections)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        """Whether each worker has told its collection; once so, it stays so."""
+        told = sum(collection is not None for collection in self._collections.values())
+        return self._collection is not None or told >= self._workers
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether the workers can be told to end when they have done what they have got."""
+        if self._is_refused or self._is_stopping():
+            return True
+        if self._workload is None or self._busy or self._crashed:
+            return False
+        return self._workload.is_empty or (
+            bool(self._strangers) and self._strangers >= set(self._collections)
+        )
+
+    @property
+    def has_pending(self) -> bool:
+        return self._workload is not None and not self.tests_finished
+
+    def add_node(self, node: Node) -> None:
+        self._collections[node] = None
+
+    def add_node_collection(self, node: Node, collection: Sequence[str]) -> None:
+        """A worker has told what it collected."""
+        if self._collection is None or self._is_same(self._collection, collection, "the others", node):
+            self._collections[node] = list(collection)
+        else:
+            self._strangers.add(node)
+
+    def schedule(self) -> None:
+        """Give out work, for the first time or because a worker has come in another's place."""
+        if self._workload is None:
+            (first, collection), *others = [(n, c) for n, c in self._collections.items() if c is not None]
+            same = [self._is_same(collection, other, first.gateway.id, node) for node, other in others]
+            if not all(same):
+                self._is_refused = True
+                return
+            self._collection = collection
+            self._workload = self._workload_of(collection, first)
+        self._give_out()
+
+    def _is_same(self, expected: Sequence[str], told: Sequence[str], whose: str, node: Node) -> bool:
+        """Whether two workers mean the same by a position."""
+        message = self._difference(expected, told, whose, node.gateway.id)
+        if message is not None:
+            self._on_difference(message, node.gateway.id)
+        return message is None
+
+    def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
+        """An item has ended; that of the pause is no news."""
+        work = self._busy.get(node)
+        if work is None or item_index not in work.items or self._workload is None:
+            return
+        self._workload.ended(work, item_index)
+        if not work.items:
+            del self._busy[node]
+        self._give_out()
+
+    def remove_node(self, node: Node) -> str | None:
+        """A worker has ended, or died.
+
+        Returns:
+            The item that it was running when it died.
+        """
+        del self._collections[node]
+        self._strangers.discard(node)
+        work = self._busy.pop(node, None)
+        if work is None or self._collection is None or self._workload is None:
+            return None
+        if work.number in self._workload.singles and self._has_ended(work.number):
+            self._workload.ended(work, work.items[0])  # it died a moment before it could say so
+            self._give_out()
+            return None
+        name = self._collection[work.items[0]]
+        self._crashed[name] = work
+        return name
+
+    def mark_test_pending(self, item: str) -> None:
+        """An item whose worker died shall be run once more."""
+        work = self._crashed.pop(item, None)
+        if work is not None and self._workload is not None:
+            self._workload.put_back(work)
+            self._give_out()
+
+    def give_up(self, item: str) -> None:
+        """An item whose worker died has failed, unless it is to be run once more."""
+        work = self._crashed.pop(item, None)
+        if work is None or self._workload is None:
+            return
+        if work.number is not None:
+            self._on_crash(work.number)
+        self._workload.ended(work, work.items[0])
+        self._workload.put_back(work)
+        self._give_out()
+
+    def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:
+        raise NotImplementedError  # xdist answers with it to a scheduler that takes work away from a worker
+
+    def _give_out(self) -> None:
+        """Give work to all workers that have none, as far as there is any."""
+        if self._workload is None or self._collection is None or self.tests_finished:
+            return
+        pause = len(self._collection)
+        for node, collection in list(self._collections.items()):
+            if collection is None or node in self._busy or node.shutting_down:
+                continue
+            work = self._workload.take()
+            if work is None:
+                return
+            try:
+                node.send_runtest_some([*work.items, pause])
+            except OSError:  # it died a moment ago, and xdist is going to say so
+                self._collections[node] = None
+                self._workload.put_back(work)
+            else:
+                self._busy[node] = work
+
+
+class ControllerHooks:
+    """Our scheduler in place of xdist's, if there are instances."""
+
+    def __init__(self) -> None:
+        self._session: pytest.Session | None = None
+        self._scheduler: InstanceScheduling | None = None
+        self._workers = 0
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
+        self._workers = len(specs)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config) -> InstanceScheduling | None:
+        if not config.stash[PLAN].all:
+            return None
+        from xdist.report import report_collection_diff  # type: ignore[import-untyped]
+
+        workers = self._workers
+        statuses = config.stash[GATE].statuses
+        self._scheduler = InstanceScheduling(
+            config,
+            workers=workers,
+            workload_of=lambda collection, node: _workload(config, collection, node, workers),
+            is_stopping=self._is_stopping,
+            difference=report_collection_diff,
+            on_difference=lambda message, worker: _report_difference(config, message, worker),
+            has_ended=lambda number: number in statuses.read(),
+            on_crash=lambda number: statuses.write(number, "failed"),
+        )
+        return self._scheduler
+
+    def _is_stopping(self) -> bool:
+        """Also after a crash, which pytest counts as a failure and xdist does not."""
+        session = self._session
+        return session is not None and bool(session.shouldfail or session.shouldstop)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """If a worker died: when others have asked for another run, or the session has had enough."""
+        if self._scheduler is not None:
+            self._scheduler.give_up(report.nodeid)
+
+
+def _workload(config: pytest.Config, collection: list[str], node: Node, workers: int) -> Workload:
+    plan = config.stash[PLAN]
+    text = _numbers_file(config, node.gateway.id).read_text(encoding="utf-8")
+    numbers: list[int | None] = json.loads(text)
+    ordinary = [position for position, number in enumerate(numbers) if number is None]
+    queue = ReadyQueue(
+        plan.order,
+        {number for number in numbers if number is not None},
+        weights_of(plan.all, plan.durations),
+    )
+    mode, largest = config.getoption("dist"), config.getoption("maxschedchunk", None)
+    return Workload(numbers, queue, chunks_of(collection, ordinary, mode, workers, largest))
+
+
+def _report_difference(config: pytest.Config, message: str, worker: str) -> None:
+    report = pytest.CollectReport(nodeid=worker, outcome="failed", longrepr=message, result=[])
+    config.hook.pytest_collectreport(report=report)
+
+
+def _numbers_file(config: pytest.Config, worker: str) -> Path:
+    """Where a worker says which of its items are which instances: ids alone may not tell."""
+    return config.stash[EXCHANGE] / f"{worker}.json"
+
+
+class Pause(pytest.Item):
+    """An item without work, in which a worker waits for more."""
+
+    def runtest(self) -> None:
+        """Nothing."""
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, "end of the session"
+
+
+class WorkerHooks:
+    """In a worker: the pause, which the controller finds behind the last item."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Before xdist tells the controller the ids."""
+        numbers = [item.number if isinstance(item, PlannedItem) else None for item in session.items]
+        worker = session.config.workerinput["workerid"]  # type: ignore[attr-defined]
+        write_json(_numbers_file(session.config, worker), numbers)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """After the ids have been told, so that nobody reports the pause."""
+        if not session.config.stash[PLAN].all:
+            return
+        session.items.append(Pause.from_parent(session, name="pause"))
+        for plugin in session.config.pluginmanager.get_plugins():
+            if hasattr(plugin, "run_one_test"):  # xdist, which sends all that it runs through all plugins
+                plugin.run_one_test = partial(_run_one, plugin, plugin.run_one_test)
+
+
+class Worker(Protocol):
+    """What xdist runs items with in a worker.
+
+    Attributes:
+        item_index: Position of the item that runs, or ran last.
+        nextitem_index: Of the one that comes after it.
+    """
+
+    config: Any
+    session: pytest.Session
+    item_index: int
+    nextitem_index: int
+
+
+def _run_one(worker: Worker, run: Callable[[], None]) -> None:
+    """Let a worker run its next item; in a pause, which no plugin sees, it waits for the one after that."""
+    items = worker.session.items
+    if not isinstance(items[worker.nextitem_index], Pause):
+        run()
+        return
+    last = worker.item_index
+
+    def protocol(nextitem: pytest.Item | None, **_: object) -> None:
+        if nextitem is None:
+            worker.config, worker.item_index = config, last
+            _tear_down(items[last])
+
+    config = worker.config
+    worker.config = SimpleNamespace(hook=SimpleNamespace(pytest_runtest_protocol=protocol))
+    try:
+        run()
+    finally:
+        worker.config = config
+
+
+def _tear_down(last: pytest.Item) -> None:
+    """End what fixtures of the session hold; pytest does it with the last item that it runs."""
+    state = last.session._setupstate  # noqa: SLF001
+    call = pytest.CallInfo.from_call(
+        lambda: state.teardown_exact(None),
+        when="teardown",
+        reraise=(KeyboardInterrupt, pytest.exit.Exception),
+    )
+    if call.excinfo is not None:
+        report = pytest.TestReport.from_item_and_call(last, call)
+        last.ihook.pytest_runtest_logreport(report=report)

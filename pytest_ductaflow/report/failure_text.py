@@ -1,0 +1,221 @@
+"""What a failed instance says in the terminal: where, the line, the traceback, how to repeat it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.model import Difference, DifferingValue, Failure, Record, Status, stem_of
+from ..core.number_text import amount, in_line, percent
+from ..core.run_files import RunFiles
+
+_AROUND = 4  # lines of code before and after the one that failed
+_TAIL = 10  # last lines of output where there is no traceback
+_TAIL_BYTES = 10_000  # in which these are looked for: a log may be very long
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text and how the terminal writes it (`red`, `bold`, …)."""
+
+    text: str
+    style: tuple[str, ...] = ()
+
+
+def failure_lines(record: Record, root: Path, here: Path, command: str, *, short: bool = False) -> list[Line]:
+    """The text of a failure.
+
+    Args:
+        record: The instance that failed.
+        root: Its project root, to which the record's paths are relative.
+        here: The directory to which the paths shown are relative.
+        command: What repeats just this instance.
+        short: Whether to leave out the code around the line, the traceback and where the files are.
+    """
+    if record.differs:
+        return [*_differences(record, root, here), Line(""), *_places(record, record, root, here, command)]
+    chain = _to_the_cause(record)
+    lines: list[Line] = []
+    for depth, failed in enumerate(chain):
+        if depth == len(chain) - 1:
+            lines += _cause(failed, root, here, short=short)
+        else:
+            kind = f"{failed.step}/{failed.instance}" if depth == 0 else stem_of(failed.flow)
+            inner = chain[depth + 1]
+            verb = "warned" if record.status is Status.WARNING else "failed"
+            lines.append(Line(f"{kind}: its flow {stem_of(inner.flow)} {verb}", ("red", "bold")))
+    if short:
+        return [*lines, Line(f"repeat: {command}")]
+    return [*lines, Line(""), *_places(chain[-1], record, root, here, command)]
+
+
+def place_of(record: Record) -> tuple[object, ...] | None:
+    """What failures at the same place, with the same kind of error, have in common; None if nothing is.
+
+    That are the flows on the way to the cause, with their cells and lines, and the frames of the traceback.
+    """
+    if record.differs:
+        return None
+    chain = _to_the_cause(record)
+    ways = [(link.flow, link.error.cell, link.error.file_line) for link in chain if link.error is not None]
+    failure = chain[-1].error
+    if failure is None:
+        return chain[-1].flow, str(chain[-1].status)
+    return *ways, failure.type, *filter(_is_frame, failure.traceback.splitlines())
+
+
+def message_of(record: Record) -> str:
+    """What went wrong in the flow that failed first."""
+    cause = failed_first(record)
+    return _message(cause.error) if cause.error is not None else cause.message or str(cause.status)
+
+
+def failed_first(record: Record) -> Record:
+    """The flow that is to blame: of a build, the one in it that failed first."""
+    return _to_the_cause(record)[-1]
+
+
+def _places(record: Record, failed: Record, root: Path, here: Path, command: str) -> Iterator[Line]:
+    """Where the files are, of what failed first in an instance and of the instance, and what to type."""
+    run_dir = root / record.run_dir
+    yield Line(f"run directory: {_typed(run_dir, here)}")
+    yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
+    for number, why in enumerate(failed.failed_attempts, 1):
+        yield Line(in_line(f"attempt {number}:     {why}"))
+    if failed.last_good:
+        yield Line(f"last good run: {_typed(root / failed.last_good, here)}")
+        run = quoted(_typed(root / failed.run_dir, here))
+        yield Line(f"bring it back: ductaflow restore {run}")
+    yield Line(f"repeat:        {command}")
+    if record.differs:
+        yield Line(f"tolerances:    {_typed(root / record.source, here)}")
+        yield Line(f"approve:       {command} --ductaflow-update")
+
+
+def _differences(record: Record, root: Path, here: Path) -> Iterator[Line]:
+    """What a stored instance did not write as expected."""
+    folder = _typed((root / record.source).parent, here)
+    yield Line(f"{stem_of(record.flow)} ran, but its outputs are not as stored in {folder}", ("red", "bold"))
+    for difference in record.differences:
+        yield Line("")
+        yield Line(in_line(f"E   {difference.file}: {difference.message}"), ("red", "bold"))
+        yield from difference_lines(difference, root / record.run_dir, here)
+
+
+def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Iterator[Line]:
+    """The details of a difference: notes, the values that differ most, where its figures are."""
+    yield from (Line(f"    {in_line(note)}") for note in difference.notes)
+    if difference.worst:
+        rows = [TITLES, *map(cells_of, difference.worst)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for cells in rows:
+            first, *others = zip(cells, widths, strict=True)
+            text = "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)])
+            yield Line(f"    {text}".rstrip())
+    for name, file in difference.figures.items():
+        yield Line(in_line(f"    {name + ':':<12}{_typed(run_dir / file, here)}"))
+
+
+TITLES = ("where", "expected", "found", "difference", "relative")  # of what `cells_of` gives
+
+
+def cells_of(value: DifferingValue) -> tuple[str, ...]:
+    """One row in a table of the values that differ most."""
+    absolute = "" if value.absolute is None else amount(value.absolute)
+    relative = "" if value.relative is None else percent(value.relative)
+    return in_line(value.where), in_line(value.expected), in_line(value.found), absolute, relative
+
+
+def _to_the_cause(record: Record) -> list[Record]:
+    """From a build to the flow in it that failed (or warned) first, and so on inward."""
+    causes = (Status.WARNING,) if record.status is Status.WARNING else (Status.ERROR, Status.RUNNING)
+    chain = [record]
+    while True:
+        inner = [flow for flow in chain[-1].flows if flow.status in causes]
+        if not inner:
+            return chain
+        chain.append(inner[0])
+
+
+def _cause(record: Record, root: Path, here: Path, *, short: bool) -> Iterator[Line]:
+    stem = stem_of(record.flow)
+    failure = record.error
+    if failure is None:
+        yield Line(f"{stem}: {record.status}", ("red", "bold"))
+        yield from (Line(f"  {line}", ("yellow",)) for line in record.warnings)
+        return
+    flow = _typed(root / record.flow, here)
+    at = f"{flow}:{failure.file_line}" if failure.file_line else flow
+    cell = f" in cell [{failure.cell}]" if failure.cell else ""
+    yield Line(f"{stem} failed{cell}, {at}", ("red", "bold"))
+    if not short:
+        yield Line("")
+    yield from _code(failure, around=0 if short else _AROUND)
+    yield from (Line(f"E   {line}", ("red", "bold")) for line in _message(failure).splitlines())
+    if short:
+        return
+    if _frames(failure.traceback) > 1:
+        yield Line("")
+        yield from (Line(line) for line in failure.traceback.splitlines())
+    elif not failure.traceback:
+        yield from _last_output(RunFiles(root / record.run_dir, stem).log)
+
+
+def _message(failure: Failure) -> str:
+    return f"{failure.type}: {failure.message}" if failure.message else failure.type
+
+
+def _frames(traceback: str) -> int:
+    return sum(map(_is_frame, traceback.splitlines()))
+
+
+def _is_frame(line: str) -> bool:
+    return line.startswith(("File ", "Cell In[")) or " in cell [" in line
+
+
+def _code(failure: Failure, around: int = _AROUND) -> Iterator[Line]:
+    """The cell around the line that failed, with the numbers of the flow's file where known."""
+    lines = failure.source.splitlines()
+    if not lines:
+        return
+    at = failure.line
+    first = 1 if at is None or len(lines) <= 2 * around + 1 else max(1, at - around)
+    last = min(len(lines), first + 2 * around)
+    offset = failure.file_line - (at or 1) if failure.file_line else 0
+    width = len(str(last + offset))
+    for number in range(first, last + 1):
+        marked = number == at
+        text = f"{'>' if marked else ' '} {number + offset:>{width}}  {lines[number - 1]}"
+        yield Line(text.rstrip(), ("bold",) if marked else ())
+
+
+def _last_output(log: Path) -> Iterator[Line]:
+    try:
+        with open(log, "rb") as file:
+            begin = file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+            lines = file.read().decode("utf-8", "replace").splitlines()[:-1]
+    except OSError:
+        return
+    if lines and begin:
+        lines[0] = f"…{lines[0]}"
+    if any(map(str.strip, lines)):
+        yield Line("")
+        yield Line("last output:")
+        yield from (Line(f"  {line}") for line in lines[-_TAIL:])
+
+
+def quoted(text: str) -> str:
+    """An argument as the shell of this platform wants it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
+def _typed(path: Path, here: Path) -> str:
+    """A path as one would type it in `here`."""
+    try:
+        return Path(os.path.relpath(path, here)).as_posix()
+    except ValueError:  # another drive
+        return str(path)

@@ -1,0 +1,1 @@
+"""Run one instance, from its config to its record, notebook, log and page."""

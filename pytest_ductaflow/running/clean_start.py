@@ -1,0 +1,567 @@
+"""A clean start: what the last run of an instance has written is out of the way before it runs again.
+
+What it wrote is known from its record, or, where it was killed, from what was in its run directory when
+it began. The files of a run that ended well go to `runs/.earlier`, under the name of their run directory;
+there they stay until another run has ended well and is itself replaced. All else is deleted. What others
+have put into the run directory stays, and so does what the instance says it keeps.
+
+A process may be killed between any two steps. They come in this order:
+
+1. a copy of the good record to `.earlier/.moving`,
+2. the running record in the place of the good one: from now on nobody takes the instance for unchanged,
+3. the files, one by one, to `.earlier/.moving`,
+4. from there to their place, the record last.
+
+A record in `.earlier/.moving` beside a running one therefore means that 3 or 4 was cut off: they are done
+to their end when the instance runs next. Beside the good one of the same run it means that there is no
+running record yet, or that bringing an earlier run back was cut off: what has moved is moved back.
+
+An earlier run comes back with its record first, which leaves `.earlier` last. Where both have the same one,
+that was cut off, and is done to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..core import instance_lock, run_files
+from ..core.errors import DuctaflowError
+from ..core.model import RUNS, Record, stem_of
+from ..core.run_files import RunFiles
+
+_MOVING = ".moving"  # beside the steps in `.earlier`: what is on its way there
+_UP = ("..", "/")
+
+
+def is_kept(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a file or folder is one that the next run finds again.
+
+    Args:
+        name: Its path relative to the run directory, with `/` between the parts.
+        patterns: Of files, or of folders for all that is in them; without `/`, of names in any folder.
+    """
+    parts, ways = name.rstrip("/").split("/"), _ways_to(name)
+    for pattern in (pattern.strip("/").removeprefix("./") for pattern in patterns):
+        tried = ways if "/" in pattern else parts
+        if any(fnmatch.fnmatchcase(text, pattern) for text in tried):
+            return True
+    return False
+
+
+def own_names(record: Record) -> set[str]:
+    """What an instance has made in its run directory; not what it has only changed, or made elsewhere."""
+    outputs = {name for name in record.outputs if not name.startswith(_UP) and not os.path.isabs(name)}
+    return (outputs - set(record.altered)) | set(record.made)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run has left in its run directory, for its record.
+
+    Attributes:
+        outputs: The files that it wrote, or found again because they are kept.
+        altered: Those of them that others had made.
+        made: Folders, pipes and links that lead nowhere, that were not there before.
+    """
+
+    outputs: tuple[str, ...]
+    altered: tuple[str, ...]
+    made: tuple[str, ...]
+
+
+class CleanStart:
+    """The run directory of an instance before, between and after the attempts of one run.
+
+    Args:
+        files: Those of the instance, which nobody else is running.
+        root: The project root.
+        earlier: The record of its last run.
+        keep: Patterns of what it finds again, those of the project among them.
+        generations: How many good runs are kept.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        root: str | Path,
+        earlier: Record | None,
+        *,
+        keep: Sequence[str] = (),
+        generations: int = 0,
+    ) -> None:
+        self._files, self._root = files, root
+        self._earlier = earlier
+        self._keep = keep
+        self._generations = generations
+        self._shelf = Shelf(files, root)
+        if earlier is not None and earlier.owner is not None:
+            instance_lock.wait_for_orphans(earlier.owner, files.directory)
+        self._shelf.finish(earlier)
+        there = run_files.contents(files, self._run_dirs_within())
+        left = self._left(there)
+        self._kept = {name for name in left if is_kept(name, keep)}
+        self._going = left - self._kept
+        self._found = there.keys() - left
+        self._before: dict[str, str | None] = {}
+
+    def announce(self, running: Record) -> Record:
+        """Let the record say that the instance runs, and what was in its run directory.
+
+        Args:
+            running: The record without that.
+
+        Returns:
+            The record as it was written.
+        """
+        self._files.directory.mkdir(parents=True, exist_ok=True)
+        self._announce_good_run()
+        running = running.with_(
+            found=tuple(sorted(self._found)), owner=instance_lock.this_process(), last_good=self._shelf.latest
+        )
+        run_files.publish(self._files, running)
+        return running
+
+    def _announce_good_run(self) -> None:
+        if self._earlier is not None and self._earlier.status.good:
+            self._shelf.forget()
+            if self._generations:
+                self._shelf.announce(self._earlier)
+            else:
+                self._shelf.clear()  # what is there is of before the good run that is not kept
+
+    def set_aside_others_than(self, flows: Iterable[Record]) -> None:
+        """Clear the folders of flows that a build has run in earlier times, and not now.
+
+        Args:
+            flows: Those that it has run now.
+        """
+        known = {
+            (flow.run_dir, flow.flow) for record in (*self._others(), *flows) for flow in record.with_flows()
+        }
+        for folder, record in list(run_files.records(self._files.directory / RUNS)):
+            if not record.source and not any((r.run_dir, r.flow) in known for r in record.with_flows()):
+                for each in record.with_flows():
+                    self._retire(RunFiles(Path(self._root, each.run_dir), stem_of(each.flow)))
+                _remove_empty(folder, self._files.directory)
+
+    def _retire(self, files: RunFiles) -> None:
+        """Clear a folder in which nothing is going to run."""
+        record, _ = run_files.read_record(files.record)
+        start = CleanStart(files, self._root, record, generations=self._generations)
+        start._announce_good_run()
+        start.clear()
+        files.config.unlink(missing_ok=True)
+        files.record.unlink(missing_ok=True)
+        _remove_empty(files.directory, self._files.directory)
+
+    def clear(self) -> None:
+        """Move or delete what the last run has left; where that was begun earlier, do it to its end."""
+        if (moving := self._shelf.moving) is not None:
+            names = own_names(moving) - self._kept - self._of_others()
+            within = [os.path.relpath(folder, self._files.directory) for folder in self._within(moving.flows)]
+            names = {name for name in names if not any(Path(name).is_relative_to(sub) for sub in within)}
+            self._shelf.take(names, max(self._generations, 1))
+        self._delete(self._going)
+        for ours in (self._files.notebook, self._files.html, self._files.log):
+            ours.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
+        self._drop_leftovers_of_ours()
+        self._before = run_files.contents(self._files)
+
+    def clear_attempt(self) -> None:
+        """Delete what an attempt has written that was not the last."""
+        there = run_files.contents(self._files, self._run_dirs_within())
+        self._delete(name for name in there.keys() - self._found if not is_kept(name, self._keep))
+        self._before = run_files.contents(self._files)
+
+    def in_the_way(self, names: Iterable[str]) -> list[str]:
+        """Return what lies where an earlier run is to come back, and is others' or kept."""
+        theirs = self._found | self._kept
+        ways = ({*_ways_to(name), f"{name}/" if not name.endswith("/") else ""} for name in names)
+        return sorted(theirs & set().union(*ways))
+
+    def written(self) -> Written:
+        """What is there that was not there when the last attempt began, or has changed since."""
+        there = run_files.contents(self._files)
+        changed = {
+            name for name, stat in there.items() if stat is not None and self._before.get(name) != stat
+        }
+        again = {name for name in self._kept if there.get(name) is not None}
+        made = {name for name, stat in there.items() if stat is None and name not in self._found}
+        return Written(
+            tuple(sorted(changed | again)), tuple(sorted(changed & self._found)), tuple(sorted(made))
+        )
+
+    def _left(self, there: Iterable[str]) -> set[str]:
+        """What the last run has left, of what is in the run directory."""
+        earlier = self._earlier
+        if earlier is None:
+            return set()
+        others = self._of_others()
+        if earlier.found is None:
+            return (own_names(earlier) & set(there)) - others
+        if any(_is_running(record) for record in self._others()):
+            return set()  # what came meanwhile may be that one's
+        return set(there) - set(earlier.found) - others
+
+    def _others(self) -> Iterator[Record]:
+        """Records of other flows in the same run directory."""
+        found = run_files.records_in(self._files.directory)
+        return (record for stem, record in found.items() if stem != self._files.stem)
+
+    def _of_others(self) -> set[str]:
+        """What other flows have made in the same run directory."""
+        return {name for record in self._others() for name in own_names(record)}
+
+    def _run_dirs_within(self) -> list[str]:
+        """The run directories of a build's flows, which clear their own."""
+        told = run_files.read_journal(self._files.journal)
+        return self._within((*told, *(self._earlier.flows if self._earlier is not None else ())))
+
+    def _within(self, flows: Iterable[Record]) -> list[str]:
+        within = (os.path.join(self._root, flow.run_dir) for flow in flows)
+        return [folder for folder in within if Path(folder) != self._files.directory]
+
+    def _delete(self, names: Iterable[str]) -> None:
+        _remove(self._files.directory, names)
+
+    def _drop_leftovers_of_ours(self) -> None:
+        """Files of ours that a killed process had not written to their end."""
+        ours = self._files.names
+        for path in self._files.directory.glob(".*.tmp"):
+            if run_files.is_temporary(path.name, ours):
+                path.unlink(missing_ok=True)
+
+
+def _is_running(record: Record) -> bool:
+    return record.owner is not None and instance_lock.is_alive(record.owner)
+
+
+class Shelf:
+    """The earlier good runs of an instance in `.earlier`, the latest under the name of its run directory.
+
+    Args:
+        files: Those of the instance.
+        root: The project root.
+    """
+
+    def __init__(self, files: RunFiles, root: str | Path) -> None:
+        self._files = files
+        self._root = root
+        base, name = run_files.place_of_earlier(files, root)
+        self._base, self._name = base / run_files.EARLIER, name
+
+    @property
+    def latest(self) -> str:
+        """The folder of the latest, as records show it, if one is there or on its way; else empty."""
+        there = self.record() or self.moving
+        return run_files.shown(self._generation(1).directory, self._root) if there is not None else ""
+
+    def record(self, number: int = 1) -> Record | None:
+        """The record of the latest, or of that which was the latest some runs earlier."""
+        return run_files.read_record(self._generation(number).record)[0]
+
+    def stems(self) -> list[str]:
+        """The flows of which there is an earlier run."""
+        folders = (self._generation(1).directory, self._staging.directory)
+        return sorted({stem for folder in folders for stem in run_files.records_in(folder)})
+
+    @property
+    def moving(self) -> Record | None:
+        """The record of a run that is on its way here."""
+        return run_files.read_record(self._staging.record)[0]
+
+    def announce(self, record: Record) -> None:
+        """Note that a run is going to be taken; until then its files stay where they are."""
+        self._staging.directory.mkdir(parents=True, exist_ok=True)
+        run_files.write_record(self._staging, record)
+
+    def forget(self) -> None:
+        """Nothing is on its way."""
+        self._drop(self._staging)
+
+    def take(self, names: Iterable[str], generations: int) -> None:
+        """Move a run here from its run directory, and those before it one place further.
+
+        Args:
+            names: What it has made there; its record was announced before.
+            generations: How many places there are.
+        """
+        self._fetch(names)
+        self._drop_from(generations)
+        for number in range(generations, 1, -1):
+            self._shift(self._generation(number - 1), self._generation(number))
+        self._shift(self._staging, self._generation(1))
+        self._remove_empty_folders(generations)
+
+    def exchange(self, names: Iterable[str]) -> None:
+        """Let the latest and the run in the run directory, which was announced, change places."""
+        self._fetch(names)
+        self._bring_back(self._generation(1))
+        self._shift(self._staging, self._generation(1))
+        self._remove_empty_folders(1)
+
+    def names_back(self) -> list[str]:
+        """Return the files and folders that come back with the latest."""
+        moving, latest = self.moving, self.record()
+        record, found = (moving, self._staging) if moving is not None else (latest, self._generation(1))
+        names = own_names(record) if record is not None else ()
+        return [name for name in names if os.path.lexists(found.directory / name)]
+
+    def finish(self, current: Record | None) -> None:
+        """Do to its end what a process that was killed had begun, in bringing the latest back.
+
+        Args:
+            current: The record in the run directory.
+        """
+        if current is None or not current.status.good:
+            return
+        if self.record() == current:
+            self._bring_back(self._generation(1))
+        if self.moving == current:
+            self._bring_back(self._staging)
+        elif self.record() is None:
+            self._shift(self._staging, self._generation(1))
+
+    def give_back(self) -> None:
+        """Move the latest back to its run directory, which is clear, and let those before it follow."""
+        self._bring_back(self._generation(1))
+        number = 1
+        while self.record(number + 1) is not None:
+            self._shift(self._generation(number + 1), self._generation(number))
+            number += 1
+        self._remove_empty_folders(number)
+
+    def _fetch(self, names: Iterable[str]) -> None:
+        """Move the files of a run that was announced out of its run directory."""
+        source, target = self._files.directory, self._staging.directory
+        _move(source, target, names)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(self._files.config, self._staging.config)  # a new one takes its place
+        _move(source, target, _ours(self._files))
+
+    def _generation(self, number: int) -> RunFiles:
+        base = self._base if number == 1 else self._base / f".{number}"
+        return replace(self._files, directory=Path(os.path.normpath(base / self._name)))
+
+    @property
+    def _staging(self) -> RunFiles:
+        return replace(self._files, directory=Path(os.path.normpath(self._base / _MOVING / self._name)))
+
+    def _shift(self, source: RunFiles, target: RunFiles) -> None:
+        """Move a whole run; its record goes last, so that one that was cut off is found and ended."""
+        record, _ = run_files.read_record(source.record)
+        if record is None:
+            return
+        target.directory.mkdir(parents=True, exist_ok=True)
+        _move(source.directory, target.directory, own_names(record))
+        _move(source.directory, target.directory, [source.config.name, *_ours(source)])
+        _move(source.directory, target.directory, [source.record.name])
+
+    def _bring_back(self, source: RunFiles) -> None:
+        """Move a whole run to the run directory; its record is there first, and goes from here last."""
+        record, _ = run_files.read_record(source.record)
+        if record is None:
+            return
+        run_files.write_record(self._files, record)
+        target = self._files.directory
+        _move(source.directory, target, own_names(record))
+        _move(source.directory, target, [source.config.name, *_ours(source)])
+        source.record.unlink()
+
+    def clear(self) -> None:
+        """Delete all earlier runs of the instance."""
+        self._drop(self._staging)
+        self._drop_from(1)
+
+    def _drop_from(self, number: int) -> None:
+        """Delete a run that is here, and those before it: more may have been kept than are now."""
+        while self.record(number) is not None:
+            self._drop(self._generation(number))
+            _remove_empty(self._generation(number).directory, self._base.parent)
+            number += 1
+
+    def _drop(self, files: RunFiles) -> None:
+        """Delete a run that is here."""
+        record, _ = run_files.read_record(files.record)
+        if record is not None:
+            _remove(files.directory, own_names(record))
+            _remove(files.directory, [files.config.name, *_ours(files), files.record.name])
+
+    def _remove_empty_folders(self, generations: int) -> None:
+        """Leave no folders behind that hold nothing."""
+        runs = [self._generation(number) for number in range(1, generations + 2)]
+        for files in (self._staging, *runs):
+            _remove_empty(files.directory, self._base.parent)
+
+
+def _ours(files: RunFiles) -> Iterator[str]:
+    """Our own files of a run that go where its outputs go, less config and record."""
+    return (path.name for path in (files.notebook, files.html, files.log))
+
+
+def _move(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Move files to the same names in another folder, and make folders there."""
+    names = set(names)
+    for name in sorted(name for name in names if not name.endswith("/")):
+        if _is_file_or_link(source / name):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            _move_file(source / name, target / name)
+    for name in sorted(name for name in names if name.endswith("/")):
+        if (source / name).is_dir():
+            (target / name).mkdir(parents=True, exist_ok=True)
+    _remove(source, (name for name in names if name.endswith("/")))
+
+
+def _move_file(source: Path, target: Path) -> None:
+    """Move a file, a link, a pipe or a socket."""
+    if source.is_symlink() or source.is_file():
+        shutil.move(source, target)
+        return
+    try:
+        source.replace(target)
+    except OSError:  # to another disk, where it cannot go; it holds nothing
+        source.unlink(missing_ok=True)
+
+
+def _ways_to(name: str) -> list[str]:
+    """Return a path and the folders that lead to it, without a `/` at the end."""
+    parts = name.rstrip("/").split("/")
+    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Delete a folder that holds nothing, and those around it that do not either, up to another one."""
+    while folder != top and folder.is_relative_to(top):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            break
+        folder = folder.parent
+
+
+def _is_file_or_link(path: Path) -> bool:
+    """Whether something is there that is no folder: what was a file may be somebody's folder now."""
+    return os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    """Delete files, and those of the folders that are empty then."""
+    names = set(names)
+    for name in names:
+        if not name.endswith("/") and _is_file_or_link(folder / name):
+            (folder / name).unlink(missing_ok=True)
+    for name in sorted((name for name in names if name.endswith("/")), reverse=True):  # the deepest first
+        shutil.rmtree(folder / name / "__pycache__", ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else's file is in it
+            (folder / name).rmdir()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was brought back.
+
+    Attributes:
+        record: Of the run that is back.
+        replaced: The record of the run in whose place it is, None if there was none.
+        missing: The flows of a build whose earlier run is not kept any more.
+    """
+
+    record: Record
+    replaced: Record | None
+    missing: tuple[str, ...] = ()
+
+
+def flow_of_earlier_run(run_dir: Path, root: Path, flow: str | None) -> str:
+    """The stem of the flow whose earlier run is kept of a run directory.
+
+    Args:
+        run_dir: The run directory.
+        root: The project root.
+        flow: Which one is meant, None if there is only one.
+
+    Raises:
+        DuctaflowError: If there is none, or there are several and none is named.
+    """
+    if flow is not None:
+        return stem_of(flow)
+    found = Shelf(RunFiles(run_dir, ""), root).stems()
+    where = run_files.shown(run_dir, root)
+    if not found:
+        raise DuctaflowError(f"{where}: no earlier good run is kept of it")
+    if len(found) > 1:
+        raise DuctaflowError(f"{where}: several flows have run there, say which: --flow {found[0]}")
+    return found[0]
+
+
+def restore(files: RunFiles, root: Path, keep: Sequence[str] = ()) -> Restored:
+    """Bring the last good run of an instance back into its run directory, record and all.
+
+    The run that is there now is deleted; if it ended well, too, the two change places. The flows of a
+    build come back with it.
+
+    Args:
+        files: Those of the instance, which nobody is running.
+        root: The project root.
+        keep: Patterns of what stays as it is, besides those of the instance.
+
+    Raises:
+        DuctaflowError: If no earlier good run is kept, or files of others are in its way; nothing is changed.
+    """
+    shelf = Shelf(files, root)
+    replaced, _ = run_files.read_record(files.record)
+    is_good = replaced is not None and replaced.status.good
+    shelf.finish(replaced)
+    if is_good:
+        shelf.forget()
+    record = shelf.moving or shelf.record()
+    if record is None:
+        where = run_files.shown(files.directory, root)
+        raise DuctaflowError(f"{where}: no earlier good run of {files.stem} is kept")
+    kept = (*keep, *(replaced.reserved.get("_keep", ()) if replaced is not None else ()))
+    start = CleanStart(files, root, replaced, keep=kept)
+    if blocking := start.in_the_way(shelf.names_back()):
+        place = run_files.shown(files.directory / blocking[0], root)
+        raise DuctaflowError(f"{place} is in the way of the earlier run: move it elsewhere first")
+    if replaced is not None and is_good:
+        shelf.announce(replaced)
+        shelf.exchange(name for name in own_names(replaced) if not is_kept(name, kept))
+    else:
+        start.clear()
+        shelf.give_back()
+    missing = [name for flow in record.flows for name in _restore_flow(flow, root, keep)]
+    return Restored(record, replaced, tuple(missing))
+
+
+def remove_earlier(run_dir: Path, root: Path) -> None:
+    """Delete all earlier runs of all instances in a run directory, and of flows in builds there."""
+    base, name = run_files.place_of_earlier(RunFiles(run_dir, ""), root)
+    for place in (base / run_files.EARLIER, *(base / run_files.EARLIER).glob(".*")):
+        shutil.rmtree(place / name, ignore_errors=True)
+        _remove_empty((place / name).parent, base)
+
+
+def _restore_flow(flow: Record, root: Path, keep: Sequence[str]) -> Iterator[str]:
+    """Bring a flow of a build back as the build had left it; its name if that is not kept any more."""
+    files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
+    there, _ = run_files.read_record(files.record)
+    if there is not None and there.started == flow.started:
+        return
+    kept = Shelf(files, root).record()
+    if kept is not None and kept.started == flow.started:
+        yield from restore(files, root, keep).missing
+    else:
+        yield flow.run_dir
+
+
+def clear_replay(files: RunFiles) -> None:
+    """Empty the run directory of a replay: an output of an earlier one could pass for one of the next."""
+    if files.directory.exists():
+        shutil.rmtree(files.directory)

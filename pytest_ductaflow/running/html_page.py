@@ -1,0 +1,209 @@
+"""An executed notebook as an HTML page; all pages share one stylesheet under `runs/`.
+
+The home of nbconvert. A page of its own would carry 280 KB of the same styles each.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import nbformat
+from jinja2 import DictLoader
+from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters.templateexporter import TemplateExporter
+from nbconvert.filters import Highlight2HTML
+from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
+from traitlets.config import Config
+
+from ..core.config_markdown import in_part
+from ..core.run_files import PLOTLY_SCRIPT, STYLESHEET, write_atomic
+from .figures import has_plotly_figures, make_displayable, plotly_script
+
+# Plotly's library is no module of require.js, which a page may have.
+_HIDE_AMD = "<script>window.amd = window.define; window.define = undefined;</script>"
+_SHOW_AMD = "<script>window.define = window.amd;</script>"
+# The lab template, but its styles are linked, and scripts from the net are left out where the
+# notebook has no use for them: a page must open without a network.
+_LINKED = """\
+{%- extends 'lab/index.html.j2' -%}
+{% block notebook_css %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">
+{%- if resources.ductaflow.plotly %}
+HIDE_AMD
+<script src="{{ resources.ductaflow.plotly }}"></script>
+SHOW_AMD
+{%- endif %}{% endblock %}
+{% block html_head_js_requirejs %}{% if resources.ductaflow.require %}{{ super() }}{% endif %}{% endblock %}
+{% block html_head_js_mathjax %}{% if resources.ductaflow.mathjax %}{{ super() }}{% endif %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% if resources.ductaflow.mermaid %}{{ super() }}{% endif %}{% endblock %}
+""".replace("HIDE_AMD", _HIDE_AMD).replace("SHOW_AMD", _SHOW_AMD)
+_MATHS = re.compile(r"\$|\\\\\(|\\\\\[|text/latex")
+
+
+# What nbconvert's own exporter adds for people who cannot see or have no mouse, by parsing the whole page.
+_FOCUSABLE = re.compile(r'<div class="([^"]*\b(?:jp-Cell-inputWrapper|jp-OutputArea-output)\b[^"]*)"')
+_PLAIN = re.compile(r"[\w .+#-]*")
+_NO_ALTERNATIVE = re.compile(r"<img (?![^>]*\balt=)")
+_REMEMBERED = 500  # texts; the instances of a flow have nearly all of theirs in common
+
+
+class _Highlighted(str):
+    """Code as Pygments marks it up: every character of it that could be taken for markup is escaped."""
+
+    __slots__ = ()
+
+
+class _Exporter(HTMLExporter):  # type: ignore[misc]
+    """nbconvert's, quick with what it has seen before."""
+
+    def default_filters(self) -> Iterator[tuple[str, Any]]:
+        for name, filter_ in super().default_filters():
+            yield name, _cleaner(filter_) if name == "clean_html" else filter_
+
+    def _preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        """Without copies and one more validation: the notebook was read for this page."""
+        for preprocessor in self._preprocessors:
+            nb, resources = preprocessor(nb, resources)
+        return nb, resources
+
+    def from_notebook_node(self, nb: Any, resources: Any = None, **options: Any) -> tuple[str, Any]:
+        language = nb.metadata.get("language_info", {})
+        self.register_filter(
+            "highlight_code", _highlighter(language.get("pygments_lexer", language.get("name")))
+        )
+        widgets = WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self, resources=resources)
+        self.register_filter("filter_data_type", widgets)
+        page, resources = TemplateExporter.from_notebook_node(
+            self, nb, self._init_resources(resources), **options
+        )
+        page = _FOCUSABLE.sub(r'<div class="\1" tabindex="0"', page)
+        return _NO_ALTERNATIVE.sub(
+            '<img alt="No description has been provided for this image" ', page
+        ), resources
+
+
+def _cleaner(clean: Callable[[str], str]) -> Callable[[str], str]:
+    """Takes dangerous markup out, where there can be any."""
+    remembered = lru_cache(_REMEMBERED)(clean)
+    return lambda text: text if isinstance(text, _Highlighted) else remembered(text)
+
+
+@lru_cache(maxsize=8)
+def _highlighter(lexer: str | None) -> Callable[..., str]:
+    highlight = Highlight2HTML(pygments_lexer=lexer)
+
+    @lru_cache(_REMEMBERED)
+    def remembered(source: str, language: str | None) -> str:
+        metadata = {"magics_language": language} if language else None
+        trusted = _Highlighted if _PLAIN.fullmatch(f"{lexer}{language}") else str  # both are in its markup
+        return trusted(highlight(source, metadata=metadata))
+
+    return lambda source, metadata=None: remembered(source, (metadata or {}).get("magics_language"))
+
+
+@lru_cache(maxsize=1)
+def _exporter() -> Any:
+    exporter = _Exporter(
+        config=Config(CSSHTMLHeaderPreprocessor={"enabled": False}),
+        optimistic_validation=True,
+        template_name="lab",
+        template_file="ductaflow.html.j2",
+        extra_loaders=[DictLoader({"ductaflow.html.j2": _LINKED})],
+    )
+    exporter.exclude_anchor_links = True
+    exporter.log = logging.getLogger("pytest_ductaflow.html")
+    exporter.log.disabled = True  # "alternative text is missing", for every figure
+    return exporter
+
+
+@lru_cache(maxsize=1)
+def stylesheet() -> str:
+    """The lab template's styles, taken from the page of an empty notebook."""
+    page, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.v4.new_notebook())
+    return "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", page, flags=re.DOTALL))
+
+
+def write_html(notebook: Path, page: Path, runs: Path) -> list[str]:
+    """Write a notebook's page, and what all pages share if it is not there yet.
+
+    Args:
+        notebook: The executed notebook.
+        page: Where the page goes.
+        runs: The folder that holds the stylesheet of all pages.
+
+    Returns:
+        What is in the notebook and not on the page, a sentence each.
+
+    Raises:
+        Exception: Whatever nbconvert and its filters raise; the notebook itself is safe.
+    """
+    shared = runs / STYLESHEET
+    if not shared.exists():
+        shared.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(shared, stylesheet())
+    text = notebook.read_text(encoding="utf-8")
+    node = nbformat.v4.reads(text)
+    script = plotly_script() if has_plotly_figures(node) else None
+    if script is not None:
+        _share(script, runs / PLOTLY_SCRIPT)
+    ours = {
+        "stylesheet": _link(shared, page),
+        "plotly": _link(runs / PLOTLY_SCRIPT, page) if script is not None else "",
+        "require": "require" in text,
+        "mathjax": bool(_MATHS.search(text)),
+        "mermaid": "mermaid" in text,
+    }
+    resources = {"metadata": {"name": page.stem}, "inlining": {"css": []}, "ductaflow": ours}
+    _shorten_parameters(node)
+    lost = make_displayable(node, _displayable(), with_plotly=script is not None)
+    body, _ = _exporter().from_notebook_node(node, resources=resources)
+    write_atomic(page, body)
+    return lost
+
+
+def _shorten_parameters(node: Any) -> None:
+    """Show long values of a config by their beginnings; the notebook has them whole."""
+    for cell in node.cells:
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.source = "\n".join(map(in_part, cell.source.split("\n")))
+
+
+def _link(file: Path, page: Path) -> str:
+    return quote(Path(os.path.relpath(file, page.parent)).as_posix())
+
+
+def _share(script: Path, shared: Path) -> None:
+    """Lay a library where all pages find it, unless it is there in this version."""
+    if not shared.exists() or shared.stat().st_size != script.stat().st_size:
+        write_atomic(shared, script.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _displayable() -> frozenset[str]:
+    return frozenset(_exporter().config.NbConvertBase.display_data_priority)
+
+
+def write_full_html(notebook: Path, page: Path, template: str) -> None:
+    """Write a page that stands alone, styles and all.
+
+    Raises:
+        ValueError: If nbconvert has no such template.
+    """
+    node = nbformat.read(notebook, as_version=4)
+    script = plotly_script() if has_plotly_figures(node) else None
+    make_displayable(node, _displayable(), with_plotly=script is not None)
+    body, _ = HTMLExporter(template_name=template).from_notebook_node(
+        node, resources={"metadata": {"name": notebook.stem}}
+    )
+    if script is not None:
+        library = f"{_HIDE_AMD}<script>{script.read_text(encoding='utf-8')}</script>{_SHOW_AMD}"
+        body = (
+            f"{library}\n{body}" if "</head>" not in body else body.replace("</head>", f"{library}</head>", 1)
+        )
+    write_atomic(page, body)

@@ -1,0 +1,191 @@
+"""Notebooks as pages: written at once, or by a process of its own where a core has nothing to do.
+
+The process is told of a notebook by a line on its standard input, and tells of those that it could not
+render. It ends when its input does, and so with the process that has started it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from ..core import run_files
+from ..core.run_files import RunFiles
+
+_LOOK = 3.0  # seconds until it is looked whether the process goes on
+_STUCK = 300.0  # seconds without a page after which it does not
+_INSTEAD = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
+<body><p>{name} could not be made a page: {why}</p></body></html>
+"""
+
+
+def write_page(files: RunFiles, runs: Path) -> str | None:
+    """Write the page of a notebook, or one that says why there is none.
+
+    Args:
+        files: Where both are.
+        runs: The folder of the stylesheet that all pages share.
+
+    Returns:
+        What went wrong, as a warning; None if nothing did.
+    """
+    from .html_page import write_html
+
+    try:
+        lost = write_html(files.notebook, files.html, runs)
+    except Exception as error:  # a display that nbconvert cannot render must not fail the run
+        why = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):
+            run_files.write_atomic(
+                files.html, _INSTEAD.format(name=escape(files.notebook.name), why=escape(why))
+            )
+        return f"NotebookWarning: {files.notebook.name} has no page: {why}"
+    return f"NotebookWarning: {files.notebook.name}: {'; '.join(lost)}" if lost else None
+
+
+class PageWriter:
+    """Has the pages of this process written, sooner or later."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._asked: list[tuple[RunFiles, Path]] = []
+        self._is_given_up = False
+
+    def ask(self, files: RunFiles, runs: Path) -> str | None:
+        """Have a page written before `finish` returns; at once where there can be no process for it.
+
+        Returns:
+            What went wrong, as a warning, if that is known already.
+        """
+        if self._process is None:
+            try:
+                self._process = self._start()
+            except OSError:  # no room for its temporary file, or too many processes
+                return write_page(files, runs)
+            atexit.register(self.finish)
+        number = len(self._asked)
+        self._asked.append((files, runs))
+        files.html.unlink(missing_ok=True)
+        job = [number, str(files.directory), files.stem, files.output_suffix, str(runs)]
+        with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
+            print(json.dumps(job), file=self._process.stdin, flush=True)
+        return None
+
+    def give_up(self) -> None:
+        """Let `finish` not wait for the pages that are not there yet."""
+        self._is_given_up = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _start(self) -> subprocess.Popen[str]:
+        # delete=False: on Windows what deletes itself cannot be opened by another process.
+        self._told = tempfile.NamedTemporaryFile(  # noqa: SIM115 - finish
+            "r", prefix="dk", encoding="utf-8", delete=False
+        )
+        # -P: the folder in which the session runs may hold modules of any name.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", f"{__package__}.html_process", self._told.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for the session; the pages of what has ended are written
+        )
+
+    def finish(self) -> list[str]:
+        """Wait for the pages; records of notebooks that have none get a warning.
+
+        Returns:
+            These warnings.
+        """
+        process, asked = self._process, self._asked
+        if process is None:
+            return []
+        atexit.unregister(self.finish)
+        frozen = _wait_for(process, [files for files, _ in asked])
+        self._process, self._asked = None, []
+        with self._told as told_by_it:
+            problems = _answers(told_by_it)
+        Path(told_by_it.name).unlink(missing_ok=True)
+        for number, (files, runs) in enumerate(asked):
+            if _is_missing(files) and not self._is_given_up:
+                problems[number] = write_page(files, runs)
+        told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
+        for files, problem in told:
+            record, _ = run_files.read_record(files.record)
+            if record is not None and record.owner is None:  # else somebody is running it again
+                with contextlib.suppress(OSError):  # the disk may be full; the summary tells it
+                    run_files.write_record(
+                        files, record.with_(python_warnings=(*record.python_warnings, problem))
+                    )
+        left_out = sum(_is_missing(files) for files, _ in asked)
+        more = [f"NotebookWarning: {left_out} pages were left out, as the session was stopped"]
+        return [*frozen, *(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]
+
+
+def _wait_for(process: subprocess.Popen[str], asked: Sequence[RunFiles]) -> list[str]:
+    """Wait until the process has written its pages; a warning if it had to be ended as it did not go on."""
+    import psutil
+
+    with contextlib.suppress(OSError):
+        process.stdin.close()  # type: ignore[union-attr]
+    missing, since = len(asked), time.monotonic()
+    while True:
+        try:
+            process.wait(_LOOK)
+        except subprocess.TimeoutExpired:
+            still = sum(map(_is_missing, asked))
+            if still < missing:
+                missing, since = still, time.monotonic()
+            with contextlib.suppress(psutil.Error):
+                is_stopped = psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+                if is_stopped or time.monotonic() - since > _STUCK:
+                    why = "was stopped" if is_stopped else f"did nothing for {_STUCK:g} s"
+                    process.kill()
+                    process.wait()
+                    return [f"NotebookWarning: the process that writes pages {why}, and was ended"]
+        else:
+            return []
+
+
+def _is_missing(files: RunFiles) -> bool:
+    return not files.html.exists() and files.notebook.exists()
+
+
+def _answers(lines: Iterable[str]) -> dict[int, str | None]:
+    """What the process told, by the number of the page; a line may be torn where the disk is full."""
+    answers: dict[int, str | None] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            number, problem = json.loads(line)
+            answers[number] = problem
+    return answers
+
+
+def main() -> None:
+    """Write the pages that the standard input names, as long as whoever asks for them is there."""
+    sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    asker = os.getppid()
+    for line in sys.stdin:
+        if os.getppid() != asker:
+            return
+        number, directory, stem, suffix, runs = json.loads(line)
+        files = RunFiles(Path(directory), stem, suffix)
+        if files.notebook.exists() and (problem := write_page(files, Path(runs))) is not None:
+            run_files.add_line(Path(sys.argv[1]), [number, problem])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The executed notebook: what papermill notes in it, and when it is saved."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from papermill.engines import NotebookExecutionManager
+
+from ..core.run_files import write_atomic
+
+_SAVE_AFTER = 0.2  # seconds after a change
+_SAVE_SHARE = 0.05  # of the time may go into saving while cells run
+
+
+class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
+    """papermill's bookkeeping; the notebook is saved soon after a change, and never half-written."""
+
+    def __init__(self, notebook: Any, path: Path) -> None:
+        super().__init__(notebook, output_path=str(path), progress_bar=False)
+        self._path = path
+        self._due: float | None = None
+        self._not_before = 0.0
+
+    def save(self, **_: Any) -> None:
+        """Note that there is something new."""
+        if self._due is None:
+            self._due = time.monotonic() + _SAVE_AFTER
+
+    def autosave_cell(self) -> None:
+        """Outputs of a running cell are news like any other."""
+        self.save()
+
+    def cell_complete(self, cell: Any, *arguments: Any, **options: Any) -> None:
+        """As papermill does it, whose way to read a time of any form takes longer than all the rest."""
+        told = cell.metadata.papermill
+        start = told.pop("start_time", None)
+        super().cell_complete(cell, *arguments, **options)
+        if start is not None:
+            end = datetime.datetime.fromisoformat(told["end_time"])
+            duration = (end - datetime.datetime.fromisoformat(start)).total_seconds()
+            told.update(start_time=start, duration=duration)
+
+    @property
+    def due_at(self) -> float | None:
+        """When to write, on the clock of `time.monotonic`; None if there is nothing to write."""
+        return None if self._due is None else max(self._due, self._not_before)
+
+    def write(self) -> None:
+        """Write the notebook now."""
+        began = time.monotonic()
+        # As nbformat writes it, without asking again whether it is valid.
+        write_atomic(self._path, nbformat.v4.writes(self.nb) + "\n")
+        ended = time.monotonic()
+        self._due, self._not_before = None, ended + (ended - began) / _SAVE_SHARE

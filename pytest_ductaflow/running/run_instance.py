@@ -1,0 +1,290 @@
+"""One instance: unchanged, or run; and its record.
+
+What runs it is imported only when something runs: a session in which nothing has changed ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ..core import run_files
+from ..core.interrupts import keyboard_later
+from ..core.model import IN_USE, INTERRUPTED, Failure, Instance, Neighbours, Record, Status
+from ..core.run_files import RunFiles, publish
+from ..core.settings import Settings
+from ..tracking.inputs import InputSearch
+from ..tracking.paths_in_config import output_files
+from ..tracking.python_caches import drop_young_caches
+from ..tracking.up_to_date import check
+
+if TYPE_CHECKING:
+    from .clean_start import CleanStart
+
+_ALONE = Neighbours()
+
+
+def _say_here(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(
+    instance: Instance,
+    settings: Settings,
+    *,
+    neighbours: Neighbours = _ALONE,
+    echo: IO[str] | None = None,
+    judge: Callable[[Record], Record] | None = None,
+    say: Callable[[str], None] = _say_here,
+    page_may_follow: bool = False,
+) -> Record:
+    """Run an instance and leave its files, unless nothing that it depends on has changed.
+
+    Args:
+        instance: What to run.
+        settings: HTML mode, default kernel, default time-out, and whether to run in any case.
+        neighbours: The other instances, as far as it has to do with them.
+        echo: A stream that gets the flow's output as it comes.
+        judge: Has the last word on the record of an instance that ran.
+        say: Gets one line if another process is running the instance and has to be waited for.
+        page_may_follow: Whether the page need not be there before `finish` is called.
+
+    Returns:
+        The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
+        that fails is a result, not an exception.
+
+    Raises:
+        KeyboardInterrupt: After record and notebook have been saved.
+    """
+    instance = settings.placed(instance)
+    files = RunFiles.of(instance)
+    first = _look(instance, files, settings, neighbours)
+    if first.record is not None and not first.refreshed:
+        return _kept(first.record, files, is_news=False)  # the lock is for those who write
+    from ..core import instance_lock
+
+    label, wait = f"{instance.step}/{instance.name}", not settings.no_wait
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = instance_lock.held(files, instance.project_root, label, wait=wait, say=say)
+            has_waited = stack.enter_context(lock)
+        except instance_lock.InUse as error:
+            return _refused(instance, first, Failure(IN_USE, str(error)))
+        except OSError as error:
+            return _refused(instance, first, _unusable(error))
+        was_run = has_waited or run_files.read_record(files.record)[0] != first.earlier
+        found = _look(instance, files, settings, neighbours) if was_run else first
+        if found.record is not None:
+            return _kept(found.record, files, is_news=found.refreshed)
+        return _run(instance, files, found, settings, neighbours, echo, judge, page_may_follow)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is known of an instance before it runs.
+
+    Attributes:
+        earlier: The record of its last run.
+        upstreams: Labels and records of its upstreams.
+        reason: Why it has to run.
+        record: The record to keep if it has not.
+        refreshed: Whether that is newer than the file.
+    """
+
+    earlier: Record | None
+    upstreams: list[tuple[str, Record]]
+    reason: str
+    record: Record | None = None
+    refreshed: bool = False
+
+
+def _look(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> _Look:
+    """See whether an instance has to run."""
+    earlier, _ = run_files.read_record(files.record)
+    upstreams = records_of(neighbours)
+    if settings.force or instance.always_run:
+        reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
+        return _Look(earlier, upstreams, reason)
+    kernel, trusts = settings.kernel_of(instance), settings.unseen == "trust"
+    found = check(instance, earlier, upstreams, kernel, neighbours, trusts_unseen=trusts)
+    return _Look(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
+
+
+def _run(
+    instance: Instance,
+    files: RunFiles,
+    look: _Look,
+    settings: Settings,
+    neighbours: Neighbours,
+    echo: IO[str] | None,
+    judge: Callable[[Record], Record] | None,
+    page_may_follow: bool,
+) -> Record:
+    """Run an instance, which nobody else is running, from a clean start to its record."""
+    running = _first_words(instance, look.reason)
+    if settings.fork:
+        _start_server(instance)
+    try:
+        from .attempts import carry_out
+
+        start = _clean_start(instance, files, look.earlier, settings)
+        running = start.announce(running)
+        start.clear()
+        drop_young_caches(_folders_of_modules(instance, look.earlier))
+        written_before = upstream_files(look.upstreams, instance.project_root)
+        search = InputSearch(instance, written_before, look.earlier, neighbours.made_beside)
+        record, interrupted = carry_out(
+            instance, files, running, settings, echo, search, start, page_may_follow=page_may_follow
+        )
+        record = _with_upstreams(record, instance, neighbours)
+        if judge is not None and not interrupted:
+            record = judge(record)
+        publish(files, record)
+    except OSError as error:
+        record, interrupted = _publish_failure(files, running, _unusable(error)), False
+    except KeyboardInterrupt:  # before its flow began, or after it ended
+        _publish_failure(files, running, Failure(INTERRUPTED, "stopped by the keyboard"))
+        raise
+    except BaseException as error:  # ours, or a plugin's of pytest: the record must not stay open
+        _publish_failure(files, running, Failure(type(error).__name__, str(error)))
+        raise
+    if interrupted:
+        raise KeyboardInterrupt
+    return record
+
+
+def _folders_of_modules(instance: Instance, earlier: Record | None) -> Iterator[str]:
+    """Where modules of the project may lie that an instance imports."""
+    root = instance.project_root
+    yield from (root, os.path.dirname(instance.flow))
+    for record in earlier.with_flows() if earlier is not None else ():
+        yield from (os.path.dirname(os.path.join(root, name)) for name in record.code)
+
+
+def _clean_start(
+    instance: Instance, files: RunFiles, earlier: Record | None, settings: Settings
+) -> CleanStart:
+    """The run directory as the instance will find it; that of a replay is empty."""
+    from .clean_start import CleanStart, clear_replay
+
+    root = instance.project_root
+    if instance.stored_in:
+        clear_replay(files)
+        return CleanStart(files, root, None)
+    keep = (*settings.keep, *instance.keep)
+    return CleanStart(files, root, earlier, keep=keep, generations=settings.generations)
+
+
+def _unusable(error: OSError) -> Failure:
+    return Failure(type(error).__name__, f"the run directory cannot be used: {error}")
+
+
+def _refused(instance: Instance, look: _Look, failure: Failure) -> Record:
+    """The record of an instance that was not begun; its run directory is not touched."""
+    record = _first_words(instance, look.reason).with_(status=Status.ERROR, error=failure)
+    run_files.tell_build(record)
+    return record
+
+
+def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Record:
+    """The record of a run that came to nothing, left where it can be: there may be no run directory yet."""
+    record = running.with_(status=Status.ERROR, error=failure, owner=None)
+    with contextlib.suppress(OSError), keyboard_later():
+        run_files.write_failure(files, record)
+        run_files.tell_build(record)
+    return record
+
+
+def finish() -> list[str]:
+    """End what goes on in the background after the last instance.
+
+    Returns:
+        Warnings of what went wrong there; they are in the records, too.
+    """
+    carry_out = sys.modules.get(f"{__package__}.attempts")
+    return carry_out.finish() if carry_out is not None else []
+
+
+def hurry() -> None:
+    """Let `finish` wait for nothing: the user is leaving."""
+    if (carry_out := sys.modules.get(f"{__package__}.attempts")) is not None:
+        carry_out.hurry()
+
+
+def _start_server(instance: Instance) -> None:
+    """Let the server of kernels start while the rest is imported here."""
+    from ..kernels.server_pool import kernel_environment, servers
+
+    servers.start(kernel_environment(dict(instance.variables)))
+
+
+def records_of(neighbours: Neighbours) -> list[tuple[str, Record]]:
+    """The declared upstreams that have a record, by label."""
+    read = ((label, run_files.read_record(RunFiles.of(up).record)[0]) for label, up in neighbours.declared)
+    return [(label, record) for label, record in read if record is not None]
+
+
+def upstream_files(upstreams: Iterable[tuple[str, Record]], root: str) -> Iterator[str]:
+    """All that upstreams have written, absolute."""
+    return (path for _, record in upstreams for path in output_files(record, root))
+
+
+def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
+    """A record that still holds; a build around it hears of it as of one that ran."""
+    if is_news:
+        with contextlib.suppress(OSError):  # the older record says the same, and takes longer to check
+            run_files.write_record(files, record)
+    kept = record.with_(unchanged=True)
+    run_files.tell_build(kept)
+    return kept
+
+
+def _first_words(instance: Instance, reason: str) -> Record:
+    """The record of an instance that has begun: if all goes dark now, nobody takes it for done."""
+    root = instance.project_root
+    known = Path(instance.source).is_file()  # a call in a kernel has no file
+    return Record(
+        status=Status.RUNNING,
+        flow=run_files.shown(instance.flow, root),
+        step=instance.step,
+        instance=instance.name,
+        run_dir=run_files.shown(instance.run_dir, root),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        reason=reason,
+        source=run_files.shown(instance.source, root) if known else "",
+        line=instance.line if known else None,
+        reserved=instance.reserved,
+        variables=run_files.variables_of(instance),
+        stored=bool(instance.stored_in),
+    )
+
+
+def _with_upstreams(record: Record, instance: Instance, neighbours: Neighbours) -> Record:
+    """A record with the instances on which it depends, said or seen."""
+    declared = {label for label, _ in neighbours.declared}
+    owners = {
+        label
+        for each in record.with_flows()
+        for name in each.inputs
+        for label in _owners(os.path.join(instance.project_root, name), neighbours.run_dirs)
+    }
+    own = set(neighbours.run_dirs.get(instance.run_dir, ()))
+    undeclared = owners - declared - own
+    known = declared | set(neighbours.learned)
+    return record.with_(upstreams=tuple(sorted(known)), undeclared=tuple(sorted(undeclared)))
+
+
+def _owners(path: str, run_dirs: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """The instances in whose run directory a file lies."""
+    folder = os.path.dirname(path)
+    while folder != os.path.dirname(folder):
+        if folder in run_dirs:
+            return run_dirs[folder]
+        folder = os.path.dirname(folder)
+    return ()

@@ -1,0 +1,1 @@
+"""What users write, read: notebooks, Python code, control tables; versions of what is installed."""

@@ -1,0 +1,397 @@
+"""Reading source files: what a flow is, where its cells stand, and what kind of file one has.
+
+The home of jupytext, which is imported only when a source is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import DuctaflowError, FlowNotFound
+from ..core.file_state import state_in
+from ..core.model import RUNS
+from .magics import makes_magics, uses_magics, with_comments
+from .unevaluated import mark_unevaluated
+
+FLOW_FOLDERS = ("flows", "flow", "builds", "build")
+ROOT_MARKERS = ("flows", "flow")
+# Those of jupytext that are in use for analyses; any other works with its path given in full.
+NOTEBOOK_SUFFIXES = (
+    ".py",
+    ".ipynb",
+    ".md",
+    ".qmd",
+    ".Rmd",
+    ".R",
+    ".r",
+    ".jl",
+    ".sh",
+    ".sage",
+    ".m",
+    ".scala",
+)
+TABLE_SUFFIXES = (".csv", ".parquet", ".xlsx", ".json", ".jsonl")
+
+_MARKDOWN_SUFFIXES = (".md", ".markdown", ".qmd", ".Rmd", ".rmd", ".myst", ".mystnb", ".mnb")
+_ENCODING = "utf-8-sig"  # UTF-8, with or without the mark of byte order that Windows editors write
+
+# The first line of a code cell in a script, in jupytext's formats: `# %% …`, `# + …`, `# region …`
+# or `# {{{ …`. Only for what jupytext cannot read, and to say where it has read no tag. Not indented: that
+# is a flow within a string, as in a test.
+_COMMENT = r"(?:#|//|--|%|;;?)"
+_SCRIPT_HEAD = re.compile(
+    rf"^{_COMMENT}[ \t]*(?:%%+[ \t]|\+|region\b|{{{{{{)(?!.*\[(?:markdown|md|raw)\]).*", re.MULTILINE
+)
+# The same in Markdown: a fence, and the options below it: `:tags: …` or YAML between `---` (MyST),
+# `#| tags: …` (Quarto).
+_MARKDOWN_HEAD = re.compile(
+    r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
+)
+# The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a list of YAML, on one line or more.
+_PYTHON_LEXER = re.compile(r"i?python\d*")
+_PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?![\w-])""")
+# What a file has for sure that has a tagged cell: a quick no, without jupytext.
+_ANY_TAG = re.compile(r"\btags\b.*parameters")
+_ANY_TAG_OF_DOCUMENT = re.compile(_ANY_TAG.pattern, re.DOTALL)  # where lists of tags may have several lines
+# How most flows begin: a docstring, comments, the tagged head, comments, code. All of Jupytext's ways to read
+# a script agree on that, so that it need not be imported, which takes a quarter of a second.
+_PLAIN_FLOW = re.compile(
+    r"""
+    (?:(?P<quotes>"{3}|'{3})[^"'\\]*(?P=quotes)[ \t]*\n)?
+    (?:[ \t]*\n|\#(?![ ]---|[ ]?\#{9})[^\n"']*\n)*
+    \#[ ]%%[ ]tags=\["parameters"\][ \t]*\n
+    (?:[ \t]*\n|\#(?![ ]?(?:%%|In\[|<codecell>)|[ ]?\#{9})[^\n"']*\n)*
+    [A-Za-z_]
+    """,
+    re.VERBOSE,
+)
+_WITHOUT_MAGICS = ("marimo", "myst", "pandoc", "quarto")  # jupytext's formats in which comments are comments
+# What may stand around a cell's line in a script: there jupytext comments magics and texts out.
+_AROUND_LINE = re.compile(rf"""^(?:{_COMMENT} ?|["']{{3}})|["']{{3}}$""")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A flow as read from its file.
+
+    Attributes:
+        path: The file.
+        notebook: The notebook (an nbformat NotebookNode) that jupytext made of it.
+        lines: For each cell id the line (1-based) of the file in which its code begins.
+    """
+
+    path: Path
+    notebook: Any
+    lines: dict[str, int]
+
+    @property
+    def parameters_cells(self) -> list[Any]:
+        """The cells behind which parameters can be injected: a text has none to be replaced."""
+        return [cell for cell in self.code_cells if "parameters" in cell.metadata.get("tags", ())]
+
+    @property
+    def has_parameters(self) -> bool:
+        return bool(self.parameters_cells)
+
+    @property
+    def language(self) -> str:
+        """Its language in small letters: what is told, else Python."""
+        return self.told_language or "python"
+
+    @property
+    def told_language(self) -> str | None:
+        """Its language in small letters, by the kernelspec or whatever else tells it."""
+        metadata = self.notebook.metadata
+        named = metadata.get("kernelspec", {}).get("language")
+        main = named or metadata.get("jupytext", {}).get("main_language")
+        told = main or metadata.get("language_info", {}).get("name") or _of_lexer(metadata)
+        return str(told).lower() if told else None
+
+    @property
+    def code_cells(self) -> list[Any]:
+        return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+
+def _of_lexer(metadata: Mapping[str, Any]) -> str | None:
+    """The language of the code cells of a text in MyST, which has but the name of a lexer."""
+    lexer = metadata.get("jupytext", {}).get("default_lexer")
+    return "python" if lexer and _PYTHON_LEXER.fullmatch(lexer) else lexer
+
+
+def project_root_of(path: Path) -> Path:
+    """The project to which a file belongs.
+
+    Args:
+        path: A conductor, table or flow (absolute), or a directory.
+
+    Returns:
+        The nearest parent that holds `flows/` or `flow/`, else the file's own directory. What lies in
+        a `runs/` is no project, though a step may be called `flows`.
+    """
+    start = path if path.is_dir() else path.parent
+    for folder in (start, *start.parents):
+        if folder.name != RUNS and any((folder / marker).is_dir() for marker in ROOT_MARKERS):
+            return folder
+    return start
+
+
+def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
+    """The file that a conductor means by `flow`.
+
+    Args:
+        flow: A path, or the bare name of a flow in one of the usual folders.
+        roots: Directories to which a relative path may refer, best first.
+
+    Raises:
+        FlowNotFound: Naming the places that were looked at, and the flow that has nearly that name.
+    """
+    if not isinstance(flow, str | Path):  # a table's cell may hold anything
+        raise FlowNotFound(f"flow {flow!r} not found: expected a name or a path, not {type(flow).__name__}")
+    given = Path(flow)
+    for root in roots:
+        if os.path.isfile(root / given):  # False, unlike Path.is_file, for a name that no file can have
+            return (root / given).resolve()
+    if given.parent == Path():
+        for root in roots:
+            for folder in FLOW_FOLDERS:
+                for suffix in ("", *NOTEBOOK_SUFFIXES):
+                    candidate = root / folder / f"{given.name}{suffix}"
+                    if os.path.isfile(candidate):
+                        return candidate.resolve()
+    looked = " and ".join(dict.fromkeys(str(root) for root in roots))
+    raise FlowNotFound(f"flow {str(flow)!r} not found in {looked}{_nearly(str(flow), roots)}")
+
+
+def _notebooks_in(folder: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError, ValueError):  # a name that no folder can have
+        yield from (name for name in os.listdir(folder) if name.endswith(NOTEBOOK_SUFFIXES))
+
+
+def _nearly(flow: str, roots: Iterable[Path]) -> str:
+    """A hint at the flow that was meant; empty if none has nearly that name."""
+    path = flow.replace("\\", "/")
+    folders = dict.fromkeys((os.path.dirname(path), *FLOW_FOLDERS))
+    known = [
+        os.path.join(folder, name).replace(os.sep, "/")
+        for root in roots
+        for folder in folders
+        for name in _notebooks_in(root / folder)
+    ]
+    near = path if path in known else next(iter(difflib.get_close_matches(path, known, 1)), None)
+    if near is None:  # a bare name, or a wrong folder
+        stems = {os.path.splitext(os.path.basename(name))[0]: name for name in reversed(known)}
+        stem = os.path.splitext(os.path.basename(path))[0]
+        near = stems.get(next(iter(difflib.get_close_matches(stem, stems, 1)), ""))
+    if near is None:
+        return ""
+    return f"; did you mean {near!r}" + (", with / on every system?" if "\\" in flow else "?")
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, _state: str) -> Source:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are set anew below
+            notebook = _parsed(path.read_text(encoding=_ENCODING), path.suffix)
+        _put_right(notebook)
+    except Exception as error:  # jupytext, nbformat, yaml and json raise what they like
+        raise DuctaflowError(f"{path} cannot be read as a notebook: {_reason_of(error)}") from error
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # jupytext's are random: runs would differ for no reason
+    mark_unevaluated(notebook, is_markdown=path.suffix in _MARKDOWN_SUFFIXES)
+    return Source(path, notebook, _cell_lines(path, notebook))
+
+
+def _reason_of(error: Exception) -> str:
+    """What is wrong, in one line where nbformat has a page with the whole cell."""
+    from nbformat import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    place = list(getattr(error, "absolute_path", ()))
+    where = "metadata " + " ".join(repr(part) for part in place if part != "metadata") if place else "a cell"
+    remedy = ': expected a list, such as ["parameters"]' if place[-1:] == ["tags"] else ""
+    return f"{where}: {error.message}{remedy}"
+
+
+def _parsed(text: str, suffix: str) -> Any:
+    """The notebook that jupytext makes of a text, in which all comments of Python are still comments."""
+    import jupytext  # type: ignore[import-untyped,unused-ignore]
+
+    if suffix == ".ipynb":
+        return jupytext.reads(text, fmt="ipynb", as_version=4)
+    fmt = {"extension": suffix}
+    notebook = jupytext.reads(text, fmt=fmt)
+    about = notebook.metadata.get("jupytext", {})
+    format_name = about.get("text_representation", {}).get("format_name")
+    if about.get("main_language", "python") != "python" or format_name in _WITHOUT_MAGICS:
+        return notebook
+    written = jupytext.reads(text, fmt={**fmt, "comment_magics": False})
+    if format_name == "hydrogen" and _is_hydrogen_by_a_word(text, suffix, written):
+        notebook = jupytext.reads(text, fmt={**fmt, "format_name": "percent"})
+    any_name = makes_magics(cell.source for cell in notebook.cells)
+    for cell, same in zip(notebook.cells, written.cells, strict=True):
+        if cell.cell_type == "code":
+            lines = same.source.split("\n"), cell.source.split("\n")
+            cell.source = "\n".join(with_comments(*lines, any_name=any_name))
+    return notebook
+
+
+def _is_hydrogen_by_a_word(text: str, suffix: str, notebook: Any) -> bool:
+    """Whether jupytext expects magics that are no comments only since code begins with `cp` or the like."""
+    from jupytext.formats import read_format_from_metadata  # type: ignore[import-untyped,unused-ignore]
+
+    if read_format_from_metadata(text, suffix):  # the file itself says so
+        return False
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return not any(uses_magics(cell.source.split("\n")) for cell in code)
+
+
+def _put_right(notebook: Any) -> None:
+    """Take out what is null; lists of tags are lists.
+
+    Raises:
+        ValueError: If something is of a type that a notebook cannot have there.
+    """
+    for name in ("kernelspec", "jupytext", "language_info"):
+        if notebook.metadata.get(name, {}) is None:
+            del notebook.metadata[name]
+        elif not isinstance(notebook.metadata.get(name, {}), Mapping):
+            raise ValueError(f"its metadata has no object as {name!r}, but {notebook.metadata[name]!r}")
+    for number, cell in enumerate(notebook.cells, start=1):
+        tags = cell.metadata.get("tags", [])
+        if tags is None:
+            del cell.metadata["tags"]
+        elif not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise ValueError(f"cell {number}, 'tags': {tags!r}: expected a list, such as [\"parameters\"]")
+
+
+def read_flow(path: Path) -> Source:
+    """Read a flow; the notebook in the result is shared, so copy it before changing it.
+
+    Raises:
+        FlowNotFound: If there is no such file.
+        DuctaflowError: If the file cannot be read as a notebook.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        raise FlowNotFound(f"flow {path} cannot be found: {error}") from error
+    return _read(path, state_in(status))
+
+
+def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
+    """Where each cell's code begins, found by looking for the cells' lines one after the other."""
+    if path.suffix == ".ipynb":
+        return {}
+    lines = _text_of(path).split("\n")
+    begins, position = {}, 0
+    for cell in notebook.cells:
+        if not cell.source.strip():
+            continue
+        wanted = cell.source.split("\n")
+        found = _place_of(wanted, lines, position)
+        if found is None:  # jupytext has changed it
+            continue
+        position = found + len(wanted)
+        if cell.cell_type == "code":  # texts are looked for only to get past them
+            begins[cell["id"]] = found + 1
+    return begins
+
+
+def _place_of(wanted: Sequence[str], lines: Sequence[str], start: int) -> int | None:
+    """The first place from `start` on at which all lines are the wanted ones."""
+    for place in range(start, len(lines) - len(wanted) + 1):
+        there = lines[place : place + len(wanted)]
+        if all(map(_is_line, there, wanted)):
+            return place
+    return None
+
+
+def _is_line(line: str, wanted: str) -> bool:
+    return line == wanted or _AROUND_LINE.sub("", line) == wanted
+
+
+def looks_like_flow(path: Path) -> bool:
+    """Whether a source file has a code cell tagged `parameters`.
+
+    The text alone tells that most conductors have none, and that most flows have one; of the others that is
+    for jupytext to say, unless it cannot read the file.
+    """
+    try:
+        text = _text_of(path)
+    except OSError:
+        return False
+    if _is_plain(path, text):
+        return True
+    is_script = path.suffix != ".ipynb" and path.suffix not in _MARKDOWN_SUFFIXES
+    if not (_ANY_TAG if is_script else _ANY_TAG_OF_DOCUMENT).search(text):
+        return False
+    try:
+        return read_flow(path).has_parameters
+    except DuctaflowError:
+        return line_of_tag(path) is not None
+
+
+def is_plainly_flow(path: Path) -> bool:
+    """Whether a script has one tagged cell, and code in it, without any doubt; else Jupytext has to say."""
+    return _is_plain(path, _text_of(path))
+
+
+def _is_plain(path: Path, text: str) -> bool:
+    if path.suffix != ".py":
+        return False
+    return _PLAIN_FLOW.match(text) is not None and len(_ANY_TAG.findall(text)) == 1 and "marimo" not in text
+
+
+def line_of_tag(path: Path) -> int | None:
+    """The line (1-based) of the first head of a cell that seems to have the tag, also where it is none."""
+    if path.suffix == ".ipynb":
+        return None
+    text = _text_of(path)
+    heads = _MARKDOWN_HEAD if path.suffix in _MARKDOWN_SUFFIXES else _SCRIPT_HEAD
+    for head in heads.finditer(text):
+        if found := _PARAMETERS_TAG.search(head[0]):
+            return text.count("\n", 0, head.start() + found.start()) + 1
+    return None
+
+
+def how_to_tag(path: Path) -> str:
+    """What makes a parameters cell in a file of this kind."""
+    if path.suffix == ".ipynb":
+        return (
+            "tag the cell with `config = {}`: in JupyterLab select it, open the Property Inspector (the gear "
+            "wheels, top right) and add the cell tag `parameters`; in VS Code choose … > Add Cell Tag in the "
+            "cell's tool bar"
+        )
+    if path.suffix in (".myst", ".mystnb", ".mnb") or "{code-cell}" in _text_of(path):
+        return "put `:tags: [parameters]` below the ```{code-cell} of a cell with `config = {}`"
+    if path.suffix in (".Rmd", ".rmd"):
+        return 'begin a chunk with ```{python, tags=c("parameters")} and put `config = {}` into it'
+    if path.suffix == ".qmd":
+        return "put `#| tags: [parameters]` on top of a ```{python} cell with `config = {}`"
+    if path.suffix in _MARKDOWN_SUFFIXES:
+        return 'begin a cell with ```python tags=["parameters"] and put `config = {}` into it'
+    comment = {".m": "%", ".scala": "//"}.get(path.suffix, "#")
+    return f'put `{comment} %% tags=["parameters"]` above a cell with `config = {{}}`'
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding=_ENCODING, errors="replace")
+
+
+def source_as_script(path: Path) -> str:
+    """A conductor's code as Python text, with line numbers kept for `.py` files."""
+    if path.suffix == ".py":
+        return path.read_text(encoding=_ENCODING)
+    import jupytext  # type: ignore[import-untyped,unused-ignore]
+
+    return str(jupytext.writes(read_flow(path).notebook, fmt="py:percent"))

@@ -1,0 +1,395 @@
+"""Control tables: turning their rows into configs and names.
+
+pandas is imported only for what needs it: DataFrames, files and filters; a list of dicts does without.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import DuctaflowError, Problem, TableError
+from ..core.model import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
+from ..core.number_text import listed
+from ..core.run_files import EARLIER, LOCKS
+from .table_cells import is_a, is_mapping, is_sequence, is_unset, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME, STEP = TEXT_COLUMNS[:2]
+FLOW_COLUMNS = TEXT_COLUMNS[2:]
+_NAME_BYTES = 255  # of one part of a path, on every common file system
+_PATH_BYTES = 1_000  # of a whole name: some systems end at 1,024, and files go below it
+_NAMELESS = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?)?")  # "" in a file, and what pandas makes of it
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+_READABLE = 80  # bytes of a name made from values; what is more becomes a hash
+_READABLE_VALUE = 32  # the same of one value in it
+_WINDOWS_FORBIDDEN = set('<>:"|?*\\')
+_WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A control table, whatever it was given as.
+
+    Attributes:
+        columns: Their names, as text.
+        rows: A cell for each column, with its own type.
+        labels: What the rows are called by an index; none if that only counts them.
+        file: The file that it came from; "" if none.
+        notes: What is in it and might not be meant, a sentence each.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    labels: Sequence[str] = ()
+    file: str = ""
+    notes: tuple[str, ...] = ()
+
+    def filled(self) -> Iterator[dict[str, Any]]:
+        """The rows as dicts without their empty cells."""
+        for row in self.rows:
+            pairs = zip(self.columns, row, strict=True)
+            yield {name: value for name, value in pairs if not is_unset(value)}
+
+    def names(self) -> list[str]:
+        """The instance names: a column, else a labelled index, else made from the values."""
+        if NAME in self.columns:
+            place = self.columns.index(NAME)
+            return ["" if is_unset(row[place]) else str(row[place]).strip() for row in self.rows]
+        return list(self.labels) or readable_names(self.columns, self.rows)
+
+
+def as_table(table: Any, roots: Sequence[Path]) -> Table:
+    """A table in any accepted form.
+
+    Args:
+        table: A DataFrame, a list of dicts or a file.
+        roots: Folders to which a relative path may refer.
+
+    Returns:
+        The table, without columns that have no name, such as the index that pandas and R write.
+
+    Raises:
+        TableError: With all that is wrong in the file.
+        DuctaflowError: If it is none of them, or has a column twice, be it as 1 and "1".
+    """
+    file, notes = "", list[str]()
+    if isinstance(table, str | Path):
+        file = str(_file_of(table, roots))
+        table = _read(file, notes)
+    if is_a(table, "pandas", "DataFrame"):
+        found = _of_frame(table, file)
+    elif is_sequence(table) and all(map(is_mapping, table)):
+        found = _of_dicts([dict(row) for row in table])
+    else:
+        raise DuctaflowError(
+            f"a table must be a DataFrame, a list of dicts or a file, not {type(table).__name__}"
+        )
+    twice = next((name for name, count in Counter(found.columns).items() if count > 1), None)
+    if twice is not None:
+        what = f"column {twice!r} is there more than once"
+        raise TableError([Problem(file, what)]) if file else DuctaflowError(f"table: {what}")
+    notes += _notes_on(found)
+    return replace(_with_names(found), notes=tuple(notes))
+
+
+def _is_nameless(column: str) -> bool:
+    return _NAMELESS.fullmatch(column.strip()) is not None
+
+
+def _with_names(table: Table) -> Table:
+    """The table without columns that have no name."""
+    named = [not _is_nameless(column) for column in table.columns]
+    if all(named):
+        return table
+    rows = [tuple(itertools.compress(row, named)) for row in table.rows]
+    return replace(table, columns=list(itertools.compress(table.columns, named)), rows=rows)
+
+
+def _notes_on(table: Table) -> Iterator[str]:
+    """That a table has no rows, and which columns without a name it has."""
+    if not table.rows:
+        yield f"the table has {'a header, but ' if table.columns else ''}no rows: nothing is run"
+    for place, column in enumerate(table.columns):
+        if _is_nameless(column):
+            cells = [str(row[place]) for row in table.rows if not is_unset(row[place])]
+            if cells:
+                yield f"column {place + 1} has no name, and is left out (it holds {listed(cells, 3)})"
+
+
+def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
+    # Not Path.is_file(): it raises for a text that is too long for a path.
+    path = next((root / table for root in roots if os.path.isfile(root / table)), None)
+    if path is None:
+        looked = " and ".join(dict.fromkeys(str(root) for root in roots))
+        raise DuctaflowError(f"table {str(table)!r} not found in {looked}")
+    return path
+
+
+def _read(file: str, notes: list[str]) -> pd.DataFrame:
+    from .table_files import read_table
+
+    return read_table(Path(file), notes.append)
+
+
+def _of_frame(frame: Any, file: str) -> Table:
+    columns = [str(name) for name in frame.columns]
+    values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
+    rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(frame)
+    # Integers are no labels: they are row numbers, of which a filter leaves some.
+    has_labels = frame.index.inferred_type != "integer" and frame.index.is_unique
+    return Table(columns, list(rows), list(map(str, frame.index)) if has_labels else (), file)
+
+
+def _of_dicts(rows: Sequence[Mapping[Any, Any]]) -> Table:
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return Table([str(key) for key in keys], [tuple(row.get(key) for key in keys) for row in rows])
+
+
+def grid(**axes: Iterable[Any]) -> pd.DataFrame:
+    """All combinations of some values, as a control table.
+
+    Args:
+        **axes: A column each: its name and the values that it takes. Dotted names, which nest in
+            the config, are given as `grid(**{"processing.method": ["a", "b"]})`.
+
+    Returns:
+        One row per combination, the last axis varying fastest, with readable names in the column
+        `instance_name`, unless that is an axis itself. They have all axes, so that they stay as they are
+        when an axis gets more values.
+
+    Raises:
+        TypeError: If an axis is a single value; a text is a single value, too.
+
+    Examples:
+        >>> grid(degree=[1, 2], harmonics=[3])["instance_name"].tolist()
+        ['degree=1,harmonics=3', 'degree=2,harmonics=3']
+    """
+    for name, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise TypeError(f"grid({name}=…): expected a list of values, got {values!r}")
+    import pandas as pd
+
+    combinations = list(itertools.product(*axes.values())) if axes else []
+    table = pd.DataFrame(combinations, columns=list(axes), dtype=object)
+    if NAME not in axes:
+        table.insert(0, NAME, readable_names(list(axes), combinations))
+    return table
+
+
+def readable_names(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Names made from a table's values, `year=2040,mode=rail`, each from nothing but its own row.
+
+    So a name stays as it is when rows are added, or an axis of a grid gets more values. Empty cells are
+    left out. Where a name does not tell all of its row's values (texts with characters that it cannot have,
+    what is too long), a hash of them is added: `mode=light_rail~1b2c3d4e`.
+    """
+    own = [name not in TEXT_COLUMNS and not name.startswith("_") for name in columns]
+    if not any(own):
+        return ["1"] * len(rows)
+    labels = _labels(list(itertools.compress(columns, own)))
+    rows = [tuple(itertools.compress(row, own)) for row in rows]
+    return _told_apart([_name_of(labels, row) for row in rows], rows)
+
+
+def _labels(columns: Sequence[str]) -> list[str]:
+    """The columns as names have them: a dotted one by its last part, unless another ends alike."""
+    ends = Counter(column.rpartition(".")[2] for column in columns)
+    last = [column.rpartition(".")[2] for column in columns]
+    return [
+        _slug(end if end and ends[end] == 1 else column) for column, end in zip(columns, last, strict=True)
+    ]
+
+
+def _name_of(labels: Sequence[str], row: Sequence[Any]) -> str:
+    words = [_word(value) for value in row]
+    pairs = [f"{label}={word}" for label, (word, _) in zip(labels, words, strict=True) if word]
+    name = ",".join(pairs or [f"{label}=None" for label in labels])
+    if all(exact for _, exact in words) and len(name.encode()) <= _READABLE:
+        return name
+    return f"{_shortened(name, _READABLE - SHORT_HASH - 1)}~{_hash_of(row)}"
+
+
+def _shortened(name: str, most: int) -> str:
+    """The beginning of a name, with whole pairs if possible."""
+    if len(name.encode()) <= most:
+        return name
+    start = name.encode()[: most + 1].decode(errors="ignore")
+    return start.rpartition(",")[0] or start[:-1]
+
+
+def _told_apart(names: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The names, with a hash where values that differ are written alike: 1 and "1", 0.1 + 0.2 and 0.3."""
+    if len(set(names)) == len(names):
+        return names
+    hashes = [_hash_of(row) for row in rows]
+    meanings = Counter(name for name, _ in set(zip(names, hashes, strict=True)))
+    return [
+        f"{name}~{row_hash}" if meanings[name] > 1 else name
+        for name, row_hash in zip(names, hashes, strict=True)
+    ]
+
+
+def _word(value: Any) -> tuple[str, bool]:
+    """A value as a name has it ("" if it is empty), and whether that tells all of it."""
+    if is_unset(value):
+        return "", True
+    if isinstance(value, Mapping | list | tuple) or is_a(value, "numpy", "ndarray"):
+        return _hash_of(value), True
+    if isinstance(value, float):
+        value = f"{value:.12g}"
+    text = str(value)
+    word = _slug(text)
+    is_told = word == text or not isinstance(value, str)  # what dates and the like are made of stays apart
+    if len(word.encode()) <= _READABLE_VALUE:
+        return word, is_told
+    return word.encode()[: _READABLE_VALUE - 1].decode(errors="ignore"), False
+
+
+def _slug(text: str) -> str:
+    return slug(text).replace("/", "_")
+
+
+def _hash_of(value: Any) -> str:
+    return config_hash({"value": plain(value, lenient=True)})[:SHORT_HASH]
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested dicts: `{"a.b": 1}` gives `{"a": {"b": 1}}`; groups are merged.
+
+    Raises:
+        ValueError: If a key is both a value and a group, or a value twice, naming it.
+    """
+    result: dict[str, Any] = {}
+    for column, value in flat.items():
+        inner, key = result, column
+        if "." in column:
+            *groups, key = column.split(".")
+            for group in groups:
+                inner = _group(inner, group, column)
+        _put(inner, key, value, column)
+    return result
+
+
+def _put(config: dict[str, Any], key: str, value: Any, column: str) -> None:
+    """Set a key that is not there yet; dicts are merged, and never shared with whoever gave them."""
+    if isinstance(value, dict):
+        inner = _group(config, key, column)
+        for name, item in value.items():
+            _put(inner, name, item, column)
+    elif key not in config:
+        config[key] = value
+    elif isinstance(config[key], dict):
+        raise ValueError(f"{key!r} is a value and, in another column, a group")
+    else:
+        raise ValueError(f"{key!r} is a value in column {column!r} and in another one")
+
+
+def _group(config: dict[str, Any], key: str, column: str) -> dict[str, Any]:
+    group = config.setdefault(key, {})
+    if isinstance(group, dict):
+        return group
+    raise ValueError(f"{key!r} is a value and, in column {column!r}, a group")
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Two configs, the second over the first, group by group."""
+    result = dict(base)
+    for key, value in over.items():
+        under = result.get(key)
+        both = isinstance(under, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(under, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A config's values with dotted keys, the reverse of `nested`."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@lru_cache(maxsize=1024)  # a step has thousands of instances
+def check_name(name: str, what: str) -> str | None:
+    """Why a name cannot be that of a folder under `runs/`, or None.
+
+    Args:
+        name: A step's or instance's name; `/` makes folders in folders.
+        what: What it is called in the message.
+    """
+    if not name:
+        return f"{what} is empty"
+    parts = name.split("/")
+    if PurePosixPath(name).is_absolute() or ".." in parts or "." in parts or PurePath(name).drive:
+        return f"{what} {name!r} would leave runs/"
+    if {EARLIER, LOCKS} & set(parts):
+        return f"{what} {name!r} is the name of a folder that runs/ has for itself"
+    if "" in parts:
+        return f"{what} {name!r} has an empty part"
+    if _CONTROLS.search(name):
+        return f"{what} {name!r} has a control character"
+    if _SURROGATES.search(name):
+        return f"{what} {name!r} has half of a character (a lone surrogate)"
+    if any(len(os.fsencode(part)) > _NAME_BYTES for part in parts):
+        return f"{what} {name[:40] + '…'!r} is longer than a file name can be ({_NAME_BYTES} bytes)"
+    if len(os.fsencode(name)) > _PATH_BYTES:
+        return f"{what} {name[:40] + '…'!r} is longer than a path should be ({_PATH_BYTES:,} bytes)"
+    if os.name == "nt" and any(_windows_refuses(part) for part in parts):
+        return f"{what} {name!r} is not a name that Windows allows"
+    return None
+
+
+def _windows_refuses(part: str) -> bool:
+    device = part.partition(".")[0].lower() in _WINDOWS_DEVICES
+    return device or part[-1] in " ." or bool(_WINDOWS_FORBIDDEN & set(part))
+
+
+def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> list[Problem]:
+    """How a config fails its JSON Schema; reserved keys and the name are not looked at.
+
+    A schema that is none, or refers to what is not there, is a problem as well.
+    """
+    validator, wrong = _validator(json.dumps(schema))
+    if wrong:
+        return [Problem(where, f"the flow's JSON Schema is not valid: {wrong}")]
+    known = schema.get("properties", {}) if isinstance(schema, Mapping) else {}
+    plain_config = {
+        key: value
+        for key, value in config.items()
+        if key in known or not (key.startswith("_") or key == NAME)
+    }
+    try:
+        return [
+            Problem(f"{where}, column {'.'.join(map(str, error.absolute_path)) or '(all)'!r}", error.message)
+            for error in validator.iter_errors(plain_config)
+        ]
+    except Exception as error:  # of references that cannot be followed and patterns that are none
+        return [Problem(where, f"the flow's JSON Schema cannot be used: {type(error).__name__}: {error}")]
+
+
+@lru_cache(maxsize=64)  # checking a schema takes longer than checking a config, and rows share theirs
+def _validator(text: str) -> tuple[Any, str]:
+    """The validator of a schema, given as JSON, and what is wrong with the schema ("" if nothing)."""
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    schema = json.loads(text)
+    kind = validator_for(schema if isinstance(schema, dict) else True)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        return None, error.message
+    return kind(schema), ""

@@ -1,0 +1,1 @@
+"""What an instance used, and whether it is up to date."""

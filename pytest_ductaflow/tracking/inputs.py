@@ -1,0 +1,596 @@
+"""What an instance used: as it was seen, as config and code name it, as its upstreams left it.
+
+Where an observer has seen every open, these count. Where only Python was seen, what config and code name
+counts as well, and `unknown` says what else may have been read.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from ..core.file_state import changed_since, settled, stat_of
+from ..core.model import RUNS, Instance, Neighbours, Record
+from ..core.run_files import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, shown
+from ..core.system_places import belongs_to_others, is_in_environment, is_shared_library
+from ..kernels.inside.trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
+from ..kernels.observer.notes import FOLDER
+from ..kernels.preload_rules import READ_AT_IMPORT
+from .digests import (
+    ABSENT,
+    UNSTABLE,
+    code_digest,
+    file_digest,
+    input_digest,
+    link_digest,
+    listing_digest,
+    state_digest,
+    tree_stat,
+)
+from .module_search import absent_modules, absent_packages
+from .observed import ALL, NOTHING, Used
+from .outside_files import left_out_of_listing, own_names
+from .paths_in_code import Guesses, absolute_paths_in_code, imports_of
+from .paths_in_config import files_named_exactly, folders_down_to, named_files, named_places, what_is_at
+
+_PACKAGE = os.path.join(Path(__file__).parent.parent, "")
+_OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, *SHARED_BY_PAGES, *OURS_BESIDE))
+_LAG = 10**9  # nanoseconds by which clocks may differ as far as that is not told from a busy machine
+_NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
+# Readers of formats in which a file may name others, and databases in which a view may.
+_LEAD_ELSEWHERE = ("h5py", "netCDF4", "tables", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr")
+_DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
+_LANGUAGES = ("R", "julia", "octave-cli", "node", "ruby", "java", "MATLAB", "stata", "gams", "ghc")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an instance used, by path as records show it, and what it wrote outside of its run directory.
+
+    Attributes:
+        digests: The digest of each input; see `Record.inputs`.
+        code: The digest of the code of each source file.
+        stats: Size and times of inputs that had that digest.
+        written_elsewhere: Relative to the run directory.
+        observed: How much was seen, as in `uses`.
+        unknown: Why what it read is not known in full, in words; empty if it is.
+        imports: Top-level names of what the flow and its modules import by their code.
+    """
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
+    stats: Mapping[str, str] = field(default_factory=dict)
+    written_elsewhere: tuple[str, ...] = ()
+    observed: str = ALL
+    unknown: tuple[str, ...] = ()
+    imports: frozenset[str] = frozenset()
+
+
+class InputSearch:
+    """Finds the inputs of one run; made before it begins, asked when it has ended.
+
+    Args:
+        instance: The instance.
+        upstream_files: What its upstreams have written, absolute.
+        earlier: The record of its earlier run.
+        made_beside: As of its neighbours: names in a folder that are none of its inputs.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        upstream_files: Iterable[str],
+        earlier: Record | None,
+        made_beside: Callable[[str], Collection[str]] = Neighbours.made_beside,
+    ) -> None:
+        self.made_beside = made_beside
+        self.instance = instance
+        self.upstream_files = set(upstream_files)
+        self.earlier_inputs = set(earlier.inputs) if earlier else set()
+        self.earlier_outputs = set(earlier.outputs) if earlier else set()
+        self.named_exactly = files_named_exactly(instance)
+        self.named = self.named_exactly | set(named_files(instance))
+        self.before = {path: stat_of(path) for path in self.named}
+
+    def finish(
+        self,
+        used: Used,
+        outputs: Iterable[str],
+        began_ns: int,
+        lag_ns: int = 0,
+        *,
+        of_flows: Iterable[str] = (),
+    ) -> Inputs:
+        """Return what the run used.
+
+        Args:
+            used: What was seen of it.
+            outputs: Paths relative to the run directory of what it wrote there.
+            began_ns: When it began by the clock of the file system, in nanoseconds since the epoch.
+            lag_ns: How far that clock is behind this machine's.
+            of_flows: What the flows of a build have written, absolute.
+        """
+        used = used.renamed(self._real_names)
+        if lag_ns > _LAG:
+            used = replace(used, since={path: moment - lag_ns for path, moment in used.since.items()})
+        finder = _Seen if used.observed == ALL else _Guessed
+        return finder(self, used, set(outputs), began_ns, set(of_flows)).inputs()
+
+    @cached_property
+    def _real_names(self) -> dict[str, str]:
+        """What the system calls folders to which links lead, deepest first: a kernel sees these names."""
+        instance = self.instance
+        given = (instance.run_dir, os.path.join(instance.project_root, RUNS), instance.project_root)
+        real = {os.path.realpath(path): path for path in given}
+        return {there: path for there, path in real.items() if there != path}
+
+
+class _Run:
+    """What is common to runs that were seen in full and others: which files count, and their digests."""
+
+    def __init__(
+        self, search: InputSearch, used: Used, outputs: set[str], began: int, by_flows: set[str]
+    ) -> None:
+        self.search, self.used, self.began, self.by_flows = search, used, began, by_flows
+        self.instance = search.instance
+        self.root, self.run_dir = self.instance.project_root, self.instance.run_dir
+        self.outputs = outputs
+        self.own = {os.path.join(self.run_dir, name) for name in outputs}
+        modules = used.of(MODULE) | set(used.modules)
+        self.sources = {path for path in modules if self.counts(path)} | {self.instance.flow}
+
+    def inputs(self) -> Inputs:
+        raise NotImplementedError
+
+    def digested(
+        self, files: set[str], folders: set[str], written: set[str], elsewhere: Collection[str]
+    ) -> Inputs:
+        """Return inputs with the digests of files, names in folders, links, and modules that may come.
+
+        Args:
+            files: What was read; a path that ends in `/**` is a folder with all that is in it.
+            folders: Those of which the names were read.
+            written: Files that the run has written itself.
+            elsewhere: What counts as its outputs outside of its run directory.
+        """
+        digests: dict[str, str] = {}
+        code: dict[str, str] = {}
+        stats: dict[str, str] = {}
+        for path in sorted(files):
+            if os.path.isdir(path):
+                folders.add(path)
+                continue
+            name = shown(path, self.root)
+            digests[name], stat = self._digest_and_stat(path, is_written=path in written)
+            if stat is not None:
+                stats[name] = stat
+            if self._is_code(path) and digests[name] not in (ABSENT, UNSTABLE):
+                code |= {name: found} if (found := code_digest(path)) else {}
+        for path in sorted(folders):
+            left_out = own_names(path, self.run_dir, self.outputs) or left_out_of_listing(
+                path, elsewhere, files, self.search.made_beside
+            )
+            digests[f"{shown(path, self.root)}/"] = self.listing(path, left_out)
+        for path in self._links(files, written):
+            digests.setdefault(shown(path, self.root), link_digest(path))
+        scripts = {path for path in files if path.endswith(".py") and not self._is_installed(path)}
+        scripts |= self.sources
+        for path in self._absent_code(scripts):
+            digests.setdefault(shown(path, self.root), ABSENT)
+        return Inputs(
+            digests,
+            code,
+            stats,
+            tuple(sorted(os.path.relpath(path, self.run_dir) for path in elsewhere)),
+            observed=self.used.observed,
+            unknown=self.used.unseen,
+            imports=self._imports_of(scripts),
+        )
+
+    def _is_code(self, path: str) -> bool:
+        """Return whether only the code of a file counts: of flows and modules."""
+        is_build = self.instance.is_build or bool(self.by_flows)
+        return path == self.instance.flow or (path.endswith(".py") and (is_build or path in self.sources))
+
+    def with_questions(
+        self, inputs: Inputs, asked: Iterable[str], state_of: Callable[[str], str | None]
+    ) -> Inputs:
+        """Add what the flow only asked for, if it has not used it in another way."""
+        names = ((shown(path, self.root), path) for path in asked)
+        questions = {
+            name: state_digest(state_of(path))
+            for name, path in names
+            if name not in inputs.digests and f"{name}/" not in inputs.digests
+        }
+        return replace(inputs, digests={**inputs.digests, **questions})
+
+    def _links(self, read: set[str], written: set[str]) -> Iterable[str]:
+        """Yield the links that led to what was used under the name it has there: they may lead elsewhere.
+
+        The flow has asked where they lead, or has gone through them into a folder.
+
+        Args:
+            read: The files that it has read.
+            written: What it has written, its own links among it.
+        """
+        followed = self.used.of(FOLLOWED, LISTED)
+        ours = {self.run_dir, *folders_down_to({self.run_dir}, os.sep)}
+        around = folders_down_to({*read, *followed}, os.sep)
+        for path in {*followed, *folders_down_to(followed, os.sep)} - ours - written:
+            if self.is_own(path) or not os.path.islink(path) or not self.counts(path):
+                continue
+            target = os.path.realpath(path)
+            is_used = target in around or target in read
+            if is_used or (self.is_in_project(path) and path in followed):
+                yield path
+
+    def _absent_code(self, scripts: Collection[str]) -> Iterable[str]:
+        """Yield modules and packages that would be imported if they were there, and what these would read.
+
+        In a forked kernel packages were imported before, in another folder.
+
+        Args:
+            scripts: The flow, its modules, and other Python files that were read, perhaps to be run.
+        """
+        yield from filter(self.counts, absent_modules(self.sources, self.used, self.instance))
+        beside = {os.path.dirname(path) for path in scripts}
+        yield from absent_packages(self._imports_of(scripts), self.used, self.instance, beside)
+        for name, package in READ_AT_IMPORT.items():
+            path = os.path.join(self.instance.working_directory, name)
+            if package in self.used.packages and not os.path.lexists(path):
+                yield path
+
+    @staticmethod
+    def _imports_of(sources: Iterable[str]) -> frozenset[str]:
+        """Return the top-level names that source files import, by their code."""
+        found = (imports_of(source) for source in sources)
+        return frozenset(name.partition(".")[0] for names in found for name, level in names if not level)
+
+    def _digest_and_stat(self, path: str, *, is_written: bool) -> tuple[str, str | None]:
+        """Return the digest of a file, or of all that is in a folder, and what saves hashing it again."""
+        if path.endswith("/**"):
+            return input_digest(path), tree_stat(path[:-3])
+        stat = stat_of(path)
+        if stat is None:
+            return ABSENT, None
+        if not is_written and self.is_unstable(path, stat):
+            return UNSTABLE, None
+        digest = file_digest(path, stat)
+        if stat_of(path) != stat:  # somebody has written it meanwhile
+            return UNSTABLE, None
+        return digest, stat if settled(stat) else None
+
+    def is_unstable(self, path: str, stat: str) -> bool:
+        """Return whether a file that is read was changed after that by somebody else."""
+        if changed_since(stat, self.used.since.get(path, self.began)):
+            return True
+        # Windows tells no time of a move: an older file may have come, before or after this one was read.
+        return stat != self.search.before.get(path, stat) and not changed_since(stat, self.began)
+
+    def listing(self, folder: str, left_out: Collection[str]) -> str:
+        return listing_digest(folder, left_out)
+
+    def elsewhere(self, paths: Iterable[str]) -> set[str]:
+        """Return the files among what was written that count as outputs outside of the run directory."""
+        outside = {path for path in paths if path not in self.by_flows and not self.is_own(path)}
+        return {path for path in outside if os.path.isfile(path) and self.counts(path)}
+
+    def is_changed(self, path: str, moment_ns: int | None = None) -> bool:
+        """Return whether a file was changed since a moment, by default since the run began."""
+        stat = stat_of(path)
+        return stat is not None and changed_since(stat, self.began if moment_ns is None else moment_ns)
+
+    def is_own(self, path: str) -> bool:
+        return os.path.join(path, "").startswith(os.path.join(self.run_dir, ""))
+
+    def is_in_project(self, path: str) -> bool:
+        return path.startswith(os.path.join(self.root, ""))
+
+    def counts(self, path: str) -> bool:
+        """Return whether a file or folder is the user's, and not a library's, a tool's, or the run's own."""
+        if path.startswith(_NEVER):
+            return False
+        if self.is_own(path):
+            inside = os.path.relpath(path, self.run_dir)
+            is_ours = path in self.own or inside in self._our_files or inside.split(os.sep)[0] == RUNS
+            return not is_ours and not _is_hidden(inside) and os.path.exists(path)
+        if path.startswith(_PACKAGE):
+            return False
+        if self.is_in_project(path):
+            inside = os.path.relpath(path, self.root)
+            if inside.startswith(_OURS_IN_RUNS):
+                return False
+            return (not self._is_installed(path) and not belongs_to_others(inside)) or self.is_named(path)
+        # A root above the project, whose names change for reasons of their own, is no input as a folder.
+        if f"{self.root}{os.sep}".startswith(os.path.join(path, "")):
+            return path == self.root or path in self.used.opened_by_code
+        if self.is_named(path):
+            return not self._is_temporary(path) or self.was_there(path)
+        if belongs_to_others(path) or self._is_installed(path):
+            return False
+        if self._is_temporary(path):  # a scratch disk has data, too
+            return os.path.join(path, "") not in _temporary() and self.was_there(path)
+        return True
+
+    def was_there(self, path: str) -> bool:
+        """Return whether a file or folder is there, and was so before the run."""
+        return os.path.exists(path) and not self.is_changed(path)
+
+    def _may_come(self, path: str) -> bool:
+        """Return whether it matters that a file is not there."""
+        if "\n" in path or path in self.used.path:  # a text that is shown may be the name of a file
+            return False
+        if self.is_own(path):
+            inside = os.path.relpath(path, self.run_dir)
+            is_ours = path in self.own or inside in self._our_files or inside == "__init__.py"
+            return not is_ours and not _is_hidden(inside)
+        if is_shared_library(path) and not self.is_in_project(path) and not self.is_named(path):
+            return False  # the system looks for it in many places
+        is_lasting = self.is_in_project(path) or not self._is_temporary(path)
+        return self.counts(path) and (is_lasting or self.is_named(path))
+
+    def _is_setting(self, path: str) -> bool:
+        """Return whether a path is hidden in the home directory, where tools look for their settings."""
+        inside = os.path.relpath(path, _home())
+        is_hidden = inside.startswith(".") and not inside.startswith(os.pardir)
+        return is_hidden and not self.is_in_project(path) and not self.is_named(path)
+
+    def _own_folders(self) -> set[str]:
+        """The run directory, if its names were read, and folders in it that hold others' files.
+
+        Where flows of a build have written, too, nobody knows what belongs to whom.
+        """
+        listed = () if self.by_flows else self.used.of(LISTED)
+        own = {path for path in listed if self.is_own(path) and os.path.isdir(path)}
+        return {path for path in own if os.path.normpath(path) == self.run_dir or self._holds_others(path)}
+
+    def _holds_others(self, folder: str) -> bool:
+        """Return whether a folder in the run directory holds what the run has not made."""
+        is_build = os.path.relpath(folder, self.run_dir).split(os.sep)[0] == RUNS
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}
+        return not is_build and bool(names - own_names(folder, self.run_dir, self.outputs))
+
+    def is_named(self, path: str) -> bool:
+        """Return whether config or code name a file, or a folder around it, or the flow's code opens it."""
+        if path in self._names or path in self.used.opened_by_code:
+            return True
+        folder = os.path.dirname(path)
+        while folder != os.path.dirname(folder):
+            if folder in self._names:
+                return not f"{self.root}{os.sep}".startswith(os.path.join(folder, ""))
+            folder = os.path.dirname(folder)
+        return False
+
+    @cached_property
+    def _names(self) -> set[str]:
+        modules = (path for path in self.used.modules if not path.startswith(_PACKAGE))
+        return named_places(self.instance) | absolute_paths_in_code({self.instance.flow, *modules})
+
+    def _is_installed(self, path: str) -> bool:
+        return any(
+            is_in_environment(path, prefix)
+            and not f"{self.root}{os.sep}".startswith(os.path.join(prefix, ""))
+            for prefix in self.used.prefixes
+        )
+
+    @staticmethod
+    def _is_temporary(path: str) -> bool:
+        return os.path.join(path, "").startswith(_temporary())
+
+    @cached_property
+    def _our_files(self) -> set[str]:
+        return RunFiles.of(self.instance).names
+
+
+class _Seen(_Run):
+    """A run of which every open was seen."""
+
+    def inputs(self) -> Inputs:
+        written = self._written
+        read = self.used.of(OPENED, DATABASE, STARTED) | self.search.named_exactly
+        # What is read through a link that the run has made lies elsewhere.
+        links = (path for path in read if self.is_own(path) and os.path.islink(path))
+        read |= {os.path.realpath(path) for path in links}
+        files = {path for path in read - written - self.by_flows if self._is_input(path)}
+        # What an upstream has written always counts: if it is changed here, as it was left.
+        files |= self.search.upstream_files | self.sources
+        listed = {path for path in self.used.of(LISTED) if not self.is_own(path)}
+        files |= {path for path in listed if not os.path.isdir(path) and self._is_input(path)}
+        folders = {path for path in listed if os.path.isdir(path) and self.counts(path)}
+        folders |= self._own_folders()
+        elsewhere = self.elsewhere(path for path in written if self._is_left_changed(path))
+        inputs = self.digested(files, folders, written, elsewhere)
+        return self.with_questions(inputs, self._asked(files | folders), self.used.states.__getitem__)
+
+    @cached_property
+    def _written(self) -> set[str]:
+        """The files that the run has made or changed: one that is opened for writing may stay as it was."""
+        made = {path for path in self.used.of(WRITTEN) if self.used.states.get(path) is None}
+        opened = self.used.of(WRITTEN, DATABASE)
+        written = made | {path for path in opened if self._is_left_changed(path)}
+        folders = {path for path in written if os.path.isdir(path)}
+        moved = {file for folder in folders for file in what_is_at(folder, self.instance)}
+        # Through a link a file has a second name, under which it was perhaps read.
+        real = {os.path.realpath(path) for path in written}
+        aliases = {
+            path
+            for path in self.used.of(OPENED) - written
+            if path in real or (self.is_changed(path) and os.path.realpath(path) in real)
+        }
+        return written | moved | aliases
+
+    def listing(self, folder: str, left_out: Collection[str]) -> str:
+        state = self.used.states.get(folder)
+        is_same = state is None or state == f"{FOLDER} {os.stat(folder).st_mtime_ns}"
+        if is_same or any(path.startswith(os.path.join(folder, "")) for path in self._written):
+            return super().listing(folder, left_out)
+        return UNSTABLE  # somebody else has changed it
+
+    def _is_left_changed(self, path: str) -> bool:
+        return stat_of(path) != self.used.states.get(path)
+
+    def _is_input(self, path: str) -> bool:
+        if self.used.states.get(path, "") is None and not os.path.exists(path):
+            return self._may_come(path)
+        # The version of another language is told by its program, wherever that lies.
+        is_language = path in self._programs and os.path.basename(path) in _LANGUAGES
+        return self.counts(path) or is_language
+
+    @cached_property
+    def _programs(self) -> set[str]:
+        return self.used.of(STARTED)
+
+    def _asked(self, known: set[str]) -> Iterable[str]:
+        """Yield what the flow only asked for whether it is there."""
+        asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows - {*self.used.path}
+        around = folders_down_to({*known, self.run_dir, *asked, *self._written}, os.sep)
+        for path in asked - around:
+            is_there = self.used.states.get(path) is not None
+            if is_there:
+                counts = self.counts(path) and not self.is_own(path)
+            else:  # a folder that is there now is one that the run has made
+                counts = self._may_come(path) and not os.path.isdir(path) and not self._is_setting(path)
+            if counts:
+                yield path
+
+    def was_there(self, path: str) -> bool:
+        state = self.used.states.get(path)
+        if state is None:
+            return False
+        if state.startswith(FOLDER):  # one that the run has made has just been changed
+            return os.path.isdir(path) and int(state.split()[1]) <= self.began
+        return not changed_since(state, self.began)
+
+    def is_unstable(self, path: str, stat: str) -> bool:
+        if path in self.used.states:
+            return stat != self.used.states[path]
+        return super().is_unstable(path, stat)
+
+
+class _Guessed(_Run):
+    """A run of which only was seen what Python opened, or not even that."""
+
+    def inputs(self) -> Inputs:
+        used, search = self.used, self.search
+        folders = {path for path in used.of(LISTED) if self.counts(path) and not self.is_own(path)}
+        guesses = Guesses(self.sources, self.instance, self._folders_of(used.of(OPENED)) | folders)
+        guessed = guesses.files | used.of(NAMED)
+        known = used.of(OPENED, WRITTEN, DATABASE, MODULE) | set(used.modules) | guessed
+        guessed |= {path for path in guesses.in_folders_without(known) if not self._is_known(path)}
+        named = {path for path in search.named if path in search.named_exactly or not self._is_known(path)}
+        read = used.of(OPENED, DATABASE) | named | search.upstream_files
+        guessed -= self._made_beside_own()
+        read |= {path for path in guessed | guesses.missing if self._is_read(path)}
+        missing = {path for path in used.of(ASKED, OPENED) if not os.path.exists(path)}
+        missing = {path for path in missing if self._may_come(path) and not self._is_setting(path)}
+        if used.readers:
+            folders |= {path for path in guesses.searched if self.counts(path) and not self.is_own(path)}
+        written = used.of(WRITTEN) | {path for path in read if self._is_written(path)}
+        # What an upstream has written always counts: if it is changed here, as it was left.
+        read_only = read - written - self.by_flows
+        files = {path for path in read_only if self._counts(path)} | search.upstream_files | self.sources
+        files |= missing - written
+        folders |= self._own_folders()
+        elsewhere = self.elsewhere(written | {path for path in read if self._is_remade(path)})
+        inputs = self.digested(files, folders, written, elsewhere)
+        inputs = self.with_questions(inputs, self._asked(files | folders | written), _state_of)
+        unknown = tuple(self._unknown(guesses, (guessed | search.named) - used.of(OPENED)))
+        return replace(inputs, unknown=unknown)
+
+    def _asked(self, known: set[str]) -> Iterable[str]:
+        """Yield what the flow's own code asked for and is there."""
+        asked = self.used.of(ASKED) - known - self.by_flows - {*self.used.path}
+        around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
+        there = (path for path in asked - around if os.path.exists(path) and not self.is_own(path))
+        return (path for path in there if self.counts(path) and not self.is_changed(path))
+
+    def _is_known(self, path: str) -> bool:
+        """Return whether reading a file would have been seen: only Python reads, and it used the folder."""
+        if self.used.observed == NOTHING or self.used.readers or self.used.programs:
+            return False
+        return not self._used_folders.isdisjoint({path, *folders_down_to({path}, os.sep)})
+
+    @cached_property
+    def _used_folders(self) -> set[str]:
+        opened = {os.path.dirname(path) for path in self.used.of(OPENED)}
+        inside = {folder for folder in opened | self.used.of(LISTED) if self.is_in_project(folder)}
+        return {folder for folder in inside if not self.is_own(folder)}
+
+    def _made_beside_own(self) -> set[str]:
+        """What others have made in the folders into which the flow writes, too: patterns in code fit it."""
+        folders = {os.path.dirname(path) for path in self.used.of(WRITTEN) if not self.is_own(path)}
+        return {os.path.join(folder, name) for folder in folders for name in self.search.made_beside(folder)}
+
+    def _counts(self, path: str) -> bool:
+        return self.counts(path.removesuffix("/**"))
+
+    def _folders_of(self, files: set[str]) -> set[str]:
+        folders = {os.path.dirname(path) for path in files if self.counts(path)}
+        return {folder for folder in folders if not self.is_own(folder)}
+
+    def _unknown(self, guesses: Guesses, guessed: set[str]) -> Iterable[str]:
+        """Why what was read is not known in full."""
+        if self.used.observed == NOTHING:
+            yield "what it reads could not be seen"
+        if programs := self.used.programs_that_read:
+            yield f"what {programs[0]} reads could not be seen"
+        if self.used.readers:
+            leading = [name for name in self.used.readers if name in _LEAD_ELSEWHERE]
+            reader = (*leading, *self.used.readers)[0].partition(".")[0]
+            databases = (path for path in guessed if path.endswith(_DATABASES))
+            if leading or any(map(os.path.isfile, databases)):
+                yield f"what {reader} reads could not be seen: a file may lead to others"
+            elif unresolved := guesses.unresolved(self.own):
+                yield f"what {reader} reads could not be seen: {unresolved[0]!r} may mean any file"
+            elif not any(os.path.isfile(path) and self.counts(path) for path in guessed):
+                yield f"what {reader} reads could not be seen, and no path in config or code tells it"
+
+    def _is_read(self, path: str) -> bool:
+        """Return whether a file that code names is rather read than written, when nothing else tells."""
+        if (
+            os.path.dirname(path) == self.root
+            and os.path.join(self.run_dir, os.path.basename(path)) in self.own
+        ):
+            return False  # meant is the one in the run directory
+        return not self.is_changed(path) or shown(path, self.root) in self.search.earlier_inputs
+
+    def _is_written(self, path: str) -> bool:
+        """Return whether the flow has put something into a file in a way that its kernel does not see."""
+        if not self.is_changed(path):
+            return False
+        if (
+            path in self.used.of(DATABASE)
+            or os.path.relpath(path, self.run_dir) in self.search.earlier_outputs
+        ):
+            return True
+        is_new = path in self.search.named and self.search.before[path] is None
+        return path not in self.used.of(OPENED) and is_new
+
+    def _is_remade(self, path: str) -> bool:
+        """Return whether a file was written while the flow ran, before it was read."""
+        since = self.used.since.get(path)
+        return self.is_changed(path) and (since is None or not self.is_changed(path, since))
+
+
+def _state_of(path: str) -> str | None:
+    """Return what is asked for as `observer.notes` has it."""
+    return FOLDER if os.path.isdir(path) else stat_of(path)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in path.split(os.sep) if part != "..")
+
+
+@lru_cache(maxsize=1)
+def _home() -> str:
+    return os.path.expanduser("~")
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> tuple[str, str]:
+    given = tempfile.gettempdir()
+    return os.path.join(given, ""), os.path.join(os.path.realpath(given), "")

@@ -1,0 +1,172 @@
+"""Files that instances write outside of their run directories, where they can get in each other's way."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+from ..core.file_state import changed_since, stat_of
+from ..core.model import RUNS, Instance, Record
+from ..core.run_files import RunFiles, names_of_ours, read_record
+
+
+def files_outside(record: Record, root: str) -> Iterator[str]:
+    """What an instance wrote outside of its run directory, the flows of a build included; absolute."""
+    inside = os.path.join(root, record.run_dir, "")
+    for each in record.with_flows():
+        for name in each.outputs:
+            if name.startswith(os.pardir):
+                path = os.path.normpath(os.path.join(root, each.run_dir, name))
+                if not path.startswith(inside):
+                    yield path
+
+
+def left_out_of_listing(
+    folder: str,
+    outside: Iterable[str],
+    inputs: Iterable[str],
+    made_beside: Callable[[str], Collection[str]],
+) -> Collection[str]:
+    """The names in a folder that are no input of an instance which lists it.
+
+    Args:
+        folder: The folder; if the instance does not itself write into it, all names in it count.
+        outside: What it wrote outside of its run directory.
+        inputs: The files that it read; if others have made one of them beside it, all names count.
+        made_beside: As of its neighbours.
+    """
+    folder = os.path.normpath(folder)
+    own = {path for path in outside if os.path.dirname(path) == folder}
+    if not own:
+        return ()
+    beside = made_beside(folder)
+    read = (os.path.split(os.path.normpath(path)) for path in inputs if path not in own)
+    return () if any(above == folder and name in beside for above, name in read) else beside
+
+
+def own_names(folder: str, run_dir: str, outputs: Iterable[str]) -> set[str]:
+    """Return the names in a folder that a run has made itself, or that we have: no input of it.
+
+    Args:
+        folder: The folder; if it is not in the run directory, no name in it is meant.
+        run_dir: The run directory.
+        outputs: What the run wrote, relative to the run directory.
+    """
+    inside = os.path.relpath(folder, run_dir)
+    if inside.split(os.sep)[0] == os.pardir:
+        return set()
+    beginning = "" if inside == os.curdir else os.path.join(inside, "")
+    made = {name[len(beginning) :].split(os.sep)[0] for name in outputs if name.startswith(beginning)}
+    return made | names_of_ours(run_dir) if inside == os.curdir else made
+
+
+def writers_of(records: Iterable[tuple[int, str, Record]]) -> dict[str, tuple[int, ...]]:
+    """The files that instances have written outside, each with these, the one that ended last at the end.
+
+    Args:
+        records: Number, project root and record of each instance.
+    """
+    found: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for number, root, record in records:
+        for path in dict.fromkeys(files_outside(record, root)):
+            found[path].append((_end_of(record), number))
+    return {path: tuple(number for _, number in sorted(writers)) for path, writers in found.items()}
+
+
+def _end_of(record: Record) -> float:
+    try:
+        began = datetime.datetime.fromisoformat(record.started).timestamp()
+    except ValueError:
+        return 0.0
+    return began + (record.duration or 0.0)
+
+
+class Outside:
+    """What is known of such files in a session.
+
+    Args:
+        writers: By file, absolute, the numbers of the instances that have written it.
+        instances: Those of the plan.
+        before: What each of them waits for, as in the plan's graph.
+        began_ns: When the session began: what is newer was made by its instances, as far as it can be told.
+    """
+
+    def __init__(
+        self,
+        writers: Mapping[str, tuple[int, ...]],
+        instances: Sequence[Instance],
+        before: Sequence[tuple[int, ...]],
+        began_ns: int,
+    ) -> None:
+        self._writers = writers
+        self._instances = instances
+        self._before = before
+        self._began = began_ns
+        self._earlier: dict[tuple[int, ...], frozenset[int]] = {}
+        self._written_earlier: dict[tuple[int, ...], frozenset[str]] = {}
+        self._is_new: dict[str, bool] = {}
+
+    def last_written(self, number: int) -> Collection[str]:
+        """The files of an instance that no other one of the plan has written after it."""
+        return self._last_written.get(number, ())
+
+    @cached_property
+    def _last_written(self) -> Mapping[int, set[str]]:
+        found: dict[int, set[str]] = defaultdict(set)
+        for path, numbers in self._writers.items():
+            found[numbers[-1]].add(path)
+        return found
+
+    def made_beside(self, number: int, folder: str) -> Collection[str]:
+        """The names in a folder that instances of the plan have made which need not end before this one.
+
+        When all is run from nothing they need not be there yet. Where every instance puts a figure of its own
+        into one folder, and looks into it, each would seem to have changed the input of the others.
+        """
+        return {
+            name for name in self._names_in(folder) if self._is_beside(number, os.path.join(folder, name))
+        }
+
+    def _names_in(self, folder: str) -> Iterable[str]:
+        try:
+            return os.listdir(folder)
+        except OSError:
+            return ()
+
+    def _is_beside(self, number: int, path: str) -> bool:
+        if path == os.path.join(self._instances[number].project_root, RUNS):
+            return True
+        before = self._before[number]
+        if path in self._writers:
+            return self._instances_before(before).isdisjoint(self._writers[path])
+        return self._was_made_now(path) and path not in self._files_before(before)
+
+    def _was_made_now(self, path: str) -> bool:
+        if path not in self._is_new:
+            stat = stat_of(path)
+            self._is_new[path] = stat is not None and changed_since(stat, self._began)
+        return self._is_new[path]
+
+    def _instances_before(self, before: tuple[int, ...]) -> frozenset[int]:
+        """All that come before what waits for these; the same for all rows of a table, so found once."""
+        if before not in self._earlier:
+            seen, left = set(before), list(before)
+            while left:
+                new = set(self._before[left.pop()]) - seen
+                seen |= new
+                left += new
+            self._earlier[before] = frozenset(seen)
+        return self._earlier[before]
+
+    def _files_before(self, before: tuple[int, ...]) -> frozenset[str]:
+        """What those have written outside, now that they have ended."""
+        if before not in self._written_earlier:
+            numbers = (n for n in self._instances_before(before) if n < len(self._instances))
+            instances = [self._instances[number] for number in numbers]
+            records = [(i.project_root, read_record(RunFiles.of(i).record)[0]) for i in instances]
+            files = (files_outside(record, root) for root, record in records if record is not None)
+            self._written_earlier[before] = frozenset(path for paths in files for path in paths)
+        return self._written_earlier[before]

@@ -1,0 +1,359 @@
+"""The files and modules that code names: what compiled readers open is not seen in any other way."""
+
+from __future__ import annotations
+
+import ast
+import glob
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
+from glob import has_magic
+from itertools import islice
+from pathlib import Path
+
+from ..core.errors import DuctaflowError
+from ..core.file_state import stat_of
+from ..core.model import RUNS, Instance
+from ..sources.notebooks import FLOW_FOLDERS
+from ..sources.python_code import parsed
+from .digests import MANY, code_cells
+from .paths_in_config import input_values, places_of, what_is_at
+
+_SUFFIX = re.compile(r"\.\w{1,8}$")
+_FILE_NAME = re.compile(r"[\w*\0/-]\.[A-Za-z]\w{0,7}$")
+_BETWEEN_PATHS = re.compile(r"[\s'\"(),;]+")  # in longer texts, such as SQL
+_FIELD = re.compile(r"\{[^{}]*\}|%[sd]")  # of a text that is formatted
+_LOOKING_FOR_MODULES = {
+    *("find_spec", "find_loader", "import_module", "__import__", "importorskip"),
+    *("version", "distribution"),  # of `importlib.metadata`
+}
+_ANY = "\0"  # stands for what is filled in: no path has it
+_LONGEST = 1_000  # characters of a text that may be a path
+_MOST_VALUES = 200  # of a config, to be filled in; the shortest
+
+
+class Guesses:
+    """The files that constants in source files may mean.
+
+    Constants are taken as whole paths; as parts of paths in the project, among which values of the config
+    may stand (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`,
+    `f"trips_{year}.parquet"`) in folders that code names, that were listed, or in which files were opened.
+
+    Args:
+        sources: The flow and its modules.
+        instance: The instance.
+        used_folders: Those that were listed, or in which files were opened.
+    """
+
+    def __init__(self, sources: Iterable[str], instance: Instance, used_folders: Iterable[str]) -> None:
+        self._sources = set(sources)
+        self._instance = instance
+        self._used_folders = set(used_folders)
+
+    @cached_property
+    def _texts(self) -> set[str]:
+        return {text for source in self._sources for text in _texts_in_code(source, stat_of(source) or "")}
+
+    @cached_property
+    def _parts(self) -> set[str]:
+        return {part for text in self._texts for part in text.split("/")}
+
+    @cached_property
+    def _values(self) -> set[str]:
+        return {part for value in input_values(self._instance.config) for part in str(value).split("/")}
+
+    @cached_property
+    def folders(self) -> set[str]:
+        """The folders in which files may be: named by code, below the project or from the root, or used."""
+        root = self._instance.project_root
+        named = {path for path in self._paths if os.path.isdir(path)}
+        parts = (os.path.join(root, part) for part in self._parts if part not in ("", ".", "..", RUNS))
+        named |= {path for path in parts if os.path.isdir(path)}
+        named |= {text for text in self._texts if text.startswith("/") and os.path.isdir(text)}
+        named |= {
+            os.path.dirname(text) for text in self._texts if text.startswith("/") and _SUFFIX.search(text)
+        }
+        code = {os.path.join(root, folder) for folder in FLOW_FOLDERS}
+        return {
+            folder for folder in named | self._used_folders if folder not in code and os.path.isdir(folder)
+        }
+
+    @cached_property
+    def _filled(self) -> set[str]:
+        """Files whose paths are made of parts and values."""
+        return set(_files_of_parts(self._instance.project_root, self._parts, self._values))
+
+    @cached_property
+    def _filled_names(self) -> set[str]:
+        return {os.path.basename(path) for path in self._filled}
+
+    @cached_property
+    def files(self) -> set[str]:
+        """Files that are there."""
+        whole = (path for text in self._texts if _ANY not in text for path in places_of(text, self._instance))
+        return {
+            *filter(os.path.isfile, whole),
+            *self._filled,
+            *(path for folder in self.folders for path in _files_like(self._parts, folder)),
+            *(path for text in self._texts for path in self._matching(text)),
+        }
+
+    @property
+    def searched(self) -> set[str]:
+        """The folders in which names match a pattern or template: more may come."""
+        patterned = {os.path.dirname(path) for text in self._texts for path in self._matching(text)}
+        return patterned | {folder for folder in self.folders if any(_files_like(self._parts, folder))}
+
+    def _matching(self, text: str) -> Iterator[str]:
+        """The files that match a pattern or template with folders in it."""
+        pattern = text.replace(_ANY, "*")
+        if "/" not in pattern or not has_magic(pattern) or not pattern.strip("*/?."):
+            return
+        if _ANY in text and os.path.basename(text) in self._filled_names:
+            return  # with values of the config in it, it means a file that is there
+        bases = [""] if pattern.startswith("/") and os.path.isdir(_before_magic(pattern)) else []
+        for base in (*bases, glob.escape(self._instance.project_root), glob.escape(self._instance.run_dir)):
+            found = glob.iglob(f"{base}/{pattern.lstrip('/')}", recursive=True)
+            yield from (os.path.normpath(path) for path in islice(found, MANY) if os.path.isfile(path))
+
+    def in_folders_without(self, known: set[str]) -> set[str]:
+        """Return what is in folders that code names by several parts and of whose files nothing else tells.
+
+        Args:
+            known: The files of which something tells.
+        """
+        return {
+            path
+            for folder in self._paths
+            if os.path.isdir(folder) and not any(file.startswith(os.path.join(folder, "")) for file in known)
+            for path in what_is_at(folder, self._instance)
+        }
+
+    @property
+    def missing(self) -> set[str]:
+        """Files of the project that code names and that are not there, in folders that are: they may come."""
+        return {
+            path
+            for path in self._paths
+            if _SUFFIX.search(path)
+            and not has_magic(path)
+            and not os.path.exists(path)
+            and os.path.isdir(os.path.dirname(path))
+        }
+
+    @cached_property
+    def _paths(self) -> set[str]:
+        return _paths_in_project(self._sources, self._instance)
+
+    def unresolved(self, outputs: Collection[str]) -> list[str]:
+        """Return the texts that look like paths of files and for which no file is found, with `*` for fields.
+
+        Args:
+            outputs: Files that the run has written; they are found, too.
+        """
+        found = {os.path.basename(path) for path in (*self.files, *self.missing, *outputs)}
+        texts = {text.replace(_ANY, "*") for text in self._texts if _FILE_NAME.search(text)}
+        names = {os.path.basename(text): text for text in texts}
+        return sorted(
+            text
+            for name, text in names.items()
+            if name.strip("*") and not any(fnmatchcase(file, name) for file in found)
+        )
+
+
+def _before_magic(pattern: str) -> str:
+    parts = pattern.split("/")
+    return "/".join(parts[: next(number for number, part in enumerate(parts) if has_magic(part))]) or "/"
+
+
+def absolute_paths_in_code(sources: Iterable[str]) -> set[str]:
+    """Return the absolute paths among the constants of source files, and those below the home directory."""
+    texts = {text for source in sources for text in _texts_in_code(source, stat_of(source) or "")}
+    given = (text for text in texts if text.startswith(("/", "~")) and "\0" not in text)
+    paths = {os.path.normpath(os.path.expanduser(text)) for text in given}
+    return {path for path in paths if path.startswith("/") and path.count("/") > 1}
+
+
+def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
+    root = os.path.join(instance.project_root, "")
+    texts = {text for source in sources for text in _paths_in_code(source, stat_of(source) or "")}
+    # A flow runs in its run directory: what a relative text means there, it does not mean in the project.
+    relative = (text for text in texts if not text.startswith("/"))
+    there = {text for text in relative if os.path.exists(os.path.join(instance.run_dir, text))}
+    paths = {os.path.normpath(os.path.join(root, text.strip("/"))) for text in texts - there}
+    return {path for path in paths if path.startswith(root)}
+
+
+@lru_cache(maxsize=1_000)
+def _paths_in_code(source: str, _stat: str) -> frozenset[str]:
+    """Constants of several parts (`root + "/data/parts"`), and chains of them (`root / "data" / "parts"`)."""
+    nodes = [node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)]
+    inner = {id(node.left) for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)}
+    chains = {_chain(node) for node in nodes if id(node) not in inner}
+    texts = {_text(node) for node in nodes if "/" in _text(node).strip("/")}
+    texts |= {_text(node.values[-1]) for node in nodes if isinstance(node, ast.JoinedStr) and node.values}
+    return frozenset(
+        text for text in texts | chains if "/" in text and len(text) <= _LONGEST and "\n" not in text
+    )
+
+
+def _chain(node: ast.AST) -> str:
+    """The constants at the end of a chain of `/`: `/data/parts` of `root / "data" / "parts"`."""
+    parts: list[str] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and (text := _text(node.right)):
+        parts.insert(0, text)
+        node = node.left
+    return "".join(f"/{part}" for part in parts)
+
+
+def _files_of_parts(root: str, parts: Collection[str], values: Collection[str]) -> Iterator[str]:
+    """Files below a folder whose names, and those of all folders on the way, are made of parts and values."""
+    whole = {*parts, *values}
+    filled = _templates(parts, values)
+    folders = [root]
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name not in whole and not filled.fullmatch(entry.name):
+                    continue
+                if not entry.is_dir():
+                    yield from [entry.path] if _SUFFIX.search(entry.name) else []
+                elif len(folders) < MANY:  # else links lead around in a circle
+                    folders.append(entry.path)
+
+
+def _templates(parts: Iterable[str], values: Iterable[str]) -> re.Pattern[str]:
+    """What names may become of parts in which values are filled in; a suffix alone comes after a value."""
+    fillings = sorted(filter(None, values), key=len)[:_MOST_VALUES]
+    any_value = f"(?:{'|'.join(map(re.escape, fillings))})"
+    templates = (_ANY + part if _SUFFIX.match(part) else part for part in parts)
+    return re.compile(
+        "|".join(
+            any_value.join(map(re.escape, template.split(_ANY)))
+            for template in templates
+            if _ANY in template and template.strip(_ANY)
+        )
+        or r"(?!)"
+    )
+
+
+def _files_like(parts: Iterable[str], folder: str) -> Iterator[str]:
+    """Files in a folder whose names match a pattern (`*.csv`) or end in a suffix (`.csv`) among the parts."""
+    patterns = {f"*{part}" if _SUFFIX.match(part) else part for part in parts}
+    patterns = {p.replace(_ANY, "*") for p in patterns if _SUFFIX.search(p) and has_magic(p)}
+    with suppress(OSError):
+        for name in os.listdir(folder) if patterns else ():
+            path = os.path.join(folder, name)
+            if any(fnmatchcase(name, pattern) for pattern in patterns) and os.path.isfile(path):
+                yield path
+
+
+@lru_cache(maxsize=1_000)
+def _texts_in_code(source: str, _stat: str) -> frozenset[str]:
+    """What may be paths, or parts of such, among the constants of a source file."""
+    return frozenset(
+        part
+        for text in _constants(source)
+        for token in (*_BETWEEN_PATHS.split(text), text)
+        if len(token) <= _LONGEST
+        # `sqlite:///data/zones.db`, `--zones=data/zones.csv`
+        for part in (token, token.rpartition("://")[2].lstrip("/"), token.partition("=")[2])
+        if part not in ("", ".", "..", _ANY)
+    )
+
+
+def _constants(source: str) -> Iterator[str]:
+    """The texts in a source file, docstrings excepted; code in other languages as a whole."""
+    for code, tree in _trees(source):
+        if tree is None:
+            yield code
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(_text(value) or _ANY for value in node.values)
+            elif not isinstance(node, ast.Expr):
+                yield from (_FIELD.sub(_ANY, text) for text in map(_text, ast.iter_child_nodes(node)) if text)
+
+
+def _text(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _trees(source: str) -> list[tuple[str, ast.Module | None]]:
+    """The code of a source file in pieces, with their syntax where they are Python."""
+    try:
+        return [(code, parsed(code)) for code, _ in code_cells(Path(source))]
+    except (DuctaflowError, OSError, UnicodeDecodeError):
+        return []
+
+
+def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
+    """The source files behind the imports of a source file, and behind theirs.
+
+    Args:
+        source: The flow or module.
+        folders: Where modules of the project are looked for, best first.
+    """
+    found: set[str] = set()
+    waiting = [source]
+    while waiting:
+        importer = waiting.pop()
+        new = {
+            path
+            for name, level in imports_of(importer)
+            for path in _files_of_module(name, [package_folder(importer, level)] if level else folders)
+            if path not in found
+        }
+        found |= new
+        waiting += sorted(new)
+    return found
+
+
+def imports_of(source: str) -> frozenset[tuple[str, int]]:
+    """Return the modules that a file imports or looks for, and how many dots are before their names.
+
+    `from a import b` may mean a module `a.b`, too.
+    """
+    return _imports_of(source, stat_of(source) or "")
+
+
+@lru_cache(maxsize=1_000)
+def _imports_of(source: str, _stat: str) -> frozenset[tuple[str, int]]:
+    names: set[tuple[str, int]] = set()
+    for node in (node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            names |= {(alias.name, 0) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = f"{node.module}." if node.module else ""
+            names |= {(inside + alias.name, node.level) for alias in node.names}
+            names |= {(node.module, node.level)} if node.module else set()
+        elif isinstance(node, ast.Call) and (name := _name_of_module(node)):
+            names.add((name, 0))
+    return frozenset(names)
+
+
+def _name_of_module(call: ast.Call) -> str:
+    """The module that is looked for by a call such as `importlib.util.find_spec("optional")`."""
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    name = _text(call.args[0]) if call.args else ""
+    is_name = all(part.isidentifier() for part in name.split("."))
+    return name if function in _LOOKING_FOR_MODULES and is_name else ""
+
+
+def package_folder(source: str, level: int) -> str:
+    """The folder that a relative import means."""
+    for _ in range(level):
+        source = os.path.dirname(source)
+    return source
+
+
+def _files_of_module(name: str, folders: Sequence[str]) -> Iterator[str]:
+    """The file of a module and those of the packages around it, where a folder has them."""
+    parts = name.split(".")
+    for folder in folders:
+        for depth in range(1, len(parts) + 1):
+            stem = os.path.join(folder, *parts[:depth])
+            yield from filter(os.path.isfile, (f"{stem}.py", os.path.join(stem, "__init__.py")))

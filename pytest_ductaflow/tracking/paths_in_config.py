@@ -1,0 +1,164 @@
+"""The files that a config names: what compiled readers open is not seen in any other way."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..core import run_files
+from ..core.model import RUNS, Instance, Record
+from ..sources.notebooks import FLOW_FOLDERS
+from .digests import MANY, files_below
+
+# Keys that name where something goes, so that what lies there is no input: `output_dir`, `save_as`. Not
+# `destinations`, `logsums` or `input_output_table`.
+_OUTPUT_KEY = re.compile(
+    r"^(?!.*input)(?:.*_)?"
+    r"(?:out(?:put)?s?|save|dest|exports?|writes?|logs?$|(?:logs?|temp)_(?:dir|file|folder|path)|tmp|cache"
+    r"|reports?|plots?|figures?|targets?|results?(?!_of))"
+    r"(?:_|$)",
+    re.IGNORECASE,
+)
+_NEW_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_PATH_LIKE = re.compile(r"[/\\]|\.\w{1,8}$")
+_LONGEST = 1_000  # characters of a text that may be a path
+
+
+def places_of(text: str, instance: Instance) -> tuple[str, ...]:
+    """The absolute paths that a text may mean: from the run directory, the root, and where the flow runs."""
+    text = os.path.expanduser(text)
+    bases = [instance.run_dir, instance.project_root]
+    if instance.runs_in == "flow":
+        bases.append(instance.working_directory)
+    return tuple(os.path.normpath(os.path.join(base, text)) for base in bases)
+
+
+def named_places(instance: Instance) -> set[str]:
+    """Return all that the texts of a config may name, absolute, whether it is there or not."""
+    texts = filter(_may_be_path, _texts(instance.config))
+    return {path for text in texts if _PATH_LIKE.search(text) for path in places_of(text, instance)}
+
+
+def files_named_exactly(instance: Instance) -> set[str]:
+    """Return the files that a config names and that are there, whatever their keys are called."""
+    texts = filter(_may_be_path, _texts(instance.config))
+    return {path for text in texts for path in places_of(text, instance) if os.path.isfile(path)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from _texts(item)
+
+
+def named_files(instance: Instance) -> Iterator[str]:
+    """The files and folders that a config names, absolute, and what is in these folders.
+
+    Under a key for outputs (`output_dir`) only files that are there already. Else a path without a file
+    counts too: one may come.
+    """
+    yield from files_named_exactly(instance)
+    texts = (value for value in input_values(instance.config) if isinstance(value, str))
+    for text in filter(_may_be_path, texts):
+        places = places_of(text, instance)
+        found = [path for path in places if os.path.exists(path)]
+        for path in found:
+            yield from what_is_at(path, instance)
+        if not found and glob.has_magic(text) and _PATH_LIKE.search(text):
+            for pattern in places_of(text, _escaped(instance)):
+                yield from _matching(pattern, instance)
+        elif not found and _PATH_LIKE.search(text) and " " not in text:
+            yield places[1]
+
+
+def _escaped(instance: Instance) -> Instance:
+    """An instance in whose own paths no sign means a pattern."""
+    run_dir, root = glob.escape(instance.run_dir), glob.escape(instance.project_root)
+    return instance.with_(run_dir=run_dir, project_root=root, flow=glob.escape(instance.flow))
+
+
+def is_output_key(key: str) -> bool:
+    """Return whether a key of a config names where something goes, as `save_to` and `SaveTo` do."""
+    return _OUTPUT_KEY.search(_NEW_WORD.sub("_", key)) is not None
+
+
+def input_values(value: Any) -> Iterator[str | int | float]:
+    """The texts and numbers in a config, less those under a key for outputs."""
+    if isinstance(value, str | int | float):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not is_output_key(str(key)):
+                yield from input_values(item)
+    elif isinstance(value, Iterable):
+        for item in value:
+            yield from input_values(item)
+
+
+def _may_be_path(text: str) -> bool:
+    return 0 < len(text.strip()) <= _LONGEST and not any(sign in text for sign in ("\n", "\0", "://"))
+
+
+def what_is_at(path: str, instance: Instance) -> Iterator[str]:
+    """A file; a folder with what instances wrote there if it is theirs, else with all that is in it."""
+    if os.path.isfile(path):
+        yield path
+        return
+    root = instance.project_root
+    holds_us = os.path.join(instance.run_dir, "").startswith(os.path.join(path, ""))
+    if holds_us or path in {os.path.join(root, folder) for folder in (RUNS, *FLOW_FOLDERS)}:
+        return  # the name of a folder of the project, rather than data
+    records = list(run_files.records(Path(path))) if RUNS in Path(path).parts else []
+    if records:
+        below = [str(run_dir) for run_dir, _ in records if str(run_dir) != path]
+        yield from folders_down_to(below, path) if below else ()
+        yield from (file for _, record in records for file in output_files(record, root))
+        return
+    files = list(islice(files_below(path), MANY + 1))
+    if len(files) > MANY:
+        yield f"{path}/**"
+        return
+    yield from folders_down_to(files, path)
+    yield from files
+
+
+def folders_down_to(paths: Iterable[str], top: str) -> set[str]:
+    """The folders on the way from one to paths in it: what comes into them belongs to it."""
+    folders = {top}
+    for path in paths:
+        folder = os.path.dirname(path)
+        while folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    return folders
+
+
+def _matching(pattern: str, instance: Instance) -> Iterator[str]:
+    """What matches a pattern, and the folders in which more may come to match."""
+    parts = pattern.split(os.sep)
+    begin = next(depth for depth, part in enumerate(parts) if glob.has_magic(part))
+    found = list(islice(glob.iglob(pattern, recursive=True), MANY + 1))
+    if len(found) > MANY:
+        yield f"{os.sep.join(parts[:begin])}/**"
+        return
+    for depth in range(begin, len(parts)):
+        yield from filter(os.path.isdir, glob.iglob(os.sep.join(parts[:depth]), recursive=True))
+    for path in found:
+        yield from what_is_at(os.path.normpath(path), instance)
+
+
+def output_files(record: Record, root: str) -> Iterator[str]:
+    """What an instance wrote, the flows of a build included; absolute."""
+    for each in record.with_flows():
+        for name in each.outputs:
+            yield os.path.normpath(os.path.join(root, each.run_dir, name))

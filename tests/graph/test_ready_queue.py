@@ -1,0 +1,184 @@
+"""Which instance starts next."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_ductaflow.graph.dependencies import Graph
+from pytest_ductaflow.graph.ready_queue import ReadyQueue
+
+
+def a_graph(*before: tuple[int, ...], barriers: tuple[tuple[int, ...], ...] = ()) -> Graph:
+    labels = tuple(f"s/{number}" for number in range(len(before)))
+    return Graph(labels, upstreams=((),) * len(before), before=before + barriers)
+
+
+def carried_out(queue: ReadyQueue) -> list[int]:
+    """What a single worker does, one after the other."""
+    found = []
+    while (number := queue.pop()) is not None:
+        found.append(number)
+        queue.done(number)
+    assert len(queue) == 0
+    return found
+
+
+DIAMOND = a_graph((), (0,), (0,), (1, 2))
+
+
+def test_only_what_is_ready_is_handed_out():
+    queue = ReadyQueue(DIAMOND, range(4), {})
+    assert (queue.pop(), queue.pop(), len(queue)) == (0, None, 4)
+    queue.done(0)
+    assert (queue.pop(), queue.pop(), queue.pop()) == (1, 2, None)
+    queue.done(2)
+    assert queue.pop() is None
+    queue.done(1)
+    assert (queue.pop(), len(queue)) == (3, 1)
+    queue.done(3)
+    assert (queue.pop(), len(queue)) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("graph", "weights", "expected"),
+    [
+        (a_graph((), (), ()), {}, [0, 1, 2]),
+        (a_graph((), (), ()), {0: 1, 1: 3, 2: 2}, [1, 2, 0]),
+        (a_graph((), (), (0,), (2,)), {}, [0, 2, 1, 3]),
+        (a_graph((), (), (1,)), {0: 10, 1: 1, 2: 1}, [0, 1, 2]),
+        (a_graph((), (), (1,)), {0: 10, 1: 1, 2: 11}, [1, 2, 0]),
+        (a_graph((), (), (1,)), {0: 10, 1: 5}, [1, 0, 2]),  # the third is taken for the mean
+        (a_graph((), (), (3,), barriers=((1,),)), {}, [1, 0, 2]),
+    ],
+)
+def test_the_longest_remaining_way_goes_first(graph, weights, expected):
+    assert carried_out(ReadyQueue(graph, range(len(graph.labels)), weights)) == expected
+
+
+@pytest.mark.parametrize(
+    ("graph", "selected", "expected"),
+    [
+        (DIAMOND, [3, 0], [0, 3]),
+        (DIAMOND, [3], [3]),
+        (DIAMOND, [], []),
+        (a_graph((), (3,), (4,), barriers=((0,), (3, 1))), [2, 1, 0], [0, 1, 2]),
+        (a_graph((), (3,), (4,), barriers=((0,), (3, 1))), [2, 0], [0, 2]),
+    ],
+)
+def test_order_holds_through_what_is_not_selected_and_through_barriers(graph, selected, expected):
+    assert carried_out(ReadyQueue(graph, selected, {})) == expected
+
+
+def test_what_is_not_selected_weighs_nothing():
+    graph = a_graph((), (), (0,))
+    assert carried_out(ReadyQueue(graph, [0, 1], {0: 1, 1: 2, 2: 100})) == [1, 0]
+
+
+def test_what_was_put_back_comes_again():
+    queue = ReadyQueue(DIAMOND, range(4), {})
+    assert queue.pop() == 0
+    queue.put_back(0)
+    assert len(queue) == 4
+    assert carried_out(queue) == [0, 1, 2, 3]
+
+
+def test_putting_back_what_was_not_handed_out_changes_nothing():
+    queue = ReadyQueue(DIAMOND, range(4), {})
+    queue.put_back(0)
+    queue.put_back(3)
+    assert (queue.pop(), queue.pop()) == (0, None)
+    queue.done(0)
+    queue.put_back(0)
+    assert carried_out(queue) == [1, 2, 3]
+
+
+def test_an_end_is_counted_once():
+    queue = ReadyQueue(a_graph((), (), (0, 1)), range(3), {})
+    queue.done(0)
+    queue.done(0)
+    assert (queue.pop(), queue.pop(), len(queue)) == (1, None, 2)
+
+
+def test_the_end_of_what_is_not_selected_changes_nothing():
+    queue = ReadyQueue(DIAMOND, [0, 3], {})
+    queue.done(1)
+    assert (queue.pop(), queue.pop()) == (0, None)
+
+
+def test_an_end_out_of_turn_does_not_let_others_start_too_early():
+    queue = ReadyQueue(a_graph((), (0,), (1,)), range(3), {})
+    queue.done(1)
+    assert (queue.pop(), queue.pop(), len(queue)) == (0, None, 2)
+    assert carried_out_after(queue, 0) == [2]
+
+
+def carried_out_after(queue: ReadyQueue, number: int) -> list[int]:
+    queue.done(number)
+    return carried_out(queue)
+
+
+def test_a_chain_of_ten_thousand():
+    graph = a_graph((), *((number,) for number in range(9999)))
+    assert carried_out(ReadyQueue(graph, range(10_000), {})) == list(range(10_000))
+
+
+def test_a_thousand_wait_for_a_thousand():
+    graph = a_graph(*[()] * 1000, *[(2000,)] * 1000, barriers=(tuple(range(1000)),))
+    assert carried_out(ReadyQueue(graph, range(2000), {})) == list(range(2000))
+
+
+@st.composite
+def graphs(draw) -> Graph:
+    """Instances and barriers, in any order of their numbers."""
+    count, barriers = draw(st.integers(1, 12)), draw(st.integers(0, 3))
+    nodes = draw(st.permutations(range(count + barriers)))
+    before = {
+        node: tuple(sorted(draw(st.sets(st.sampled_from(nodes[:place]), max_size=3)))) if place else ()
+        for place, node in enumerate(nodes)
+    }
+    return a_graph(
+        *(before[node] for node in range(count)),
+        barriers=tuple(before[node] for node in range(count, count + barriers)),
+    )
+
+
+def selected_before(graph: Graph, number: int, selected: set[int]) -> set[int]:
+    found: set[int] = set()
+    todo = list(graph.before[number])
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo += graph.before[node]
+    return found & selected
+
+
+@settings(deadline=None)
+@given(graphs(), st.integers(1, 4), st.data())
+def test_any_pool_of_workers_gets_everything_done_in_order(graph, workers, data):
+    numbers = range(len(graph.labels))
+    selected = data.draw(st.sets(st.sampled_from(numbers)), label="selected")
+    weights = data.draw(st.dictionaries(st.sampled_from(numbers), st.floats(0, 1e6)), label="weights")
+    queue = ReadyQueue(graph, selected, weights)
+    running: list[int] = []
+    ended: set[int] = set()
+    put_back = 0
+    while len(queue):
+        assert len(queue) == len(selected) - len(ended)
+        while len(running) < workers and (number := queue.pop()) is not None:
+            assert number in selected - ended
+            assert number not in running
+            assert selected_before(graph, number, selected) <= ended
+            running.append(number)
+        assert running, "nothing runs and nothing is ready"
+        number = running.pop(data.draw(st.integers(0, len(running) - 1), label="next"))
+        if put_back < 5 and data.draw(st.booleans(), label="put back"):
+            put_back += 1
+            queue.put_back(number)
+        else:
+            ended.add(number)
+            queue.done(number)
+    assert ended == selected
+    assert queue.pop() is None

@@ -1,0 +1,47 @@
+"""Sessions over a small project, and edits in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+class Session:
+    """A session in a process of its own; what each instance came to, by `step/name`."""
+
+    def __init__(self, root: Path, *args: str, **variables: str) -> None:
+        hidden = ("PYTEST_", "COV_")
+        environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+        command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
+        if not any(arg.startswith("conductor") for arg in args):
+            command.append("conductor.py")
+        done = subprocess.run(
+            [*command, *args],
+            cwd=root,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        self.output, self.code = done.stdout + done.stderr, done.returncode
+        words = re.findall(
+            r"^conductor\.py::(\S+?)::(\S+) (PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)",
+            self.output,
+            re.MULTILINE,
+        )
+        self.outcomes = {f"{step}/{name}": word for step, name, word in words}
+
+
+def record(root: Path, step: str, name: str) -> dict:
+    return json.loads((root / f"runs/{step}/{name}/{step}_record.json").read_text(encoding="utf-8"))
+
+
+def edit(root: Path, file: str, old: str, new: str) -> None:
+    text = (root / file).read_text(encoding="utf-8")
+    assert old in text
+    (root / file).write_text(text.replace(old, new), encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Sessions in processes of their own, and waiting for what they do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+# Hypothesis' plugin imports all of it at the end of each session, which takes half a second.
+WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
+
+
+def interruptible() -> None:
+    """Let a new process hear Ctrl-C and hang-ups: background jobs and `nohup` make it ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def own_environment(**more: str) -> dict[str, str]:
+    """Return the environment of a session of its own: nothing of the pytest around it is in there."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    return {**given, "PYTEST_ADDOPTS": WITHOUT_HYPOTHESIS, **more}
+
+
+T = TypeVar("T")
+PATIENCE = 60.0  # seconds; only a bug waits that long
+
+
+def wait_for(look: Callable[[], T | None], what: str) -> T:
+    """Look again and again until there is something."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.02)
+    pytest.fail(f"waited {PATIENCE:g} s for {what}")
+
+
+def is_gone(pid: int) -> bool | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return None
+
+
+def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
+    """Run pytest in a process of its own, as a user would."""
+    hidden = ("PYTEST_", "COV_")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
+
+
+def run(folder: Path, *command: str) -> pytest.RunResult:
+    """Run a Python command in a process of its own, as a user would."""
+    hidden = ("PYTEST_", "COV_")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment["PYTHONIOENCODING"] = "utf-8"
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)

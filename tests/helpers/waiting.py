@@ -1,0 +1,36 @@
+"""A project whose instances wait until they are stopped."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.sessions import PATIENCE
+
+
+def kernel_pids(root: Path) -> list[int]:
+    """The kernels that flows have told of in their logs."""
+    logs = root.glob("runs/wait/*/wait_execution_output.txt")
+    return [
+        int(line.split()[1])
+        for log in logs
+        for line in log.read_text().splitlines()
+        if line.startswith("pid ")
+    ]
+
+
+SESSION = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+
+
+def outcomes(root: Path, *workers: str) -> dict[str, str]:
+    """What a whole session makes of each instance."""
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    done = subprocess.run(
+        [*command, *workers], cwd=root, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    words = re.findall(r"(PASSED|UNCHANGED) conductor\.py::\w+::(\w)", done.stdout)
+    words += [(word, name) for name, word in re.findall(r"::(\w) (PASSED|UNCHANGED)", done.stdout)]
+    return {name: word for word, name in words}

@@ -1,0 +1,371 @@
+"""Which worker gets what: the scheduler alone, with workers that only pretend, in every order of events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.graph.dependencies import Graph
+from pytest_ductaflow.graph.ready_queue import ReadyQueue
+from pytest_ductaflow.pytest_hooks.workload import Workload, chunks_of, weights_of
+from pytest_ductaflow.pytest_hooks.xdist_scheduler import InstanceScheduling
+
+
+class Worker:
+    """A worker as xdist's: it takes the next item before it runs the one that it has."""
+
+    def __init__(self, name: str) -> None:
+        self.gateway = SimpleNamespace(id=name)
+        self.shutting_down = False
+        self.is_gone = False
+        self.queue: list[int] = []
+        self.sent: list[list[int]] = []
+
+    def send_runtest_some(self, indices) -> None:
+        assert not self.shutting_down
+        if self.is_gone:
+            raise OSError("cannot send (already closed?)")
+        self.sent.append(list(indices))
+        self.queue += indices
+
+
+@dataclass
+class Told:
+    """What a scheduler says to the world."""
+
+    crashes: list[int] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+
+class Session:
+    """A controller: brings workers up, lets them run items, and lets them die."""
+
+    def __init__(self, graph: Graph, ordinary: int, workers: int, *, chunk: int = 3) -> None:
+        self.graph = graph
+        count = len(graph.labels)
+        self.numbers: list[int | None] = [*range(count), *[None] * ordinary]
+        self.collection = [f"item{position}" for position in range(len(self.numbers))]
+        self.chunk = chunk
+        self.told = Told()
+        self.verdicts: set[int] = set()  # of instances whose workers have not said yet that they ended
+        self.is_stopping = False
+        self.scheduler = InstanceScheduling(
+            workers=workers,
+            workload_of=self._workload,
+            is_stopping=lambda: self.is_stopping,
+            difference=lambda one, two, *_: None if list(one) == list(two) else "they differ",
+            on_difference=lambda message, worker: self.told.differences.append(f"{worker}: {message}"),
+            has_ended=lambda number: number in self.verdicts,
+            on_crash=self.told.crashes.append,
+        )
+        self.workers: list[Worker] = []
+        self.ended: Counter[int] = Counter()
+        self.failed_by_crash: list[int] = []
+        self.names = iter(range(1_000_000))
+
+    def _workload(self, collection, node) -> Workload:
+        assert node in self.workers
+        count = len(self.graph.labels)
+        positions = list(range(count, len(collection)))
+        chunks = [positions[start : start + self.chunk] for start in range(0, len(positions), self.chunk)]
+        return Workload(self.numbers, ReadyQueue(self.graph, range(count), {}), chunks)
+
+    def begin(self, *, collection: list[str] | None = None) -> Worker:
+        worker = Worker(f"gw{next(self.names)}")
+        self.workers.append(worker)
+        self.scheduler.add_node(worker)
+        self.tell(worker, collection)
+        return worker
+
+    def tell(self, worker: Worker, collection: list[str] | None = None) -> None:
+        self.scheduler.add_node_collection(worker, self.collection if collection is None else collection)
+        if self.scheduler.collection_is_completed:
+            self.scheduler.schedule()
+
+    @property
+    def pause(self) -> int:
+        return len(self.collection)
+
+    def can_run(self) -> list[Worker]:
+        """Workers with an item to run and one behind it."""
+        return [worker for worker in self.workers if len(worker.queue) > 1]
+
+    def run_one(self, worker: Worker) -> None:
+        item = worker.queue.pop(0)
+        if item != self.pause:
+            self.check_ready(item)
+            self.ended[item] += 1
+        self.scheduler.mark_test_complete(worker, item)
+
+    def check_ready(self, item: int) -> None:
+        """Whatever is before an instance has ended when it runs, well or not."""
+        if self.numbers[item] is not None:
+            assert all(self.ended[earlier] for earlier in self.graph.before[item]), item
+
+    def die(self, worker: Worker, *, again: bool = False, replaced: bool = True) -> None:
+        running = next((item for item in worker.queue if item != self.pause), self.pause)
+        worker.queue.clear()
+        self.workers.remove(worker)
+        crashed = self.scheduler.remove_node(worker)
+        if running == self.pause:
+            assert crashed is None
+        else:
+            assert crashed == self.collection[running]
+            self.check_ready(running)
+            if again:
+                self.scheduler.mark_test_pending(crashed)
+            else:
+                self.ended[running] += 1
+                self.failed_by_crash.append(running)
+            self.scheduler.give_up(crashed)
+        if replaced:
+            self.begin()
+
+
+def graph_of(before: list[tuple[int, ...]]) -> Graph:
+    return Graph(
+        labels=tuple(f"step/{number}" for number in range(len(before))),
+        upstreams=tuple(before),
+        before=tuple(before),
+    )
+
+
+@st.composite
+def graphs(draw) -> Graph:
+    """Random graphs without circles."""
+    count = draw(st.integers(0, 14))
+    before = []
+    for number in range(count):
+        earlier = st.integers(0, number - 1) if number else st.nothing()
+        before.append(tuple(sorted(draw(st.sets(earlier, max_size=3))) if number else ()))
+    return graph_of(before)
+
+
+@settings(max_examples=300, deadline=None)
+@given(graph=graphs(), ordinary=st.integers(0, 9), workers=st.integers(1, 4), data=st.data())
+def test_everything_ends_once_and_in_order_whatever_happens(graph, ordinary, workers, data):
+    """In any order of events, with workers that die busy or idle, all items end once, upstreams first."""
+    session = Session(graph, ordinary, workers)
+    for _ in range(workers):
+        session.begin()
+    deaths, again = 0, 0
+    while not session.scheduler.tests_finished:
+        able = session.can_run()
+        assert able, "nobody has anything to do, and something is left"
+        if deaths < 6 and data.draw(st.integers(0, 4)) == 0:
+            deaths += 1
+            second = data.draw(st.booleans())
+            again += second
+            session.die(data.draw(st.sampled_from(session.workers)), again=second)
+        else:
+            session.run_one(data.draw(st.sampled_from(able)))
+    assert session.ended == Counter(dict.fromkeys(range(len(session.numbers)), 1))
+    assert session.told.crashes == [i for i in session.failed_by_crash if session.numbers[i] is not None]
+    assert not session.scheduler.has_pending
+    assert session.told.differences == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(graph=graphs(), ordinary=st.integers(0, 9), workers=st.integers(1, 4), data=st.data())
+def test_without_deaths_everything_is_sent_once(graph, ordinary, workers, data):
+    """Each item is sent to one worker, at its turn and with a pause behind it."""
+    session = Session(graph, ordinary, workers)
+    for _ in range(workers):
+        session.begin()
+    while not session.scheduler.tests_finished:
+        session.run_one(data.draw(st.sampled_from(session.can_run())))
+    orders = [order for worker in session.workers for order in worker.sent]
+    assert all(order[-1] == session.pause for order in orders)
+    sent = [item for order in orders for item in order[:-1]]
+    assert sorted(sent) == list(range(len(session.numbers)))
+    assert all(len(order) == 2 for order in orders if order[0] < len(graph.labels))
+
+
+DIAMOND = graph_of([(), (0,), (0,), (1, 2)])
+
+
+def test_nothing_is_sent_before_all_workers_have_told_what_they_collected():
+    """The first worker waits for the others."""
+    session = Session(DIAMOND, 2, workers=2)
+    first = session.begin()
+    assert first.sent == []
+    assert not session.scheduler.collection_is_completed
+    assert not session.scheduler.tests_finished
+    session.begin()
+    assert session.scheduler.collection_is_completed
+    assert first.sent == [[0, 6]]
+
+
+def test_worker_gets_ordinary_tests_only_while_no_instance_is_ready():
+    """Instances go first: they are what others wait for."""
+    session = Session(DIAMOND, 5, workers=2)
+    first, second = session.begin(), session.begin()
+    assert (first.sent, second.sent) == ([[0, 9]], [[4, 5, 6, 9]])
+    session.run_one(first)
+    assert first.sent[1:] == [[1, 9]]
+    for _ in range(3):
+        session.run_one(second)
+    assert second.sent[1:] == [[2, 9]]
+
+
+def test_worker_that_dies_before_it_has_told_anything_is_replaced():
+    """The replacement counts in its place."""
+    session = Session(DIAMOND, 0, workers=2)
+    session.begin()
+    mute = Worker("mute")
+    session.workers.append(mute)
+    session.scheduler.add_node(mute)
+    session.die(mute, replaced=False)
+    assert not session.scheduler.collection_is_completed
+    session.begin()
+    assert session.workers[0].sent == [[0, 4]]
+
+
+def test_rest_of_a_chunk_goes_to_others_when_its_worker_dies():
+    """Only the test that was running has failed."""
+    session = Session(graph_of([]), 3, workers=2)
+    first, second = session.begin(), session.begin()
+    assert (first.sent, second.sent) == ([[0, 1, 2, 3]], [])
+    session.run_one(first)
+    session.die(first, replaced=False)
+    assert session.failed_by_crash == [1]
+    assert second.sent == [[2, 3]]
+
+
+def test_worker_that_is_gone_before_it_is_missed_loses_nothing():
+    """Sending to it fails, and what it should have got goes to another."""
+    session = Session(graph_of([(), ()]), 0, workers=2)
+    first = session.begin()
+    first.is_gone = True
+    second = session.begin()
+    assert second.sent == [[0, 2]]
+    assert not session.scheduler.tests_finished
+    session.die(first, replaced=False)
+    session.run_one(second)
+    assert second.sent == [[0, 2], [1, 2]]
+
+
+def test_nothing_is_sent_any_more_once_the_session_stops():
+    """-x: what runs may end, and nothing else begins."""
+    session = Session(DIAMOND, 5, workers=1)
+    worker = session.begin()
+    session.is_stopping = True
+    assert session.scheduler.tests_finished
+    session.run_one(worker)
+    session.die(worker)
+    assert all(other.sent == [] for other in session.workers)
+    assert worker.sent == [[0, 9]]
+
+
+def test_workers_that_collect_different_things_get_no_work():
+    """It is told once for each that differs, and the session ends."""
+    session = Session(DIAMOND, 0, workers=3)
+    session.begin()
+    session.begin(collection=["other"])
+    session.begin()
+    assert session.told.differences == ["gw1: they differ"]
+    assert session.scheduler.tests_finished
+    assert all(worker.sent == [] for worker in session.workers)
+
+
+def test_replacement_that_collects_different_things_gets_no_work():
+    """The others go on without it."""
+    session = Session(DIAMOND, 0, workers=2)
+    first, second = session.begin(), session.begin()
+    session.die(second, replaced=False)
+    stranger = session.begin(collection=["other"])
+    assert session.told.differences == ["gw2: they differ"]
+    while first.queue != [session.pause]:
+        session.run_one(first)
+    assert sorted(session.ended) == [0, 1, 2, 3]
+    assert stranger.sent == []
+    assert session.scheduler.tests_finished
+
+
+def test_session_ends_if_only_workers_are_left_that_collect_different_things():
+    """There is work, and nobody who could do it: that must not last for ever."""
+    session = Session(DIAMOND, 0, workers=1)
+    session.die(session.begin(), replaced=False)
+    assert not session.scheduler.tests_finished
+    session.begin(collection=["other"])
+    assert session.scheduler.tests_finished
+
+
+def test_session_without_items_ends():
+    """Nothing collected is nothing to do."""
+    session = Session(graph_of([]), 0, workers=2)
+    session.begin()
+    session.begin()
+    assert session.scheduler.tests_finished
+
+
+def test_item_that_is_collected_twice_runs_twice_before_what_waits_for_it():
+    """--keep-duplicates: both have to end; if the worker dies with the first, the second still runs."""
+    session = Session(graph_of([(), (0,)]), 0, workers=1)
+    session.numbers = [0, 0, 1]
+    session.collection = ["item", "item", "after"]
+    worker = session.begin()
+    assert worker.sent == [[0, 1, 3]]
+    session.die(worker)
+    (worker,) = session.workers
+    assert worker.sent == [[1, 3]]
+    session.run_one(worker)
+    assert worker.sent == [[1, 3], [2, 3]]
+
+
+def test_worker_that_dies_between_two_items_has_failed_none():
+    """Its instance had its verdict, and all was told of it: no second time as a crash."""
+    session = Session(DIAMOND, 0, workers=1)
+    worker = session.begin()
+    session.verdicts.add(0)
+    session.workers.remove(worker)
+    assert session.scheduler.remove_node(worker) is None
+    session.ended[0] += 1
+    replacement = session.begin()
+    while replacement.queue != [session.pause]:
+        session.run_one(replacement)
+    assert sorted(session.ended.elements()) == [0, 1, 2, 3]
+    assert session.told.crashes == []
+
+
+IDS = ["a.py::T::one", "a.py::T::two", "a.py::three", "b.py::four", "b.py::five[x@y]", "c.py::six@g"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("load", [[0], [1], [2], [3], [4], [5]]),
+        ("worksteal", [[0], [1], [2], [3], [4], [5]]),
+        ("loadfile", [[0, 1, 2], [3, 4], [5]]),
+        ("loadscope", [[0, 1], [3, 4], [2], [5]]),
+        ("loadgroup", [[5], [0], [1], [2], [3], [4]]),
+    ],
+)
+def test_ordinary_tests_are_kept_together_as_dist_says(mode, expected):
+    """Files, scopes and groups are not divided."""
+    assert chunks_of(IDS, range(6), mode, workers=2) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "largest", "size"),
+    [(80, 2, None, 10), (10_000, 2, None, 50), (3, 4, None, 1), (80, 2, 4, 4), (0, 2, None, None)],
+)
+def test_ordinary_tests_go_out_in_a_few_chunks_for_each_worker(count, workers, largest, size):
+    """About four chunks a worker, none larger than 50 or --maxschedchunk, all of them in order."""
+    chunks = chunks_of([f"t.py::{n}" for n in range(count)], range(count), "load", workers, largest)
+    assert [position for chunk in chunks for position in chunk] == list(range(count))
+    assert (max(map(len, chunks)) if chunks else None) == size
+
+
+def test_time_that_an_instance_takes_is_guessed_from_what_is_known():
+    """As last time; else the median of its flow, of all, or a second."""
+    flows = ("a", "a", "a", "b", "c")
+    instances = [Instance(flow, "s", str(n), {}, f"/r/{n}", "/r") for n, flow in enumerate(flows)]
+    assert weights_of(instances, {0: 2.0, 1: 4.0, 3: 10.0}) == {0: 2.0, 1: 4.0, 2: 3.0, 3: 10.0, 4: 4.0}
+    assert weights_of(instances, {}) == dict.fromkeys(range(5), 1.0)

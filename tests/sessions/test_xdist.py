@@ -1,0 +1,150 @@
+"""Under xdist: the same outcomes and files, workers that die, a report with every row ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from helpers.projects import write_project
+from helpers.sessions import run_pytest
+
+pytestmark = pytest.mark.slow
+
+FILES = {
+    "flows/plain.py": """\
+        if how == "orange":
+            print("⚠️ few data")
+        if how == "red":
+            raise ValueError("no such zone")
+        print(f"done {how}")
+        """,
+    "flows/killer.py": """\
+        import os, signal
+        os.kill(int(os.environ["JPY_PARENT_PID"]), signal.SIGKILL)
+        import time
+        while True:
+            time.sleep(1)
+        """,
+    "builds/chain.py": """\
+        from ductaflow import run_notebook
+        run_notebook("flows/plain.py", config={"instance_name": "inner", "how": "orange"})
+        """,
+    "conductor.py": """\
+        from pytest_ductaflow import conduct
+
+        with open("count.txt", "a") as file:
+            file.write("ran\\n")
+        conduct("flows/killer.py", [{"instance_name": "one"}])
+        conduct("flows/plain.py", [{"instance_name": how, "how": how} for how in ("green", "orange", "red")])
+        conduct("builds/chain.py", [{"instance_name": "one"}])
+        conduct("flows/plain.py", [{"instance_name": "skipped", "_marks": "skip"}])
+        """,
+}
+OTHERS = ("conductor.py::plain", "conductor.py::chain")
+
+
+def rows(root: Path) -> dict[str, dict]:
+    """The rows of the report by node id."""
+    page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
+    data = re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
+    return {row["id"]: row for row in json.loads(data[1])["rows"]}
+
+
+class Session:
+    """A session in a project of its own."""
+
+    def __init__(self, root: Path, *args: str) -> None:
+        self.root = write_project(root, FILES)
+        self.result = run_pytest(self.root, "--ductaflow", "-v", *args)
+
+
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory) -> Session:
+    """All instances over two workers; one of them is killed by a flow."""
+    return Session(tmp_path_factory.mktemp("spread") / "project", "-n", "2", "conductor.py")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Session:
+    """The same instances in one process, without the one that kills it."""
+    return Session(tmp_path_factory.mktemp("alone") / "project", *OTHERS)
+
+
+def test_worker_that_dies_fails_its_item_and_the_rest_runs(spread):
+    """A killed worker gives exactly one failure for its instance, and everything else has its outcome."""
+    spread.result.assert_outcomes(passed=1, failed=2, skipped=1)
+    assert "2 warned" in spread.result.outlines[-1]
+    assert spread.result.ret == pytest.ExitCode.TESTS_FAILED
+    failed = [line for line in spread.result.outlines if line.startswith("FAILED ")]
+    assert sum("killer::one" in line for line in failed) == 1
+    spread.result.stdout.fnmatch_lines(["*crashed while running*conductor.py::killer::one*"])
+
+
+def test_outcomes_are_those_of_one_process(spread, alone):
+    """-n 2 gives each instance the outcome that it has without."""
+    alone.result.assert_outcomes(passed=1, failed=1, skipped=1)
+    assert "2 warned" in alone.result.outlines[-1]
+    keep = {node_id: row["status"] for node_id, row in rows(alone.root).items() if "killer" not in node_id}
+    assert {node_id: row["status"] for node_id, row in rows(spread.root).items() if node_id in keep} == keep
+
+
+def test_files_are_those_of_one_process(spread, alone):
+    """-n 2 leaves the same files, with the same records but for times, paths and memory."""
+
+    def files(root: Path) -> set[str]:
+        found = (path.relative_to(root).as_posix() for path in (root / "runs").rglob("*") if path.is_file())
+        return {name for name in found if "killer" not in name and not name.startswith("runs/.locks/")}
+
+    assert files(spread.root) == files(alone.root)
+    varying = ("started", "duration", "peak_memory", "flows", "stats")
+    for name in sorted(files(alone.root)):
+        if name.endswith("_record.json"):
+            one, two = (json.loads((s.root / name).read_text(encoding="utf-8")) for s in (alone, spread))
+            assert {k: v for k, v in one.items() if k not in varying} == {
+                k: v for k, v in two.items() if k not in varying
+            }
+
+
+def test_failure_text_is_that_of_one_process(spread, alone):
+    """-n 2 shows the same failure text."""
+
+    def text(session: Session) -> str:
+        pattern = r"^_+ plain/red _+\n(.*?)^(_|=|-){3,}"
+        found = re.search(pattern, session.result.stdout.str(), re.DOTALL | re.MULTILINE)
+        return re.sub(r"\[gw\d\].*\n", "", found[1])
+
+    assert "E   ValueError: no such zone" in text(alone)
+    assert text(spread) == text(alone)
+
+
+def test_flows_of_a_build_are_shown_with_workers_too(spread):
+    """-v shows a build's flows below its line under -n 2 as well."""
+    output = spread.result.stdout.str()
+    assert re.search(r"WARNED conductor\.py::chain::one.*\n(.*\n)*?    \* plain \d.*⚠️ few data", output)
+
+
+def test_conductor_runs_once_however_many_workers(spread):
+    """The conductor runs once, though a worker died and was replaced."""
+    assert (spread.root / "count.txt").read_text(encoding="utf-8") == "ran\n"
+
+
+def test_report_has_every_row_ended(spread):
+    """No row of the report is left waiting or running, that of the dead worker neither."""
+    found = rows(spread.root)
+    assert {node_id.partition("::")[2]: row["status"] for node_id, row in found.items()} == {
+        "killer::one": "error",
+        "plain::green": "success",
+        "plain::orange": "warning",
+        "plain::red": "error",
+        "chain::one": "warning",
+        "plain::skipped": "blocked",
+    }
+    assert "crashed" in found["conductor.py::killer::one"]["message"]
+
+
+def test_instance_of_a_dead_worker_is_not_taken_for_done(spread):
+    """The record of an instance whose worker died does not say that it ended well."""
+    record = json.loads((spread.root / "runs/killer/one/killer_record.json").read_text(encoding="utf-8"))
+    assert record["status"] in ("running", "error")

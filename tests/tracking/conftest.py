@@ -1,0 +1,16 @@
+"""The project of the tests of inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.searched import FILES, lay
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        lay(tmp_path / "project" / name, text)
+    lay(tmp_path / "shared" / "links.csv", "links")
+    return tmp_path / "project"
