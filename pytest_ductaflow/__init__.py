@@ -16,7 +16,7 @@ _HOMES = {
     "core.config_markdown": ("generate_config_markdown",),
     "api.conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
     "core.errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
-    "running.execute": ("FlowExecutionError",),
+    "running.run_failure": ("FlowExecutionError",),
     "api.in_flow": (
         "display_config_summary",
         "is_notebook_execution",
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from .core.model import Difference, DifferingValue, Instance, Record, Status
     from .gate.compare.tolerance import Tolerance
     from .planning.recording import is_collecting
-    from .running.execute import FlowExecutionError
+    from .running.run_failure import FlowExecutionError
     from .sources.tables import grid
 
 

@@ -429,7 +429,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     if record is None:
         record = _run_told(instance)
     if record.error is not None:
-        from ..running.execute import FlowExecutionError
+        from ..running.run_failure import FlowExecutionError
 
         raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook
@@ -502,13 +502,14 @@ def _lay_out(instance: Instance, files: RunFiles) -> Path:
     """Write config and notebook, ready to be run by hand."""
     import nbformat
 
-    from ..running.execute import kernel_for, prepare_notebook
+    from ..kernels.choose import choose_kernel
+    from ..running.prepare import prepare_notebook
     from ..sources.notebooks import read_flow
 
     source = read_flow(Path(instance.flow))
     run_files.write_config(files, instance.full_config)
-    kernel, language = kernel_for(source, instance.kernel_name, _settings().kernel)
-    notebook = prepare_notebook(source, instance.full_config, kernel, language)
+    kernel = choose_kernel(source, instance.kernel_name, _settings().kernel)
+    notebook = prepare_notebook(source, instance.full_config, kernel.name, kernel.language)
     run_files.write_atomic(files.notebook, nbformat.writes(notebook) + "\n")
     print(f"Laid out, not run: {files.directory}")
     return files.notebook

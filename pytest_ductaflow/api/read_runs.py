@@ -256,7 +256,7 @@ def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, t
     Raises:
         ValueError: If nbconvert has no such template.
     """
-    from ..running.html_page import write_full_html
+    from ..running.html.page import write_full_html
 
     write_full_html(Path(notebook_path), Path(html_path), template)
 

@@ -118,3 +118,7 @@ class HelperFrozen(DuctaflowError):
 
 class ServerStuck(KernelStartError):
     """The server of kernels lives and does not answer, which it will not do for the next one, either."""
+
+
+class NoAnswer(DuctaflowError, RuntimeError):
+    """A kernel lives, and does not answer what it always answers at once."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..core.run_files import RunFiles, read_record
 from ..core.settings import Settings
-from ..running.run_instance import records_of
 from ..tracking.up_to_date import check
+from ..tracking.upstreams import records_of
 from .plan import Plan
 
 

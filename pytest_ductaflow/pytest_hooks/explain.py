@@ -13,9 +13,9 @@ from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..graph.drawing import dot, mermaid
 from ..planning.stale_upstreams import out_of_date
-from ..running.run_instance import records_of
 from ..tracking.paths_in_config import output_files
 from ..tracking.up_to_date import check
+from ..tracking.upstreams import records_of
 from .collection import plan_of
 from .items import PLAN, SETTINGS, AfterItem, InstanceItem, node_id_of, only_instances, repeat_command
 

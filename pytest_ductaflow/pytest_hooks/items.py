@@ -207,7 +207,7 @@ class InstanceItem(PlannedItem):
         return Judge(self.instance, approves=approves, comparer=comparer).judged
 
     def _accept(self, settings: Settings) -> Record:
-        from ..running.accept import NothingToAccept, accept
+        from ..tracking.accept import NothingToAccept, accept
 
         try:
             return accept(self.instance, settings, neighbours=self.neighbours)

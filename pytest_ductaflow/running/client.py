@@ -1,6 +1,7 @@
-"""papermill's client with a transport of its own: it waits for events, and never asks whether there are any.
+"""Run the cells of a notebook in a kernel.
 
-What messages mean for a notebook is nbclient's business, what is written about cells papermill's.
+nbclient decides what messages mean for a notebook, papermill what is noted about its cells; `message_loop`
+replaces nbclient's transport.
 """
 
 from __future__ import annotations
@@ -10,68 +11,71 @@ import contextlib
 import itertools
 import json
 import logging
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import zmq
 from nbclient.client import timestamp
-from nbclient.exceptions import (
-    CellExecutionComplete,
-    CellExecutionError,
-    CellTimeoutError,
-    DeadKernelError,
-)
+from nbclient.exceptions import CellExecutionError
+from nbformat import ValidationError
 from papermill.clientwrap import PapermillNotebookClient
 
-from ..core.interrupts import keyboard_later
-from ..kernels.base import LOOK, Kernel
+from ..core.errors import HelperFrozen, NoAnswer
+from ..kernels.base import Kernel
 from ..kernels.flow_control import Heard
 from ..kernels.inside.setup import marked
 from ..kernels.setup_calls import Setup, last_words_code
 from ..sources.notebooks import Source
 from .cell_outputs import CellOutputs
+from .deadline import Deadline
 from .failures import readable_traceback
+from .message_loop import LOST, START, KernelDied, MessageLoop
 from .notebook_writer import NotebookFile
 from .output_log import Output, by_source
 from .warning_lines import strip_ansi
 
-__all__ = ["CellTimeoutError", "DeadKernelError", "FlowClient", "NoAnswer"]
-INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
-_KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
-_START = 60.0  # seconds that a kernel may take
 _EXIT = 60.0  # seconds for what a flow has left for its exit
-_LOST = 10.0  # seconds after which a word that must come will not come any more
-_LAST_WORD = 1.0  # seconds for the system's word on how a process ended
-_SILENCE = 0.2  # seconds without a word about a request that is answered: the subscription came too late
-# Then it is time to look at the clock, and whether the kernel lives:
-_AT_A_TIME = 100  # messages
-_BYTES_AT_A_TIME = 4_000_000
-_BYTES_AHEAD = 1_000_000  # after so many at once, a kernel that does not wait by itself is paused
+_SHOWN = ("stream", "display_data", "execute_result")
+# What ends a run, apart from a cell that fails; a time-out is an OSError, a kernel's death a RuntimeError.
+_ENDS = (RuntimeError, OSError, HelperFrozen, ValidationError, KeyboardInterrupt)
 
 _logger = logging.getLogger("pytest_ductaflow.kernels.base")
-_logger.disabled = True  # what went wrong is in the record; nbclient's own words would say it twice
-_contexts: dict[int, zmq.Context[Any]] = {}  # by process: a context does not survive a fork
+_logger.disabled = True  # what went wrong is in the record; nbclient's own messages would repeat it
 
 
-def _context() -> zmq.Context[Any]:
-    context = _contexts.get(os.getpid())
-    if context is None:
-        _contexts.clear()
-        context = _contexts[os.getpid()] = zmq.Context()
-        context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between looks whether a kernel is there already
-        context.setsockopt(zmq.LINGER, 0)
-        # A flow that prints faster than we read loses nothing here; a socket takes this before it connects.
-        context.setsockopt(zmq.RCVHWM, 0)
-    return context
+@dataclass(frozen=True)
+class RunResult:
+    """What came of the cells of a flow.
+
+    Attributes:
+        error: What ended the run, if that was not a cell that failed.
+        reply: Of the cell that failed, or that Ctrl-C stopped; empty if none was.
+        time_limit: The limit that a cell exceeded, as a message says it; empty if none did.
+        exit: Of a flow that an exit stopped, the line of its last cell, and whether it is a good exit.
+        peak_memory: Bytes, as far as the kernel could tell.
+        used: The report of `kernels.inside.trace.used`.
+        observation: The observer's report, None if there was none.
+        complaints: What did not go as it should and is no failure of the flow.
+        printed_outside: What the kernel's process printed before it was a kernel, and after.
+    """
+
+    error: BaseException | None
+    reply: dict[str, Any]
+    time_limit: str
+    exit: tuple[int | None, bool] | None
+    peak_memory: int | None
+    used: dict[str, Any]
+    observation: dict[str, Any] | None
+    complaints: tuple[str, ...]
+    printed_outside: str
 
 
 class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
-    """Runs the cells of one notebook in one kernel.
+    """Runs the cells of one notebook in one kernel, which `close` ends in any case.
 
     Args:
         file: The notebook and where it is saved.
@@ -79,25 +83,14 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         output: Gets what cells print.
         source: The flow.
         root: The project root.
-        setup: What the kernel is told before the first cell, if it speaks Python.
-        heard: Where the kernel sees how far it is ahead.
+        setup: What the kernel gets before the first cell, if it speaks Python.
+        heard: Where the kernel sees how far it is ahead of its reader.
         seconds: For the whole run.
         cell_seconds: For each cell.
-        at_end: Called when all cells have ended and the kernel has not: what is to be done meanwhile.
 
     Attributes:
-        timed_out: Whether the time was up.
-        limit: What that means, in words.
-        was_deaf: Whether the flow then did not react to the interrupt.
-        interrupted: Whether Ctrl-C was pressed.
-        exit_code: Of a kernel that died.
-        exit: Of a flow that an exit stopped, the line of its last cell, and whether it is a good exit.
-        peak_memory: Bytes, as far as the kernel could tell.
-        used: What `kernels.inside.trace.used` told.
-        observation: What an observer has seen, None if there was none.
-        error_reply: Of the cell that failed.
-        complaints: What did not go as it should and is no failure of the flow.
-        last_print: What the kernel's process printed when it was no kernel yet, or no more.
+        kernel: The kernel.
+        error: What ended the run, if that was not a cell that failed.
     """
 
     def __init__(
@@ -112,97 +105,96 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         *,
         seconds: float | None,
         cell_seconds: float | None = None,
-        at_end: Callable[[], None],
     ) -> None:
         super().__init__(file, log=_logger)
-        self.file = file
-        self.kernel = kernel
-        self.printed = output
-        self.source = source
-        self.root = root
-        self.setup = setup
-        self._heard = heard
-        self.deadline = None if seconds is None else time.monotonic() + seconds
-        self.limit = ""
-        self._seconds, self._cell_seconds = seconds, cell_seconds
-        self.at_end = at_end
-        self.timed_out = self.was_deaf = self.interrupted = False
-        self.exit_code: int | None = None
-        self.exit: tuple[int | None, bool] | None = None
-        self.peak_memory: int | None = None
-        self.used: dict[str, Any] = {}
-        self.observation: dict[str, Any] | None = None
-        self.error_reply: dict[str, Any] = {}
-        self.complaints: list[str] = []
-        self.last_print = ""
-        self._replies: dict[str | None, dict[str, Any]] = {}
-        self._kernel_waits = kernel.has_setup  # for us, when it prints faster than we read
-        self._told = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
-        self._outputs = CellOutputs([])
-
-    def execute(self) -> Any:
-        """Run all cells, up to the first that fails.
-
-        Raises:
-            DeadKernelError: If the kernel dies.
-            CellTimeoutError: If it does not react to the interrupt of a time-out.
-            KeyboardInterrupt: After Ctrl-C; the notebook has the traceback of the cell that ran.
-        """
-        self.reset_execution_trackers()
-        try:
-            with self._connected():
-                self._prepare_kernel()
-                self.papermill_execute_cells()
-                self.set_widgets_metadata()
-                self._shut_down()
-        finally:
-            self.last_print = self.kernel.printed()
-            self.observation = self.kernel.observation()
-            self.peak_memory = self.peak_memory or self.kernel.peak_memory
-            self.kernel.close()
-        return self.nb
+        self.error: BaseException | None = None
+        self._is_closed = False
+        self.kernel, self._output, self._source, self._root = kernel, output, source, root
+        self._setup, self._heard = setup, heard
+        self._deadline = Deadline(kernel, seconds=seconds, cell_seconds=cell_seconds)
+        self._loop = MessageLoop(kernel, heard, file)
+        self._exit: tuple[int | None, bool] | None = None
+        self._peak_memory: int | None = None
+        self._used: dict[str, Any] = {}
+        self._reply: dict[str, Any] = {}
+        self._complaints: list[str] = []
+        self._taken = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
+        self._cell_outputs = CellOutputs([])
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[None]:
-        self.kc = kc = self.kernel.client
-        kc.context = _context()
-        kc.allow_stdin = False
-        try:
-            self._iopub, self._shell = kc.iopub_channel.socket, kc.shell_channel.socket
-        except zmq.ZMQError as error:
-            raise NoAnswer(f"its sockets cannot be used: {error}") from error
-        self._poller = zmq.Poller()
-        for thing in (self._iopub, self._shell, self.kernel.fileno()):
-            self._poller.register(thing, zmq.POLLIN)
+    def keeping_errors(self) -> Iterator[None]:
+        """Keep what ends the run, Ctrl-C for instance, as its error."""
         try:
             yield
-        finally:
-            self.kernel.close_channels()
+        except _ENDS as error:
+            self.error = error
+
+    def run_cells(self) -> None:
+        """Run all cells, up to the first that fails, and ask the kernel to end, which may take a while."""
+        self.reset_execution_trackers()
+        with self.keeping_errors():
+            self.kc = self._loop.connect()
+            self._prepare_kernel()
+            self.papermill_execute_cells()
+            self.set_widgets_metadata()
+            self._output.begin_cell("", None)
+            if self.kernel.speaks_python and not self.kernel.has_setup:
+                self._ask_for_final_report()
+            self._heard.no_more()
+            self.kernel.shut_down()
+
+    def finish(self) -> RunResult:
+        """Wait for the end of the kernel, unless an error has ended the run, and return what came of it."""
+        if self.error is None:
+            with self.keeping_errors():
+                self._wait_for_exit()
+        self._loop.close()
+        printed, observation = self.kernel.printed(), self.kernel.observation()
+        peak_memory = self._peak_memory or self.kernel.peak_memory
+        self.close()
+        return RunResult(
+            error=self.error,
+            reply=self._reply,
+            time_limit=self._deadline.limit if self._deadline.timed_out else "",
+            exit=self._exit,
+            peak_memory=peak_memory,
+            used=self._used,
+            observation=observation,
+            complaints=tuple(self._complaints),
+            printed_outside=printed,
+        )
+
+    def close(self) -> None:
+        """End the kernel, if it has not ended, and give back what it holds; a second call does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._loop.close()
+            self.kernel.close()
 
     def _prepare_kernel(self) -> None:
-        """Introduce ourselves; with the first answer it is also known that all channels are connected.
+        """Send kernel_info and the setup code; the reply proves that the channels are connected.
 
-        A kernel that has its setup knows who comes, and publishes nothing before we hear it.
+        A kernel that has its setup knows its client, and publishes nothing before that has subscribed.
         """
         if self.kernel.has_setup:
             self.nb.metadata["language_info"] = self.kernel.language_info
             return
         requests = [self.kc.kernel_info()]
         if self.kernel.speaks_python:
-            requests.append(self.kc.execute(self.setup.code, silent=True))
-        until = time.monotonic() + _START
-        first = self._wait_for(requests[0], until=until, again=self.kc.kernel_info)
-        last = [self._wait_for(request, until=until) for request in requests[1:]] or [first]
+            requests.append(self.kc.execute(self._setup.code, silent=True))
+        until = time.monotonic() + START
+        first = self._loop.reply_to(requests[0], until=until, again=self.kc.kernel_info)
+        last = [self._loop.reply_to(request, until=until) for request in requests[1:]] or [first]
         if last[-1]["content"]["status"] == "error":
-            self.complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
-        self._kernel_waits = self.kernel.speaks_python and not self.complaints
+            self._complaints.append("what the flow reads is not noticed: the kernel does not take our setup")
+        self._loop.kernel_waits = self.kernel.speaks_python and not self._complaints
         self.nb.metadata["language_info"] = first["content"]["language_info"]
 
-    def _ask_for_last_words(self) -> None:
+    def _ask_for_final_report(self) -> None:
         for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
             question = self.kc.execute("", silent=True, user_expressions={"last": last_words_code()})
             try:
-                reply = self._wait_for(question, until=time.monotonic() + _LOST)["content"]
+                reply = self._loop.reply_to(question, until=time.monotonic() + LOST)["content"]
             except NoAnswer:
                 return
             if reply["status"] == "ok":
@@ -211,237 +203,93 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                     self.kernel.last_words = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
                 return
 
-    def _shut_down(self) -> None:
-        """Let the kernel end as a program does, and do something useful meanwhile."""
-        self.printed.begin_cell("", None)
-        if self.kernel.speaks_python and not self.kernel.has_setup:
-            self._ask_for_last_words()
-        self._heard.no_more()
-        self.kernel.shut_down()
-        self.at_end()
+    def _wait_for_exit(self) -> None:
         if not self.kernel.wait(_EXIT):
-            self.printed.warn(
+            self._output.warn(
                 f"⚠️ threads, processes or exit handlers ran on for {_EXIT:g} s after the last cell: they "
                 "were ended, and what they were to write may be missing (let the flow wait, by join() say)"
             )
             self.kernel.kill()
         if self.kernel.speaks_python:
-            self._take_last_words(*self.kernel.last_words or (None, None))
+            self._take_final_report(*self.kernel.last_words or (None, None))
 
-    def _take_last_words(
+    def _take_final_report(
         self, setup: tuple[int, list[str], tuple[int | None, bool] | None] | None, used: dict[str, Any] | None
     ) -> None:
         if setup is not None:
-            self.peak_memory, logged, self.exit = setup
-            self.printed.add_logged(logged)
+            self._peak_memory, logged, self._exit = setup
+            self._output.add_logged(logged)
         if used is not None:
-            self.used = used
-        elif not self.complaints:
-            self.complaints.append("what the flow imports is not noticed: the kernel did not tell")
+            self._used = used
+        elif not self._complaints:
+            self._complaints.append("what the flow imports is not noticed: the kernel did not tell")
 
     def execute_cell(self, cell: Any, cell_index: int, **_: Any) -> Any:
         """Run a cell and fill in its outputs.
 
         Raises:
-            CellExecutionError: If it fails, and is not said to.
+            CellExecutionError: If it fails, unless it is tagged `raises-exception`.
         """
         tags = cell.metadata.get("tags", [])
         if cell.cell_type != "code" or not cell.source.strip() or self.skip_cells_with_tag in tags:
             return cell
-        if self.timed_out:  # the cell before came to its end all the same
-            raise CellTimeoutError("no time is left for this cell")
+        until = self._deadline.begin_cell()
         may_fail = "raises-exception" in tags
-        cell.metadata["execution"], cell.outputs = {}, []
-        self._outputs = CellOutputs(cell.outputs)
-        self.clear_before_next_output = False
-        self._begin_to_count()
-        self.printed.begin_cell(cell.source, self.source.lines.get(cell["id"]))
+        self._begin(cell)
         request = self.kc.execute(cell.source, stop_on_error=not may_fail)
         self.code_cells_executed += 1
         try:
-            reply = self._wait_for(request, cell, cell_index, until=self._end_of_cell())
-        except DeadKernelError:
+            reply = self._loop.run_cell(request, _RunningCell(self, cell, cell_index), self._deadline, until)
+        except KernelDied:
             self._recover(request, cell, cell_index)
-            if self.interrupted:
+            if self._deadline.interrupted:
                 raise KeyboardInterrupt from None
             raise
         finally:
-            self._outputs.complete()
-            self.printed.complete_cell()
-        if self.interrupted:
-            self.error_reply = reply["content"]
-            raise KeyboardInterrupt
+            self._cell_outputs.complete()
+            self._output.complete_cell()
         content = reply["content"]
-        if content["status"] == "error" and not may_fail:
-            self.error_reply = content
+        is_failure = content["status"] == "error" and not may_fail
+        if is_failure or self._deadline.interrupted:
+            self._reply = content
+        if self._deadline.interrupted:
+            raise KeyboardInterrupt
+        if is_failure:
             raise CellExecutionError.from_cell_and_msg(cell, content)
         return cell
 
-    def _end_of_cell(self) -> float | None:
-        """When a cell that begins now has to end; None if nothing limits it."""
-        now = time.monotonic()
-        left = math.inf if self.deadline is None else self.deadline - now
-        if self._cell_seconds is not None and self._cell_seconds < left:
-            self.limit = f"this cell took longer than {self._cell_seconds:g} s"
-            return now + self._cell_seconds
-        self.limit = f"took longer than {self._seconds or 0:g} s"
-        return self.deadline
-
-    def _wait_for(
-        self,
-        request: str,
-        cell: Any = None,
-        cell_index: int = 0,
-        *,
-        until: float | None = None,
-        again: Callable[[], str] | None = None,
-    ) -> dict[str, Any]:
-        """The reply to a request, after all that the kernel publishes about it if anybody wants to know.
-
-        Args:
-            request: Its id.
-            cell: Gets outputs.
-            cell_index: Its place in the notebook.
-            until: When to give up, in place of the deadline of the run.
-            again: Repeats the request; for the first one, of which the kernel may have published before
-                we could hear it.
-        """
-        wait = _Wait(request, until or self.deadline, is_idle=cell is None and again is None)
-        while wait.reply is None or not wait.is_idle:
-            if wait.reply is None and wait.request in self._replies:
-                wait.reply, wait.heard_at = self._replies.pop(wait.request), time.monotonic()
-                if cell is not None:
-                    cell.metadata.execution["shell.execute_reply"] = timestamp(wait.reply)
-                continue
-            try:
-                self._hear(wait, cell, cell_index)
-            except KeyboardInterrupt:
-                if self.interrupted or cell is None:
-                    raise
-                self.interrupted = True
-                self._interrupt(wait, _KEYBOARD_GRACE)
-            if again is not None and wait.reply is not None and wait.silence > _SILENCE:
-                wait.request, wait.heard_at = again(), time.monotonic()
-            elif wait.reply is not None and wait.silence > _LOST:
-                break
-        return wait.reply
-
-    def _hear(self, wait: _Wait, cell: Any, cell_index: int) -> None:
-        """Wait for the next event, and deal with it."""
-        ready = dict(self._poller.poll(math.ceil(1000 * self._patience(wait))))
-        if not ready:
-            self.kernel.look_at_helpers()
-        if self._iopub not in ready:
-            self.kernel.go_on()
-        with keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
-            if self._iopub in ready:
-                self._take_published(wait, cell, cell_index)
-            if self._shell in ready:
-                self._take_replies()
-        now, had_ended = time.monotonic(), self.kernel.has_ended
-        if self.kernel.fileno() in ready:
-            self.kernel.look()
-            if self.kernel.has_ended:
-                self._poller.unregister(self.kernel.fileno())
-        if had_ended and not {self._iopub, self._shell} & ready.keys():
-            self.exit_code = self.kernel.wait_for_exit_code(_LAST_WORD)
-            raise DeadKernelError("Kernel died")
-        if (due := self.file.due_at) is not None and now >= due:
-            self.file.write()
-        late = wait.until is not None and now >= wait.until
-        if late and (wait.reply is None or cell is None) and wait.request not in self._replies:
-            self._be_out_of_time(wait, cell)
-
-    def _patience(self, wait: _Wait) -> float:
-        """Seconds until there is something to do without an event."""
-        times = [time for time in (self.file.due_at, wait.until) if time is not None]
-        times.append(time.monotonic() + LOOK)
-        if wait.reply is not None:
-            times = [time.monotonic() + _SILENCE]
-        if self.kernel.is_held:
-            return 0.05  # for what it has sent already
-        if self.kernel.has_ended:
-            return 0.02  # for what is still under way
-        return max(0.0, min(times) - time.monotonic())
-
-    def _be_out_of_time(self, wait: _Wait, cell: Any) -> None:
-        """Interrupt, so that the notebook shows where the time went; give up if nothing comes of it."""
-        if cell is None:
-            raise NoAnswer(f"it does not answer within {_START:g} s")
-        if self.timed_out or self.interrupted:
-            self.kernel.kill()
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.was_deaf = True
-            raise CellTimeoutError("the flow did not react to the interrupt")
-        self.timed_out = True
-        self._interrupt(wait, INTERRUPT_GRACE)
-
-    def _interrupt(self, wait: _Wait, grace: float) -> None:
-        self.kernel.interrupt()
-        wait.until = time.monotonic() + grace
-
-    def _take_replies(self) -> None:
-        """Keep what has come: requests may be sent before the one before them is answered."""
-        with contextlib.suppress(zmq.Again):
-            for _ in range(_AT_A_TIME):
-                message = self._received(self._shell)
-                self._replies[message["parent_header"].get("msg_id")] = message
-
-    def _take_published(self, wait: _Wait, cell: Any, cell_index: int) -> None:
-        """Take what has come; a kernel that does not wait for us pauses until we have all of it."""
-        is_ahead = False
-        enough = self._heard.count + (_BYTES_AT_A_TIME if self._kernel_waits else _BYTES_AHEAD)
-        with contextlib.suppress(zmq.Again, CellExecutionComplete):
-            for _ in range(_AT_A_TIME):
-                if self._heard.count >= enough:
-                    break
-                message = self._received(self._iopub)
-                if message["parent_header"].get("msg_id") != wait.request:
-                    continue
-                wait.heard_at = time.monotonic()
-                self._take_message(message, wait, cell, cell_index)
-            is_ahead = not self._kernel_waits
-        (self.kernel.hold if is_ahead else self.kernel.go_on)()
-
-    def _take_message(self, message: dict[str, Any], wait: _Wait, cell: Any, cell_index: int) -> None:
-        try:
-            if cell is not None:
-                self.process_message(message, cell, cell_index)
-            elif _is_last(message):
-                raise CellExecutionComplete
-        except CellExecutionComplete:
-            wait.is_idle = True
-            raise
-
-    def _received(self, channel: Any) -> dict[str, Any]:
-        session, parts = self.kc.session, channel.recv_multipart(zmq.NOBLOCK)
-        if channel is self._iopub:
-            self._heard.add(sum(map(len, parts)))
-        try:
-            _, frames = session.feed_identities(parts)
-            return dict(session.deserialize(frames))
-        except (ValueError, TypeError, KeyError) as error:
-            raise RuntimeError(f"the kernel sends what is no message: {error}") from error
+    def _begin(self, cell: Any) -> None:
+        cell.metadata["execution"], cell.outputs = {}, []
+        self._cell_outputs = CellOutputs(cell.outputs)
+        self.clear_before_next_output = False
+        self._taken = {"stdout": 0, "stderr": 0}
+        with contextlib.suppress(OSError):
+            os.truncate(self._setup.spill, 0)
+        self._output.begin_cell(cell.source, self._source.lines.get(cell["id"]))
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
+        """Take a published message: into the log, and into the outputs of the cell.
+
+        Raises:
+            CellExecutionComplete: If it was the last one.
+        """
         content, kind = msg["content"], msg["msg_type"]
         if kind == "stream":
             self._take_printed(content)
         elif kind == "display_data":  # so do libraries show in notebooks what they print elsewhere
             if isinstance(text := content["data"].get("text/plain"), str):
-                self.printed.write("display", f"{text.rstrip()}\n")
+                self._output.write("display", f"{text.rstrip()}\n")
         elif kind == "error":
-            self.printed.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self.root))
+            self._output.note(readable_traceback(strip_ansi("\n".join(content["traceback"])), self._root))
         if kind in _SHOWN:
             return self._put_in_notebook(msg, cell, cell_index)
         if kind == "clear_output" and not content.get("wait"):
-            self._outputs.clear()
+            self._cell_outputs.clear()
         return super().process_message(msg, cell, cell_index)
 
     def _put_in_notebook(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
         """Keep an output as far as there is room for what a cell prints and shows."""
-        content, outputs = message["content"], self._outputs
+        content, outputs = message["content"], self._cell_outputs
         # Then a widget takes it, or it takes the place of what was there.
         is_apart = self.output_hook_stack[message["parent_header"].get("msg_id")]
         if self.clear_before_next_output and not is_apart:
@@ -463,21 +311,16 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         return None
 
     def _take_printed(self, content: dict[str, Any]) -> None:
-        """Take over a piece of a stream, and take words on its sources out of it."""
-        name, pieces = content["name"], by_source(content["text"], self.setup.mark)
+        """Log a piece of a stream, and take the marks of its sources out of it."""
+        name, pieces = content["name"], by_source(content["text"], self._setup.mark)
         for source, piece in pieces:
-            self.printed.write(name, piece, source)
+            self._output.write(name, piece, source)
         content["text"] = "".join(piece for _, piece in pieces)
-        self._told[name] = self._told.get(name, 0) + len(content["text"])
-
-    def _begin_to_count(self) -> None:
-        self._told = {"stdout": 0, "stderr": 0}
-        with contextlib.suppress(OSError):
-            os.truncate(self.setup.spill, 0)
+        self._taken[name] = self._taken.get(name, 0) + len(content["text"])
 
     def _recover(self, request: str, cell: Any, cell_index: int) -> None:
-        """What a kernel printed in its last cell and could not send any more."""
-        for name, text in _untold(self.setup.spill, self._told, self.setup.mark):
+        """Take what a kernel printed in its last cell and could not send any more."""
+        for name, text in _not_sent(self._setup.spill, self._taken, self._setup.mark):
             message = {
                 "msg_type": "stream",
                 "header": {"msg_type": "stream"},
@@ -487,42 +330,30 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self.process_message(message, cell, cell_index)
 
 
-class NoAnswer(RuntimeError):
-    """A kernel lives, and does not do what it always does at once."""
+@dataclass(frozen=True)
+class _RunningCell:
+    """A cell that is running, as the message loop knows it."""
+
+    client: FlowClient
+    cell: Any
+    index: int
+
+    def take_published(self, message: dict[str, Any]) -> None:
+        self.client.process_message(message, self.cell, self.index)
+
+    def take_reply(self, reply: dict[str, Any]) -> None:
+        self.cell.metadata.execution["shell.execute_reply"] = timestamp(reply)
 
 
-class _Wait:
-    """For the answer to a request: the reply itself, and word that all about it was published."""
-
-    def __init__(self, request: str | None, until: float | None, *, is_idle: bool) -> None:
-        self.request = request
-        self.until = until
-        self.reply: dict[str, Any] | None = None
-        self.is_idle = is_idle
-        self.heard_at = time.monotonic()
-
-    @property
-    def silence(self) -> float:
-        return time.monotonic() - self.heard_at
-
-
-_SHOWN = ("stream", "display_data", "execute_result")
-
-
-def _is_last(message: Mapping[str, Any]) -> bool:
-    """Whether nothing more is published about a request."""
-    return bool(message["content"].get("execution_state") == "idle")
-
-
-def _untold(path: Path, told: Mapping[str, int], mark: str) -> Iterator[tuple[str, str]]:
-    """What `kernels.inside.setup._spill_output` has kept and nobody has heard, in runs of one stream.
+def _not_sent(path: Path, taken: Mapping[str, int], mark: str) -> Iterator[tuple[str, str]]:
+    """Yield what `kernels.inside.setup._spill_output` has kept and has not arrived, in runs of one stream.
 
     Args:
         path: A JSON line for each piece; the last one may be cut off.
-        told: By stream, how many characters are known.
+        taken: By stream, how many characters have arrived.
         mark: As in `Setup`.
     """
-    left = dict(told)
+    left = dict(taken)
 
     def pieces() -> Iterator[tuple[str, str]]:
         for line in path.read_bytes().splitlines():

@@ -19,7 +19,7 @@ _TELLING = 4  # fewest equal characters by which a line of code is taken for the
 
 
 def by_source(text: str, mark: str) -> list[tuple[str, str]]:
-    """The pieces of a text that a kernel has sent, each with its source, see `kernels.inside.setup.marked`."""
+    """Return the pieces of a text that a kernel has sent, each with its source; see `inside.setup.marked`."""
     first, *more = re.split(f"\x1e{mark}(\\w*)\x1e", text)
     pieces = [("", first), *zip(more[::2], more[1::2], strict=True)]
     return [(source, piece) for source, piece in pieces if piece]

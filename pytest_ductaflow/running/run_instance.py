@@ -9,9 +9,10 @@ import contextlib
 import datetime
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import IO, TYPE_CHECKING
 
 from ..core import run_files
@@ -20,9 +21,9 @@ from ..core.model import IN_USE, INTERRUPTED, Failure, Instance, Neighbours, Rec
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
 from ..tracking.inputs import InputSearch
-from ..tracking.paths_in_config import output_files
 from ..tracking.python_caches import drop_young_caches
 from ..tracking.up_to_date import check
+from ..tracking.upstreams import records_of, upstream_files, with_upstreams
 
 if TYPE_CHECKING:
     from .clean_start import CleanStart
@@ -51,7 +52,7 @@ def run(
         settings: HTML mode, default kernel, default time-out, and whether to run in any case.
         neighbours: The other instances, as far as it has to do with them.
         echo: A stream that gets the flow's output as it comes.
-        judge: Has the last word on the record of an instance that ran.
+        judge: Returns the final record of an instance that ran.
         say: Gets one line if another process is running the instance and has to be waited for.
         page_may_follow: Whether the page need not be there before `finish` is called.
 
@@ -64,7 +65,7 @@ def run(
     """
     instance = settings.placed(instance)
     files = RunFiles.of(instance)
-    first = _look(instance, files, settings, neighbours)
+    first = _decide(instance, files, settings, neighbours)
     if first.record is not None and not first.refreshed:
         return _kept(first.record, files, is_news=False)  # the lock is for those who write
     from ..core import instance_lock
@@ -79,15 +80,15 @@ def run(
         except OSError as error:
             return _refused(instance, first, _unusable(error))
         was_run = has_waited or run_files.read_record(files.record)[0] != first.earlier
-        found = _look(instance, files, settings, neighbours) if was_run else first
+        found = _decide(instance, files, settings, neighbours) if was_run else first
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
         return _run(instance, files, found, settings, neighbours, echo, judge, page_may_follow)
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What is known of an instance before it runs.
+class _Decision:
+    """Whether an instance has to run, and what that follows from.
 
     Attributes:
         earlier: The record of its last run.
@@ -104,22 +105,22 @@ class _Look:
     refreshed: bool = False
 
 
-def _look(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> _Look:
-    """See whether an instance has to run."""
+def _decide(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> _Decision:
+    """Decide whether an instance has to run."""
     earlier, _ = run_files.read_record(files.record)
     upstreams = records_of(neighbours)
     if settings.force or instance.always_run:
         reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
-        return _Look(earlier, upstreams, reason)
+        return _Decision(earlier, upstreams, reason)
     kernel, trusts = settings.kernel_of(instance), settings.unseen == "trust"
     found = check(instance, earlier, upstreams, kernel, neighbours, trusts_unseen=trusts)
-    return _Look(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
+    return _Decision(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
 
 
 def _run(
     instance: Instance,
     files: RunFiles,
-    look: _Look,
+    decision: _Decision,
     settings: Settings,
     neighbours: Neighbours,
     echo: IO[str] | None,
@@ -127,22 +128,22 @@ def _run(
     page_may_follow: bool,
 ) -> Record:
     """Run an instance, which nobody else is running, from a clean start to its record."""
-    running = _first_words(instance, look.reason)
+    running = _running_record(instance, decision.reason)
     if settings.fork:
         _start_server(instance)
     try:
         from .attempts import carry_out
 
-        start = _clean_start(instance, files, look.earlier, settings)
+        start = _clean_start(instance, files, decision.earlier, settings)
         running = start.announce(running)
         start.clear()
-        drop_young_caches(_folders_of_modules(instance, look.earlier))
-        written_before = upstream_files(look.upstreams, instance.project_root)
-        search = InputSearch(instance, written_before, look.earlier, neighbours.made_beside)
+        drop_young_caches(_folders_of_modules(instance, decision.earlier))
+        written_before = upstream_files(decision.upstreams, instance.project_root)
+        search = InputSearch(instance, written_before, decision.earlier, neighbours.made_beside)
         record, interrupted = carry_out(
             instance, files, running, settings, echo, search, start, page_may_follow=page_may_follow
         )
-        record = _with_upstreams(record, instance, neighbours)
+        record = with_upstreams(record, instance, neighbours)
         if judge is not None and not interrupted:
             record = judge(record)
         publish(files, record)
@@ -160,7 +161,7 @@ def _run(
 
 
 def _folders_of_modules(instance: Instance, earlier: Record | None) -> Iterator[str]:
-    """Where modules of the project may lie that an instance imports."""
+    """Yield the folders in which modules of the project may lie that an instance imports."""
     root = instance.project_root
     yield from (root, os.path.dirname(instance.flow))
     for record in earlier.with_flows() if earlier is not None else ():
@@ -185,9 +186,9 @@ def _unusable(error: OSError) -> Failure:
     return Failure(type(error).__name__, f"the run directory cannot be used: {error}")
 
 
-def _refused(instance: Instance, look: _Look, failure: Failure) -> Record:
+def _refused(instance: Instance, decision: _Decision, failure: Failure) -> Record:
     """The record of an instance that was not begun; its run directory is not touched."""
-    record = _first_words(instance, look.reason).with_(status=Status.ERROR, error=failure)
+    record = _running_record(instance, decision.reason).with_(status=Status.ERROR, error=failure)
     run_files.tell_build(record)
     return record
 
@@ -202,19 +203,24 @@ def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Reco
 
 
 def finish() -> list[str]:
-    """End what goes on in the background after the last instance.
+    """Wait for what goes on in the background after the last instance.
 
     Returns:
         Warnings of what went wrong there; they are in the records, too.
     """
-    carry_out = sys.modules.get(f"{__package__}.attempts")
-    return carry_out.finish() if carry_out is not None else []
+    pages = _pages()
+    return pages.finish_pages() if pages is not None else []
 
 
 def hurry() -> None:
     """Let `finish` wait for nothing: the user is leaving."""
-    if (carry_out := sys.modules.get(f"{__package__}.attempts")) is not None:
-        carry_out.hurry()
+    if (pages := _pages()) is not None:
+        pages.give_pages_up()
+
+
+def _pages() -> ModuleType | None:
+    """Return the module that has pages written, if anything has run that could have one."""
+    return sys.modules.get(f"{__package__}.html.instance_page")
 
 
 def _start_server(instance: Instance) -> None:
@@ -222,17 +228,6 @@ def _start_server(instance: Instance) -> None:
     from ..kernels.server_pool import kernel_environment, servers
 
     servers.start(kernel_environment(dict(instance.variables)))
-
-
-def records_of(neighbours: Neighbours) -> list[tuple[str, Record]]:
-    """The declared upstreams that have a record, by label."""
-    read = ((label, run_files.read_record(RunFiles.of(up).record)[0]) for label, up in neighbours.declared)
-    return [(label, record) for label, record in read if record is not None]
-
-
-def upstream_files(upstreams: Iterable[tuple[str, Record]], root: str) -> Iterator[str]:
-    """All that upstreams have written, absolute."""
-    return (path for _, record in upstreams for path in output_files(record, root))
 
 
 def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
@@ -245,7 +240,7 @@ def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
     return kept
 
 
-def _first_words(instance: Instance, reason: str) -> Record:
+def _running_record(instance: Instance, reason: str) -> Record:
     """The record of an instance that has begun: if all goes dark now, nobody takes it for done."""
     root = instance.project_root
     known = Path(instance.source).is_file()  # a call in a kernel has no file
@@ -263,28 +258,3 @@ def _first_words(instance: Instance, reason: str) -> Record:
         variables=run_files.variables_of(instance),
         stored=bool(instance.stored_in),
     )
-
-
-def _with_upstreams(record: Record, instance: Instance, neighbours: Neighbours) -> Record:
-    """A record with the instances on which it depends, said or seen."""
-    declared = {label for label, _ in neighbours.declared}
-    owners = {
-        label
-        for each in record.with_flows()
-        for name in each.inputs
-        for label in _owners(os.path.join(instance.project_root, name), neighbours.run_dirs)
-    }
-    own = set(neighbours.run_dirs.get(instance.run_dir, ()))
-    undeclared = owners - declared - own
-    known = declared | set(neighbours.learned)
-    return record.with_(upstreams=tuple(sorted(known)), undeclared=tuple(sorted(undeclared)))
-
-
-def _owners(path: str, run_dirs: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """The instances in whose run directory a file lies."""
-    folder = os.path.dirname(path)
-    while folder != os.path.dirname(folder):
-        if folder in run_dirs:
-            return run_dirs[folder]
-        folder = os.path.dirname(folder)
-    return ()

@@ -27,7 +27,8 @@ from papermill.exceptions import PapermillExecutionError
 from pytest_ductaflow.core.model import Instance, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.running.execute import kernel_for, prepare_notebook
+from pytest_ductaflow.kernels.choose import choose_kernel
+from pytest_ductaflow.running.prepare import prepare_notebook
 from pytest_ductaflow.running.run_instance import run
 from pytest_ductaflow.sources.notebooks import read_flow
 
@@ -87,9 +88,9 @@ def run_by_papermill(instance: Instance) -> Outcome:
     Not told that it is in a test, which would keep ipykernel from reading the descriptors 1 and 2.
     """
     source = read_flow(Path(instance.flow))
-    kernel, language = kernel_for(source, None, "python3")
+    kernel = choose_kernel(source, None, "python3")
     notebook = Path(instance.project_root, "papermill.ipynb")
-    nbformat.write(prepare_notebook(source, instance.full_config, kernel, language), notebook)
+    nbformat.write(prepare_notebook(source, instance.full_config, kernel.name, kernel.language), notebook)
     shutil.rmtree(instance.run_dir, ignore_errors=True)
     Path(instance.run_dir).mkdir(parents=True)
     try:

@@ -43,6 +43,7 @@ from pytest_ductaflow.kernels import server_pool  # noqa: E402
 from pytest_ductaflow.kernels.forked import ForkedKernel, can_fork  # noqa: E402
 from pytest_ductaflow.kernels.setup_calls import Setup  # noqa: E402
 from pytest_ductaflow.running.client import FlowClient  # noqa: E402
+from pytest_ductaflow.running.message_loop import MessageLoop  # noqa: E402
 from pytest_ductaflow.running.run_instance import run  # noqa: E402
 
 PATIENCE = 60.0  # seconds; only a bug waits that long
@@ -488,7 +489,7 @@ def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
     project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, way: str
 ) -> None:
     """Printed in the moment before: neither flushed nor sent."""
-    monkeypatch.setattr("pytest_ductaflow.running.execute.killed_for_memory", lambda: None)
+    monkeypatch.setattr("pytest_ductaflow.running.run_failure.killed_for_memory", lambda: None)
     monkeypatch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
     project.run("import os, signal, sys")  # one that has a spare made after it
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
@@ -582,7 +583,7 @@ def test_a_kernel_that_ends_in_good_order_by_itself_is_told_with_its_exit_code(p
 def test_a_time_out_interrupts_and_then_kills_all_that_the_flow_has_started(
     project: Project, monkeypatch: pytest.MonkeyPatch, *, fork: bool
 ) -> None:
-    monkeypatch.setattr("pytest_ductaflow.running.client.INTERRUPT_GRACE", 0.3)
+    monkeypatch.setattr("pytest_ductaflow.running.deadline.INTERRUPT_GRACE", 0.3)
     record = project.run(STUBBORN, timeout=2.0 if fork else 4.0, settings=Settings(force=True, fork=fork))
     assert record.error is not None
     assert record.error.type == "Timeout"
@@ -1149,13 +1150,14 @@ def test_ctrl_c_that_kills_a_kernel_is_ctrl_c(project: Project, monkeypatch: pyt
             pass
         """
 
-    def press(self: FlowClient, wait: Any, cell: Any, number: int) -> None:
-        heard(self, wait, cell, number)
-        if not self.interrupted and "ready" in Path(self.printed._file.name).read_text():
+    def press(self: MessageLoop, request: Any) -> None:
+        handle(self, request)
+        log = project.root / "runs/x/a/x_execution_output.txt"
+        if not (request.deadline and request.deadline.interrupted) and "ready" in log.read_text():
             raise KeyboardInterrupt
 
-    heard = FlowClient._hear
-    monkeypatch.setattr(FlowClient, "_hear", press)
+    handle = MessageLoop._handle_event
+    monkeypatch.setattr(MessageLoop, "_handle_event", press)
     with pytest.raises(KeyboardInterrupt):
         project.run(code)
 

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.core.model import Failure, Record, Status
+from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.kernels.inside.setup import marked
 from pytest_ductaflow.running import failures
-from pytest_ductaflow.running.execute import FlowExecutionError, kernel_for, prepare_notebook
 from pytest_ductaflow.running.failures import readable_traceback
 from pytest_ductaflow.running.output_log import KEPT_WARNINGS, Output, by_source
+from pytest_ductaflow.running.prepare import prepare_notebook
+from pytest_ductaflow.running.run_failure import FlowExecutionError
 from pytest_ductaflow.sources.notebooks import Source, read_flow
 
 FLOW = """\
@@ -142,7 +144,8 @@ def test_parameters_of_an_earlier_run_are_taken_out(tmp_path):
 
 
 def test_a_python_flow_that_names_no_kernel_gets_the_default(tmp_path):
-    assert kernel_for(a_source(tmp_path), None, "python3") == ("python3", "python")
+    chosen = choose_kernel(a_source(tmp_path), None, "python3")
+    assert (chosen.name, chosen.language) == ("python3", "python")
 
 
 def naming(kernel: str, *more: str) -> str:
@@ -182,7 +185,7 @@ def kernels(tmp_path, monkeypatch):
 def test_what_is_asked_for_goes_before_what_the_flow_names_and_that_before_the_default(
     tmp_path, flow, wanted, option, expected
 ):
-    assert kernel_for(a_source(tmp_path, flow), wanted, option)[0] == expected
+    assert choose_kernel(a_source(tmp_path, flow), wanted, option).name == expected
 
 
 @pytest.mark.usefixtures("kernels")
@@ -199,7 +202,7 @@ def test_no_other_kernel_takes_the_place_of_one_that_was_asked_for_or_speaks_oth
     tmp_path, flow, wanted, option, named
 ):
     with pytest.raises(DuctaflowError, match=f"'{named}'; installed: my-julia, other-env, python3. "):
-        kernel_for(a_source(tmp_path, flow), wanted, option)
+        choose_kernel(a_source(tmp_path, flow), wanted, option)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
     tmp_path, name, wanted, option, kernel, cure
 ):
     with pytest.raises(DuctaflowError) as caught:
-        kernel_for(a_source(tmp_path, FLOW, name), wanted, option)
+        choose_kernel(a_source(tmp_path, FLOW, name), wanted, option)
     assert str(caught.value).startswith(f"{name}: no Jupyter kernel {kernel!r}; installed: ")
     assert "python3" in str(caught.value).partition("installed:")[2]
     assert f"What to do: {cure}" in str(caught.value)
@@ -245,7 +248,8 @@ def test_an_exit_is_at_the_end_if_no_statement_comes_after_it(cells, stopped, li
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("option", [None, "python3"])
 def test_a_flow_of_another_language_gets_the_kernel_of_its_language(tmp_path, option):
-    assert kernel_for(a_source(tmp_path, FLOW, "x.jl"), None, option) == ("my-julia", "Julia")
+    chosen = choose_kernel(a_source(tmp_path, FLOW, "x.jl"), None, option)
+    assert (chosen.name, chosen.language) == ("my-julia", "Julia")
 
 
 # Output

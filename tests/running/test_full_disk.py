@@ -30,7 +30,7 @@ def test_a_run_that_found_no_room_is_a_failure_on_disk_too(
     write_project(tmp_path, {"flows/x.py": "print(1)\n"})
     run_dir = tmp_path / "runs/x/A"
     instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
-    monkeypatch.setattr(attempts, "execute", execute)
+    monkeypatch.setattr(attempts, "flow_run", execute)
     told = run_instance.run(instance, Settings(fork=False))
     record, problem = run_files.read_record(run_dir / "x_record.json")
     assert (record, problem) == (told, None)

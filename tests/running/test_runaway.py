@@ -141,7 +141,7 @@ def test_what_has_no_end_is_kept_up_to_a_limit_and_the_rest_is_told_in_place(ses
         if name != "forks":  # each of its messages makes a connection, so it is slower than its reader
             deed = "shown" if name == "shows" else "printed"
             assert any(
-                f"more were {deed} in this cell" in output_log.get("text", "") for output in outputs
+                f"more were {deed} in this cell" in output.get("text", "") for output in outputs
             ), name
         assert outputs[-1].output_type == "error"
         assert "KeyboardInterrupt" in text[-2000:]
@@ -361,7 +361,7 @@ def test_what_takes_the_place_of_earlier_outputs_is_never_left_out(talks):
 @linux
 @pytest.mark.slow
 def test_pieces_of_a_stream_are_one_output_in_the_notebook_and_keep_their_order(talks):
-    assert [(output_log.name, output_log.text.split()[-1]) for output in outputs_of(talks, "flushes")] == [
+    assert [(output.name, output.text.split()[-1]) for output in outputs_of(talks, "flushes")] == [
         ("stdout", "299"),
         ("stderr", "aside"),
         ("stdout", "end"),

@@ -154,7 +154,7 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[ob
 def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(
     interrupted: Callable[[object, str], Path],
 ) -> None:
-    record, _ = read_record(interrupted(attempts, "execute") / "x_record.json")
+    record, _ = read_record(interrupted(attempts, "flow_run") / "x_record.json")
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
 
 
@@ -176,7 +176,7 @@ def test_a_plugin_that_stops_an_instance_leaves_no_record_that_still_runs(
     write_project(tmp_path, {"flows/x.py": "print(1)\n"})
     run_dir = tmp_path / "runs/x/A"
     instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
-    monkeypatch.setattr(attempts, "execute", stop)
+    monkeypatch.setattr(attempts, "flow_run", stop)
     with pytest.raises(pytest.fail.Exception):
         run_instance.run(instance, Settings(fork=False))
     record, _ = read_record(run_dir / "x_record.json")

@@ -27,7 +27,7 @@ from ...core.run_files import RunFiles
 from ...core.settings import Settings
 from ...core.system_places import belongs_to_others
 from ...kernels.inside.trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
-from ...running.html_process import write_page
+from ...running.html.process import write_page
 from ...running.output_log import Output
 from ...tracking.digests import input_digest, text_digest
 from ...tracking.observed import Used

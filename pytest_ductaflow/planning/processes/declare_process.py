@@ -2,7 +2,8 @@
 
 `python -m pytest_ductaflow.planning.processes.declare_process REQUEST RESULT`; both are JSON files. The
 working directory is the project root, so that a conductor's relative paths hold; nothing of it stays in the
-process of pytest. With `--fork REQUESTS ANSWERS`, two descriptors, it does that in a child for each request that comes.
+process of pytest. With `--fork REQUESTS ANSWERS`, two descriptors, it does that in a child for each request
+that comes.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from traitlets.config import Config
 
-from ..core.config_markdown import in_part
-from ..core.run_files import PLOTLY_SCRIPT, STYLESHEET, write_atomic
+from ...core.config_markdown import in_part
+from ...core.run_files import PLOTLY_SCRIPT, STYLESHEET, write_atomic
 from .figures import has_plotly_figures, make_displayable, plotly_script
 
 # Plotly's library is no module of require.js, which a page may have.

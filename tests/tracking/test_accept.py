@@ -15,10 +15,10 @@ from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.model import Instance, Neighbours, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.running.accept import NothingToAccept, accept
 from pytest_ductaflow.sources.installed_versions import python_version
 from pytest_ductaflow.tracking import inputs as inputs_module
 from pytest_ductaflow.tracking import up_to_date
+from pytest_ductaflow.tracking.accept import NothingToAccept, accept
 from pytest_ductaflow.tracking.digests import UNSTABLE, code_digest, config_digest, file_digest, input_digest
 from pytest_ductaflow.tracking.up_to_date import check
 

@@ -19,12 +19,12 @@ from ..core.model import Instance, Neighbours, Record, stem_of
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..kernels.inside.trace import LISTED, OPENED, WRITTEN
-from ..tracking.digests import code_digest, config_digest, input_digest
-from ..tracking.inputs import InputSearch
-from ..tracking.observed import Used
-from ..tracking.paths_in_code import modules_named_in_code
-from ..tracking.up_to_date import check, missing, versions_now
-from .run_instance import records_of, upstream_files
+from .digests import code_digest, config_digest, input_digest
+from .inputs import InputSearch
+from .observed import Used
+from .paths_in_code import modules_named_in_code
+from .up_to_date import check, missing, versions_now
+from .upstreams import records_of, upstream_files
 
 
 class NothingToAccept(DuctaflowError):

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from ..core import run_files
-from ..core.run_files import RunFiles
+from ...core import run_files
+from ...core.run_files import RunFiles
 
 _LOOK = 3.0  # seconds until it is looked whether the process goes on
 _STUCK = 300.0  # seconds without a page after which it does not
@@ -40,7 +40,7 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     Returns:
         What went wrong, as a warning; None if nothing did.
     """
-    from .html_page import write_html
+    from .page import write_html
 
     try:
         lost = write_html(files.notebook, files.html, runs)
@@ -95,7 +95,7 @@ class PageWriter:
         )
         # -P: the folder in which the session runs may hold modules of any name.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.html_process", self._told.name],
+            [sys.executable, "-P", "-m", f"{__package__}.process", self._told.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,82 @@
+"""Limit the time of a run and of its cells, and stop a cell: interrupt it first, kill its kernel later."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from nbclient.exceptions import CellTimeoutError
+
+from ..kernels.base import Kernel
+
+INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
+_KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
+
+
+class Deadline:
+    """When the cells of a run have to end, and whether one was stopped.
+
+    Args:
+        kernel: The kernel that runs the cells.
+        seconds: For the whole run, from now on; None for no limit.
+        cell_seconds: For each cell.
+
+    Attributes:
+        limit: The limit of the running cell, as a message says it.
+        timed_out: Whether a cell was interrupted because its time was up.
+        interrupted: Whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, kernel: Kernel, *, seconds: float | None, cell_seconds: float | None) -> None:
+        self._kernel = kernel
+        self._seconds, self._cell_seconds = seconds, cell_seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self.limit = ""
+        self.timed_out = self.interrupted = False
+
+    def begin_cell(self) -> float | None:
+        """Return when a cell that begins now has to end, on the clock of `time.monotonic`.
+
+        Raises:
+            CellTimeoutError: If the cell before was interrupted, and came to its end all the same.
+        """
+        if self.timed_out:
+            raise CellTimeoutError(self.limit)
+        now = time.monotonic()
+        left = math.inf if self._end is None else self._end - now
+        if self._cell_seconds is not None and self._cell_seconds < left:
+            self.limit = f"this cell took longer than {self._cell_seconds:g} s"
+            return now + self._cell_seconds
+        self.limit = f"took longer than {self._seconds or 0:g} s"
+        return self._end
+
+    def expire(self) -> float:
+        """Interrupt the cell, so that the notebook shows where the time went; kill it the second time.
+
+        Returns:
+            When to call this again, if the cell has not ended by then.
+
+        Raises:
+            CellTimeoutError: If the cell did not react to the interrupt.
+            KeyboardInterrupt: The same, if the interrupt came from the keyboard.
+        """
+        if self.interrupted or self.timed_out:
+            self._kernel.kill()
+            if self.interrupted:
+                raise KeyboardInterrupt
+            raise CellTimeoutError(f"{self.limit} and did not react to the interrupt")
+        self.timed_out = True
+        self._kernel.interrupt()
+        return time.monotonic() + INTERRUPT_GRACE
+
+    def interrupt(self) -> float:
+        """Interrupt the cell after Ctrl-C, and return when to kill it; a second Ctrl-C is raised.
+
+        Raises:
+            KeyboardInterrupt: If Ctrl-C was pressed before.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._kernel.interrupt()
+        return time.monotonic() + _KEYBOARD_GRACE

@@ -1,0 +1,60 @@
+"""The page of one instance's notebook: written at once, or by the process that writes pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...core import run_files
+from ...core.machine import has_idle_core
+from ...core.model import RUNS, Instance
+from ...core.run_files import RunFiles
+from ...core.settings import Settings
+from .process import PageWriter, write_page
+
+
+class InstancePage:
+    """The executed notebook as a page.
+
+    Args:
+        instance: The instance.
+        files: Where notebook and page are.
+        settings: Which notebooks are written as pages.
+        may_follow: Whether the page may be written after the record.
+
+    Attributes:
+        is_written: Whether the page shows the notebook of the last attempt, or is going to.
+        problems: What kept it from being written, as a warning.
+    """
+
+    def __init__(self, instance: Instance, files: RunFiles, settings: Settings, *, may_follow: bool) -> None:
+        self.is_written = False
+        self.problems: tuple[str, ...] = ()
+        self._files, self._mode = files, settings.html if instance.html else "none"
+        self._runs = Path(instance.project_root) / RUNS
+        self._may_follow = may_follow
+
+    def write(self, *, failed: bool = False) -> None:
+        """Write the page, if it is wanted and there is a notebook."""
+        wanted = self._mode == "all" or (self._mode == "failed" and failed)
+        if not wanted or not self._files.notebook.exists():
+            return
+        self.is_written = True
+        if self._may_follow and has_idle_core() and run_files.surrounding_build() is None:
+            problem = _pages.ask(self._files, self._runs)
+        else:
+            problem = write_page(self._files, self._runs)
+        if problem is not None:
+            self.problems = (problem,)
+
+
+_pages = PageWriter()
+
+
+def finish_pages() -> list[str]:
+    """Wait for the pages that are still being written; return warnings, which are in the records, too."""
+    return _pages.finish()
+
+
+def give_pages_up() -> None:
+    """Let `finish_pages` leave out the pages that are not there yet."""
+    _pages.give_up()

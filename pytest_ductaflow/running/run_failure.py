@@ -1,0 +1,177 @@
+"""Tell why a run failed: a cell, a time-out, the death of its kernel, Ctrl-C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbclient.exceptions import CellTimeoutError
+from nbformat import ValidationError
+from papermill.exceptions import PapermillExecutionError
+
+from ..core.child_process import signal_name
+from ..core.errors import HelperFrozen, InstanceFailed, NoAnswer
+from ..core.model import FLOW_FAILED, INTERRUPTED, Failure, Record
+from ..core.number_text import in_bytes
+from ..kernels.base import Kernel
+from ..kernels.out_of_memory import killed_for_memory
+from ..sources.notebooks import Source
+from .client import RunResult
+from .failures import failure_of_cell, failure_without_traceback, is_at_the_end
+from .message_loop import KernelDied
+from .output_log import Output
+
+BY_KEYBOARD = Failure(INTERRUPTED, "stopped by the keyboard")
+_SIGKILL = 9  # a name that Windows has not
+
+
+@dataclass(frozen=True)
+class FailureFinder:
+    """Finds out why a run failed.
+
+    Attributes:
+        notebook: The notebook, as far as it ran.
+        source: The flow.
+        root: Its project root.
+        kernel: The kernel, which has ended.
+        killed: What `killed_for_memory` returned before the kernel began.
+        output: Gets what the kernel printed when it died, and a warning of an exit in the middle of the flow.
+    """
+
+    notebook: Any
+    source: Source
+    root: Path
+    kernel: Kernel
+    killed: int | None
+    output: Output
+
+    def failure_of(self, result: RunResult) -> Failure | None:
+        """Return why the run failed; None if the flow came to its end."""
+        match result.error:
+            case None:
+                return self._of_cell(result)
+            case CellTimeoutError() as error:
+                return self._at_cell("Timeout", str(error))
+            case KernelDied() as error:
+                self.output.note(result.printed_outside.rstrip())
+                message = death_of_kernel(self.kernel, error.exit_code, self.killed)
+                return self._at_cell("KernelDied", message)
+            case HelperFrozen() as error:
+                return self._at_cell("KernelDied", f"{error}: it was killed, and the kernel with it")
+            case ValidationError() as error:
+                message = f"this cell shows something that a notebook cannot hold: {error.message}"
+                return self._at_cell("InvalidOutput", message)
+            case NoAnswer() as error:
+                return Failure("KernelDied", f"the kernel did not start: {error}")
+            case KeyboardInterrupt():
+                return self._of_interrupt(result)
+            case error:
+                return self._at_cell(type(error).__name__, f"the run cannot go on: {error}")
+
+    def _at_cell(self, type_: str, message: str) -> Failure:
+        return failure_without_traceback(self.notebook, self.source, type_, message)
+
+    def _of_interrupt(self, result: RunResult) -> Failure:
+        """Return what Ctrl-C stopped, with the place where that was if the kernel could still report it."""
+        traceback = result.reply.get("traceback", [])
+        if not traceback:
+            return self._at_cell(BY_KEYBOARD.type, BY_KEYBOARD.message)
+        return failure_of_cell(
+            self.notebook,
+            self.source,
+            self.root,
+            type_=BY_KEYBOARD.type,
+            message=BY_KEYBOARD.message,
+            traceback=traceback,
+        )
+
+    def _of_cell(self, result: RunResult) -> Failure | None:
+        """Return the failure that the reply of a cell reports; None if the flow came to its end."""
+        reply = result.reply
+        if not self.notebook.metadata.papermill.get("exception"):
+            return Failure("Timeout", result.time_limit) if result.time_limit else None
+        if reply.get("ename") == "NoneType":  # the cell ended well, but its result could not be shown
+            reply = _last_error(self.notebook) or reply
+        type_, message = (
+            reply.get("ename", "Error"),
+            reply.get("evalue", "the cell failed without saying why"),
+        )
+        is_exit = type_ == "SystemExit"
+        is_good_exit = is_exit and (result.exit[1] if result.exit else message in ("", "0", "None"))
+        if result.time_limit and not is_good_exit:
+            type_, message = "Timeout", result.time_limit
+        elif type_ == FlowExecutionError.__name__:
+            type_ = FLOW_FAILED
+        failure = failure_of_cell(
+            self.notebook,
+            self.source,
+            self.root,
+            type_=type_,
+            message=message,
+            traceback=reply.get("traceback", []),
+            line=result.exit[0] if type_ == "SystemExit" and result.exit else None,
+        )
+        if is_good_exit:
+            self._warn_of_exit(failure)
+            return None
+        return failure
+
+    def _warn_of_exit(self, failure: Failure) -> None:
+        """Warn of an exit in the middle of a flow; one in its last statement leaves nothing out."""
+        if not is_at_the_end(self.notebook, failure):
+            at = f"line {failure.file_line}" if failure.file_line else f"cell [{failure.cell}]"
+            self.output.warn(f"⚠️ SystemExit at {at}: what comes after it has not run")
+
+
+def death_of_kernel(kernel: Kernel, exit_code: int | None, killed: int | None) -> str:
+    """Return how a kernel ended that should not have ended.
+
+    Args:
+        kernel: The kernel.
+        exit_code: Its exit code, negative for a signal; None if it is not known.
+        killed: What `killed_for_memory` returned before the kernel began.
+    """
+    if kernel.lost:
+        said = f"the helper process that {kernel.lost} was killed, and the kernel with it"
+    elif exit_code is None:
+        return "the kernel died"
+    elif exit_code >= 0:
+        return f"the kernel ended with exit code {exit_code}"
+    else:
+        said = f"the kernel was killed by {signal_name(-exit_code)}"
+        if exit_code != -_SIGKILL:
+            return said
+    peak = f"; the kernel had used up to {in_bytes(kernel.peak_memory)}" if kernel.peak_memory else ""
+    now = killed_for_memory()
+    if killed is None or now is None:
+        return f"{said}\n(as the system does when memory runs out{peak})"
+    if now > killed:
+        return f"{said}: the system has killed a process because memory ran out{peak}"
+    return f"{said}\n(as batch systems do; the system itself tells of no kill for lack of memory{peak})"
+
+
+def _last_error(notebook: Any) -> dict[str, Any] | None:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return next((output for output in reversed(outputs) if output.output_type == "error"), None)
+
+
+class FlowExecutionError(InstanceFailed, PapermillExecutionError):  # type: ignore[misc]
+    """A flow failed; papermill's exception, so that what catches that one goes on working."""
+
+    def __init__(self, message: str, record: Record) -> None:
+        failure = record.error or Failure("Error", message)
+        Exception.__init__(self, message)
+        self.record = record
+        self.cell_index = None
+        self.exec_count = failure.cell
+        self.source = failure.source
+        self.ename = failure.type
+        self.evalue = failure.message
+        self.traceback = failure.traceback.splitlines()
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.record)

@@ -1,0 +1,46 @@
+"""The upstreams of an instance: their records, their outputs, and which of them a run has read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ..core.model import Instance, Neighbours, Record
+from ..core.run_files import RunFiles, read_record
+from .paths_in_config import output_files
+
+
+def records_of(neighbours: Neighbours) -> list[tuple[str, Record]]:
+    """Return label and record of each declared upstream that has a record."""
+    read = ((label, read_record(RunFiles.of(up).record)[0]) for label, up in neighbours.declared)
+    return [(label, record) for label, record in read if record is not None]
+
+
+def upstream_files(upstreams: Iterable[tuple[str, Record]], root: str) -> Iterator[str]:
+    """Yield the absolute paths of all files that upstreams have written."""
+    return (path for _, record in upstreams for path in output_files(record, root))
+
+
+def with_upstreams(record: Record, instance: Instance, neighbours: Neighbours) -> Record:
+    """Return a record with the instances on which it depends, declared or observed."""
+    declared = {label for label, _ in neighbours.declared}
+    owners = {
+        label
+        for each in record.with_flows()
+        for name in each.inputs
+        for label in _owners(os.path.join(instance.project_root, name), neighbours.run_dirs)
+    }
+    own = set(neighbours.run_dirs.get(instance.run_dir, ()))
+    undeclared = owners - declared - own
+    known = declared | set(neighbours.learned)
+    return record.with_(upstreams=tuple(sorted(known)), undeclared=tuple(sorted(undeclared)))
+
+
+def _owners(path: str, run_dirs: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Return the instances whose run directory contains a file."""
+    folder = os.path.dirname(path)
+    while folder != os.path.dirname(folder):
+        if folder in run_dirs:
+            return run_dirs[folder]
+        folder = os.path.dirname(folder)
+    return ()
