@@ -1,7 +1,7 @@
-"""Notebook-style flows over hundreds of scenarios, each instance a pytest item.
+"""Run notebook-style flows over hundreds of scenarios, each instance a pytest item.
 
-The public API. Names are loaded when they are first used, so that a flow that wants `unpack_config`
-does not wait for papermill, and pytest does not wait for any of it.
+This is the public API. Names are loaded on first use, so that a flow that needs `unpack_config` does
+not wait for papermill, and pytest does not wait for any of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# The module of each name.
+# The public names of each module.
 _HOMES = {
     "core.config_markdown": ("generate_config_markdown",),
     "api.conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),

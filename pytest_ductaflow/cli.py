@@ -1,4 +1,4 @@
-"""The command `ductaflow`: what is done with `runs/` outside of a session."""
+"""Provide the command `ductaflow`, which works on `runs/` outside of a session."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .report.merge_shards import merge as merge_shards
 from .running.clean_start import Restored, flow_of_earlier_run
 from .running.clean_start import restore as restore_run
 
-_REFUSED = 2  # exit code; 1 says that instances failed
-_SHOWN = 20  # lines of problems
+_REFUSED = 2  # exit code; 1 means that instances failed
+_SHOWN = 20  # problems or links shown
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,10 +49,10 @@ def main() -> None:
 )
 @click.option("--partial", is_flag=True, help="Merge though shards are missing.")
 def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
-    """Join the runs/ of all jobs that shared the work by --ductaflow-shard.
+    """Merge the runs/ of all jobs that shared the work by --ductaflow-shard.
 
     SHARD_RUNS are the runs/ of each job, or the folders that hold them. The exit code is 1 if an instance
-    failed, or did not run, and 2 if they cannot be joined.
+    failed or did not run, and 2 if they cannot be merged.
     """
     command = shlex.join(["ductaflow", *sys.argv[1:]])
     try:
@@ -92,10 +92,10 @@ def store(
 ) -> None:
     """Store runs in the repo, so that `pytest --ductaflow` can replay them and compare what they write.
 
-    RUN_DIRS are run directories, such as runs/analysis/scenario_A. What is stored are the config and all
-    outputs but notebooks, HTML pages and logs; --output chooses others. Nothing is written of a run that
-    cannot be stored, and then the exit code is 2. With --check, RUN_DIRS may also be stored instances, such
-    as tests/instances/analysis/scenario_A.
+    RUN_DIRS are run directories, such as runs/analysis/scenario_A. The config and all outputs except
+    notebooks, HTML pages and logs are stored; --output chooses others. If a run cannot be stored, nothing of
+    it is written and the exit code is 2. With --check, RUN_DIRS may also be stored instances, such as
+    tests/instances/analysis/scenario_A.
     """
     refused = False
     for run_dir in (Path(os.path.abspath(run_dir)) for run_dir in run_dirs):
@@ -126,10 +126,10 @@ def store(
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--flow", help="Which flow, where several share the run directory.")
 def restore(run_dir: Path, *, flow: str | None) -> None:
-    """Bring the last good run of an instance back, after one that failed or went wrong.
+    """Restore the last good run of an instance, after one that failed or went wrong.
 
-    RUN_DIR is a run directory, such as runs/analysis/scenario_A. What is there now is deleted, if it failed,
-    or changes places with what is brought back. The exit code is 2 if there is nothing to bring back.
+    RUN_DIR is a run directory, such as runs/analysis/scenario_A. Its present run is deleted if it failed,
+    else exchanged with the restored one. The exit code is 2 if there is nothing to restore.
     """
     run_dir = Path(os.path.abspath(run_dir))
     try:
@@ -168,10 +168,10 @@ def _tell_restored(restored: Restored, label: str) -> None:
 def rm(run_dirs: tuple[Path, ...], *, undeclared: bool, yes: bool) -> None:
     """Remove run directories, such as runs/analysis/scenario_A.
 
-    What is no run directory of a record is refused; then nothing is removed, and the exit code is 2. With
-    --undeclared, removed are in RUN (runs, or runs/analysis) the run directories that no conductor, table or
-    flow declares any more, by what the last sessions and scripts have noted in runs/.declared, and what flows
-    have left whose file is gone.
+    If RUN is not the run directory of a record, nothing is removed and the exit code is 2. With --undeclared,
+    RUN is a folder (runs, or runs/analysis): removed are the run directories in it that no conductor, table
+    or flow declares any more, by the notes of the last sessions and scripts in runs/.declared, and files of
+    flows that are gone.
     """
     try:
         if undeclared:
@@ -192,13 +192,13 @@ def rm(run_dirs: tuple[Path, ...], *, undeclared: bool, yes: bool) -> None:
 
 
 def _project_of(path: Path) -> tuple[Settings, Path, tuple[str, ...]]:
-    """What the ini file says that pytest would find for a path.
+    """Read the ini file that pytest would find for a path.
 
     Returns:
-        The settings, the path's project root, and the folders into which pytest does not go.
+        The settings, the path's project root, and the patterns of folders that pytest does not enter.
 
     Raises:
-        DuctaflowError: If a setting cannot be understood.
+        DuctaflowError: If a setting is invalid.
     """
     try:
         config = pytest.Config.fromdictargs({}, ["--noconftest", str(path)])

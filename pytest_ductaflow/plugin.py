@@ -1,7 +1,7 @@
-"""pytest's entry point: options, and the hooks of each concern if `--ductaflow` is on.
+"""Provide pytest's entry point: options, and the hooks of each concern if `--ductaflow` is on.
 
-Imported in every pytest run of everyone who has this package installed, so it imports next to
-nothing itself.
+Every pytest run imports this module where the package is installed, so it imports next to nothing
+itself.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """The session's settings.
+    """Return the session's settings.
 
     Raises:
-        pytest.UsageError: If a value cannot be understood.
+        pytest.UsageError: If a value is invalid.
     """
 
     def given(option: Option) -> object:
@@ -130,7 +130,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What flows have left in their run directories is nothing to be tested, unless it is asked for."""
+    """Ignore files that flows have left in run directories, unless these are named as arguments."""
     given = (Path(config.invocation_params.dir, name.partition("::")[0]) for name in config.args)
     if not _is_below_runs(collection_path, config) or any(_is_below_runs(path, config) for path in given):
         return None
@@ -148,7 +148,7 @@ def _is_below_runs(path: Path, config: pytest.Config) -> bool:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """A conductor that pytest takes for a module of tests runs nothing, also where it catches exceptions."""
+    """Fail a conductor collected as a test module; it runs nothing, even if it catches exceptions."""
     with importing() as refused:
         report = yield
     if refused:
@@ -160,7 +160,7 @@ def pytest_make_collect_report(
 
 
 def _not_a_test(collector: pytest.Collector, refused: Sequence[str]) -> str:
-    """What to type in place of having a conductor collected as a module of tests."""
+    """Return the message for a conductor collected as a test module, with the command to run instead."""
     from .report.failure_text import quoted
 
     config = collector.config
@@ -177,6 +177,6 @@ def _not_a_test(collector: pytest.Collector, refused: Sequence[str]) -> str:
 
 
 def _conductor_name(name: str) -> str:
-    """What a file that is called as tests are may be called as a conductor."""
+    """Return a conductor's file name for a file that is named like a test."""
     stem = os.path.splitext(name)[0].removeprefix("test_").removesuffix("_test")
     return f"{stem}_conductor.py"

@@ -1,1 +1,1 @@
-"""Words of the domain as values, settings, and the files of a run directory."""
+"""Data classes of the domain, settings, and the files of a run directory."""

@@ -1,4 +1,4 @@
-"""A Python process whose output is followed, and which does not outlive the process that started it."""
+"""Run a Python module in a child process that does not outlive its parent, and follow its output."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_LOOK = 0.1  # seconds between looks at what it has printed
-_PATIENCE = 5.0  # seconds for a process that was asked to end
+_LOOK = 0.1  # seconds between reads of its output
+_PATIENCE = 5.0  # seconds for a process to end after SIGTERM
 
 
 def run_module(
     module: str, arguments: Sequence[str], *, folder: Path, printed: Path, take: Callable[[str], None]
 ) -> int:
-    """Run a module of ours in a process of its own until it ends.
+    """Run a module of ours in a child process until it ends.
 
-    Its output goes through a file: what the process has started and left behind cannot hold it open.
+    Its output goes to a file, as orphaned grandchildren could hold a pipe open.
 
     Args:
-        module: Its full name; it calls `end_with_parent` first.
-        arguments: Of its command line.
-        folder: The working directory.
-        printed: The file for the output.
-        take: Gets the output in pieces, as it comes.
+        module: Full name; the module has to call `end_with_parent` first.
+        arguments: Command-line arguments.
+        folder: Working directory.
+        printed: File for the output.
+        take: Callback for each piece of output as it arrives.
 
     Returns:
         The exit code.
@@ -43,7 +43,7 @@ def run_module(
             command,
             cwd=folder,
             env=environment,
-            stdin=subprocess.PIPE,  # nothing is written into it: it tells the process of our end
+            stdin=subprocess.PIPE,  # nothing is written to it: end of file means that we have ended
             stdout=sink,
             stderr=subprocess.STDOUT,
         ) as process,
@@ -60,12 +60,12 @@ def run_module(
 
 
 def may_fork() -> bool:
-    """Whether processes may be forked from warm ones: this is Linux, and nobody says `DUCTAFLOW_FORK=0`."""
+    """Return whether processes may be forked from warm ones: on Linux, unless `DUCTAFLOW_FORK=0`."""
     return sys.platform == "linux" and os.environ.get("DUCTAFLOW_FORK") != "0"
 
 
 def end_with_parent() -> None:
-    """In the process: end when the one that started it has ended, and leave an empty standard input."""
+    """Make this process exit when its parent ends, and replace its stdin by an empty one."""
     life = os.dup(0)
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
@@ -80,7 +80,7 @@ def end_with_parent() -> None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether somebody has sent SIGSTOP to a process."""
+    """Return whether a process is stopped by SIGSTOP."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -105,7 +105,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let a process end by itself, as Ctrl-C has reached it as well, or end it."""
+    """Send SIGTERM to a process, which Ctrl-C has reached as well; kill it if it does not end."""
     process.terminate()
     try:
         process.wait(_PATIENCE)

@@ -1,4 +1,4 @@
-"""A config as people read it: Markdown tables, and without what is too long to be read."""
+"""Show a config to people as Markdown tables, shortened where it is too long to read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 _SHOWN = 50  # characters of a value
-_LONG_VALUE = 10_000  # characters from which on a value is shown by its beginning
+_LONG_VALUE = 10_000  # characters beyond which only the beginning of a value is shown
 _LONG_CONFIG = 100_000  # characters after which values are only counted
 _BEGINNING = 1_000
 
 
 def generate_config_markdown(config: Mapping[str, Any], flow_name: str | None = None) -> str:
-    """A config as Markdown tables: one for the plain values, one for each nested group.
+    """Return a config as Markdown tables: one for the plain values, one for each nested group.
 
     Args:
         config: The config.
-        flow_name: For the heading.
+        flow_name: Name for the heading.
     """
     if not config:
         return "**No configuration provided**\n"
@@ -55,14 +55,14 @@ def _cell(text: str) -> str:
 
 
 def in_part(text: str) -> str:
-    """The beginning of a text that is too long to be read, and how long it is."""
+    """Return a text, or only its beginning and its length if it is too long to read."""
     if len(text) <= _LONG_VALUE:
         return text
     return f"{text[:_BEGINNING]}… {len(text):,} characters; see the config file"
 
 
 def readable_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what is too long to be read: the beginnings of long values, as text, and many."""
+    """Return a config shortened for reading: long values cut to text, and only the first of very many."""
     room = _LONG_CONFIG
 
     def readable(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,9 +76,7 @@ def readable_config(config: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, Mapping) and value:
                 shown[in_part(key)] = readable(value)
                 continue
-            is_single = value is None or isinstance(
-                value, str | int | float
-            )  # most are: no JSON is made of it
+            is_single = value is None or isinstance(value, str | int | float)  # most are, and need no JSON
             text = str(value) if is_single else json.dumps(value, default=str)
             brief = in_part(text)
             shown[in_part(key)] = value if brief == text else brief

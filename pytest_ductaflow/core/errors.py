@@ -1,4 +1,4 @@
-"""Every error that a user can meet, each saying where, what was expected and what to do."""
+"""Errors that a user can meet; each says where it is, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 _ROW = re.compile(r", row (\d+)(?=, column |$)")
-_ROWS = "\0rows"  # in a place, where its rows are to be said
-_RANGES = 5  # of rows, in one message
-_OF_ONE_PLACE = 20  # problems that differ in more than their row
+_ROWS = "\0rows"  # placeholder for row numbers in `Problem.where`
+_RANGES = 5  # most ranges of rows in one message
+_OF_ONE_PLACE = 20  # most problems of one column that differ in more than their row
 
 
 class DuctaflowError(Exception):
@@ -20,11 +20,11 @@ class DuctaflowError(Exception):
 
 
 class FlowNotFound(DuctaflowError, FileNotFoundError):
-    """A flow, build or conductor that is not there."""
+    """A flow, build or conductor does not exist."""
 
 
 class TableError(DuctaflowError):
-    """One or more problems of a control table; none of its instances has run."""
+    """A control table has one or more problems; none of its instances has run."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -35,7 +35,7 @@ class TableError(DuctaflowError):
 
 
 class InstanceFailed(DuctaflowError):
-    """An instance ended with an error; `record` has all that is known of it."""
+    """An instance ended with an error; `record` has the details."""
 
     def __init__(self, message: str, record: Any = None) -> None:
         self.record = record
@@ -47,9 +47,9 @@ class SweepFailed(DuctaflowError):
 
 
 class Refused(BaseException):
-    """What a conductor may not do while pytest collects.
+    """A conductor did something that it may not do while pytest collects.
 
-    No `Exception`: conductors have their calls in `try:`, and would go on to what comes after the runs.
+    Not an `Exception`: a conductor with its calls in `try:` would catch it and go on after the runs.
     """
 
 
@@ -75,9 +75,9 @@ class Problem:
 
 
 def told_once(problems: Iterable[Problem]) -> list[str]:
-    """Problems as lines, in their order: what is wrong with many rows in the same way is one line.
+    """Return problems as lines, in order, with the same problem of several rows merged into one line.
 
-    Of those of one column that differ in what they say the first are told, and how many others there are.
+    Of different problems in one column only the first ones are listed, followed by the number of others.
     """
     rows: dict[Problem, list[int]] = defaultdict(list)
     for problem in problems:
@@ -97,7 +97,7 @@ def told_once(problems: Iterable[Problem]) -> list[str]:
 
 
 def _of_rows(numbers: Sequence[int]) -> str:
-    """Rows as a place has them: `, row 4` or `, rows 1 to 3, 7`."""
+    """Return row numbers as they follow a place: `, row 4` or `, rows 1 to 3, 7`."""
     if len(numbers) < 2:
         return "".join(f", row {number}" for number in numbers)
     starts = [numbers[0], *(right for left, right in pairwise(numbers) if right != left + 1)]
@@ -113,11 +113,11 @@ class KernelStartError(DuctaflowError):
 
 
 class HelperFrozen(DuctaflowError):
-    """A process of ours without which a kernel cannot go on was stopped by somebody."""
+    """A helper process that a kernel needs to go on was stopped from outside."""
 
 
 class ServerStuck(KernelStartError):
-    """The server of kernels lives and does not answer, which it will not do for the next one, either."""
+    """The kernel server is alive but does not answer, and will not answer the next request either."""
 
 
 class NoAnswer(DuctaflowError, RuntimeError):

@@ -1,11 +1,11 @@
-"""One at a time: an instance belongs to one process while it runs.
+"""Locks that let only one process at a time run an instance.
 
-The lock is an operating system's lock on a file in `runs/.locks`, so it ends with its process, however
-that ends. What it protects is a record, not a folder: flows that share a run directory, or a build and a
-flow within it, do not wait for each other.
+The operating system locks a file in `runs/.locks`, so the lock ends with its process, however that ends.
+It protects a record, not a folder: flows that share a run directory, or a build and a flow within it, do
+not wait for each other.
 
-The files stay when nobody holds them. They are empty, one for each instance that ever ran, and hidden; to
-delete one would let two processes hold a lock each, one of them on the file that was deleted.
+Unlocked files stay. They are empty and hidden, one for each instance that ever ran; deleting one would let
+two processes hold a lock each, one of them on the deleted file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from .errors import DuctaflowError
 from .model import RUNS, Owner, Record
 from .run_files import RunFiles
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # of file systems that know none
-_PAUSE = 0.05  # seconds between two looks at a lock that somebody else holds
-_UNTIL_TOLD = 1.0  # seconds in which a process that has just taken a lock says who it is
-_LAST_WORDS = 10.0  # seconds in which the kernel of a process that was killed ends
-_SAME_START = 1.0  # seconds by which the clock may tell the start of one process differently
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
+_PAUSE = 0.05  # seconds between polls of a lock that another process holds
+_UNTIL_TOLD = 1.0  # seconds for a process that has just taken a lock to write its id to the record
+_LAST_WORDS = 10.0  # seconds for the kernel of a killed process to end
+_SAME_START = 1.0  # seconds by which two readings of one process's start time may differ
 
 
 class InUse(DuctaflowError):
@@ -41,8 +41,8 @@ class InUse(DuctaflowError):
 
 
 def this_process() -> Owner:
-    """The process in which this code runs."""
-    return _owner(os.getpid())  # by its number: a fork is another process
+    """Return the process in which this code runs."""
+    return _owner(os.getpid())  # cached by pid: a fork is another process
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +51,7 @@ def _owner(pid: int) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether a process is still there; of one on another machine that cannot be told, and it may be."""
+    """Return whether a process is still alive; one on another machine is assumed to be."""
     if owner.host != socket.gethostname():
         return True
     try:
@@ -70,18 +70,18 @@ def held(
     """Keep all other processes from running an instance.
 
     Args:
-        files: Those of the instance.
+        files: Files of the instance.
         root: Its project root.
-        label: What it is called in messages.
+        label: Its name in messages.
         wait: Whether to wait for another process that is running it.
-        say: Gets one line if it has to wait.
+        say: Callback for one line if it has to wait.
 
     Yields:
         Whether it had to wait, so that what was known of the instance may be out of date.
 
     Raises:
-        InUse: If another process is running it and `wait` is false, or it is run within itself.
-        OSError: If there can be no lock.
+        InUse: If another process is running it and `wait` is false, or it would run within itself.
+        OSError: If no lock can be made.
     """
     lock: BaseFileLock = FileLock(_lock_file(files, root))
     try:
@@ -100,7 +100,7 @@ def held(
 
 
 def is_free(files: RunFiles, root: str | Path) -> bool:
-    """Whether no process is running an instance."""
+    """Return whether no process is running an instance."""
     with contextlib.suppress(OSError):
         lock = FileLock(_lock_file(files, root))
         if not _is_taken(lock):
@@ -110,10 +110,10 @@ def is_free(files: RunFiles, root: str | Path) -> bool:
 
 
 def _lock_file(files: RunFiles, root: str | Path) -> Path:
-    """The file to lock, in a folder that is there.
+    """Return the file to lock, after creating its folder.
 
-    It is in the project's `runs/`, also for a run directory elsewhere, in which people look; only where the
-    project cannot be written to, it is in the run directory.
+    The folder is in the project's `runs/`, even for a run directory elsewhere, in which users look; only if
+    the project is not writable, it is in the run directory.
     """
     runs = Path(root) / RUNS
     name = os.path.relpath(files.directory, runs) if files.directory.is_relative_to(runs) else files.directory
@@ -129,7 +129,7 @@ def _lock_file(files: RunFiles, root: str | Path) -> Path:
 
 
 def _is_taken(lock: BaseFileLock) -> bool:
-    """Take a lock if nobody holds it."""
+    """Take a lock if it is free, and return whether that succeeded."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -140,10 +140,10 @@ def _is_taken(lock: BaseFileLock) -> bool:
 def _wait_for(
     lock: BaseFileLock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]
 ) -> None:
-    """Take a lock as soon as the process that holds it has ended its run.
+    """Wait for the process that holds a lock to end its run, then take the lock.
 
     Raises:
-        InUse: If that cannot come to pass, or is not wanted.
+        InUse: If that can never happen, or `wait` is false.
     """
     if files.journal in run_files.builds_around():
         raise InUse(f"{label} would be run within itself: {files.directory} is its own run directory")
@@ -169,7 +169,7 @@ def _who(owner: Owner | None, record: Record | None) -> str:
 
 
 def wait_for_orphans(owner: Owner, directory: Path) -> None:
-    """Wait for the kernel of a process that was killed over an instance: it may outlive it by a moment."""
+    """Wait for the kernel of a process that was killed during an instance: it may outlive it briefly."""
     if owner.host != socket.gethostname() or is_alive(owner):
         return
     deadline = time.monotonic() + _LAST_WORDS
@@ -178,7 +178,7 @@ def wait_for_orphans(owner: Owner, directory: Path) -> None:
 
 
 def _works_in(directory: Path) -> Iterator[int]:
-    """Processes whose working directory is a run directory, less the shells of people who look at it."""
+    """Yield the ids of processes whose working directory is a run directory, except users' shells."""
     real = os.path.realpath(directory)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits: what must not be left half done is done first."""
+"""Delay Ctrl-C until work that must not stay half done has ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def keyboard_later() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
+    """Delay Ctrl-C until the end of the block."""
     earlier = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(earlier):
         yield

@@ -1,4 +1,4 @@
-"""How busy the machine's cores are going to be with instances."""
+"""Idle cores of this machine while instances run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import os
 
 
 def has_idle_core() -> bool:
-    """Whether there are more cores than instances that run at a time."""
+    """Return whether there are more cores than instances that run at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) < cores

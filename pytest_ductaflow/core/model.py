@@ -1,7 +1,7 @@
-"""The words of the domain as values: Instance, Record, Status.
+"""Data classes of the domain: Instance, Record, Status.
 
-These classes are plain data. They travel as JSON between the process that runs the conductor, the
-pytest workers and the files in `runs/`, so that every one of them can be written and read back.
+They are plain data, passed as JSON between the process that runs the conductor, the pytest workers and the
+files in `runs/`, so each of them can be written and read back.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Literal, Self, cast, get_args
 
 SCHEMA_VERSION = 1
 JSON = Any
-_LISTS = ("failed_attempts", "altered", "made", "found")  # of a record, that are often empty
-# The attributes of an instance that are said under reserved names, less the order.
+_LISTS = ("failed_attempts", "altered", "made", "found")  # lists in a record that are often empty
+# The attributes of an instance that are set by reserved names, except the order.
 RESERVED_FOR = {
     "_timeout": "timeout",
     "_retries": "retries",
@@ -32,17 +32,17 @@ RESERVED_FOR = {
 Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
-# The columns of a control table that say what an instance is; the others are its config. What is in them is
-# always text: "007" and "NA" are names, not numbers or empty cells.
+# The columns of a control table that identify an instance; the others are its config. Their cells are always
+# text: "007" and "NA" are names, not a number or an empty cell.
 TEXT_COLUMNS = ("instance_name", "step", "flow", "build")
-FLOW_FAILED = "FlowFailed"  # type of the failure of a build that a flow brought down
-INTERRUPTED = "Interrupted"  # that of an instance which Ctrl-C stopped
-IN_USE = "InUse"  # that of an instance which another process is running
-OUTPUTS_DIFFER = "OutputsDiffer"  # that of a stored instance which did not write what was expected
+FLOW_FAILED = "FlowFailed"  # failure type of a build in which a flow failed
+INTERRUPTED = "Interrupted"  # failure type of an instance that Ctrl-C stopped
+IN_USE = "InUse"  # failure type of an instance that another process is running
+OUTPUTS_DIFFER = "OutputsDiffer"  # failure type of a stored instance with unexpected outputs
 
 
 class Status(enum.StrEnum):
-    """How an instance ended, or that it has not."""
+    """How an instance ended, or that it is still running."""
 
     RUNNING = "running"
     SUCCESS = "success"
@@ -52,38 +52,38 @@ class Status(enum.StrEnum):
 
     @property
     def good(self) -> bool:
-        """Whether what depends on the instance may run."""
+        """Whether instances that depend on this one may run."""
         return self in (Status.SUCCESS, Status.WARNING)
 
     @property
     def severity(self) -> int:
-        """Rank among finished states: the worst of a build's flows gives the build's light."""
+        """Rank among finished states; the worst of a build's flows decides the build's light."""
         return list(Status).index(self)
 
 
-@lru_cache(maxsize=1024)  # asked for each of thousands of instances of the same few flows
+@lru_cache(maxsize=1024)  # called for each of thousands of instances of the same few flows
 def stem_of(flow: str | Path) -> str:
-    """The name under which a flow's files are written: `flows/01_prepare.py` gives `01_prepare`."""
+    """Return the prefix of the names of a flow's files: `01_prepare` for `flows/01_prepare.py`."""
     return Path(flow).stem
 
 
 @lru_cache(maxsize=1024)
 def default_step(flow: str | Path) -> str:
-    """The step of a flow without one: its stem less a leading number, `01_prepare` → `prepare`."""
+    """Return the step of a flow without one: its stem without a leading number, `01_prepare` → `prepare`."""
     stem = stem_of(flow)
     return re.sub(r"^\d+_", "", stem) or stem
 
 
 def slug(name: str) -> str:
-    """A name as part of a node id, which cannot hold `::`, brackets or white space."""
+    """Return a name as part of a node id, which cannot hold `::`, brackets or white space."""
     return re.sub(r"[^\w.=,@+/-]", "_", name)
 
 
-SHORT_HASH = 8  # digits of a hash, where a name tells most of what is meant without it
+SHORT_HASH = 8  # digits of a hash that only completes a readable name
 
 
 def config_hash(config: Mapping[str, JSON]) -> str:
-    """Sixteen hexadecimal digits that stay the same while the config (less `_…` keys) does."""
+    """Return a hash of a config (without `_…` keys): sixteen hexadecimal digits."""
     plain = {key: value for key, value in config.items() if not key.startswith("_")}
     text = json.dumps(plain, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -103,24 +103,24 @@ class Instance:
         source: Absolute path of the file that declared the instance.
         line: Line in `source` (1-based), where known.
         row: Row of the control table (1-based), where there is one.
-        after: Explicit upstreams as `step/instance`; None when nothing was said.
+        after: Explicit upstreams as `step/instance`; None if not given.
         timeout: Seconds that the whole instance may take.
         cell_timeout: Seconds that each of its cells may take.
-        retries: How often an instance that failed is tried again.
-        cores: Cores that the instance asks for, which has no effect.
+        retries: Number of further attempts after a failure.
+        cores: Cores that the instance asks for; has no effect.
         marks: pytest marks of the item.
-        keep: Patterns, relative to the run directory, of what the next run finds again.
-        cwd: Where it runs, if that was said: in its run directory, the flow's folder or the project root.
-        runs_in: The same, with what holds where nothing was said.
+        keep: Patterns, relative to the run directory, of what is kept for the next run.
+        cwd: Where it runs, if given: in its run directory, the flow's folder or the project root.
+        runs_in: The same, with the default if it is not given.
         kernel_name: Jupyter kernel, whatever the notebook names; None means its own, or python3.
-        output_suffix: What the executed notebook is called after the flow's stem.
+        output_suffix: Suffix of the executed notebook's name, after the flow's stem.
         html: Whether an HTML page of the notebook is wanted.
         selected: False if `--ductaflow-where` leaves it out.
-        always_run: Whether it runs though nothing has changed: a past run that is named runs again.
-        stored_in: Of a stored instance: the absolute path of its folder, which holds what is expected.
+        always_run: Whether it runs even if unchanged, as a past run does that the user names.
+        stored_in: Absolute path of a stored instance's folder, which holds the expected outputs.
         duration: Seconds that it took when it was stored.
         variables: Environment variables that its conductor had changed when it declared it, and their values;
-            None for one that is to be deleted.
+            None for one to be deleted.
     """
 
     flow: str
@@ -156,12 +156,12 @@ class Instance:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What must be unique: two instances with the same key would overwrite each other."""
+        """The unique key: two instances with the same key would overwrite each other."""
         return self.run_dir, self.stem
 
     @property
     def working_directory(self) -> str:
-        """Where its kernel is started, and relative paths begin."""
+        """The folder in which its kernel starts and to which relative paths refer."""
         return self.run_dir if self.runs_in == "run" else self.workplaces[self.runs_in]
 
     @property
@@ -175,7 +175,7 @@ class Instance:
 
     @property
     def reserved(self) -> dict[str, JSON]:
-        """What was said under reserved names, such as `_timeout`, as a config can say it; not the order."""
+        """The values set by reserved names, such as `_timeout`, as in a config; without the order."""
         defaults = {f.name: f.default for f in fields(self)}
         said = {key: (getattr(self, name), defaults[name]) for key, name in RESERVED_FOR.items()}
         return {
@@ -184,12 +184,12 @@ class Instance:
 
     @property
     def full_config(self) -> dict[str, JSON]:
-        """The config as the flow gets it."""
+        """The config that is passed to the flow."""
         return {**self.config, "_project_root": self.project_root}
 
     @property
     def digests_of_variables(self) -> dict[str, str]:
-        """Digests of the values of `variables`, which may be secrets; empty for one that is to be deleted."""
+        """Digests of the values of `variables`, which may be secrets; empty for one to be deleted."""
         return {
             name: "" if value is None else hashlib.sha256(f"{name}={value}".encode()).hexdigest()[:16]
             for name, value in self.variables
@@ -199,7 +199,7 @@ class Instance:
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, JSON]:
-        # Not asdict(): it copies every config deeply, which is felt with 10,000 instances.
+        # Not asdict(): it deep-copies every config, which is slow with 10,000 instances.
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
     @classmethod
@@ -217,16 +217,16 @@ def _none(_folder: str) -> Collection[str]:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What a run has to know of the other instances of its plan.
+    """What a run needs to know of the other instances of its plan.
 
     Attributes:
-        declared: The instances that it is said to depend on.
-        learned: The labels of those whose files it was seen to read in an earlier run.
-        run_dirs: The labels of all instances, by run directory.
-        last_written: Of the files that it has written outside of its run directory, those that no other
-            instance has written after it; absolute.
-        made_beside: What names in a folder are there only because instances have run that need not end
-            before it.
+        declared: Instances that it is declared to depend on, with their labels.
+        learned: Labels of instances whose files it read in an earlier run.
+        run_dirs: Labels of all instances, by run directory.
+        last_written: Absolute paths of files that it wrote outside of its run directory and that no other
+            instance has written since.
+        made_beside: Function that returns the names in a folder which exist only because of instances that
+            need not end before it.
     """
 
     declared: tuple[tuple[str, Instance], ...] = ()
@@ -248,7 +248,7 @@ def _are_texts_by_name(values: Any) -> bool:
     return isinstance(values, Mapping) and all(isinstance(value, str) for value in values.values())
 
 
-# By the annotation of a field, whether a value that was read is of that type.
+# Type checks for values that were read, by the annotation of their field.
 _IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
@@ -264,27 +264,27 @@ _IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
 
 
 def _known(kind: Any, data: Mapping[str, JSON]) -> dict[str, JSON]:
-    """What was read of a value, less fields that a later version has added."""
+    """Return the fields of a class from data that was read, without those that a later version has added."""
     return {name: value for name, value in data.items() if name in kind.__dataclass_fields__}
 
 
 def _tuple_of(values: Any) -> Any:
-    """A list as the tuple that it was written from; a text is none, though it is a sequence."""
+    """Return a list as the tuple that it was written from, and anything else (a text, say) as it is."""
     return tuple(values) if isinstance(values, list | tuple) else values
 
 
 @cache
 def _checks(kind: type) -> list[tuple[str, Any, Callable[[Any], bool]]]:
-    """The fields of a dataclass whose type can be checked: name, type, check."""
+    """Return name, type and check of each field of a dataclass whose type can be checked."""
     checks = ((each, _IS_OF_TYPE.get(str(each.type))) for each in fields(kind))
     return [(each.name, each.type, check) for each, check in checks if check is not None]
 
 
 def _checked(made: Any) -> Any:
-    """What was read, if its plain fields have the types that they are said to have.
+    """Return an object that was read, after checking its plain fields against their annotations.
 
     Raises:
-        TypeError: If one has not.
+        TypeError: If a field has another type.
     """
     for name, kind, is_of_type in _checks(made.__class__):
         value = getattr(made, name)
@@ -295,7 +295,7 @@ def _checked(made: Any) -> Any:
 
 @dataclass(frozen=True)
 class Failure:
-    """What stopped a flow.
+    """The error that stopped a flow.
 
     Attributes:
         type: Class name of the exception; `Timeout`, `KernelDied`, `FlowFailed` in a build, `OutputsDiffer`.
@@ -304,7 +304,7 @@ class Failure:
         source: The cell's code.
         line: The line of that code (1-based) that was running, where known.
         file_line: The same line in the flow's file (1-based), where known.
-        traceback: The traceback as text, without colours and without the machinery's frames.
+        traceback: The traceback as text, without colours and without the frames of Jupyter and papermill.
     """
 
     type: str
@@ -317,23 +317,23 @@ class Failure:
 
     @property
     def summary(self) -> str:
-        """One line: type and first line of the message."""
+        """The error in one line: type and first line of the message."""
         first = (self.message.strip().splitlines() or [""])[0]
         if self.type in (FLOW_FAILED, OUTPUTS_DIFFER):
-            return first  # it tells already which flow failed, of what, or which file differs
+            return first  # already names the flow that failed and its error, or the file that differs
         return f"{self.type}: {first}" if first else self.type
 
 
 @dataclass(frozen=True)
 class DifferingValue:
-    """One value that is not as expected.
+    """A value that differs from the expected one.
 
     Attributes:
         where: Its place, `zone=3, trips` in a table, `totals.cost[2]` in a JSON file.
-        expected: As text.
-        found: As text.
+        expected: Expected value as text.
+        found: Actual value as text.
         absolute: |found - expected|, None if they are not both numbers.
-        relative: The same, divided by |expected|; None if there is none or expected is 0.
+        relative: `absolute` divided by |expected|; None if `absolute` is None or expected is 0.
     """
 
     where: str
@@ -345,14 +345,14 @@ class DifferingValue:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a file that an instance wrote is not what was expected.
+    """How an output file of an instance differs from the expected one.
 
     Attributes:
         file: Its name in the run directory, with `/` between the parts.
-        message: In one line: how many values differ, and where by the most.
-        notes: More of it, a line each: columns that are missing, rows that are too many.
-        worst: The values that differ by the most, the worst first.
-        figures: `expected`, `found` and `difference` as files in the run directory, with `/`.
+        message: One line: how many values differ, and which by the most.
+        notes: Further lines, such as missing columns or surplus rows.
+        worst: Values that differ the most, the worst first.
+        figures: Paths in the run directory (with `/`) of the figures `expected`, `found` and `difference`.
     """
 
     file: str
@@ -374,8 +374,8 @@ class Owner:
 
     Attributes:
         host: Name of the machine.
-        pid: Number of the process.
-        started: When it started, in seconds since the epoch: a later process may get the same number.
+        pid: Process id.
+        started: Start time in seconds since the epoch: a later process may get the same id.
     """
 
     host: str
@@ -385,41 +385,40 @@ class Owner:
 
 @dataclass(frozen=True)
 class Record:
-    """What happened to an instance; the small JSON file in its run directory.
+    """What happened to an instance; stored as a small JSON file in its run directory.
 
     Times are ISO 8601 in UTC, durations seconds, memory bytes. Paths are relative to the project
     root with `/` between the parts, or absolute where they lie outside of it.
 
     Attributes:
-        failed_attempts: Why the attempts before the last one failed, a line for each.
-        reason: What made it run: "new", "input data/zones.csv changed".
-        kernel: The kernel that was asked for.
+        failed_attempts: Error of each attempt before the last one, one line each.
+        reason: Why it ran: "new", "input data/zones.csv changed".
+        kernel: Kernel that was asked for.
         cwd: Where it ran, as `Instance.runs_in`.
-        reserved: What was said under reserved names, such as `_timeout`.
-        config_digest: Digest of the config, whatever the order of its keys.
+        reserved: Values set by reserved names, such as `_timeout`.
+        config_digest: Digest of the config, independent of the order of its keys.
         variables: Environment variables that its conductor had set, and digests of their values; empty for
             one that it had deleted.
-        inputs: By path, the digest of everything that it used: the flow, modules of the project, files,
-            names in folders (paths that end in `/`), what its upstreams wrote.
-        code: By path of a source file, the digest of its code without comments.
+        inputs: Digest by path of everything that it used: the flow, modules of the project, files, names in
+            folders (paths that end in `/`), files that its upstreams wrote.
+        code: Digest of the code without comments, by path of the source file.
         packages: Installed distributions that it imported, and their versions.
-        upstreams: The instances that had to end before it, as `step/instance`.
-        undeclared: Instances whose files it read without being said to depend on them.
-        outputs: By path relative to the run directory, the digest of every file that it wrote, or found
-            again because it is kept.
-        altered: Those of the outputs that others had put there before it began.
-        made: What else it made in its run directory: folders (names that end in `/`), pipes, links that
-            lead nowhere.
-        found: While it runs: all that was in its run directory when it began, and was not its own.
+        upstreams: Instances that had to end before it, as `step/instance`.
+        undeclared: Instances whose files it read without a declared dependency.
+        outputs: Digest, by path relative to the run directory, of every file that it wrote or that was kept
+            from the run before.
+        altered: Outputs that existed before it began and were made by others.
+        made: What else it made in its run directory: folders (names that end in `/`), pipes, dangling links.
+        found: While it runs: everything in its run directory when it began that was not its own.
         owner: While it runs: the process that runs it.
-        last_good: Of a run that failed: the folder with the files of the last one that ended well.
-        stats: By path of an input, size and times when it had that digest: saves hashing it again.
-        observed: How much was seen of what it read: "all", "python only" or "no".
+        last_good: For a failed run: the folder with the files of the last good run.
+        stats: Size and times, by path, of an input when it had that digest: saves hashing it again.
+        observed: How much of what it read was observed: "all", "python only" or "no".
         unknown: Why what it read is not known in full, in words.
         stored: Whether it was a replay of a stored instance.
-        differences: Of a stored instance: where its outputs are not what was expected.
-        warning_line: The line of the flow that printed the first warning, or in which its cell begins.
-        unchanged: Whether this record was kept, and nothing run. Never so in a run directory's file.
+        differences: For a stored instance: where its outputs differ from the expected ones.
+        warning_line: Line of the flow that printed the first warning, or the first line of that cell.
+        unchanged: Whether nothing ran and this record was kept; never true in a run directory's file.
     """
 
     status: Status
@@ -468,23 +467,23 @@ class Record:
 
     @property
     def differs(self) -> bool:
-        """Whether it failed because its outputs are not what was expected."""
+        """Whether it failed because its outputs differ from the expected ones."""
         return self.error is not None and self.error.type == OUTPUTS_DIFFER
 
     def with_flows(self) -> Iterator[Record]:
-        """This record, and those of a build's flows, and of theirs."""
+        """Yield this record and, for a build, those of its flows, recursively."""
         yield self
         for flow in self.flows:
             yield from flow.with_flows()
 
     def brief(self) -> Self:
-        """What is told of it: without all that it used, which may be thousands of files of its upstreams."""
+        """Return the record without what the run used, which may be thousands of upstream files."""
         flows = tuple(flow.brief() for flow in self.flows)
         return self.with_(inputs={}, stats={}, code={}, packages={}, flows=flows)
 
     @property
     def message(self) -> str | None:
-        """The one line that a row of the report shows: why it is red, or orange."""
+        """The line that a row of the report shows: why it is red, or orange."""
         if self.error is not None:
             return self.error.summary
         if self.warnings:
@@ -495,7 +494,7 @@ class Record:
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, JSON]:
-        """Plain JSON types only: an enum does not pass between xdist's processes."""
+        """Return plain JSON types only, as xdist cannot pass an enum between its processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in (
             "unchanged",
@@ -536,7 +535,7 @@ class Record:
 
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
-        """Read what `to_json` wrote, of this version or of a later one with the same schema.
+        """Read what `to_json` wrote, in this version or a later one with the same schema.
 
         Raises:
             ValueError, TypeError, KeyError, AttributeError: If it is anything else.
@@ -554,5 +553,5 @@ class Record:
         for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown", *_LISTS[:-1]):
             values[name] = _tuple_of(values.get(name, ()))
         for name in ("inputs", "outputs"):
-            values[name] = data[name]  # without them nothing could be said of what has changed
+            values[name] = data[name]  # required: without them no change could be detected
         return cast("Self", _checked(cls(**values)))

@@ -1,4 +1,4 @@
-"""Numbers as people read them, in messages and tables."""
+"""Format numbers and names for messages and tables."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def amount(number: float) -> str:
-    """A number with four digits that count: `0.1448`, `600.2`, `12,480`."""
+    """Return a number with at least four significant digits: `0.1448`, `600.2`, `12,480`."""
     return f"{number:,.0f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}"
 
 
 def percent(share: float) -> str:
-    """A share: 0.04 is `4 %`."""
+    """Return a share in per cent: `4 %` for 0.04."""
     number = 100 * share
     return f"{number:,.0f} %" if 1e4 <= abs(number) < 1e15 else f"{number:.3g} %"
 
 
 def in_bytes(number: float) -> str:
-    """A number of bytes, or of characters: `3.2 GB`, `410 kB`."""
+    """Return a number of bytes, or of characters, with a unit: `3.2 GB`, `410 kB`."""
     for unit in ("bytes", "kB", "MB"):
         if number < 999.5:
             return f"{number:.3g} {unit}"
@@ -29,12 +29,12 @@ def in_bytes(number: float) -> str:
 
 
 def in_line(text: str) -> str:
-    """A name such that it stays in its line, whatever is in it."""
+    """Return a name with control characters escaped, so that it stays on one line."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def listed(names: Iterable[str], at_most: int = 10) -> str:
-    """Names in a sentence, of many the first ones."""
+    """Join names for a sentence; if there are many, only the first ones and the number of others."""
     all_names = list(names)
     more = len(all_names) - at_most
     return ", ".join(all_names[:at_most]) + (f" and {more:,} more" if more > 0 else "")

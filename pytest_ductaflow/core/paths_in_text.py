@@ -1,4 +1,4 @@
-"""Taking a text of a config apart into the paths that it may hold.
+"""Split a text of a config into the paths that it may hold.
 
 CSV has no lists, so a cell may hold several paths: `runs/a/one/v.txt;runs/a/two/v.txt`.
 """
@@ -10,28 +10,27 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-# Around the paths of a list, or of an SQL query. A comma within a name made from values is none:
+# Separators of paths in a list or an SQL query. A comma within a name made from values is not one:
 # `rate=0.01,years=25`.
 _JOINT = re.compile(r"""[;|\s"'()]+|,(?![^/,;|\s]*=)|,(?=\s)""")
 _SIGN_OF_LIST = re.compile(r"""[;|,\s"'()]""")
-_SIGN = re.compile(r"""[;|,\s"'(){]|^\[""")  # in a text that is not simply a path
+_SIGN = re.compile(r"""[;|,\s"'(){]|^\[""")  # marks a text that is not simply one path
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_MOST_VARIANTS = 1_000  # that braces stand for; more are not paths
-_MOST_CUTS = 8  # of what may follow a path
-_MOST_ABOVE = 1_000  # characters of the path of a project
+_MOST_VARIANTS = 1_000  # texts that braces may expand to; more are not paths
+_MOST_CUTS = 8  # separators at which a path may end
+_MOST_ABOVE = 1_000  # characters in the path of a project
 
 
 def paths_in(text: str, may_begin: Callable[[str], bool]) -> Iterable[list[str]]:
-    """The paths that a text may hold, one after the other.
+    """Return the paths that a text may hold, in order.
 
     Args:
-        text: The text: a path, several, or a JSON list of such texts. Braces (`{one,two}`) count as a shell
-            takes them.
-        may_begin: Whether a path that is looked for can begin with a text.
+        text: A path, several, or a JSON list of such texts. Braces (`{one,two}`) are expanded as in a shell.
+        may_begin: Predicate: whether a path of interest can begin with a text.
 
     Returns:
         For each path the ways to read it, the longest first: what follows a separator may belong to a name.
-        A text without separators is a path as it stands.
+        A text without separators is one path.
     """
     if not _SIGN.search(text):
         return ([text],)
@@ -39,7 +38,7 @@ def paths_in(text: str, may_begin: Callable[[str], bool]) -> Iterable[list[str]]
 
 
 def _single_texts(text: str) -> Iterator[str]:
-    """The texts of a JSON list, or of one as Python prints it; braces as what they stand for."""
+    """Yield the texts of a list in JSON, or as Python prints it, with braces expanded."""
     inner = text.strip()
     if inner[:1] == "[" and inner[-1:] == "]":
         if (found := _json_texts(inner)) is not None:
@@ -52,7 +51,7 @@ def _single_texts(text: str) -> Iterator[str]:
 
 
 def _json_texts(text: str) -> list[str] | None:
-    """The texts in a list, None if it is none."""
+    """Return the texts in a list; None if the text is not a list."""
     for form in (text, text.replace("'", '"')):
         try:
             values = json.loads(form)
@@ -63,7 +62,7 @@ def _json_texts(text: str) -> list[str] | None:
 
 
 def _without_braces(text: str) -> list[str]:
-    """All texts that one with braces stands for, as a shell would have it; itself if there are too many."""
+    """Expand braces as a shell does; return the text itself if that gives too many."""
     texts = [text]
     while any(_BRACES.search(each) for each in texts):
         texts = [variant for each in texts for variant in _first_braces_expanded(each)]
@@ -82,7 +81,7 @@ def _first_braces_expanded(text: str) -> Iterator[str]:
 
 
 def _separated(text: str, may_begin: Callable[[str], bool]) -> list[list[str]]:
-    """The paths in a text without lists and braces, each in all of its readings."""
+    """Return the paths in a text without lists and braces, each in all of its readings."""
     if not _SIGN_OF_LIST.search(text):
         return [[text]]
     joints = [match.span() for match in _JOINT.finditer(text)]
@@ -91,7 +90,7 @@ def _separated(text: str, may_begin: Callable[[str], bool]) -> list[list[str]]:
     firsts = [
         number
         for number, (begin, end) in enumerate(zip(begins, ends, strict=True))
-        # An absolute path may have separators before it comes to the project.
+        # The project's own absolute path may contain separators.
         if begin < end and (may_begin(text[begin:end]) or may_begin(text[begin : begin + _MOST_ABOVE]))
     ]
     paths = []

@@ -1,15 +1,15 @@
-"""The layout of `runs/`: the only module that knows how files and folders there are called.
+"""The layout of `runs/`: the only module that knows the names of files and folders there.
 
     runs/{step}/{instance}/
         {flow}_config.json  {flow}_executed.ipynb  {flow}_executed.html
         {flow}_execution_output.txt  {flow}_record.json  and what the flow writes
-        {flow}_differences/  of a stored instance whose figures are not as expected
-        runs/…              the run directories of a build's flows, same shape
+        {flow}_differences/  for a stored instance with figures that differ from the expected ones
+        runs/…              the run directories of a build's flows, same layout
     .earlier/{step}/{instance}/  the files of the last good run, if another one has begun since
     .locks/                 files that are locked while an instance runs
 
-Files are written to a temporary file beside the target and then renamed; what cannot be read is
-"not there", with one line that says why.
+Files are written by atomic rename of a temporary file beside the target; unreadable records are treated as
+missing, with a one-line reason.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PLOTLY_SCRIPT = "plotly.min.js"
 SHARED_BY_PAGES = (STYLESHEET, PLOTLY_SCRIPT)
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
-# Beside the steps, and no run directories: earlier runs, locks, what conductors do afterwards and declare.
+# Folders beside the steps, not run directories: earlier runs, locks, conductors' after-work and declarations.
 EARLIER, LOCKS, AFTER, DECLARED = ".earlier", ".locks", ".after", ".declared"
 OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED)
-_OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not its flow's
+_OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not the flow's
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 _BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
 
@@ -78,12 +78,12 @@ class RunFiles:
 
     @property
     def journal(self) -> Path:
-        """Where the flows that a build runs leave their records while it runs."""
+        """The file to which the flows of a build append their records while it runs."""
         return self.directory / f".{self.stem}_flows.jsonl"
 
     @property
     def differences(self) -> Path:
-        """The folder of figures that show how the outputs of a stored instance differ."""
+        """The folder with figures that show how the outputs of a stored instance differ."""
         return self.directory / f"{self.stem}_differences"
 
     @property
@@ -93,7 +93,7 @@ class RunFiles:
 
 
 def names_of_ours(run_dir: str) -> set[str]:
-    """Return the names in a run directory that are ours: of records, and of what belongs to them."""
+    """Return our own names in a run directory: records, and the files that belong to them."""
     try:
         names = os.listdir(run_dir)
     except OSError:
@@ -108,10 +108,10 @@ def names_of_ours(run_dir: str) -> set[str]:
 
 def write_atomic(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
-    # Not the process's number: it tells neither threads apart, nor the machines that share a disk.
+    # Not the pid: threads share it, and so can processes on machines that share a disk.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        # A lone surrogate, as undecodable output leaves, becomes an escape that JSON reads back.
+        # A lone surrogate (from undecodable output) becomes an escape that JSON reads back.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(temporary, path)
     except BaseException:
@@ -120,12 +120,12 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def replace_folder(new: Path, target: Path, *, aside: Path) -> None:
-    """Put a folder in the place of another, which is still there if that fails.
+    """Replace a folder by another; if that fails, the old one is restored.
 
     Args:
-        new: The folder, on the same disk.
-        target: Its place.
-        aside: Where what was there before goes.
+        new: New folder, on the same disk.
+        target: Path of the folder to replace.
+        aside: Path to which the old folder is moved.
     """
     if os.path.lexists(target):
         aside.parent.mkdir(parents=True, exist_ok=True)
@@ -140,12 +140,12 @@ def replace_folder(new: Path, target: Path, *, aside: Path) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON for people: indented, keys in order of insertion, text as it is."""
+    """Write JSON for people: indented, keys in order of insertion, text not escaped."""
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def write_config(files: RunFiles, config: Mapping[str, Any]) -> None:
-    """Lay the exact config into the run directory, making the directory if need be."""
+    """Write the exact config into the run directory, creating the directory if necessary."""
     files.directory.mkdir(parents=True, exist_ok=True)
     write_json(files.config, config)
 
@@ -155,21 +155,21 @@ def write_record(files: RunFiles, record: Record) -> None:
 
 
 def write_failure(files: RunFiles, record: Record) -> None:
-    """Write the record of a run that failed, on a full disk in the place of the one that says it runs."""
+    """Write the record of a failed run; on a full disk, overwrite the one that says it is running."""
     try:
         write_record(files, record)
     except OSError:
         text = json.dumps(record.to_json(), separators=(",", ":"), default=str)
         with contextlib.suppress(OSError), open(files.record, "r+b", buffering=0) as file:
-            file.write(text.encode(errors="backslashreplace"))  # where there is a block already
+            file.write(text.encode(errors="backslashreplace"))  # into a block that the file already has
             file.truncate()
 
 
 def read_record(path: Path) -> tuple[Record | None, str | None]:
-    """A record, or None and the reason; a file that is not there needs no reason."""
+    """Return a record, or None and the reason; no reason if the file is missing."""
     try:
         state = state_in(os.stat(path))
-        # A file that was just written may be written again without a change of its times.
+        # A file written just now may be written again without a change of its times.
         read = _parse if settled(state) else _parse.__wrapped__
         return read(str(path), state), None
     except FileNotFoundError:
@@ -180,18 +180,18 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
 
 @lru_cache(maxsize=4_096)
 def _parse(path: str, _state: str) -> Record:
-    """The record in a file, read once as long as the file stays as it is."""
+    """Return the record in a file, cached as long as the file's state does not change."""
     with open(path, encoding="utf-8") as file:
         return Record.from_json(json.load(file))
 
 
 def is_record(path: str) -> bool:
-    """Whether a file is called as records are."""
+    """Return whether a file is named like a record."""
     return path.endswith(_RECORD_END)
 
 
 def records_in(directory: Path) -> dict[str, Record]:
-    """The records in one folder, by the stem of their flows."""
+    """Return the records in one folder by the stem of their flows."""
     read = {
         path.name.removesuffix(_RECORD_END): read_record(path)[0]
         for path in directory.glob(f"*{_RECORD_END}")
@@ -200,15 +200,15 @@ def records_in(directory: Path) -> dict[str, Record]:
 
 
 def close_record(instance: Instance, message: str, kind: str = "WorkerDied") -> Record | None:
-    """End the record of an instance whose process died over it, so that it does not stay `running`.
+    """Mark the record of an instance whose process died as failed, so that it does not stay `running`.
 
     Args:
-        instance: It runs no more.
+        instance: Instance that no longer runs.
         message: What has happened.
-        kind: The same in a word, as the type of the failure.
+        kind: Type of the failure.
 
     Returns:
-        The record, None if there is none that says so.
+        The new record; None if there was no record with status `running`.
     """
     files = RunFiles.of(instance)
     record, _ = read_record(files.record)
@@ -222,7 +222,7 @@ def close_record(instance: Instance, message: str, kind: str = "WorkerDied") -> 
 
 
 def records(runs: Path) -> Iterator[tuple[Path, Record]]:
-    """Every instance's record under `runs`, without those of the flows inside builds.
+    """Yield every instance's record under `runs`, without those of the flows inside builds.
 
     Yields:
         The run directory and its record, sorted by path.
@@ -240,11 +240,11 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
 
 
 def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[str, list[str]]]:
-    """The names of all files below `runs` that are called as records are, by their folder, unread.
+    """Yield each folder below `runs` that holds records, with the names of these files, unread.
 
     Args:
         runs: A `runs/`, or a folder in it.
-        known: Run directories in which there is no need to look for further ones.
+        known: Run directories that need not be searched for further ones.
     """
     folders = [str(runs)]
     while folders:
@@ -265,7 +265,7 @@ def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[str, list
 
 
 def past_configs(directory: Path) -> list[Path]:
-    """The configs of earlier runs in a directory and below, not those inside builds."""
+    """Return the configs of earlier runs in a directory and below, without those inside builds."""
     configs: list[Path] = []
     for folder, folders, names in os.walk(directory):
         found = sorted(Path(folder, name) for name in names if is_past_config(Path(folder, name)))
@@ -275,17 +275,17 @@ def past_configs(directory: Path) -> list[Path]:
 
 
 def _folders_of_runs(folders: Iterable[str], *, in_run: bool) -> list[str]:
-    """The folders in which runs are looked for: not those of a build's flows, nor what is set aside."""
+    """Return the folders to search for runs, without those of a build's flows and those of our own files."""
     left_out = _OURS_BESIDE if in_run else OURS_BESIDE
     return sorted(folder for folder in folders if folder not in left_out)
 
 
 def place_of_earlier(files: RunFiles, root: str | Path) -> tuple[Path, str]:
-    """Where the earlier files of a run are.
+    """Return where the earlier files of a run are.
 
     Returns:
         The folder that holds `.earlier`, and the run directory's name in it: the project's `runs/`, or, for
-        a run directory that lies elsewhere, that directory itself, and ".".
+        a run directory elsewhere, that directory itself and ".".
     """
     runs = Path(root) / RUNS
     if files.directory != runs and files.directory.is_relative_to(runs):
@@ -294,12 +294,12 @@ def place_of_earlier(files: RunFiles, root: str | Path) -> tuple[Path, str]:
 
 
 def stem_of_config(config: Path) -> str:
-    """The flow to which a `{flow}_config.json` belongs."""
+    """Return the stem of the flow to which a `{flow}_config.json` belongs."""
     return config.name.removesuffix(_CONFIG_END)
 
 
 def is_past_config(path: Path) -> bool:
-    """Whether a file is the config of an earlier run, and not one that a flow wrote under such a name."""
+    """Return whether a file is the config of an earlier run, not a flow's own file with such a name."""
     if not path.name.endswith(_CONFIG_END):
         return False
     files = RunFiles(path.parent, stem_of_config(path))
@@ -307,12 +307,12 @@ def is_past_config(path: Path) -> bool:
 
 
 def is_run_directory(path: Path) -> bool:
-    """Whether a path is that of a folder in which a flow has its run."""
+    """Return whether a path is a folder in which a flow has run."""
     return path.is_dir() and any(map(is_past_config, path.iterdir()))
 
 
 def add_to_journal(journal: Path, record: Record) -> None:
-    """Tell the build that one of its flows has begun or ended; one line, in one write."""
+    """Append the record of a flow that has begun or ended to its build's journal: one line, one write."""
     add_line(journal, record.to_json())
 
 
@@ -323,7 +323,7 @@ def add_line(path: Path, data: Any) -> None:
 
 
 def read_journal(journal: Path) -> tuple[Record, ...]:
-    """The last word on each flow of a build, in the order in which they began."""
+    """Return the latest record of each flow of a build, in the order in which they began."""
     latest: dict[tuple[str, str], Record] = {}
     with contextlib.suppress(OSError):
         for line in journal.read_text(encoding="utf-8").splitlines():
@@ -336,13 +336,13 @@ def read_journal(journal: Path) -> tuple[Record, ...]:
 def build_environment(
     files: RunFiles, settings: str, began_in: str, variables: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the flows inside a build need to know of it, and of the builds around it.
+    """Return what the flows inside a build need to know of it and the builds around it, as a variable.
 
     Args:
-        files: Those of the build.
-        settings: As text.
-        began_in: The working directory in which the build begins.
-        variables: What its record says of environment variables.
+        files: Files of the build.
+        settings: Settings as text.
+        began_in: Working directory in which the build begins.
+        variables: Environment variables as in its record.
     """
     data = {
         "journal": str(files.journal),
@@ -356,9 +356,9 @@ def build_environment(
 
 @contextlib.contextmanager
 def outside_of_builds() -> Iterator[None]:
-    """Let what runs in this process be no part of a build that has started it.
+    """Let code in this process run outside of the build that has started the process.
 
-    `builds_around` still tells of them: an instance that waited for one of them would wait forever.
+    `builds_around` still returns the builds: an instance that waited for one of them would wait forever.
     """
     text = os.environ.get(_BUILD_VARIABLE)
     if text is not None:
@@ -371,15 +371,15 @@ def outside_of_builds() -> Iterator[None]:
 
 
 def build_began_in() -> str:
-    """The working directory in which the build around this code began."""
+    """Return the working directory in which the build around this code began; "" outside of one."""
     data = _build_data()
     return "" if data is None else str(data["began_in"])
 
 
 def place_in_build() -> Path | None:
-    """Where relative run directories begin in a build; None outside of one.
+    """Return the folder to which relative run directories refer in a build; None outside of one.
 
-    That is its run directory, wherever else it runs, or the directory into which it has changed.
+    That is its run directory, wherever it was started, or the directory into which it has changed.
     """
     build = surrounding_build()
     if build is None:
@@ -390,67 +390,67 @@ def place_in_build() -> Path | None:
 
 
 def variables_of(instance: Instance) -> dict[str, str]:
-    """Environment variables that an instance, or the builds around it, were given, with digests of values."""
+    """Return digests of the environment variables given to an instance and the builds around it, by name."""
     data = _build_data()
     return {**(data["variables"] if data is not None else {}), **instance.digests_of_variables}
 
 
 def surrounding_build() -> tuple[Path, str] | None:
-    """Journal and settings of the build in whose kernel this code runs, None outside of one."""
+    """Return journal and settings of the build in whose kernel this code runs; None outside of one."""
     data = _build_data()
     return (Path(data["journal"]), data["settings"]) if data is not None else None
 
 
 def builds_around() -> list[Path]:
-    """The journals of all builds that have to wait for this code to end, the outermost first."""
+    """Return the journals of all builds that have to wait for this code to end, the outermost first."""
     text = os.environ.get(_BUILD_VARIABLE)
     return [Path(journal) for journal in json.loads(text)["around"]] if text is not None else []
 
 
 def _build_data() -> dict[str, Any] | None:
-    """What the build in whose kernel this code runs has told; None outside of one."""
+    """Return the data passed by the build in whose kernel this code runs; None outside of one."""
     text = os.environ.get(_BUILD_VARIABLE)
     data: dict[str, Any] | None = json.loads(text) if text is not None else None
     return data if data is not None and "journal" in data else None
 
 
 def publish(files: RunFiles, record: Record) -> None:
-    """Write a record, and tell the build around it, if there is one."""
+    """Write a record, and append it to the journal of the build around it, if any."""
     write_record(files, record)
     tell_build(record)
 
 
 def tell_build(record: Record) -> None:
-    """Tell the build around an instance of its record, if there is one."""
+    """Append a record to the journal of the build around this code, if any."""
     if (build := surrounding_build()) is not None:
         journal, _ = build
         add_to_journal(journal, record)
 
 
 def shown(path: str | Path, root: str | Path) -> str:
-    """A path as records and messages show it: relative to the project root if it lies there."""
+    """Return a path as records and messages show it: relative to the project root if it lies there."""
     inside = f"{root}{os.sep}"
     name = str(path)
     return "." if name == str(root) else name.removeprefix(inside).replace(os.sep, "/")
 
 
 def digest(path: Path) -> str:
-    """`sha256:` and the hexadecimal digest of a file's content."""
+    """Return `sha256:` and the hexadecimal digest of a file's content."""
     with open(path, "rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def contents(files: RunFiles, besides: Iterable[str] = ()) -> dict[str, str | None]:
-    """What is in the run directory and is not ours.
+    """Return what is in the run directory and is not ours.
 
     Args:
-        files: Those of the run.
-        besides: Absolute paths of folders in it that are left out.
+        files: Files of the run.
+        besides: Absolute paths of folders in it to leave out as well.
 
     Returns:
-        By path relative to the run directory, the state of every file (see `file_state`); None for folders
-        (names that end in `/`), for links that lead nowhere, and for pipes. The run directories of a
-        build's flows are left out.
+        State of every file (see `file_state`) by path relative to the run directory; None for folders
+        (names that end in `/`), dangling links and pipes. The run directories of a build's flows are left
+        out.
     """
     ours = _our_names(files)
     left_out = {os.path.normpath(folder) for folder in besides}
@@ -471,16 +471,16 @@ def contents(files: RunFiles, besides: Iterable[str] = ()) -> dict[str, str | No
 
 
 def _our_names(files: RunFiles) -> set[str]:
-    """The names in a run directory that belong to our own files, of all flows that share it."""
+    """Return the names of our own files in a run directory, for all flows that share it."""
     ours = set(files.names)
     for path in files.directory.glob(f"*{_RECORD_END}"):
-        if read_record(path)[0] is not None:  # else it is a file that the flow calls so
+        if read_record(path)[0] is not None:  # else it is a file of the flow's with such a name
             ours |= RunFiles(files.directory, path.name.removesuffix(_RECORD_END)).names
     return ours
 
 
 def is_temporary(name: str, ours: Iterable[str]) -> bool:
-    """Whether a name is that of one of our files on its way, which a killed process may have left."""
+    """Return whether a name is that of a temporary file of ours, which a killed process may have left."""
     match = _TEMPORARY.fullmatch(name)
     return match is not None and match[1] in ours
 
@@ -494,12 +494,12 @@ def _stat_of_file(path: str) -> str | None:
 
 
 def stat_outputs(files: RunFiles) -> dict[str, str]:
-    """The state of every file in the run directory that is the flow's own, not ours."""
+    """Return the state of every file in the run directory that is the flow's, not ours."""
     return {name: stat for name, stat in contents(files).items() if stat is not None}
 
 
 def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
-    """The digests of files, by name; what cannot be read is left out."""
+    """Return the digests of files by name, without files that cannot be read."""
     result = {}
     for name in sorted(names):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Each option, declared once: command line, ini file, help text and the frozen Settings come from here."""
+"""Options, each declared once for command line, ini file, help text and the frozen Settings."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ UnseenMode = Literal["run", "trust"]
 
 @dataclass(frozen=True)
 class Option:
-    """One option with its command-line and ini spelling.
+    """An option with its command-line and ini spelling.
 
     Attributes:
-        name: Field of Settings; `--ductaflow-{name}` and ini `ductaflow_{name}` are made of it. A switch
+        name: Field of Settings, from which `--ductaflow-{name}` and ini `ductaflow_{name}` are made. A switch
             that is on by default has `--no-ductaflow-{name}`, which turns it off.
         help: One sentence.
         default: Value when neither is given.
-        convert: From the text of the ini file or the command line.
-        choices: The words allowed, if they are limited.
-        metavar: What stands for the value in the help.
+        convert: Parser of the text from the ini file or the command line.
+        choices: Words allowed, if they are limited.
+        metavar: Placeholder for the value in the help.
         is_switch: Whether it is on or off, without a value on the command line.
-        in_ini: Whether an ini file may have it; not what one asks of a single session.
-        on_command_line: Whether the command line may have it; not what belongs to a project.
+        in_ini: Whether an ini file may set it; false for what concerns a single session.
+        on_command_line: Whether the command line may set it; false for what belongs to a project.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Option:
         return f"ductaflow_{self.name}" if self.name != "on" else "ductaflow"
 
     def parse(self, text: str) -> Any:
-        """The value that `text` stands for.
+        """Return the value that `text` stands for.
 
         Raises:
-            ValueError: With a sentence for the user.
+            ValueError: If there is none; the message is a sentence for the user.
         """
         if self.choices is not None and text not in self.choices:
             raise ValueError(f"{self.ini}: {text!r} is not one of {', '.join(self.choices)}")
@@ -112,7 +112,7 @@ def _generations(text: str) -> int:
 
 
 def check_keep(pattern: str) -> str:
-    """A pattern of files to keep, as it is.
+    """Return a pattern of files to keep, after checking it.
 
     Raises:
         ValueError: If it leads out of the run directory.
@@ -378,11 +378,11 @@ class Settings:
 
     @classmethod
     def resolve(cls, given: Callable[[Option], Any], ini: Callable[[Option], str]) -> Self:
-        """Settings from the command line first, then the ini file, then the defaults.
+        """Return settings from the command line first, then the ini file, then the defaults.
 
         Args:
-            given: The command line's value of an option, None if it was not given.
-            ini: The ini file's text of an option, "" if it is not there.
+            given: Function for the command line's value of an option, None if it was not given.
+            ini: Function for the ini file's text of an option, "" if it is missing.
 
         Raises:
             ValueError: If a text cannot be parsed.
@@ -397,20 +397,20 @@ class Settings:
         return cls(**values)
 
     def placed(self, instance: Instance) -> Instance:
-        """An instance that knows where it runs."""
+        """Return an instance with `runs_in` set from its own `cwd` or the default."""
         return instance.with_(runs_in=instance.cwd or self.cwd)
 
     def kernel_of(self, instance: Instance) -> str:
-        """The kernel that is asked for, whatever its flow names; empty if none is."""
+        """Return the kernel that is asked for, whatever its flow names; empty if none is."""
         return instance.kernel_name or self.kernel or ""
 
     def dumps(self) -> str:
-        """As text, for another process."""
+        """Return the settings as text, for another process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def loads(cls, text: str) -> Self:
-        """What `dumps` wrote."""
+        """Return the settings that `dumps` wrote."""
         data: Mapping[str, Any] = json.loads(text)
         known = {f.name for f in fields(cls)}
         values: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""The exact places whose files belong to the system, to libraries or to tools, and to no flow.
+"""The exact places with files that belong to the system, to libraries or to tools, not to a flow.
 
-What a config or the code names counts wherever it lies; see `inputs`.
+Files that a config or the code names count wherever they lie; see `inputs`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-# By folder, the names in it that are not the user's; `name*` stands for all that begin so, `~` for the home
-# directory. What is not listed counts: a file too many costs a run, one too few gives a wrong result.
+# By folder, the names in it that are not the user's; `*` matches anything, `~` is the home directory. What is
+# not listed counts as an input: a file too many costs a run, one too few gives a wrong result.
 _SHARED = """zoneinfo* fonts fontconfig locale i18n mime misc icons themes X11 xml sgml ca-certificates
     terminfo tabset perl* python* R proj gdal javascript texmf* texlive ghostscript poppler color
     glib-2.0 gtk-* dbus-1 p11-kit file java jupyter doc man info bash-completion zsh vim dotnet nodejs
@@ -50,7 +50,7 @@ _PLACES: Mapping[str, str] = {
         configstore htop conda pandas numba mambarc""",
     "~/Library": "Caches Fonts Preferences Jupyter Python",
 }
-# Wherever they lie: folders in which tools keep what is theirs.
+# Folders in which tools keep their own files, wherever they lie.
 _TOOLS = frozenset(
     (
         ".git",
@@ -115,15 +115,15 @@ def _home() -> str:
 
 
 def is_shared_library(path: str) -> bool:
-    """Return whether a file is named as compiled libraries are: the system looks for them in many places."""
+    """Return whether a file is named like a compiled library; the system searches many places for them."""
     return bool(_SHARED_LIBRARY.search(path))
 
 
 def is_in_environment(path: str, prefix: str) -> bool:
-    """Return whether a file belongs to an installed interpreter or what is installed for it.
+    """Return whether a file belongs to an installed interpreter or to packages installed for it.
 
-    All of a virtual or conda environment does; of a prefix that others share, such as `/usr/local`, the
-    folders for programs and libraries.
+    Every file in a virtual or conda environment does; under a shared prefix, such as `/usr/local`, only
+    those in the folders for programs and libraries.
     """
     inside = os.path.join(prefix, "")
     if not path.startswith(inside):

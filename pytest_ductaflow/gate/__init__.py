@@ -1,1 +1,1 @@
-"""Stored instances: `store_run` makes them of runs, `judge` compares replays, `approve` updates them."""
+"""Stored instances: `store_run` makes them from runs, `judge` compares replays, `approve` updates them."""

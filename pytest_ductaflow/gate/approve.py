@@ -1,4 +1,4 @@
-"""Taking what a stored instance has written as what is expected of it."""
+"""Approve what a stored instance wrote as its new expected outputs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .storable import NotStored, check_fitness, still_meant
 
 
 def approve(instance: Instance, record: Record, limit: float) -> tuple[str, ...]:
-    """Take what a stored instance has written as what is expected of it from now on.
+    """Replace the expected outputs of a stored instance by what it has written.
 
     Args:
         instance: The stored instance.
-        record: Its record, with the differences that are approved of.
-        limit: Megabytes that an output may have.
+        record: Its record, with the differences to approve.
+        limit: Largest size of an output in megabytes.
 
     Returns:
-        What its owner should know, a sentence each.
+        Notes for its owner, one sentence each.
 
     Raises:
-        OSError: If a file cannot be written. They are replaced when all are there, their list after them.
+        OSError: If a file cannot be written. Files are replaced once all are copied, their list last.
         DuctaflowError: If `instance.json` has become unreadable, or an output cannot be stored.
     """
     folder = Path(instance.stored_in)
@@ -47,7 +47,7 @@ def approve(instance: Instance, record: Record, limit: float) -> tuple[str, ...]
     check_fitness(stored, {name: copied[name] for name in changed}, limit)
     _refuse_links(folder / EXPECTED, {*copied, *before.expected})
     with _staged({folder / EXPECTED / name: copied[name] for name in sorted(changed)}):
-        # Before files come: where the case of names does not count, `R.csv` is what `r.csv` was.
+        # Delete before the new files move in: if names are case-insensitive, `R.csv` is the old `r.csv`.
         for name in {*files_in(folder / EXPECTED), *before.expected} - copied.keys():
             (folder / EXPECTED / name).unlink(missing_ok=True)
     write_stored(folder, stored)
@@ -57,7 +57,7 @@ def approve(instance: Instance, record: Record, limit: float) -> tuple[str, ...]
 
 @contextlib.contextmanager
 def _staged(sources: Mapping[Path, Path]) -> Iterator[None]:
-    """Copy files, by target, to the sides of their places, which they take at the end."""
+    """Copy files next to their targets; at the end, move each into place by an atomic rename."""
     temporaries = {target: target.with_name(f".{target.name}.new") for target in sources}
     try:
         for target, temporary in temporaries.items():
@@ -72,10 +72,10 @@ def _staged(sources: Mapping[Path, Path]) -> Iterator[None]:
 
 
 def _refuse_links(folder: Path, names: Iterable[str]) -> None:
-    """Let nothing be written or deleted that lies elsewhere.
+    """Refuse to write or delete through links.
 
     Raises:
-        NotStored: If a link leads from the folder to another.
+        NotStored: If a link leads out of the folder.
     """
     inside = os.path.realpath(folder.parent)
     for name in names:

@@ -1,9 +1,9 @@
-"""A stored instance: the folder in the repo that says what a run gets and what it should give.
+"""Read and write stored instances: folders in the repo with the inputs and expected outputs of a run.
 
 {instances}/{step}/{instance}/
-    instance.json   flow, config, which outputs are compared, and how exactly
+    instance.json   flow, config, which outputs are compared, and with which tolerances
     expected/       what the flow should write
-    inputs/         what it reads of other instances, where that was copied
+    inputs/         copies of other instances' files that it reads, if they were stored
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .compare.tolerance import Tolerances, fits
 
 FILE, EXPECTED, INPUTS = "instance.json", "expected", "inputs"
 REPLAYS = "instances"  # under `runs/`: where stored instances run
-PROJECT_ROOT = "${_project_root}"  # how a text in the config of a stored instance names the project
+PROJECT_ROOT = "${_project_root}"  # placeholder for the project root in a stored instance's config
 OUTPUTS = ("*", "!*.ipynb", "!*.html", "!*.log")
 TOLERANCES: Mapping[str, Mapping[str, JSON]] = {"*": {"rtol": 1e-6, "atol": 0.0}}
 _SCHEMA = 1
@@ -33,25 +33,25 @@ _WILD = re.compile(r"[*?]")
 
 
 class StoredError(DuctaflowError):
-    """The file of a stored instance cannot be used; the message names it."""
+    """Raised if the file of a stored instance cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """What `instance.json` says.
+    """The content of `instance.json`.
 
     Attributes:
         flow: Path of the flow, relative to the project root, with `/`.
-        step: The step of the run that was stored.
+        step: Step of the run that was stored.
         instance: Its name within the step.
-        config: The config, without `_project_root`; texts that begin with `PROJECT_ROOT` are paths in
-            the project, wherever it lies.
+        config: Config without `_project_root`; texts that begin with `PROJECT_ROOT` are paths in the
+            project, wherever it lies.
         outputs: Patterns of outputs that are compared; those after `!` are left out.
-        expected: The files in `expected/`, so that none can get lost unnoticed.
-        digests: Of outputs that are too large to be stored, `sha256:…` by name.
-        tolerances: By name or pattern of outputs, what `Tolerance` allows there.
+        expected: Names of the files in `expected/`, so that a lost one is noticed.
+        digests: Digests (`sha256:…`) by name, for outputs too large to be stored.
+        tolerances: Settings of `Tolerance` by name or pattern of outputs.
         kernel: Jupyter kernel of the run that was stored.
-        duration: Seconds that it took.
+        duration: Duration of that run in seconds.
     """
 
     flow: str
@@ -67,7 +67,7 @@ class StoredInstance:
 
     @property
     def names(self) -> set[str]:
-        """The outputs that must be there."""
+        """The names of the outputs that must exist."""
         return {*self.expected, *self.digests}
 
     def to_json(self) -> dict[str, JSON]:
@@ -89,7 +89,7 @@ class StoredInstance:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Read what `to_json` wrote, and somebody may have edited.
+        """Read what `to_json` wrote and a user may have edited.
 
         Raises:
             ValueError: With a sentence that names the key.
@@ -140,7 +140,7 @@ _KINDS: Mapping[str, tuple[Any, str]] = {
 
 
 def _check_kinds(values: Mapping[str, Any]) -> None:
-    """Let nothing through that is not what a key stands for.
+    """Reject unknown keys, missing keys and values of a wrong type.
 
     Raises:
         ValueError: With a sentence that names the key.
@@ -159,7 +159,7 @@ def _check_kinds(values: Mapping[str, Any]) -> None:
 
 
 def _check_file_name(key: str, name: Any) -> None:
-    """Let only names through that lead to no other place than the folder in which they are.
+    """Reject file names that lead out of their folder.
 
     Raises:
         ValueError: With the key and the name.
@@ -170,10 +170,10 @@ def _check_file_name(key: str, name: Any) -> None:
 
 
 def read_stored(folder: Path) -> StoredInstance:
-    """The stored instance in a folder.
+    """Read the stored instance in a folder.
 
     Raises:
-        StoredError: If its file is not there, or cannot be understood.
+        StoredError: If its file does not exist or is not valid.
     """
     file = folder / FILE
     try:
@@ -188,7 +188,7 @@ def read_stored(folder: Path) -> StoredInstance:
 
 
 def _distinct(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    """An object of JSON; of a key that is there twice, as after a merge, one value would get lost."""
+    """Return a JSON object; reject duplicate keys, as after a merge, since one value would get lost."""
     data = dict(pairs)
     if len(data) < len(pairs):
         names = [name for name, _ in pairs]
@@ -202,7 +202,7 @@ def write_stored(folder: Path, stored: StoredInstance) -> None:
 
 
 def is_stored(file: Path) -> bool:
-    """Whether a file is, or was meant to be, that of a stored instance: also one that cannot be read."""
+    """Return whether a file is, or was meant to be, that of a stored instance, even an unreadable one."""
     if file.name != FILE or not file.is_file():
         return False
     if (file.parent / EXPECTED).is_dir():
@@ -212,7 +212,7 @@ def is_stored(file: Path) -> bool:
 
 
 def unfit_for_replay(files: RunFiles, runs: Path) -> str | None:
-    """Why a run directory cannot be emptied for a replay: somebody else's files may be there."""
+    """Return why a run directory cannot be emptied for a replay, None if it can: it may hold other files."""
     folder = files.directory
     where = f"it would run in {shown(folder, runs.parent)}"
     straight = os.path.join(os.path.realpath(runs), folder.relative_to(runs))
@@ -226,12 +226,12 @@ def unfit_for_replay(files: RunFiles, runs: Path) -> str | None:
 
 
 def is_wild(pattern: str) -> bool:
-    """Whether a pattern may stand for any number of names; one with brackets alone may be a name."""
+    """Return whether a pattern may match several names; one with only brackets may be a plain name."""
     return bool(_WILD.search(pattern))
 
 
 def is_compared(name: str, patterns: Iterable[str]) -> bool:
-    """Whether an output is among those that patterns choose; the last one that fits counts."""
+    """Return whether patterns choose an output; the last matching pattern counts."""
     chosen = False
     for pattern in patterns:
         if fits(name, pattern.removeprefix("!")):
@@ -240,7 +240,7 @@ def is_compared(name: str, patterns: Iterable[str]) -> bool:
 
 
 def with_texts(value: JSON, change: Callable[[str], str]) -> JSON:
-    """A config with each of its texts changed by a function."""
+    """Return a config with a function applied to each of its texts."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -251,7 +251,7 @@ def with_texts(value: JSON, change: Callable[[str], str]) -> JSON:
 
 
 def in_project(config: Mapping[str, JSON], root: Path) -> dict[str, JSON]:
-    """The config of a stored instance for the project as it lies here."""
+    """Return the config of a stored instance with the paths of the project at `root`."""
 
     def expanded(text: str) -> str:
         rest = text.removeprefix(PROJECT_ROOT)

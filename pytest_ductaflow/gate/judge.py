@@ -1,4 +1,4 @@
-"""What a stored instance wrote, next to what was expected of it."""
+"""Compare the outputs of a stored instance with what is expected."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Comparer = Callable[[str, Path, Path, Tolerance], Any]
 
 
 class Judge:
-    """Compares what a stored instance writes with what is expected of it; made before it runs.
+    """A judge of a stored instance's outputs, created before the instance runs.
 
     Args:
         instance: The stored instance.
-        approves: Whether differences are only noted, to be approved of.
-        comparer: Is asked first how a file (its name, the one that is expected, the one that was found)
-            differs; gives None if it knows nothing of such files.
+        approves: Whether differences are only recorded, for later approval.
+        comparer: Function called first to compare a file (arguments: name, expected file, found file,
+            tolerance); returns None if it does not handle such files.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Judge:
         self._before = _state(self._folder)
 
     def judged(self, record: Record) -> Record:
-        """The record of the instance when it has run, with all that is not as expected.
+        """Return the record of the finished instance, with all differences from what is expected.
 
         Args:
-            record: How it ended; one that failed has nothing to be compared.
+            record: Record of the run; if it failed, nothing is compared.
 
         Returns:
-            The record; an error if there are differences, unless these are approved of.
+            The record; its status is an error if there are differences, unless these are to be approved.
         """
         if not record.status.good:
             return record
@@ -67,7 +67,7 @@ class Judge:
         return record.with_(status=Status.ERROR, error=Failure(OUTPUTS_DIFFER, _message(differences)))
 
     def _is_partial(self, record: Record) -> str | None:
-        """What a flow did that is judged by its own words."""
+        """Return the problem if a flow read or changed its own expected outputs, else None."""
         expected = f"{shown(self._folder, self._instance.project_root)}/{EXPECTED}"
         inputs = (name for each in record.with_flows() for name in each.inputs)
         if read := next((name for name in inputs if name.startswith(f"{expected}/")), None):
@@ -78,27 +78,27 @@ class Judge:
 
 
 def _state(folder: Path) -> dict[str, str | None]:
-    """The files of a stored instance, such that a change shows."""
+    """Return the stats of a stored instance's files, to detect changes."""
     files = (folder / FILE, *(folder / EXPECTED / name for name in files_in(folder / EXPECTED)))
     return {str(path): stat_of(path) for path in files}
 
 
 def _message(differences: Sequence[Difference]) -> str:
-    """All files; the first line stands for them where there is room for one only."""
+    """Return a message on all files; its first line also serves as the short form."""
     first, *others = (f"{difference.file}: {difference.message}" for difference in differences)
     count = f" (and {len(others)} more file{'s' * (len(others) > 1)})" if others else ""
     return "\n".join([first + count, *others])
 
 
 def outputs_of(record: Record, root: str) -> dict[str, Path]:
-    """The files in its run directory that an instance wrote, those of a build's flows included, by name."""
+    """Return, by name, the files an instance (or a build's flow) wrote in its run directory."""
     run_dir = Path(os.path.normpath(os.path.join(root, record.run_dir)))
     paths = sorted(Path(path) for path in output_files(record, root))
     return {path.relative_to(run_dir).as_posix(): path for path in paths if path.is_relative_to(run_dir)}
 
 
 def compared_outputs(record: Record, root: str, stored: StoredInstance) -> dict[str, Path]:
-    """Of the files that an instance wrote, those that are compared, by name."""
+    """Return, by name, the files an instance wrote that are to be compared."""
     return {
         name: path
         for name, path in outputs_of(record, root).items()
@@ -107,7 +107,7 @@ def compared_outputs(record: Record, root: str, stored: StoredInstance) -> dict[
 
 
 class _Comparison:
-    """One stored instance's files, one after the other."""
+    """A comparison of one stored instance's files, one after the other."""
 
     def __init__(
         self, record: Record, instance: Instance, stored: StoredInstance, comparer: Comparer | None
@@ -122,12 +122,12 @@ class _Comparison:
         self._names: dict[str, set[str] | None] = dict.fromkeys(self._stored.names | self._found.keys())
 
     def notes(self) -> Iterator[str]:
-        """What is in the tolerances and has matched nothing, when all files have been compared."""
+        """Yield notes on tolerances that matched nothing, once all files have been compared."""
         for note in self._tolerances.without_effect(self._names) if self._names else ():
             yield f"{self._shown}/{FILE}, tolerances of {note}"
 
     def differences(self) -> Iterator[Difference]:
-        """Files that differ, are missing, or are more than was expected."""
+        """Yield a difference for each file that differs, is missing or is not expected."""
         stray = set(files_in(self._folder / EXPECTED)) - set(self._stored.expected)
         for name in sorted(stray):
             what = f"{self._shown}/{EXPECTED}/{name} is not listed under `expected` in {FILE}"
@@ -156,7 +156,7 @@ class _Comparison:
         tolerance = self._tolerances.of(name)
         try:
             told = self._comparer(name, expected, found, tolerance) if self._comparer is not None else None
-        except Exception as error:  # of somebody else's code
+        except Exception as error:  # from third-party code
             yield Difference(name, f"{HOOK} raised {type(error).__name__}: {error}")
             return
         if told is not None:
@@ -176,7 +176,7 @@ def _if_any(difference: Difference | None) -> Iterator[Difference]:
 
 
 def _of_hook(name: str, told: Any) -> Iterator[Difference]:
-    """What a hook told of a file."""
+    """Yield the differences a hook returned for a file, or a complaint about an invalid result."""
     if isinstance(told, list | tuple) and all(isinstance(each, Difference) for each in told):
         for each in told:
             try:
@@ -189,7 +189,7 @@ def _of_hook(name: str, told: Any) -> Iterator[Difference]:
 
 
 def _plain(name: str, told: Difference) -> Difference:
-    """A difference that can travel between processes, whatever numbers it was made of."""
+    """Return a difference of plain values that can be sent to another process, whatever its number types."""
     worst = tuple(
         DifferingValue(
             str(value.where),
@@ -205,7 +205,7 @@ def _plain(name: str, told: Difference) -> Difference:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """The names of the files below a folder, less those that systems and editors hide there."""
+    """Yield the names of the files below a folder, except hidden ones of systems and editors."""
     for current, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:

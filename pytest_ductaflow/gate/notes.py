@@ -1,4 +1,4 @@
-"""What the owner of a stored instance should know, a sentence each."""
+"""Notes for the owner of a stored instance, one sentence each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = 5  # files in a note
 
 
 def notes_on_run(record: Record, root: Path) -> Iterator[str]:
-    """Whether the code is still that of the run: else the replay may not give what is stored."""
+    """Yield a note if code changed after the run: a replay may then not reproduce what is stored."""
     known = {name: digest for each in record.with_flows() for name, digest in each.code.items()}
     changed = [name for name, digest in sorted(known.items()) if code_digest(str(root / name)) != digest]
     if changed:
@@ -39,7 +39,10 @@ def notes_on_inputs(reads: Sequence[str], *, copies: bool) -> Iterator[str]:
 
 
 def notes_on_outputs(record: Record, root: Path, stored: StoredInstance) -> Iterator[str]:
-    """What it wrote and is not compared, as it was not chosen, or lies elsewhere; not what never is."""
+    """Yield a note on written files that are not compared, except kinds that never are.
+
+    Such files were not chosen, or lie outside of the run directory.
+    """
     run_dir = root / record.run_dir
     compared = {str(run_dir / name) for name in stored.names}
     written = {path for path in output_files(record, str(root)) if is_compared(path, OUTPUTS)}
@@ -51,23 +54,23 @@ def notes_on_outputs(record: Record, root: Path, stored: StoredInstance) -> Iter
 
 
 def notes_on_tolerances(stored: StoredInstance, files: Mapping[str, Path]) -> Iterator[str]:
-    """What is in its tolerances and matches nothing.
+    """Yield notes on its tolerances that match nothing.
 
     Args:
-        stored: A stored instance that can be compared with.
-        files: The files that are expected, by name.
+        stored: A stored instance with readable files.
+        files: Expected files, by name.
     """
     tolerances = Tolerances(stored.tolerances)
     names: dict[str, set[str] | None] = dict.fromkeys(stored.names)
     for name, path in files.items() if stored.tolerances else ():
         compare(path, path, tolerances.of(name), name=name, figures=path.parent, names=names)
-        names[name] = names[name] or None  # of bytes nothing is known, and a hook may compare them
+        names[name] = names[name] or None  # unknown for files compared as bytes, which a hook may compare
     for note in tolerances.without_effect(names) if names else ():
         yield f"the tolerances of {note}"
 
 
 def notes_on_folder(folder: Path, stored: StoredInstance) -> Iterator[str]:
-    """What the owner of a stored instance should know."""
+    """Yield notes on what a stored instance lacks or what would be missing in another clone."""
     if not stored.names:
         yield "no output is stored: the gate only sees whether the flow runs to its end"
     for text in dict.fromkeys(texts_in(stored.config)):
@@ -79,14 +82,14 @@ def notes_on_folder(folder: Path, stored: StoredInstance) -> Iterator[str]:
 
 
 def keep_from_gitignore(folder: Path) -> None:
-    """Let git take what patterns such as `runs/` or `*.csv`, meant for what sweeps write, would leave out."""
+    """Override gitignore patterns, such as `runs/` or `*.csv`, that are meant for the outputs of sweeps."""
     if _ignored_by_git(folder):
         with contextlib.suppress(OSError):
             (folder / ".gitignore").write_text("!*\n", encoding="utf-8")
 
 
 def _ignored_by_git(folder: Path) -> list[Path]:
-    """The files of a folder that git would leave out."""
+    """Return the files of a folder that git ignores."""
     names = "\0".join(str(path) for path in folder.rglob("*") if path.is_file())
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         told = subprocess.run(

@@ -1,4 +1,4 @@
-"""A run in `runs/` that is to be stored: what it was given, and what it has left."""
+"""Read a run in `runs/` that is to be stored: its record, config and outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .storable import NotStored
 
 
 def record_in(run_dir: Path, root: Path, flow: str | None) -> Record:
-    """The record of a run that can be stored.
+    """Return the record of a run that can be stored.
 
     Raises:
         NotStored: If there is none, or several and no flow is named.
@@ -44,7 +44,7 @@ def record_in(run_dir: Path, root: Path, flow: str | None) -> Record:
 
 
 def config_of(record: Record, run_dir: Path) -> dict[str, JSON]:
-    """The config of a run, without `_project_root`.
+    """Return the config of a run, without `_project_root`.
 
     Raises:
         NotStored: If it cannot be read.
@@ -64,16 +64,16 @@ def config_of(record: Record, run_dir: Path) -> dict[str, JSON]:
 def chosen_outputs(
     record: Record, root: Path, patterns: Sequence[str], asked_for: Sequence[str]
 ) -> dict[str, Path]:
-    """Some of the outputs, by name, as the run has left them.
+    """Return the chosen outputs of a run by name, after a check that they are unchanged.
 
     Args:
-        record: The run.
-        root: The project root.
-        patterns: Of those that are chosen.
-        asked_for: Patterns that must fit at least one.
+        record: Record of the run.
+        root: Project root.
+        patterns: Patterns of the outputs to choose.
+        asked_for: Patterns that must each match at least one output.
 
     Raises:
-        NotStored: If an output is not there any more, or not as it was written.
+        NotStored: If an output no longer exists or was changed after the run.
     """
     everything = outputs_of(record, str(root))
     for pattern in asked_for:
@@ -91,7 +91,7 @@ def chosen_outputs(
 
 
 def _digests(record: Record, root: Path) -> Iterator[tuple[str, str]]:
-    """The digest of each output as it was written, by absolute path."""
+    """Yield the absolute path of each output and its digest when it was written."""
     for each in record.with_flows():
         for name, digest in each.outputs.items():
             yield os.path.normpath(root / each.run_dir / name), digest

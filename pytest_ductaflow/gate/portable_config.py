@@ -1,4 +1,4 @@
-"""The config of a run, made to hold for a replay elsewhere: in any clone, with copies of what it read."""
+"""Make the config of a run portable: valid for a replay in any clone, with copies of what the run read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .instance_file import INPUTS, PROJECT_ROOT, with_texts
 
 
 class Portable:
-    """A run, seen as what is to be replayed.
+    """A run that is to be replayed.
 
     Args:
         config: Its config, without `_project_root`.
         run_dir: Its run directory, absolute.
-        replay: The run directory of the replay.
-        root: The project root.
-        folder: The folder of the stored instance.
+        replay: Run directory of the replay.
+        root: Project root.
+        folder: Folder of the stored instance.
     """
 
     def __init__(
@@ -30,11 +30,11 @@ class Portable:
         self._root, self._runs, self._folder = root, root / RUNS, folder
 
     def inputs(self, record: Record) -> tuple[list[Path], list[Path]]:
-        """The files of other instances on which the run depends, and which are still there.
+        """Return the existing files of other instances on which the run depends.
 
         Returns:
-            Those to which a text in the config leads; and, of instances to which none does, the others. Of
-            an upstream, a record names all outputs, whether they were read or not.
+            Files that a text in the config leads to; and all files of instances that no text leads to. A
+            record lists all outputs of an upstream, whether they were read or not.
         """
         names = {name for each in record.with_flows() for name in each.inputs if not name.endswith("/")}
         paths = sorted(self._root / name for name in names if name.startswith(f"{RUNS}/"))
@@ -45,16 +45,16 @@ class Portable:
         return named, [path for path in theirs if path not in named and not folders & {*path.parents}]
 
     def config(self, copies: Iterable[Path]) -> dict[str, JSON]:
-        """The config for the replay.
+        """Return the config for the replay.
 
-        Texts that lead to what was copied lead to the copies, absolute paths in the project are said of
-        any clone, and what is relative to the run directory becomes relative to that of the replay.
+        Paths to copied files are changed to their copies, absolute paths in the project to ones valid in any
+        clone, and paths relative to the run directory to ones relative to that of the replay.
         """
         copied = list(copies)
         return dict(with_texts(self._config, lambda text: self._text(text, copied)))
 
     def copy_of(self, path: Path) -> Path:
-        """Where the copy of something in `runs/` lies."""
+        """Return the path of the copy of a file or folder in `runs/`."""
         return self._folder / INPUTS / path.relative_to(self._runs)
 
     def _text(self, text: str, copies: Iterable[Path]) -> str:
@@ -69,14 +69,14 @@ class Portable:
         return text
 
     def _places(self, text: str) -> Iterator[tuple[Path, Path]]:
-        """The places in `runs/` that a text may mean, each with what it would be relative to."""
+        """Yield the paths in `runs/` that a text may stand for, each with the base it is relative to."""
         for base in (self._run_dir, self._root):
             place = Path(os.path.normpath(base / text))
             if self._runs in place.parents:
                 yield base, place
 
     def _said(self, text: str, base: Path, path: Path) -> str:
-        """A path in the manner of a text: relative to the run directory, to the root, or absolute."""
+        """Write a path in the style of a text: relative to the run directory, to the root, or absolute."""
         inside = shown(path, self._root)
         end = "/" if text.endswith(("/", os.sep)) else ""
         if not os.path.isabs(text):
@@ -88,14 +88,14 @@ class Portable:
 
 
 def _holds(place: Path, path: Path) -> bool:
-    """Whether a file is a place, or in it, or matches it if it is a pattern."""
+    """Return whether a file is at or below a place, or matches it if the place is a pattern."""
     if glob.has_magic(str(place)):
         return any(path == Path(found) for found in glob.iglob(str(place), recursive=True))
     return path == place or place in path.parents
 
 
 def texts_in(value: JSON) -> Iterator[str]:
-    """All texts of a config."""
+    """Yield all texts of a config."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

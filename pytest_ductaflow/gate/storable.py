@@ -1,4 +1,4 @@
-"""Whether something can be a stored instance: readable, not too large, and able to pass."""
+"""Check whether a run can be a stored instance: readable, not too large, and able to pass."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MEGABYTE = 1_000_000
 
 
 class NotStored(DuctaflowError):
-    """What cannot be stored; nothing has been written."""
+    """Raised for a run that cannot be stored; nothing has been written."""
 
 
 def check_fitness(stored: StoredInstance, files: Mapping[str, Path], limit: float) -> None:
-    """Let nothing be stored that could not pass, or that is too large for a repo.
+    """Refuse a stored instance that could not pass or is too large for a repo.
 
     Raises:
-        NotStored: With what to do.
+        NotStored: With a remedy.
     """
     try:
         StoredInstance.from_json(stored.to_json())
@@ -52,7 +52,7 @@ def check_fitness(stored: StoredInstance, files: Mapping[str, Path], limit: floa
 def still_meant(
     tolerances: Mapping[str, Mapping[str, JSON]], names: Iterable[str]
 ) -> dict[str, Mapping[str, JSON]]:
-    """Tolerances, less those of single files that are not compared any more."""
+    """Return the tolerances, except those for single files that are no longer compared."""
     gone = {pattern for pattern in tolerances if not is_wild(pattern)}
     gone -= {pattern for pattern in gone if any(fits(name, pattern) for name in names)}
     return {pattern: values for pattern, values in tolerances.items() if pattern not in gone}

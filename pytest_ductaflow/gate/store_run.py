@@ -1,4 +1,4 @@
-"""Making a stored instance of a run."""
+"""Make a stored instance from a run."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ DEFAULT_FOLDER = "tests/instances"
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What is to be stored of a run, and where.
+    """The options for what to store of a run, and where.
 
     Attributes:
         to: Folder of stored instances.
-        flow: The flow that is meant where several share the run directory.
+        flow: Flow to store if several share the run directory.
         outputs: Patterns of outputs; () for all but notebooks, HTML pages and logs.
-        digests: Patterns of outputs of which only a digest is stored.
-        limit: Megabytes that an output may have.
-        inputs: Whether what it read in `runs/` is copied.
-        replaces: Whether a stored instance that is there already is replaced.
-        default_kernel: The kernel that needs no mention.
-        not_entered: Patterns of folders into which pytest does not go.
-        only_checks: Whether nothing is written.
+        digests: Patterns of outputs for which only a digest is stored.
+        limit: Largest size of an output in megabytes.
+        inputs: Whether to copy what the run read in `runs/`.
+        replaces: Whether to replace an existing stored instance.
+        default_kernel: Kernel that is not recorded.
+        not_entered: Patterns of folders that pytest does not enter.
+        only_checks: Whether to check only and write nothing.
     """
 
     to: Path
@@ -74,12 +74,12 @@ class StoreOptions:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, or would be.
+    """A stored instance that was written, or would be.
 
     Attributes:
-        folder: The folder of the stored instance.
-        stored: What its file says.
-        notes: What its owner should know, a sentence each.
+        folder: Folder of the stored instance.
+        stored: Content of its file.
+        notes: Notes for its owner, one sentence each.
     """
 
     folder: Path
@@ -91,12 +91,12 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
     """Write a run into the repo, so that it can be replayed and compared.
 
     Args:
-        run_dir: The run directory of an instance that ended well, absolute.
-        root: The project root.
-        options: What is to be stored, and where.
+        run_dir: Run directory of an instance that ended well, absolute.
+        root: Project root.
+        options: Options for what to store, and where.
 
     Raises:
-        DuctaflowError: If it cannot be; then nothing is written.
+        DuctaflowError: If it cannot be stored; then nothing is written.
     """
     record = record_in(run_dir, root, options.flow)
     step = record.step.removeprefix(f"{REPLAYS}/")
@@ -138,7 +138,7 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
 
 
 def stored_before(folder: Path) -> Written:
-    """What is in the folder of a stored instance, if a replay can be compared with it.
+    """Read the folder of a stored instance and check that a replay can be compared with it.
 
     Raises:
         DuctaflowError: If it cannot be.
@@ -155,7 +155,7 @@ def stored_before(folder: Path) -> Written:
 
 
 def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:
-    """The outputs that are compared, and how, in words."""
+    """Yield the name of each compared output and a description of how it is compared."""
     tolerances = Tolerances(stored.tolerances)
     for name in sorted(stored.names):
         is_digest = name in stored.digests and name not in stored.expected
@@ -165,7 +165,7 @@ def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:
 def _with_outputs(
     stored: StoredInstance, record: Record, root: Path, options: StoreOptions, earlier: StoredInstance | None
 ) -> tuple[StoredInstance, dict[str, Path]]:
-    """A stored instance with what is expected of it, and the files that are to be copied for that."""
+    """Return the stored instance with its expected outputs added, and the files to copy for that."""
     asked_for = (*options.outputs, *options.digests)
     patterns = asked_for if options.outputs else earlier.outputs if earlier else OUTPUTS
     outputs = chosen_outputs(record, root, patterns, asked_for)
@@ -184,14 +184,14 @@ def _with_outputs(
 
 
 def _folder_names(path: str, not_entered: Iterable[str]) -> Iterator[str]:
-    """The folders for a step and an instance, called such that pytest goes into them."""
+    """Yield the folder names for a step and an instance, changed where pytest would not enter them."""
     for name in path.split("/"):
         is_entered = name != RUNS and not any(fnmatch.fnmatch(name, pattern) for pattern in not_entered)
         yield name if is_entered else f"_{name}_"
 
 
 def _earlier(folder: Path, *, replaces: bool) -> StoredInstance | None:
-    """The stored instance that is to be replaced, whose patterns, digests and tolerances are kept."""
+    """Return the stored instance to be replaced, whose patterns, digests and tolerances are kept."""
     if not folder.exists():
         return None
     if not (folder / FILE).is_file():
@@ -210,13 +210,13 @@ def _earlier(folder: Path, *, replaces: bool) -> StoredInstance | None:
 def _write(
     folder: Path, stored: StoredInstance, outputs: Mapping[str, Path], inputs: Mapping[Path, Path]
 ) -> None:
-    """Write the folder, as a whole if it is new, else each part; the file that lists them comes last.
+    """Write the folder, as a whole if it is new, else part by part; the file that lists them comes last.
 
     Args:
-        folder: Where it goes.
-        stored: What its file says.
-        outputs: The files that are expected, by name.
-        inputs: The files that it reads, by the path of the copy.
+        folder: Target folder.
+        stored: Content of its file.
+        outputs: Expected files, by name.
+        inputs: Files that it reads, by the path of the copy.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -247,5 +247,5 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _reserved(record: Record) -> dict[str, JSON]:
-    """What a record keeps of the reserved columns, less those of earlier versions."""
+    """Return the reserved columns in a record, except those of earlier versions."""
     return {key: value for key, value in record.reserved.items() if key in RESERVED_FOR}

@@ -1,1 +1,1 @@
-"""What waits for what: dependencies among instances, their order, and what blocks them."""
+"""Dependencies among instances, their order, and what blocks them."""

@@ -1,8 +1,8 @@
-"""Which instance has to wait for which others: made from what the configs refer to, before anything runs.
+"""Build the dependency graph of a plan from references in the configs, before anything runs.
 
-Instances are numbers: their places in the plan, all sources one after the other. Numbers from there on are
-*barriers*, nodes without work. By a barrier, 1,000 instances wait for 1,000 others with 2,000 edges in
-place of 1,000,000.
+Instances are numbers: their positions in the plan, all sources one after the other. Higher numbers are
+*barriers*, nodes without work. With a barrier, 1,000 instances wait for 1,000 others through 2,000 edges
+instead of 1,000,000.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _CIRCLE_SHOWN = 10
 
 @dataclass(frozen=True)
 class Graph:
-    """Order among the instances of a plan.
+    """The order among the instances of a plan.
 
     Attributes:
         labels: `step/name` of each instance.
-        upstreams: For each instance those that must have ended well before it, sorted.
-        before: For each node, instances and then barriers, what must have ended before it, well or not.
-            An upstream stands here itself, or before a barrier that does. There is no circle.
-        reasons: What makes an instance (second) depend on an upstream (first).
+        upstreams: For each instance, the sorted instances that must end well before it.
+        before: For each node (instances, then barriers), the nodes that must end before it, well or not.
+            An upstream is either listed directly or comes before a barrier that is. There is no cycle.
+        reasons: Reason why an instance (second) depends on an upstream (first).
         externals: For instances that have any, the run directories outside of the plan that they need.
-        orphans: For instances that have any, config key and path, as written, of what should lie in `runs/`
-            but in no instance's run directory.
-        learned: The edges (upstream, instance) that only an earlier run has shown.
+        orphans: For instances that have any, config key and path, as written, of paths in `runs/` that
+            lie in no instance's run directory.
+        learned: Edges (upstream, instance) known only from an earlier run.
     """
 
     labels: tuple[str, ...] = ()
@@ -49,10 +49,10 @@ class Graph:
     learned: frozenset[tuple[int, int]] = frozenset()
 
     def order(self, sequence: Sequence[int]) -> list[int]:
-        """The numbers of a sequence, none before what it waits for.
+        """Return the numbers of a sequence, each after those it waits for.
 
-        What stands too late is moved forward, to where it is first needed. A sequence in a right order
-        stays as it is. Order holds through instances that are not in the sequence.
+        A number that stands too late is moved forward to where it is first needed. A sequence in a valid
+        order is unchanged. Order holds through instances that are not in the sequence.
         """
         rank = {number: place for place, number in enumerate(sequence)}
         needed = first_to_need(self.before, ([number] for number in sequence))
@@ -67,7 +67,7 @@ class Graph:
         return ordered
 
     def to_json(self) -> dict[str, JSON]:
-        """Plain JSON, in which tuples of many numbers that are shared stand once."""
+        """Return plain JSON in which long shared tuples of numbers are stored once."""
         shared = Shared()
         return {
             "labels": self.labels,
@@ -106,15 +106,15 @@ def make_graph(
     learned: Mapping[int, Sequence[str]] | None = None,
     is_settled: Callable[[int], bool] = lambda _: False,
 ) -> tuple[Graph, list[Problem]]:
-    """Find out who depends on whom.
+    """Build the graph of dependencies among instances.
 
     Args:
         groups: The instances of each source, in the order of declaration.
-        learned: By number of an instance, labels of those whose files an earlier run of it has read.
-        is_settled: Whether it is known, for an earlier run has shown it, what an instance needs.
+        learned: By instance number, the labels of those whose files an earlier run of it has read.
+        is_settled: Function that returns whether an earlier run has shown what an instance needs.
 
     Returns:
-        The graph, and what is wrong: names that nothing has, circles. The nodes of such a circle do not
+        The graph and its problems: names that match nothing, and cycles. The nodes of such a cycle do not
         wait for each other in the graph.
     """
     instances = [instance for group in groups for instance in group]
@@ -131,7 +131,7 @@ def make_graph(
     for upstream, number in seen:
         causes[number].append((LEARNED, (upstream,)))
     _add_folders(before, causes, found)
-    # Where something is wrong nothing is going to run, and edges are missing that tell what is needed.
+    # With problems nothing is going to run, and edges that show what is needed are missing.
     _keep_order_of_flows(before, groups, found, (lambda _: True) if problems else is_settled)
     graph = Graph(
         labels=tuple(_label(instance) for instance in instances),
@@ -150,7 +150,7 @@ def _label(instance: Instance) -> str:
 
 
 def _edges(causes: Sequence[Sequence[Cause]]) -> list[set[int]]:
-    """What each node waits for; barriers stand for many upstreams."""
+    """Return the nodes that each node waits for, with a barrier in place of many upstreams."""
     before: list[set[int]] = [set() for _ in causes]
     barriers: dict[int, int] = {}
     for number, mine in enumerate(causes):
@@ -188,7 +188,7 @@ def _shortened(parts: Sequence[str], separator: str) -> str:
 
 
 def _mentioned_again(instances: Sequence[Instance]) -> Iterator[tuple[int, int]]:
-    """Two mentions (first, again) of one instance, as by its past run directory beside its conductor."""
+    """Yield pairs (earlier, later) of mentions of one instance, as by conductor and past run directory."""
     last: dict[tuple[str, str], int] = {}
     for number, instance in enumerate(instances):
         key = path_key(instance.run_dir), instance.stem
@@ -200,7 +200,7 @@ def _mentioned_again(instances: Sequence[Instance]) -> Iterator[tuple[int, int]]
 def _undeclared(
     learned: Mapping[int, Sequence[str]], instances: Sequence[Instance], causes: Sequence[Sequence[Cause]]
 ) -> Iterator[tuple[int, int]]:
-    """What was learned, as edges (upstream, instance), less what the instance says itself."""
+    """Yield learned edges (upstream, instance), except those that the instance declares itself."""
     if not any(learned.values()):
         return
     numbers: dict[tuple[str, str], list[int]] = {}
@@ -216,7 +216,7 @@ def _undeclared(
 
 
 def _add_folders(before: list[set[int]], causes: Sequence[list[Cause]], found: Sequence[References]) -> None:
-    """Let instances wait for all that are in the folders that they name, less those that wait for them."""
+    """Make instances wait for all others in the folders they name, except those that wait for them."""
     barriers: dict[int, int] = {}  # by the tuple of members
     for number, mine in enumerate(found):
         for _, members in mine.in_folders:
@@ -246,14 +246,14 @@ def _keep_order_of_flows(
     found: Sequence[References],
     is_settled: Callable[[int], bool],
 ) -> None:
-    """Let instances wait for the flows that their source introduced earlier.
+    """Make instances wait for the flows that their source introduced earlier.
 
-    Not for those introduced in the same table, whose rows are peers. What refers to other instances does not
-    wait for their flows, nor for those that these depend on: of them it is known which instances it needs.
+    Flows introduced in the same table are excepted: its rows are peers. An instance that refers to others
+    does not wait for their flows, nor for flows these depend on: there it is known which instances it needs.
 
-    An instance waits for no flow of which an instance comes after it, nor for those introduced after such a
-    flow: of two nodes that waited for each other, each would need a flow introduced before the other's.
-    Sources are taken one by one, so that this holds among several, too.
+    An instance does not wait for a flow if an instance of that flow comes after it, nor for flows introduced
+    later. So there is no cycle: of two nodes waiting for each other, each would need a flow introduced
+    before the other's. Sources are processed one by one, so that this holds across sources, too.
     """
     first = 0
     for group in groups:
@@ -282,9 +282,9 @@ class _Flows:
     """The flows of a source, in the order in which they were introduced.
 
     Attributes:
-        members: Instances, by the place of what introduced them: a call, or a table, and then those of
-            further calls for the same flow and step.
-        earlier: For each instance, how many of these were introduced before its flow.
+        members: Instances by position of introduction: those of a call or table, and of further calls for
+            the same flow and step.
+        earlier: For each instance, the number of positions introduced before its flow.
     """
 
     members: Sequence[list[int]]
@@ -293,14 +293,14 @@ class _Flows:
 
 def _introduced(group: Sequence[Instance], first: int) -> _Flows:
     members: list[list[int]] = []
-    places: dict[tuple[str, str], int] = {}  # in two steps, a flow is introduced twice
+    places: dict[tuple[str, str], int] = {}  # a flow in two steps is introduced twice
     earlier: dict[int, int] = {}
     for rows in _declarations(group):
         flows = {(group[row].flow, group[row].step) for row in rows}
         known = [places[flow] for flow in flows if flow in places]
         if len(flows) == 1 and known:
             at = known[0]
-        else:  # a table of several flows is a place of its own
+        else:  # a table of several flows has its own position
             at = len(members)
             members.append([])
         for row in rows:
@@ -310,7 +310,7 @@ def _introduced(group: Sequence[Instance], first: int) -> _Flows:
 
 
 def _declarations(group: Sequence[Instance]) -> Iterator[list[int]]:
-    """The places of those instances of a source that were declared at once: rows of one table."""
+    """Yield, per declaration (rows of one table), the positions of its instances in the source."""
     rows: list[int] = []
     for number, instance in enumerate(group):
         last = group[rows[-1]] if rows else None
@@ -330,7 +330,7 @@ def _declarations(group: Sequence[Instance]) -> Iterator[list[int]]:
 
 
 def _flows_reached(before: Sequence[set[int]], members: Sequence[Sequence[int]]) -> list[int]:
-    """For each node the flows of those before it, directly or not: a bit for each place of a flow."""
+    """Return, for each node, a bit mask of the flows before it, directly or indirectly."""
     own = [0] * len(before)
     for bit, numbers in enumerate(members):
         for number in numbers:
@@ -343,16 +343,16 @@ def _flows_reached(before: Sequence[set[int]], members: Sequence[Sequence[int]])
 
 
 class _Barriers:
-    """Nodes that come after all members of flows that were introduced one after the other."""
+    """Barriers that come after all members of a run of consecutively introduced flows."""
 
     def __init__(self, before: list[set[int]], members: Sequence[Sequence[int]]) -> None:
         self._before = before
         self._members = members
-        self._stretches: dict[int, list[int]] = {}  # by first flow, barriers after one, two, … of them
+        self._stretches: dict[int, list[int]] = {}  # by first flow, barriers after one, two, … flows
         self._known: dict[tuple[int, int], list[int]] = {}
 
     def after(self, count: int, without: int = 0) -> list[int]:
-        """Barriers after the first flows, as many as is said, without some (a bit for each)."""
+        """Return barriers after the first `count` flows, except those in the bit mask `without`."""
         key = count, without & ((1 << count) - 1)
         if key not in self._known:
             ends = [place for place in range(count) if without >> place & 1] if without else []
@@ -361,7 +361,7 @@ class _Barriers:
         return self._known[key]
 
     def _behind(self, begin: int, end: int) -> int:
-        """The barrier after a stretch of flows."""
+        """Return the barrier after a range of flows, and make it if needed."""
         made = self._stretches.setdefault(begin, [])
         for members in self._members[begin + len(made) : end]:
             self._before.append({*members, *made[-1:]})

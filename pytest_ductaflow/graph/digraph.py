@@ -1,6 +1,6 @@
-"""Nodes that are numbers, each with the numbers of those before it: order, circles, what is ready.
+"""Graph algorithms on numbered nodes with their predecessors: topological order, cycles, readiness.
 
-All of it takes time in proportion to the edges, and none of it recurses: a chain may be as long as a plan.
+All of them take time linear in the edges, and none recurses: a chain may be as long as a plan.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Before = Sequence[Collection[int]]
 
 
 def followers(before: Before) -> list[list[int]]:
-    """The same edges seen from their other end."""
+    """Return the successors of each node: the same edges reversed."""
     after: list[list[int]] = [[] for _ in before]
     for node, earlier in enumerate(before):
         for other in earlier:
@@ -21,7 +21,7 @@ def followers(before: Before) -> list[list[int]]:
 
 
 def topological(before: Before) -> list[int]:
-    """All nodes, each after those before it; where there is a circle, one of its edges is not kept to."""
+    """Return all nodes in topological order; in a cycle, one edge is ignored."""
     seen = [False] * len(before)
     ordered = []
     for first in range(len(before)):
@@ -43,7 +43,7 @@ def topological(before: Before) -> list[int]:
 
 
 def first_to_need(before: Before, groups: Iterable[Iterable[int]]) -> dict[int, int]:
-    """For each node that is in a group, or before one that is, the number of the first such group."""
+    """Return, for each node in or before a node of a group, the number of the first such group."""
     found: dict[int, int] = {}
     for number, group in enumerate(groups):
         reached = [node for node in group if node not in found]
@@ -57,12 +57,12 @@ def first_to_need(before: Before, groups: Iterable[Iterable[int]]) -> dict[int, 
 
 
 def tangles(before: Before) -> list[set[int]]:
-    """The strongly connected components of two nodes or more: whatever lies on circles."""
+    """Return the strongly connected components of two or more nodes, that is, all nodes on cycles."""
     ordered = topological(before)
     place = {node: number for number, node in enumerate(ordered)}
     if all(place[earlier] < place[node] for node in ordered for earlier in before[node]):
         return []
-    # Kosaraju's second pass: from the last node backwards, along the edges turned round.
+    # Kosaraju's second pass: from the last node backwards, along the reversed edges.
     component_of = first_to_need(followers(before), ([node] for node in reversed(ordered)))
     components: dict[int, set[int]] = {}
     for node, component in component_of.items():
@@ -71,12 +71,12 @@ def tangles(before: Before) -> list[set[int]]:
 
 
 def circle_through(before: Before, start: int, within: Collection[int]) -> list[int]:
-    """A shortest circle from a node back to itself, each node before the next one.
+    """Return a shortest cycle from a node back to itself, each node before the next one.
 
     Args:
         before: The edges.
-        start: Where the circle begins; it is not repeated at the end.
-        within: The nodes that it may pass, a tangle that holds `start`.
+        start: First node of the cycle; it is not repeated at the end.
+        within: Nodes that the cycle may pass, a strongly connected component that holds `start`.
     """
     next_on_the_way = {start: start}
     queue = deque([start])
@@ -96,11 +96,11 @@ def circle_through(before: Before, start: int, within: Collection[int]) -> list[
 
 
 def add_unless_circular(before: list[set[int]], edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Add edges (earlier, later) one by one, less those that would close a circle.
+    """Add edges (earlier, later) one by one, except those that would close a cycle.
 
     Args:
-        before: The edges so far, without circles; those that are added go in here.
-        edges: What to add.
+        before: The edges so far, without cycles; new edges are added in place.
+        edges: Edges to add.
 
     Returns:
         The edges that were added and had not been there.
@@ -122,7 +122,7 @@ def add_unless_circular(before: list[set[int]], edges: Iterable[tuple[int, int]]
 
 
 def _is_before(before: Sequence[set[int]], wanted: int, node: int) -> bool:
-    """Whether a node comes before another, directly or not."""
+    """Return whether the node `wanted` comes before `node`, directly or indirectly."""
     seen = {node}
     reached = [node]
     while reached:
@@ -136,12 +136,12 @@ def _is_before(before: Sequence[set[int]], wanted: int, node: int) -> bool:
 
 
 class Frontier:
-    """Which nodes have nothing before them that has not ended.
+    """The nodes whose predecessors have all ended.
 
-    Nodes without work have ended as soon as all before them has: order holds through them.
+    A node without work ends as soon as all its predecessors have: order holds through it.
 
     Attributes:
-        ready: Those that were ready at the start.
+        ready: Nodes that were ready at the start.
     """
 
     def __init__(self, before: Before, with_work: Iterable[int]) -> None:
@@ -151,8 +151,8 @@ class Frontier:
         self.ready = self._come_to([node for node, count in enumerate(self._waits_for) if count == 0])
 
     def end(self, node: int) -> list[int]:
-        """Those that become ready because a node has ended; tell it once for each."""
-        if self._waits_for[node]:  # out of turn: who comes after it still waits for what is before it
+        """Mark a node as ended, once per node, and return the nodes that become ready by it."""
+        if self._waits_for[node]:  # out of turn: its successors still wait for its predecessors
             self._with_work.discard(node)
             return []
         return self._come_to(self._released_by(node))

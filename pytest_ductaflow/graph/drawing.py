@@ -1,8 +1,8 @@
-"""The order of a plan as a drawing in text: Mermaid, which forges and notebooks show, and Graphviz' DOT.
+"""Draw a plan as text: as Mermaid, which forges and notebooks render, and as Graphviz DOT.
 
-Both have a box per step (and per flow, where a step has several), in it a node per instance, a solid arrow
-for each upstream, and a dotted one where order is all that is kept. Who comes after all instances of a box
-has one arrow from the box.
+Both have a box per step (per flow, if a step has several) with a node per instance in it, a solid arrow from
+each upstream, and a dotted arrow where only the order is kept. An instance that depends on all instances of a
+box has one arrow from the box.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from functools import cached_property
 from ..core.model import Instance, stem_of
 from .dependencies import Graph
 
-# Besides quotes, Mermaid reads "#…;" and HTML in a text, and parts of Markdown.
+# Besides quotes, Mermaid interprets "#…;", HTML and parts of Markdown in a text.
 _SPECIAL_IN_MERMAID = re.compile(r"[^\w /=,@.+-]|[.+-](?=\s)|_(?![^\W_])|(?<![^\W_])_")
 
 
 def mermaid(graph: Graph, groups: Sequence[Sequence[Instance]]) -> str:
-    """A plan as a Mermaid flowchart.
+    """Return a plan as a Mermaid flowchart.
 
     Args:
         graph: The order.
-        groups: The instances of each source, as the graph was made of.
+        groups: The instances of each source, as passed to `make_graph`.
     """
     boxes = _boxes(groups)
     lines = ["flowchart LR"]
@@ -41,11 +41,11 @@ def mermaid(graph: Graph, groups: Sequence[Sequence[Instance]]) -> str:
 
 
 def dot(graph: Graph, groups: Sequence[Sequence[Instance]]) -> str:
-    """A plan as a directed graph for Graphviz.
+    """Return a plan as a directed graph for Graphviz.
 
     Args:
         graph: The order.
-        groups: The instances of each source, as the graph was made of.
+        groups: The instances of each source, as passed to `make_graph`.
     """
     boxes = _boxes(groups)
     lines = ["digraph plan {", "    rankdir=LR", "    compound=true", "    node [shape=box]"]
@@ -54,7 +54,7 @@ def dot(graph: Graph, groups: Sequence[Sequence[Instance]]) -> str:
         lines += [f"        n{node} [label={_dot_text(name)}]" for node, name in box.members.items()]
         lines.append("    }")
     for arrow in _Arrows(graph, boxes).all():
-        # An arrow joins nodes; that it begins or ends at a box is what the box clips of it.
+        # DOT arrows join nodes; an arrow from or to a box joins a node in it and is clipped at the box.
         tail, head = (
             next(iter(boxes[end].members)) if is_box else end for end, is_box in (arrow.tail, arrow.head)
         )
@@ -80,18 +80,18 @@ def _dot_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Box:
-    """Instances of one step and flow: their names by their numbers."""
+    """The instances of one step and flow: a title, and instance names by number."""
 
     title: str
     members: dict[int, str]
 
 
-_End = tuple[int, bool]  # a node's number, or a box's and True
+_End = tuple[int, bool]  # a node's number and False, or a box's and True
 
 
 @dataclass(frozen=True)
 class _Arrow:
-    """From what comes earlier to what comes later."""
+    """An arrow from an earlier node or box to a later one."""
 
     tail: _End
     head: _End
@@ -112,7 +112,7 @@ def _boxes(groups: Sequence[Sequence[Instance]]) -> list[_Box]:
 
 
 class _Arrows:
-    """The arrows of a plan, as few as tell its order."""
+    """The fewest arrows that show the order of a plan."""
 
     def __init__(self, graph: Graph, boxes: Sequence[_Box]) -> None:
         self._graph = graph
@@ -121,11 +121,11 @@ class _Arrows:
         self._count = len(graph.labels)
         self._joined: set[tuple[int, int]] = (
             set()
-        )  # boxes with an arrow from one, or of its nodes, to the other
+        )  # pairs of boxes with an arrow from the first, or one of its nodes, to the second
 
     def all(self) -> Iterator[_Arrow]:
-        """First those to upstreams, then those to what only comes earlier."""
-        earlier: dict[tuple[int, int], None] = {}  # barriers, and the boxes of what waits for them
+        """Yield the arrows from upstreams, then those that only keep the order."""
+        earlier: dict[tuple[int, int], None] = {}  # (barrier, box of an instance that waits for it)
         mentions = []
         for number in range(self._count):
             upstreams = set(self._graph.upstreams[number])
@@ -140,7 +140,7 @@ class _Arrows:
 
     @cached_property
     def _behind(self) -> dict[int, list[int]]:
-        """The instances for which a barrier stands, less those of the barriers before it."""
+        """The instances that each barrier stands for, except those of the barriers before it."""
         barriers = range(self._count, len(self._graph.before))
         return {barrier: [n for n in self._graph.before[barrier] if n < self._count] for barrier in barriers}
 
@@ -164,7 +164,7 @@ class _Arrows:
             yield _Arrow((upstream, False), (number, False), label=label)
 
     def _earlier(self, barrier: int, box: int) -> Iterator[_Arrow]:
-        """From the boxes behind a barrier and behind those before it that these do not come after anyway."""
+        """Yield arrows from the boxes of a barrier and of those before it, unless implied by other arrows."""
         covered: list[int] = []
         chain: int | None = barrier
         while chain is not None:

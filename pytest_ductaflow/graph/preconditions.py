@@ -1,6 +1,6 @@
-"""Whether what an instance depends on is there when its turn comes, and if not, why not.
+"""Check an instance's preconditions just before it runs.
 
-Nothing here waits: what has not ended by then is not there.
+Nothing here waits: an upstream that has not ended by then counts as missing.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from .dependencies import Graph
 from .references import is_pattern, leaves, names_place
 from .verdicts import Statuses, Verdict
 
-_LONGEST_PATH = 4_096  # characters; a longer text is something else
-_NAMED = 5  # of many, in one message
+_LONGEST_PATH = 4_096  # characters; a longer text is not a path
+_NAMED = 5  # most names in one message
 _WORST_FIRST: tuple[Verdict | None, ...] = ("failed", "blocked", "skipped", None)
 
 
 @dataclass(frozen=True)
 class Hindrance:
-    """Why an instance is not run.
+    """The reason why an instance is not run.
 
     Attributes:
-        verdict: `blocked` by another instance of the session, or `failed` for what nobody is going to mend.
+        verdict: `blocked` by another instance of the session, or `failed` if this session cannot resolve it.
         reason: One line.
-        of_failure: Whether in the end an instance that failed is to blame.
+        of_failure: Whether a failed instance is the root cause.
     """
 
     verdict: Literal["blocked", "failed"]
@@ -40,13 +40,14 @@ class Hindrance:
 
 
 class Gate:
-    """Lets an instance through if all that it depends on has ended well.
+    """A check that lets an instance run only if everything it depends on ended well.
 
     Args:
-        graph: Which instance depends on which.
-        instances: Those of the plan, by number.
-        statuses: How those that have run in this session ended.
-        command_for: What a user types to run just some instances (by number) or run directories.
+        graph: Dependencies among the instances.
+        instances: Instances of the plan, by number.
+        statuses: Verdicts on those that have run in this session.
+        command_for: Function that returns the command to run just some instances (by number) or run
+            directories.
     """
 
     def __init__(
@@ -57,20 +58,20 @@ class Gate:
         command_for: Callable[[Sequence[int | str]], str],
     ) -> None:
         self.statuses = statuses
-        self.selected: Collection[int] = frozenset()  # those that this session runs
+        self.selected: Collection[int] = frozenset()  # instances that this session runs
         self._graph = graph
         self._instances = instances
         self._command_for = command_for
-        self._good: set[int | str] = set()  # of what is not run now: known to be good on disk
+        self._good: set[int | str] = set()  # instances and run directories with a good record on disk
         self._roots: dict[int, Hindrance] = {}
 
     def hindrance(self, number: int) -> Hindrance | None:
-        """What keeps an instance from being run, None if nothing does."""
+        """Return what prevents an instance from running, None if nothing does."""
         checks = (self._blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
         return next((found for check in checks if (found := check(number)) is not None), None)
 
     def _blocked(self, number: int) -> Hindrance | None:
-        """By upstreams of this session."""
+        """Return what blocks an instance among the upstreams that ran in this session."""
         verdicts = self.statuses.read()
         found = [up for up in self._graph.upstreams[number] if up in self.selected]
         for verdict in _WORST_FIRST:
@@ -84,7 +85,7 @@ class Gate:
         return None
 
     def hindrance_of_after(self, numbers: Sequence[int]) -> Hindrance | None:
-        """What keeps from being done what is to follow these instances, once all have ended well."""
+        """Return what prevents work that must follow these instances, None if all of them ended well."""
         verdicts = self.statuses.read()
         for verdict in _WORST_FIRST:
             bad = [n for n in numbers if n in self.selected and verdicts.get(n) == verdict]
@@ -110,7 +111,7 @@ class Gate:
         return Hindrance("blocked", f"{label} has not ended")
 
     def _root(self, blocked: int) -> Hindrance:
-        """What is to blame for a blocked instance, which may be many instances upstream."""
+        """Return the root cause for a blocked instance, which may lie many instances upstream."""
         if blocked not in self._roots:
             self._roots[blocked] = self._search_root(blocked)
         return self._roots[blocked]
@@ -132,7 +133,7 @@ class Gate:
         return skipped or Hindrance("blocked", "its own upstreams have not ended")
 
     def _not_selected(self, number: int) -> Hindrance | None:
-        """By instances that this session does not run, and that no earlier one has left in good state."""
+        """Return what blocks an instance: upstreams that are not selected and have no good record."""
         upstreams = (up for up in self._graph.upstreams[number] if up not in self.selected)
         missing = [upstream for upstream in upstreams if not self._is_good(upstream)]
         if not missing:
@@ -140,14 +141,14 @@ class Gate:
         return Hindrance("failed", self._unready("upstreams " if len(missing) > 1 else "upstream ", missing))
 
     def _unready(self, what: str, missing: Sequence[int]) -> str:
-        """That instances were not selected and are not good, and how to run them."""
+        """Return the message that instances are neither selected nor have a good record, with a remedy."""
         names = _some([self._graph.labels[number] for number in missing])
         many = len(missing) > 1
         verb, it = ("were not selected and have", "them") if many else ("was not selected and has", "it")
         return f"{what}{names} {verb} no good record; run {it} first: {self._command_for(missing[:_NAMED])}"
 
     def _outside(self, number: int) -> Hindrance | None:
-        """By a run directory that is not of this plan, and in which something did not end well."""
+        """Return what blocks an instance: a run directory outside of the plan without a good record."""
         for directory in self._graph.externals.get(number, ()):
             if not self._is_good(directory):
                 name = shown(directory, self._instances[number].project_root)
@@ -156,7 +157,7 @@ class Gate:
         return None
 
     def _is_good(self, what: int | str) -> bool:
-        """Whether the last run of an instance, or of all in a run directory, ended well."""
+        """Return whether the last run of an instance, or of all in a run directory, ended well."""
         if what not in self._good:
             if isinstance(what, int):
                 record, _ = read_record(RunFiles.of(self._instances[what]).record)
@@ -169,7 +170,7 @@ class Gate:
         return True
 
     def _unwritten(self, number: int) -> Hindrance | None:
-        """By a path into `runs/` where nothing is, and where no instance is going to put anything."""
+        """Return what blocks an instance: a missing path into `runs/` that no instance writes."""
         instance = self._instances[number]
         for key, text in self._graph.orphans.get(number, ()):
             if not any(_exists(path) for path in _places(text, instance)):
@@ -178,7 +179,7 @@ class Gate:
         return None
 
     def _left_over(self, number: int) -> Hindrance | None:
-        """By a path to a file of an upstream that the last run of that upstream has not written."""
+        """Return what blocks an instance: an upstream's file that this upstream's last run did not write."""
         instance, upstreams = self._instances[number], set(self._graph.upstreams[number])
         if not upstreams:
             return None
@@ -195,7 +196,7 @@ class Gate:
         return None
 
     def _is_left_over(self, path: Path, key: str, owners: Sequence[int], number: int) -> bool:
-        """Whether a path in the run directory of other instances leads to nothing that they have written."""
+        """Return whether a path in other instances' run directory is nothing that they wrote last."""
         instance = self._instances[number]
         run_dir = Path(self._instances[owners[0]].run_dir)
         name = path.relative_to(run_dir).as_posix()
@@ -203,21 +204,21 @@ class Gate:
             return False
         there = _exists(path)
         if not there and names_place(key):
-            return False  # it is going to be written
+            return False  # the instance is going to write it
         found = records_in(run_dir)
         if any(name in RunFiles(run_dir, stem).names for stem in found):
             return False
         if self._is_written_from_elsewhere(path, number):
             return False
         written = _written_in(run_dir, found.values(), instance.project_root)
-        # What is not there may be the beginning or the end of a name: `shape` of shape.shp, `a.gpkg|roads`.
+        # A missing path may be a prefix of a name (`shape` of shape.shp) or extend one (`a.gpkg|roads`).
         return bool(found) and not any(
             name == other or (not there and (other.startswith(name) or name.startswith(other)))
             for other in written
         )
 
     def _is_written_from_elsewhere(self, path: Path, number: int) -> bool:
-        """Whether an instance itself, or another upstream, has put a file into somebody else's folder."""
+        """Return whether the instance itself or another upstream wrote a file into this foreign folder."""
         for other in (number, *self._graph.upstreams[number]):
             run_dir = self._instances[other].run_dir
             last, _ = read_record(RunFiles.of(self._instances[other]).record)
@@ -226,7 +227,7 @@ class Gate:
         return False
 
     def _owners(self, path: Path) -> Sequence[int]:
-        """The instances in whose run directory a path lies, by number."""
+        """Return the numbers of the instances whose run directory contains a path."""
         folder = str(path)
         while folder not in self._by_run_dir:
             above = os.path.dirname(folder)
@@ -243,7 +244,7 @@ class Gate:
         return numbers
 
     def _near(self, text: str, instance: Instance) -> str:
-        """The instances that there are in the step into which a path points."""
+        """Return a hint that lists the instances of the step into which a path points."""
         runs = Path(instance.project_root, RUNS)
         meant = (path for path in _places(text, instance) if not path.is_relative_to(instance.run_dir))
         within = [path.relative_to(runs).parts for path in meant if path.is_relative_to(runs)]
@@ -256,7 +257,7 @@ class Gate:
 
     @cached_property
     def _names(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """The instances of each step of a project."""
+        """The instance names by project root and step."""
         names: dict[tuple[str, str], list[str]] = defaultdict(list)
         for instance in self._instances:
             names[instance.project_root, instance.step].append(instance.name)
@@ -269,13 +270,13 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _places(text: str, instance: Instance) -> Iterator[Path]:
-    """What a path in a config can mean."""
+    """Yield the absolute paths that a path in a config can stand for."""
     for base in dict.fromkeys((instance.project_root, instance.run_dir, instance.working_directory)):
         yield Path(os.path.normpath(os.path.join(base, text)))
 
 
 def _written_in(run_dir: Path, found: Iterable[Record], root: str) -> Iterator[str]:
-    """What runs have written in a run directory, relative to it; with the files of a build's flows."""
+    """Yield what runs wrote, by name relative to a run directory, including the files of builds' flows."""
     for record in found:
         for each in record.with_flows():
             below = os.path.relpath(os.path.join(root, each.run_dir), run_dir)
@@ -287,5 +288,5 @@ def _written_in(run_dir: Path, found: Iterable[Record], root: str) -> Iterator[s
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long, or with characters that no path has
+    except (OSError, ValueError):  # too long, or with characters that no path can have
         return False

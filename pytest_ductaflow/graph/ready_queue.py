@@ -1,4 +1,4 @@
-"""Which instance starts next when several can: the one from which the longest way remains."""
+"""Choose the next instance when several are ready: the one with the longest remaining critical path."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .digraph import Before, Frontier, topological
 
 
 class ReadyQueue:
-    """The selected instances of a plan, each to be had once all before it has ended."""
+    """A queue of a plan's selected instances; each is ready once all before it has ended."""
 
     def __init__(self, graph: Graph, selected: Iterable[int], weights: Mapping[int, float]) -> None:
-        """Begin with nothing ended.
+        """Start with no instance ended.
 
         Args:
             graph: The order.
-            selected: The numbers of the instances to be carried out.
-            weights: How long each is thought to take, in seconds; the mean for those that are not there.
+            selected: Numbers of the instances to run.
+            weights: Expected duration of each in seconds; for missing ones, the mean is used.
         """
         self._left = set(selected)
         self._out: set[int] = set()
@@ -31,26 +31,26 @@ class ReadyQueue:
         self._offer(self._frontier.ready)
 
     def __len__(self) -> int:
-        """How many of the selected have not ended."""
+        """Return how many of the selected instances have not ended."""
         return len(self._left)
 
     def pop(self) -> int | None:
-        """The ready instance with the longest way to the end of the plan; None if none is ready now."""
+        """Remove and return the ready instance with the longest critical path; None if none is ready."""
         while self._heap:
             number = heapq.heappop(self._heap)[1]
-            if number in self._left:  # else it has ended without ever having been handed out
+            if number in self._left:  # else it ended without ever having been handed out
                 self._out.add(number)
                 return number
         return None
 
     def put_back(self, number: int) -> None:
-        """Offer an instance again that was handed out and has not been carried out."""
+        """Offer an instance again that was handed out but not run."""
         if number in self._out:
             self._out.remove(number)
             self._offer([number])
 
     def done(self, number: int) -> None:
-        """Note that an instance has ended, however it ended; what waited for it may become ready."""
+        """Mark an instance as ended, with whatever outcome; those that waited for it may become ready."""
         if number in self._left:
             self._left.remove(number)
             self._out.discard(number)
@@ -62,7 +62,7 @@ class ReadyQueue:
 
 
 def _longest_ways(before: Before, weights: Mapping[int, float]) -> list[float]:
-    """For each node, the greatest sum of weights on a way from it (and with it) to an end."""
+    """Return, for each node, the greatest sum of weights on a path from it (inclusive) to an end."""
     longest = [0.0] * len(before)
     for node in reversed(topological(before)):
         longest[node] += weights.get(node, 0.0)

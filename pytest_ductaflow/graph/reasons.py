@@ -1,6 +1,6 @@
-"""Why instances have the upstreams that they have.
+"""Keep the reason for each dependency of an instance on an upstream.
 
-Where thousands of instances come after a whole step, they share one tuple of thousands of numbers, in memory
+When thousands of instances depend on a whole step, they share one tuple of thousands of numbers, in memory
 and in JSON.
 """
 
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-MANY = 8  # a tuple of as many numbers is written once, and a barrier stands for them
+MANY = 8  # from this length on, a tuple is stored once and a barrier stands for its numbers
 
-Cause = tuple[str, tuple[int, ...]]  # a reason, and the upstreams that it names
+Cause = tuple[str, tuple[int, ...]]  # a reason and the upstreams it names
 
 
 class Reasons(Mapping[tuple[int, int], str]):
-    """Why an instance has an upstream, by (upstream, instance).
+    """A mapping from (upstream, instance) to the reason for that dependency.
 
-    Kept by instance and reason: where thousands come after a whole step, they share one tuple.
+    It is stored by instance and reason, so that thousands of dependents of a whole step share one tuple.
     """
 
     def __init__(self, causes: Sequence[Sequence[Cause]]) -> None:
@@ -40,7 +40,7 @@ class Reasons(Mapping[tuple[int, int], str]):
 
 
 class Shared:
-    """Tuples that are written once, and by their number wherever they occur."""
+    """Deduplicate large tuples in JSON: store each once and refer to it by index."""
 
     def __init__(self) -> None:
         self.all: list[tuple[int, ...]] = []
@@ -65,7 +65,7 @@ def causes_of(reasons: Mapping[tuple[int, int], str], count: int) -> Sequence[Se
 
 
 def all_upstreams(causes: Sequence[Cause]) -> tuple[int, ...]:
-    """All upstreams of an instance; the tuple itself where one cause has them all."""
+    """Return all upstreams of an instance; if one cause has them all, the very same tuple."""
     if not causes:
         return ()
     most = max((upstreams for _, upstreams in causes), key=len)

@@ -1,4 +1,4 @@
-"""What an instance refers to: others by a path or by name, runs outside of the plan, or what nothing has."""
+"""Find what a config refers to: instances by path or name, runs outside of the plan, or nothing known."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..tracking.paths_in_config import is_output_key
 from .run_dir_index import RunPaths
 
 AFTER = "_after"
-_NAME = "instance_name"  # in a config: one that looks like a path refers to nothing
-_BY_NAME = "_instance"  # how a key ends that names an instance of the step before it
+_NAME = "instance_name"  # config key; even if its value looks like a path, it is no reference
+_BY_NAME = "_instance"  # suffix of a key that names an instance; the step precedes it
 _NAMES_SHOWN = 5
-_NAMES_COMPARED = 20_000  # in search of similar ones, for all messages of a plan together
+_NAMES_COMPARED = 20_000  # in the search for similar names, for all messages of a plan together
 _PATTERN = re.compile(r"[*?\[]")
-# Keys of a folder in which a run puts what it makes, and does not read: `run_folder`, `work_dir`.
+# Keys of a folder that a run writes to and does not read: `run_folder`, `work_dir`.
 _WORKPLACE = re.compile(
     r"^(?:.*_)?(?:run|work|working|case|scratch)_?(?:dir|directory|folder|path|root)$|^(?:.*_)?scratch$"
     r"|^model_(?:root|runs?_dir)$",
@@ -35,15 +35,15 @@ _WORKPLACE = re.compile(
 
 @dataclass
 class References:
-    """What one instance refers to.
+    """The references of one instance.
 
     Attributes:
-        upstreams: What names them (`_after`, "config key 'zones.table'") and the numbers of instances.
-        in_folders: The same of instances in a folder that it names; those in it that name a folder with
-            this instance are left out.
+        upstreams: Origin of each reference (`_after`, "config key 'zones.table'") and the instances' numbers.
+        in_folders: The same for instances in a folder that it names, except those that themselves name a
+            folder with this instance.
         externals: Run directories outside of the plan.
-        orphans: Config key and path, as written, of what lies in `runs/` but in no instance's directory.
-        problems: Names that nothing has.
+        orphans: Config key and path, as written, of paths in `runs/` that lie in no instance's directory.
+        problems: Names that match nothing.
     """
 
     upstreams: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class References:
 
 
 def references(instances: Sequence[Instance]) -> list[References]:
-    """What each instance of a plan refers to, by `after`, and by paths and names in its config."""
+    """Return what each instance of a plan refers to by `after` and by paths and names in its config."""
     paths, names = RunPaths(instances), Names(instances)
     found = [References() for _ in instances]
     folders = _Folders(instances, paths)
@@ -65,7 +65,7 @@ def references(instances: Sequence[Instance]) -> list[References]:
             if isinstance(value, str) and _refer_by_path(mine, paths, folders, number, key, value):
                 continue
             if instance.stored_in:
-                continue  # its inputs may be copies, of instances that no plan knows any more
+                continue  # its inputs may be copies from instances that are no longer in any plan
             if key.endswith(_BY_NAME) and value not in (None, "") and not isinstance(value, bool):
                 names.refer_by_key(mine, number, key, str(value))
     for number, reason, members in folders.upstreams():
@@ -74,7 +74,7 @@ def references(instances: Sequence[Instance]) -> list[References]:
 
 
 def leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
-    """All values of a config with dotted keys, less its own name; those in a list have the list's key."""
+    """Yield (dotted key, value) for each config value except the name; list items have the list's key."""
     rest: list[tuple[str, JSON]] = [item for item in config.items() if item[0] != _NAME][::-1]
     while rest:
         key, value = rest.pop()
@@ -87,12 +87,12 @@ def leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a path in a config stands for several."""
+    """Return whether a path in a config is a glob pattern."""
     return _PATTERN.search(text) is not None
 
 
 def names_place(key: str) -> bool:
-    """Whether a config key, with dots, names something that is going to be written, or where a run works."""
+    """Return whether a dotted config key names something to be written or a folder for a run to work in."""
     last = key.rpartition(".")[2]
     return is_output_key(last) or _WORKPLACE.search(last) is not None
 
@@ -100,7 +100,7 @@ def names_place(key: str) -> bool:
 def _refer_by_path(
     mine: References, paths: RunPaths, folders: _Folders, number: int, key: str, text: str
 ) -> bool:
-    """Note whose files a text points to; False if no part of it is a path into a run directory or `runs/`."""
+    """Add to `mine` what a text points to; return whether any part is a path into `runs/` or a run dir."""
     is_path = False
     for readings in paths_in(text, partial(paths.may_begin, number)):
         found = [(reading, paths.pointed_to(number, reading)) for reading in readings]
@@ -118,23 +118,23 @@ def _refer_by_path(
 
 
 class _Folders:
-    """The folders of run directories that configs name: all instances in them are upstreams."""
+    """The folders of run directories that configs name; all instances in them are upstreams."""
 
     def __init__(self, instances: Sequence[Instance], paths: RunPaths) -> None:
         self._instances = instances
         self._paths = paths
-        self._named: dict[str, dict[int, str]] = defaultdict(dict)  # by folder, who names it, and the reason
+        self._named: dict[str, dict[int, str]] = defaultdict(dict)  # by folder and instance, the reason
 
     def refer(self, number: int, key: str, folder: str) -> None:
-        """Note that a config names a folder, unless as the place of what the instance makes."""
+        """Note that a config names a folder, unless it is the place for the instance's own results."""
         if not names_place(key) and not self._instances[number].stored_in:
             self._named[folder].setdefault(number, _key_reason(key))
 
     def upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
-        """For each instance that names a folder the reason, and the instances in it.
+        """Yield, for each instance that names a folder, the reason and the instances in the folder.
 
-        Rows of a table that all name the folder in which they lie do not wait for each other. All of `runs/`
-        are the instances declared before the flow: what comes later cannot be meant, and often has to wait.
+        Rows of a table that all name their own folder do not wait for each other. All of `runs/` stands for
+        the instances declared before the flow: later ones cannot be meant, and often have to wait.
         """
         for folder, named in self._named.items():
             below = [
@@ -155,7 +155,7 @@ class _Folders:
 
     @cached_property
     def _first_of_flow(self) -> list[int]:
-        """For each instance the first one of its source that runs the same flow in the same step."""
+        """For each instance, the first one of its source that runs the same flow in the same step."""
         firsts: dict[tuple[str, str, str], int] = {}
         return [
             firsts.setdefault((instance.source, instance.flow, instance.step), number)
@@ -168,13 +168,13 @@ def _key_reason(key: str) -> str:
 
 
 def _word(text: str) -> str:
-    """A step as it can stand in a config key."""
+    """Return a step in the form it can take in a config key."""
     return re.sub(r"\W", "_", text)
 
 
 @dataclass
 class _Step:
-    """The instances of a step, by name and by the name from before it was made distinct."""
+    """The instances of a step, by name and by the name before it was made unique."""
 
     members: tuple[int, ...]
     by_name: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -208,12 +208,12 @@ class _Project:
         return tuple(self.by_label.get(label) or self.by_first_label.get(label) or ())
 
     def steps_like(self, text: str) -> list[str]:
-        """The steps that a config key can mean by a word: by all of their name, else by its last part."""
+        """Return the steps that a word in a config key matches: by full name, else by its last part."""
         word = _word(text)
         return self._by_word.get(word) or self._by_last_word.get(word) or []
 
     def directory(self, *parts: str) -> str | None:
-        """A directory that is there below `runs/` and all but the last part, which may not lead elsewhere."""
+        """Return an existing directory below `runs/`; the last part must not lead out of the others."""
         above = os.path.join(self._runs, *parts[:-1], "")
         path = os.path.normpath(os.path.join(above, parts[-1]))
         return path if path.startswith(above) and os.path.isdir(path) else None
@@ -227,20 +227,20 @@ def _by_word(steps: Iterable[str], *, whole: bool) -> dict[str, list[str]]:
 
 
 class Names:
-    """The instances of a plan by their names."""
+    """An index of a plan's instances by name."""
 
     def __init__(self, instances: Sequence[Instance]) -> None:
         self._instances = instances
         by_root: dict[str, list[tuple[int, Instance]]] = defaultdict(list)
         for number, instance in enumerate(instances):
             named = by_root[instance.project_root]
-            if not instance.stored_in:  # nobody waits for a replay by its name
+            if not instance.stored_in:  # a replay is never an upstream by name
                 named.append((number, instance))
         self._projects = {root: _Project(root, found) for root, found in by_root.items()}
         self._comparisons_left = _NAMES_COMPARED
 
     def refer_by_label(self, mine: References, number: int, label: str) -> None:
-        """Note what a label in `after` stands for: `step/name`, or a step for all its instances."""
+        """Add what a label in `after` stands for: `step/name`, or a step for all its instances."""
         project = self._project_of(number)
         if numbers := project.labelled(label):
             self._add(mine, number, AFTER, numbers)
@@ -260,7 +260,7 @@ class Names:
             self._complain(mine, number, f"{AFTER}: {what}", self._hint(name, names))
 
     def refer_by_key(self, mine: References, number: int, key: str, name: str) -> None:
-        """Note what a key such as `etl_instance` stands for, if there is such a step."""
+        """Add what a key such as `etl_instance` stands for, if there is such a step."""
         project = self._project_of(number)
         step = key.rpartition(".")[2].removesuffix(_BY_NAME)
         if not step:
@@ -295,7 +295,7 @@ class Names:
         mine.problems.append(Problem(place(instance, instance.project_root), what, remedy))
 
     def _hint(self, name: str, names: Collection[str]) -> str:
-        """A similar name, else the first of those there are."""
+        """Return a hint: the most similar name, else the first of the known names."""
         if len(names) <= self._comparisons_left:
             self._comparisons_left -= len(names)
             if near := difflib.get_close_matches(name, names, 1):

@@ -1,7 +1,7 @@
-"""Which run directory a path in a config leads into.
+"""Find the run directory that a path in a config leads into.
 
-Most texts of a config are no such path, and 10,000 configs have many: what cannot be one is told apart
-before anything is normalised.
+Most strings in a config are not such paths, and 10,000 configs hold many: strings that cannot be one are
+rejected before anything is normalised.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ..core.model import RUNS, Instance
 from ..sources.names import path_key
 
 _WILD = re.compile(r"[*?\[]")
-_LONGEST_PATH = 4096  # a longer text is something else
+_LONGEST_PATH = 4096  # characters; a longer text is not a path
 
 
 @dataclass(frozen=True)
 class Pointed:
-    """Where the paths lie that a text may mean.
+    """The places that a text leads to, over all the paths it may stand for.
 
     Attributes:
         others: Run directories of other instances.
-        own: Whether one lies in the instance's own run directory.
-        folders: Folders in `runs/` that hold run directories, or patterns of such folders.
-        in_runs: Whether one lies in the project's `runs/`.
+        own: Whether one of the paths lies in the instance's own run directory.
+        folders: Folders in `runs/` that hold run directories, or patterns for such folders.
+        in_runs: Whether one of the paths lies in the project's `runs/`.
     """
 
     others: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Pointed:
     in_runs: bool = False
 
     def __bool__(self) -> bool:
-        """Whether the text leads to any run directory."""
+        """Return whether the text leads to any run directory."""
         return bool(self.others or self.own or self.folders)
 
 
@@ -47,7 +47,7 @@ _NOWHERE = Pointed()
 
 
 class RunPaths:
-    """The run directories of a plan, to be found by any path in them."""
+    """An index of a plan's run directories that can be searched by any path inside them."""
 
     def __init__(self, instances: Sequence[Instance]) -> None:
         self._roots = [_normal(instance.project_root) for instance in instances]
@@ -72,10 +72,10 @@ class RunPaths:
         return self._members[run_dir]
 
     def pointed_to(self, number: int, text: str) -> Pointed:
-        """Where a text in the config of an instance leads, taken as a path.
+        """Return where a text in an instance's config leads if it is read as a path.
 
-        It may be absolute, or relative to the project root, to the instance's run directory or to where
-        it runs.
+        The path may be absolute, or relative to the project root, the instance's run directory or its
+        working directory.
         """
         paths = self._meanings(number, text)
         if not paths:
@@ -93,13 +93,13 @@ class RunPaths:
         return Pointed(tuple(others), own in holders, tuple(folders), in_runs)
 
     def _as_it_runs(self, number: int, text: str, paths: list[str]) -> list[str]:
-        """Of what a text may mean, what it means for a flow that runs elsewhere than in its run directory."""
+        """Drop the reading relative to the run directory if the flow runs in another directory."""
         if os.path.isabs(text) or self._own[number] == self._working[number]:
             return paths
         return [path for path in paths if path != _normal(os.path.join(self._own[number], text))]
 
     def may_begin(self, number: int, text: str) -> bool:
-        """Whether a path that leads into a run directory, or to one, can begin with a text."""
+        """Return whether a path to or into a run directory can begin with a text."""
         if os.altsep:
             text = text.replace(os.altsep, os.sep)
         if os.path.isabs(text):
@@ -109,16 +109,16 @@ class RunPaths:
         return head in (".", "..") or any(head in known for known in heads)
 
     def is_all(self, number: int, folder: str) -> bool:
-        """Whether a folder, or a pattern of folders, is all of the project's `runs/`."""
+        """Return whether a folder, or a pattern for folders, covers all of the project's `runs/`."""
         runs = os.path.join(self._roots[number], path_key(RUNS))
         return folder in (runs, os.path.join(runs, "*"))
 
     def beside(self, number: int) -> tuple[int, ...]:
-        """The instances in the run directory of an instance, itself among them."""
+        """Return the instances that share an instance's run directory, including itself."""
         return self._members[self._own[number]]
 
     def instances_below(self, folder: str) -> tuple[int, ...]:
-        """The instances whose run directories are in a folder, or in one that a pattern means; sorted."""
+        """Return, sorted, the instances whose run directories lie below a folder or a matching folder."""
         if folder not in self._below:
             run_dirs = self._folders.get(folder) or self._matching(folder)[1]
             self._below[folder] = tuple(sorted(n for run_dir in run_dirs for n in self._members[run_dir]))
@@ -126,7 +126,7 @@ class RunPaths:
 
     @cached_property
     def _folders(self) -> dict[str, list[str]]:
-        """The run directories below each folder of a `runs/`, less folders that are run directories."""
+        """The run directories below each folder of a `runs/` that is not a run directory itself."""
         all_runs = {os.path.join(root, path_key(RUNS)) for root in self._roots}
         found: dict[str, list[str]] = defaultdict(list)
         for run_dir in self._members:
@@ -144,7 +144,7 @@ class RunPaths:
         return tree
 
     def _meanings(self, number: int, text: str) -> list[str]:
-        """The absolute paths that a text may mean, less those that cannot lie in a run directory."""
+        """Return the absolute paths a text may stand for, except those that cannot lie in a run directory."""
         if not 0 < len(text) <= _LONGEST_PATH or "\0" in text:
             return []
         if os.altsep:
@@ -161,16 +161,16 @@ class RunPaths:
         ]
 
     def _matching(self, pattern: str) -> tuple[list[str], list[str]]:
-        """The run directories in which files can match a pattern, and those in folders that match it.
+        """Return the run directories in which files can match a pattern, and those in matching folders.
 
-        In `runs/etl/*/zones.csv` the first are meant, in `runs/et*` the second.
+        `runs/etl/*/zones.csv` is an example of the first, `runs/et*` of the second.
         """
         if pattern not in self._matched:
             self._matched[pattern] = self._tree.matching(pattern.split(os.sep))
         return self._matched[pattern]
 
     def _holder(self, path: str) -> str | None:
-        """The innermost run directory in which a path lies."""
+        """Return the innermost run directory that contains a path."""
         while path not in self._members:
             above = os.path.dirname(path)
             if above == path:
@@ -180,11 +180,11 @@ class RunPaths:
 
 
 class _Tree:
-    """Run directories by the parts of their paths: of many, a pattern is compared with few."""
+    """A tree of run directories by path part, so that a pattern is compared with few of many."""
 
     def __init__(self) -> None:
         self.children: dict[str, _Tree] = {}
-        self.run_dir: tuple[int, str] | None = None  # that ends here, with its number
+        self.run_dir: tuple[int, str] | None = None  # number and path of the run directory that ends here
 
     def add(self, run_dir: str, number: int) -> None:
         tree = self
@@ -193,7 +193,7 @@ class _Tree:
         tree.run_dir = (number, run_dir)
 
     def matching(self, pattern: Sequence[str]) -> tuple[list[str], list[str]]:
-        """By number, the run directories in which files can match a pattern, and those in folders that do."""
+        """Return, by number, the run directories whose files can match, and those in matching folders."""
         inside: list[tuple[int, str]] = []
         below: list[tuple[int, str]] = []
         level = [self]
@@ -210,13 +210,13 @@ class _Tree:
         return [run_dir for _, run_dir in sorted(inside)], [run_dir for _, run_dir in sorted(below)]
 
     def called(self, wanted: str) -> list[_Tree]:
-        """The trees below a name, or below those that a pattern stands for."""
+        """Return the children with a name, or those that match a pattern."""
         if _WILD.search(wanted):
             return [tree for part, tree in self.children.items() if fnmatch.fnmatchcase(part, wanted)]
         return [self.children[wanted]] if wanted in self.children else []
 
     def everything(self) -> Iterator[tuple[int, str]]:
-        """The run directories in it."""
+        """Yield the number and path of every run directory in the tree."""
         left = [self]
         while left:
             tree = left.pop()
@@ -226,7 +226,7 @@ class _Tree:
 
 
 def _folders_above(run_dir: str, all_runs: Collection[str]) -> list[str]:
-    """The folders in which a run directory lies, up to a `runs/`; none if it lies in no such folder."""
+    """Return the folders that contain a run directory, up to a `runs/`; none if it is not in one."""
     found, folder = [], os.path.dirname(run_dir)
     while folder not in all_runs:
         above = os.path.dirname(folder)
@@ -238,13 +238,13 @@ def _folders_above(run_dir: str, all_runs: Collection[str]) -> list[str]:
 
 
 def _common_start(paths: Collection[str]) -> str:
-    """The characters with which all of them begin."""
+    """Return the longest common prefix of paths, by character."""
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(paths), max(paths), strict=False))
     return "".join(letter for letter, _ in alike)
 
 
 def _heads(bases: set[str], run_dirs: Iterable[str]) -> dict[str, set[str]]:
-    """For directories to which paths may be relative, the first parts of all ways to run directories."""
+    """Return, for each base directory, the first parts of all relative paths to run directories."""
     heads: dict[str, set[str]] = {}
     for run_dir in run_dirs:
         base, part = os.path.split(run_dir)

@@ -1,7 +1,7 @@
-"""How the instances of this session ended, known to every process of it.
+"""Share among the processes of a session how its instances ended.
 
-An instance is a number: its position in the plan. Several processes write into one file, each line in
-one write at its end, so that none needs a lock and none sees a part of a line as a whole.
+An instance is a number: its position in the plan. All processes append to one file, each line in a single
+write, so that no lock is needed and no process takes a partial line for a complete one.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ _VERDICTS: dict[str, Verdict] = {verdict: verdict for verdict in get_args(Verdic
 
 
 class Statuses:
-    """The last word on each instance that has ended.
+    """The final verdict on each instance that has ended.
 
     Args:
-        file: Where the processes of a session tell each other; None if there is only one.
+        file: File that the processes of a session share; None if there is only one process.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
-        self._position = 0  # in the file: up to there it has been read
+        self._position = 0  # in the file, in bytes: read up to here
         self._verdicts: dict[int, Verdict] = {}
-        self._unwritten = b""  # what there was no room for; it goes out with the next line
+        self._unwritten = b""  # lines that could not be written (disk full); retried with the next line
 
     def write(self, number: int, verdict: Verdict) -> None:
-        """An instance has ended, and is not tried again; others know it when there is room to tell it."""
+        """Record that an instance has ended for good; if the disk is full, other processes see it later."""
         if self._file is None:
             self._verdicts[number] = verdict
             return
         lines, written = self._unwritten + f"{number} {verdict}\n".encode(), 0
         with contextlib.suppress(OSError), open(self._file, "ab", buffering=0) as stream:
             written = stream.write(lines) or 0
-        self._unwritten = b"" if written == len(lines) else b"\n" + lines.lstrip()  # after a torn line
+        # A write may have been cut short: the newline in front ends the torn line.
+        self._unwritten = b"" if written == len(lines) else b"\n" + lines.lstrip()
         if self._unwritten:
             self._verdicts[number] = verdict
 
     def read(self) -> Mapping[int, Verdict]:
-        """All verdicts up to now, by number."""
+        """Return all verdicts so far, by instance number."""
         if self._file is not None:
             with contextlib.suppress(FileNotFoundError), open(self._file, "rb") as stream:
                 stream.seek(self._position)

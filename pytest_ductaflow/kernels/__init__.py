@@ -1,1 +1,1 @@
-"""Start kernels, forked or ordinary, and know what they do."""
+"""Start kernels, forked or ordinary, and observe what they do."""

@@ -1,4 +1,4 @@
-"""The process of a kernel, in whatever way it was started, and the kernels that are installed."""
+"""Define the common interface of kernels, and look up installed kernelspecs."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from ..core.errors import HelperFrozen
 if TYPE_CHECKING:
     import socket
 
-ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # hundreds of kernels, and nobody to ask what they ran
-_PRINTED = 1_000_000  # bytes that are read of what the process printed when it was no kernel
-GROUP_KILL = 5.0  # seconds until a killed process must be gone
-LOOK = 3.0  # seconds of silence until it is looked whether our own processes run
+ARGUMENTS = ["--HistoryManager.hist_file=:memory:"]  # no history: hundreds of kernels
+_PRINTED = 1_000_000  # bytes read of what the process printed before and after it served as a kernel
+GROUP_KILL = 5.0  # seconds for a killed process to be gone
+LOOK = 3.0  # seconds without news after which we check that our helper processes run
 
 
-Spec: TypeAlias = KernelSpec  # what is installed under the name of a kernel
+Spec: TypeAlias = KernelSpec  # the kernelspec installed under a kernel's name
 
 
 class Kernel(ABC):
-    """The process of a kernel, whichever way it was made.
+    """A kernel and its process, however it was started.
 
     Attributes:
-        client: Not connected yet.
-        speaks_python: Whether it takes our setup.
-        has_setup: Whether it has taken the setup already, and tells its last words without being asked.
-        language_info: What the kernel would say of its language, if it is known without asking.
-        last_words: The answers to `LAST_WORDS`, once they are told.
-        peak_memory: Bytes that its process has used at most, once it has ended and if that is known.
-        lost: What the helper process was for whose death ended the kernel; empty if none died.
+        client: Its client, not connected yet.
+        speaks_python: Whether it is a Python kernel and takes our setup.
+        has_setup: Whether the setup runs there by itself, and the final report is sent unasked.
+        language_info: The kernel's `language_info`, if known without asking.
+        last_words: The results of the calls in `LAST_WORDS`, once received.
+        peak_memory: Peak memory of its process in bytes, once it has ended and if known.
+        lost: The role of the helper process whose loss ended the kernel; empty if none was lost.
     """
 
     client: BlockingKernelClient
@@ -52,77 +52,77 @@ class Kernel(ABC):
     language_info: dict[str, Any] | None = None
     last_words: list[Any] | None = None
     is_forked = False  # from a process that has imported packages
-    is_cut_off = False  # whether nobody is there any more who could tell
+    is_cut_off = False  # whether the process that reports its end is gone
     peak_memory: int | None = None
     lost = ""
-    is_held = False  # whether it pauses until it is read
-    _look_at: float | None = None  # when to look at the helpers
-    _frozen: int | None = None  # the one that was stopped when that was done last
+    is_held = False  # whether it is paused until its output is read
+    _look_at: float | None = None  # when to check the helpers next
+    _frozen: int | None = None  # the helper that was stopped at the last check
 
     @abstractmethod
     def fileno(self) -> int:
-        """Readable when there is something to `look` at."""
+        """Return a descriptor that is readable when there is something to `look` at."""
 
     @abstractmethod
     def look(self) -> None:
-        """Take notice of what has happened to the process."""
+        """Update the state from what has happened to the process."""
 
     @property
     @abstractmethod
     def has_ended(self) -> bool:
-        """Whether nothing of the flow runs any more."""
+        """Whether no code of the flow runs any more."""
 
     @property
     @abstractmethod
     def exit_code(self) -> int | None:
-        """As `subprocess` has it, negative for a signal; None if the process lives, or nobody knows."""
+        """The exit code as in `subprocess`, negative for a signal; None while it runs or if unknown."""
 
     @abstractmethod
     def shut_down(self) -> None:
-        """Ask it to end as a program does."""
+        """Ask the kernel to end regularly, as a program does."""
 
     @abstractmethod
     def interrupt(self) -> None:
-        """As Ctrl-C does, also for processes that it has started."""
+        """Interrupt the kernel and the processes that it has started, as Ctrl-C does."""
 
     @abstractmethod
     def kill(self) -> None:
-        """End it and all processes of its group."""
+        """Kill the kernel and all processes of its group."""
 
     @abstractmethod
     def hold(self) -> None:
-        """Let it pause, where that is possible: it is ahead of its reader."""
+        """Pause the kernel, where possible, because it is ahead of its reader."""
 
     @abstractmethod
     def go_on(self) -> None:
-        """Let it go on after `hold`."""
+        """Resume the kernel after `hold`."""
 
     @abstractmethod
     def close_channels(self) -> None:
-        """Close those of its client that are in use."""
+        """Close the channels of its client that are in use."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what it holds in this process; a kernel that runs is killed."""
+        """Release its resources in this process; kill the kernel if it still runs."""
 
     @abstractmethod
     def observation(self) -> dict[str, Any] | None:
-        """Return what an observer has seen of it, once it has ended; None if it was not observed."""
+        """Return the observer's report on an ended kernel; None if it was not observed."""
 
     @abstractmethod
     def printed(self) -> str:
-        """What the process printed before and after it was a kernel."""
+        """Return what the process printed before and after it served as a kernel."""
 
     @abstractmethod
     def helpers(self) -> Mapping[int, str]:
-        """Return the processes of ours without which it cannot go on, and what each does."""
+        """Return the helper processes that the kernel depends on, and the role of each, by pid."""
 
     def look_at_helpers(self) -> None:
-        """Look from time to time whether somebody has stopped a helper: it would never go on.
+        """Check every few seconds whether a helper is stopped, as the kernel would then hang.
 
         Raises:
-            HelperFrozen: If one was stopped at two looks, so that it was not only stopped together with this
-                process. It is killed, and all kernels that depend on it.
+            HelperFrozen: If one is stopped at two checks in a row, so not only together with this process.
+                It is killed, and with it all kernels that depend on it.
         """
         now = time.monotonic()
         self._look_at = self._look_at or now + LOOK
@@ -139,10 +139,10 @@ class Kernel(ABC):
         self._frozen = frozen
 
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing of the flow runs any more; False if it takes longer.
+        """Wait until no code of the flow runs any more; return whether that is so in time.
 
         Raises:
-            HelperFrozen: As `look_at_helpers`.
+            HelperFrozen: As in `look_at_helpers`.
         """
         end = time.monotonic() + seconds
         while not self.has_ended:
@@ -154,38 +154,38 @@ class Kernel(ABC):
         return True
 
     def wait_for_exit_code(self, seconds: float) -> int | None:
-        """The exit code, as soon as it is known; None if it is not in time."""
+        """Wait for the exit code and return it; None if it is not known in time."""
         end = time.monotonic() + seconds
         while self.exit_code is None and time.monotonic() < end and not self.is_cut_off:
             self._wait_for_news(end - time.monotonic())
         return self.exit_code
 
     def _wait_for_news(self, seconds: float) -> None:
-        # Itself, and not its number, which Windows would take for that of a process or an event.
+        # The object and not its descriptor, which Windows would take for a process or event handle.
         if wait([cast("socket.socket", self)], max(seconds, 0.0)):
             self.look()
 
 
 def last_printed(path: Path) -> str:
-    """The end of what a process has printed into a file: it may have had no end."""
+    """Return the end of what a process printed into a file, which may be huge."""
     with open(path, "rb") as file:
         file.seek(max(file.seek(0, os.SEEK_END) - _PRINTED, 0))
         return file.read(_PRINTED).decode("utf-8", "replace")
 
 
 def kernel_specs() -> list[str]:
-    """The names of the kernels that are installed."""
+    """Return the names of the installed kernels."""
     return sorted(KernelSpecManager().find_kernel_specs())
 
 
 @lru_cache(maxsize=64)
 def kernel_files(name: str, folder: str = "") -> tuple[str, ...]:
-    """Return the files that decide which kernel a name means: its own, and those that would come before it.
+    """Return the files that decide which kernel a name means: its own, and those that would precede it.
 
     Args:
-        name: Of the kernel.
-        folder: Where its kernelspec lies, empty if there is none. One of this environment goes with the
-            interpreter and is left out.
+        name: The kernel's name.
+        folder: The folder of its kernelspec, empty if there is none. The file of a kernelspec in this
+            environment belongs to the interpreter and is left out.
     """
     places = [os.path.join(place, name, "kernel.json") for place in KernelSpecManager().kernel_dirs]
     own = os.path.join(folder, "kernel.json") if folder else ""
@@ -195,7 +195,7 @@ def kernel_files(name: str, folder: str = "") -> tuple[str, ...]:
 
 
 def kernel_spec(name: str) -> Spec | None:
-    """What is installed under a name; None if nothing is."""
+    """Return the kernelspec installed under a name; None if there is none."""
     try:
         return KernelSpecManager().get_kernel_spec(name)
     except NoSuchKernel:

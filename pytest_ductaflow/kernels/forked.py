@@ -1,4 +1,4 @@
-"""Kernels that a warm server forks; Linux only."""
+"""Request kernels from a fork server and control them; Linux only."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .server_pool import environment_of_imports, is_any_stopped, servers
 from .setup_calls import LAST_WORDS, Setup
 
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
-_START = 60.0  # seconds that a server, or a kernel, may take
+_START = 60.0  # seconds for a server or a kernel to answer
 
 
 class _Session(Session):  # type: ignore[misc]
-    """Reads messages of the protocol that ipykernel 7 speaks.
+    """A session that reads messages of ipykernel 7's protocol fast.
 
-    jupyter_client's own makes dates of all that looks like one, in each part, which takes longer than all
-    the rest. Here it is done with the one date that nbclient notes: when the message was made.
+    jupyter_client's own parses all that looks like a date, in each part, which takes longer than all the
+    rest. This one parses only the date that nbclient records: when the message was created.
     """
 
     def deserialize(self, msg_list: list[Any], *_: bool, **__: bool) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class _Session(Session):  # type: ignore[misc]
         header, parent_header, metadata, body = parts = [self.unpack(part) for part in signed]
         if not all(isinstance(part, dict) for part in parts):
             raise ValueError("its parts are not objects")
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # then nbclient notes its own time
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # then nbclient records its own time
             header["date"] = datetime.datetime.fromisoformat(header["date"])
         return {
             "header": header,
@@ -63,12 +63,12 @@ class ForkedKernel(Kernel):
 
     Args:
         server: The socket of the server.
-        preload: The modules that shall be there already.
+        preload: The modules to import before the fork.
         cwd: Its working directory.
         env: Its whole environment.
         spare: Whether the server should have the next one ready; for machines with an idle core.
-        setup: What it is told before the first cell. None for a client that is not ours: the kernel is
-            told nothing, and has all channels of an ordinary one in place of the two that we use.
+        setup: The setup that runs before the first cell. None for a client that is not ours: no setup
+            runs, and the kernel has all channels of an ordinary one instead of the two that we use.
 
     Raises:
         KernelStartError: If the server does not answer as it should.
@@ -140,7 +140,7 @@ class ForkedKernel(Kernel):
             self._wait_for_news(min(LOOK, end - time.monotonic()))
 
     def _server_is_frozen(self) -> bool:
-        """Whether somebody has sent SIGSTOP to the server: it would never answer."""
+        """Return whether the server is stopped (SIGSTOP) and so would never answer."""
         with contextlib.suppress(OSError):
             return is_any_stopped(self._pid_of_server())
         return False
@@ -170,14 +170,14 @@ class ForkedKernel(Kernel):
         except OSError:
             heard = b""
         if not heard:
-            self.is_cut_off = True  # the server is gone; the system kills the kernel, not what it has started
+            self.is_cut_off = True  # the server is gone; the system kills the kernel, but not its children
             if self.pid is not None and self._status is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self.pid, signal.SIGKILL)
             return
         *lines, self._unread = (self._unread + heard).split(b"\n")
         for line in lines:
-            with contextlib.suppress(ValueError):  # torn: the kernel died over it
+            with contextlib.suppress(ValueError):  # an incomplete line of a kernel that died
                 self._hear(json.loads(line))
 
     def _hear(self, words: dict[str, Any]) -> None:
@@ -203,12 +203,12 @@ class ForkedKernel(Kernel):
         return None if self._status is None else os.waitstatus_to_exitcode(self._status)
 
     def signal(self, number: int) -> None:
-        """Send a signal to its process group."""
+        """Send a signal to the kernel's process group."""
         with contextlib.suppress(OSError):
             self._connection.sendall(json.dumps({"signal": number}).encode() + b"\n")
 
     def shut_down(self) -> None:
-        if self._is_observed:  # before it has ended, so that nobody waits for that
+        if self._is_observed:  # while the kernel still runs, off the critical path
             self._observer = connect(self._server)
         request = self.client.session.msg("shutdown_request", {"restart": False})
         self.client.shell_channel.send(request)
@@ -221,14 +221,14 @@ class ForkedKernel(Kernel):
         self.signal(signal.SIGINT)
 
     def hold(self) -> None:
-        """Do nothing: it waits for its reader by itself."""
+        """Do nothing: a forked kernel waits for its reader by itself."""
 
     def go_on(self) -> None:
-        """Do nothing, as `hold`."""
+        """Do nothing, like `hold`."""
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        if self.wait_for_exit_code(GROUP_KILL) is None and self.pid is not None:  # nobody passes signals on
+        if self.wait_for_exit_code(GROUP_KILL) is None and self.pid is not None:  # no template passes it on
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
 
@@ -263,13 +263,13 @@ def _parent(pid: int) -> int | None:
 
 
 def _umask() -> int:
-    """Without setting it, as `os.umask` does: other threads may be making files."""
+    """Return the umask without setting it, as `os.umask` would: other threads may be creating files."""
     with open("/proc/self/status", encoding="ascii") as status:
         return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), 0o022)
 
 
 def can_fork(spec: Spec) -> bool:
-    """Whether the kernels of a kernelspec are what the server forks: ipykernel, of this interpreter."""
+    """Return whether the server can fork the kernels of a kernelspec: ipykernel of this interpreter."""
     command = [part for part in spec.argv if part != "-Xfrozen_modules=off"]
     own = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
     is_own = command[1:] == own and _is_this_interpreter(command[0])
@@ -277,6 +277,6 @@ def can_fork(spec: Spec) -> bool:
 
 
 def _is_this_interpreter(executable: str) -> bool:
-    # As jupyter_client reads it: a bare name means the interpreter that asks.
+    # As in jupyter_client, a bare name means the interpreter of the current process.
     major, minor = sys.version_info[:2]
     return executable in ("python", f"python{major}", f"python{major}.{minor}", sys.executable)

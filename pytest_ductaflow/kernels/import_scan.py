@@ -1,6 +1,6 @@
-"""What Python code imports, and what it changes that imports see, in the order in which it is written.
+"""Find what Python code imports, and which changes it makes that affect imports, in source order.
 
-Code is only read, never run.
+Code is only parsed, never run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHANGING_CALLS = ("putenv", "unsetenv", "load_dotenv")
 
 
 class Effect(Enum):
-    """What a statement does."""
+    """What a statement does that matters for imports."""
 
     IMPORT = "import"
     ENVIRONMENT = "changes environment variables"
@@ -31,13 +31,13 @@ class Effect(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that code does.
+    """An import, or a change that affects imports.
 
     Attributes:
-        effect: What it is.
+        effect: Which of these it is.
         module: The module imported, as written.
-        member: What is taken from it: an attribute or a submodule.
-        level: How many dots are before the module.
+        member: The name imported from it: an attribute or a submodule.
+        level: The number of dots before the module.
         is_deferred: Whether it is in a function, which may be called at any time or never.
     """
 
@@ -50,13 +50,13 @@ class Step:
 
 @lru_cache(maxsize=1_000)
 def steps_of_cells(cells: tuple[str, ...]) -> tuple[Step, ...]:
-    """What the code cells of a notebook do; a cell that is not Python does nothing."""
+    """Return the steps of a notebook's code cells; a cell that is not Python has none."""
     return tuple(step for cell in cells for step in _steps(parsed(without_magics(cell))))
 
 
 @lru_cache(maxsize=1_000)
 def steps_of_module(path: str, _stat: str) -> tuple[Step, ...]:
-    """What the import of a source file does."""
+    """Return the steps that the import of a source file takes."""
     try:
         return tuple(_steps(parsed(Path(path).read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError):
@@ -71,11 +71,11 @@ def _steps(tree: ast.Module | None) -> Iterator[Step]:
 
 
 class _Reader(ast.NodeVisitor):
-    """Collects the steps of a syntax tree."""
+    """A visitor that collects the steps of a syntax tree."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._functions = 0  # around the current node
+        self._functions = 0  # how many are around the current node
         self._environments = set(_ENVIRONMENTS)
 
     def _add(self, effect: Effect, module: str = "", member: str = "", level: int = 0) -> None:
@@ -113,7 +113,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self.generic_visit(node)
-        if self._is_environment(node.target):  # sys.path += … leaves alone what is found already
+        if self._is_environment(node.target):  # sys.path += … does not change what is found already
             self._add(Effect.ENVIRONMENT)
         elif isinstance(node.target, ast.Subscript):
             self._visit_target(node.target)
@@ -150,12 +150,12 @@ class _Reader(ast.NodeVisitor):
 
 
 def _is_path(node: ast.AST | None) -> bool:
-    """Whether this is `sys.path`."""
+    """Return whether a node is `sys.path`."""
     return _last_name(node) == "path" and _last_name(getattr(node, "value", None)) == "sys"
 
 
 def _last_name(node: ast.AST | None) -> str:
-    """`c` of `a.b.c`, `a` of `a`."""
+    """Return the last name of an expression: `c` of `a.b.c`, `a` of `a`."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
@@ -163,9 +163,9 @@ def _last_name(node: ast.AST | None) -> str:
 
 @lru_cache(maxsize=1_000)
 def names_bound_in(path: str) -> frozenset[str]:
-    """What the source file of an installed package calls by a name, submodules of its own left out.
+    """Return the names that the source file of an installed package binds, except its own submodules.
 
-    Importing a submodule of such a name would put the submodule in the place of what has the name.
+    Importing a submodule of such a name would replace the object that has the name.
     """
     try:
         tree = parsed(Path(path).read_text(encoding="utf-8"))
@@ -185,7 +185,7 @@ def names_bound_in(path: str) -> frozenset[str]:
 
 
 def _at_the_top(tree: ast.Module | None) -> Iterator[ast.AST]:
-    """The nodes outside functions and classes, these themselves included."""
+    """Yield the nodes outside functions and classes, and the nodes of these definitions themselves."""
     waiting: list[ast.AST] = [tree] if tree is not None else []
     while waiting:
         node = waiting.pop()

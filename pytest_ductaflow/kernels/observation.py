@@ -1,4 +1,4 @@
-"""Have the processes of kernels observed, and get to know what was seen; see `observer`."""
+"""Have the processes of kernels observed, and read the reports; see `observer`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATIENCE = 20.0  # seconds for an answer that takes milliseconds
 
 @lru_cache(maxsize=1)
 def can_observe() -> bool:
-    """Return whether this system can tell what processes open."""
+    """Return whether this system lets us observe which files processes open."""
     return is_possible() and hasattr(os, "pidfd_open")
 
 
@@ -36,8 +36,8 @@ def observed_command(
     """Return the command that starts another one below an observer.
 
     Args:
-        command: What to start.
-        folder: For the observer's sockets, if the command is a server of kernels.
+        command: The command to start.
+        folder: The folder for the observer's sockets, if the command is a fork server.
         report: The file for the report, if the command is observed itself.
     """
     config = {
@@ -51,13 +51,13 @@ def observed_command(
 
 @lru_cache(maxsize=1)
 def ignored_folders() -> tuple[str, ...]:
-    """Return where this interpreter's own files and packages lie; versions stand for what is in there."""
+    """Return the folders of this interpreter's library and packages, which are tracked by version instead."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     return tuple(sorted({os.path.join(sysconfig.get_path(name), "") for name in names}))
 
 
 def connect(server_socket: str) -> socket.socket | None:
-    """Return a connection to the observer of a server's kernels; None if it is not there any more.
+    """Return a connection to the observer of a server's kernels; None if the observer is gone.
 
     Args:
         server_socket: The socket of the server.
@@ -73,11 +73,11 @@ def connect(server_socket: str) -> socket.socket | None:
 
 
 def ask_for_report(observer: socket.socket, key: str) -> dict[str, Any] | None:
-    """Return what was seen of a kernel; None if it was not observed.
+    """Return the observer's report on a kernel; None if it was not observed.
 
     Args:
         observer: A connection that has not been used yet; it is closed.
-        key: Under which the kernel has registered.
+        key: The key under which the kernel has registered.
     """
     with contextlib.suppress(OSError, ValueError), observer:
         observer.sendall(json.dumps({"report": key}).encode() + b"\n")
@@ -100,7 +100,7 @@ def read_report(file: Path | int) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def unobserved() -> Iterator[None]:
-    """Let nothing that this thread opens count as opened by the flow in whose kernel it runs."""
+    """Pause the observation of this thread, so that its files do not count as the flow's."""
     with contextlib.suppress(OSError):
         os.stat(PAUSE)
     try:

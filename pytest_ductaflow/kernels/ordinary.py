@@ -1,4 +1,4 @@
-"""Kernels as their kernelspecs start them: of any language, on any system."""
+"""Run ordinary kernels, as their kernelspecs start them: of any language, on any system."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..core.errors import KernelStartError
 from .base import ARGUMENTS, GROUP_KILL, Kernel, last_printed
 from .observation import can_observe, end_file, observed_command, read_report
 
-_REPORT = 2.0  # seconds that an observer may take to write its report
+_REPORT = 2.0  # seconds for an observer to write its report
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:
@@ -29,10 +29,10 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 
 
 class _Manager(KernelManager):  # type: ignore[misc]
-    """Starts kernels below an observer.
+    """A kernel manager that starts its kernel below an observer.
 
     Attributes:
-        report: The file for what it sees; None if nothing is to be observed.
+        report: The file for the observer's report; None if nothing is observed.
     """
 
     report: Path | None = None
@@ -43,14 +43,14 @@ class _Manager(KernelManager):  # type: ignore[misc]
 
 
 class OrdinaryKernel(Kernel):
-    """A kernel as its kernelspec starts it.
+    """A kernel started from its kernelspec.
 
     Args:
-        name: Of the kernelspec.
+        name: The name of the kernelspec.
         cwd: Its working directory.
         env: Its whole environment.
         folder: A private folder for its files.
-        report: A file for what an observer sees of it; None if nothing is to be observed.
+        report: A file for an observer's report; None if nothing is to be observed.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class OrdinaryKernel(Kernel):
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
         self._end = None if self._report is None else Path(end_file(str(self._report)))
-        self._held = 0  # the group that pauses
-        self._below: list[psutil.Process] = []  # what the flow has started, as far as nobody else ends it
-        if os.name == "posix":  # no ports that others may see or snatch
+        self._held = 0  # the process group that is paused
+        self._below: list[psutil.Process] = []  # started by the flow, if no observer ends them
+        if os.name == "posix":  # no ports, which others may see or take
             manager.transport = "ipc"
             manager.connection_file = os.path.join(folder, "k.json")
             manager.ip = os.path.join(folder, "k")
         spec = manager.kernel_spec
         self.speaks_python = spec.language == "python"
-        # Kernels of other languages that are written in Python are made from ipykernel, too.
+        # Kernels of other languages that are written in Python are based on ipykernel, too.
         self._ends_over_shell = manager.ipykernel or Path(spec.argv[0]).name.startswith("python")
         arguments = ARGUMENTS if manager.ipykernel else []
         self._raw = Path(folder, "raw")
@@ -81,7 +81,7 @@ class OrdinaryKernel(Kernel):
             manager.shutdown_kernel(now=True)
             raise KernelStartError(f"kernel {name} runs elsewhere: its provisioner has no process here")
         self._process: subprocess.Popen[bytes] = process
-        # A thread that waits is what all systems have; the socket ends when the process does.
+        # A waiting thread works on all systems; it closes the socket when the process ends.
         self._bell, self._ringing = socket.socketpair()
         threading.Thread(target=self._ring_at_end, args=(self._process,), daemon=True).start()
 
@@ -119,10 +119,10 @@ class OrdinaryKernel(Kernel):
 
     def shut_down(self) -> None:
         self.go_on()
-        if self._report is None:  # who has started them will not be there any more
+        if self._report is None:  # their parent will be gone, so they could not be found later
             self._below = self._started()
-        # Over the control channel another thread of ipykernel answers, which may wait forever for a third
-        # one that has stopped meanwhile.
+        # On the control channel another thread of ipykernel answers, which may wait forever for a third
+        # thread that has stopped meanwhile.
         channel = self.client.shell_channel if self._ends_over_shell else self.client.control_channel
         channel.send(self.client.session.msg("shutdown_request", {"restart": False}))
 
@@ -149,9 +149,9 @@ class OrdinaryKernel(Kernel):
             self.is_held = False
 
     def _group(self) -> int:
-        """The process group of the kernel and those that it has started, without its observer."""
+        """Return the process group of the kernel and its child processes, without its observer."""
         process = psutil.Process(self._process.pid)
-        if self._report is not None:  # the first one below: others are what the kernel has left behind
+        if self._report is not None:  # its first child: later ones are orphans of the kernel
             process = min(process.children(), key=psutil.Process.create_time)
         return int(process.pid)
 
@@ -162,13 +162,13 @@ class OrdinaryKernel(Kernel):
 
     def kill(self) -> None:
         below = [*self._started(), *self._below]
-        if self._report is not None:  # the observer ends with them, and reports
+        if self._report is not None:  # the observer then ends and writes its report
             _kill(below)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_REPORT)
         if os.name == "posix":
             with contextlib.suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # also when it is gone and others are left
+                os.killpg(self._process.pid, signal.SIGKILL)  # even if only others of its group are left
         elif self._process.poll() is None:
             self._process.kill()
         _kill(below)

@@ -1,4 +1,4 @@
-"""Whether the system has killed processes because memory ran out, as control groups tell; None elsewhere."""
+"""Count the processes that the system has killed for lack of memory, by the counters of control groups."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _OWN = Path("/proc/self/cgroup")
 
 
 def killed_for_memory(own: Path = _OWN, groups: Path = _GROUPS) -> int | None:
-    """How many processes of this one's group the system has killed so far because memory ran out.
+    """Return how many processes of this one's group the system has killed so far for lack of memory.
 
     Args:
-        own: Tells in which groups this process is.
-        groups: Where groups are files.
+        own: The file that lists the groups of this process.
+        groups: The folder where control groups are mounted.
 
     Returns:
-        None if nobody tells.
+        The number; None if there is no counter, as on systems without control groups.
     """
     for file in _counters(own, groups):
         with contextlib.suppress(OSError, ValueError, StopIteration):
@@ -28,7 +28,7 @@ def killed_for_memory(own: Path = _OWN, groups: Path = _GROUPS) -> int | None:
 
 
 def _counters(own: Path, groups: Path) -> Iterator[Path]:
-    """Where it may be told: within a container the path of its group may be that of the system outside."""
+    """Yield the files that may hold the counter; in a container, the group's path may be the host's."""
     with contextlib.suppress(OSError, ValueError):
         for line in own.read_text(encoding="utf-8").splitlines():
             _, controllers, path = line.split(":", 2)

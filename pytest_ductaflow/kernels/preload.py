@@ -1,7 +1,7 @@
-"""What a flow's kernel may find imported, as it is forked from a process that has imported it.
+"""Decide which modules are imported before a flow's kernel is forked.
 
-Told from the code alone: nothing is imported here. A module is preloaded only if its import there has
-the same result as in a kernel of the flow's own, so what is in doubt is left to the flow.
+This is decided from the code alone: nothing is imported here. A module is preloaded only if its import there
+has the same result as in a kernel of the flow's own; in doubt, the import is left to the flow.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SUFFIXES = tuple(all_suffixes())
 
 @dataclass(frozen=True)
 class Preload:
-    """What to import before a flow's kernel is forked.
+    """The modules to import before a flow's kernel is forked.
 
     Attributes:
-        modules: In the order in which the flow imports them.
+        modules: Their names, in the order in which the flow imports them.
         forkable: Whether the kernel may be forked at all.
-        reason: Why not.
+        reason: Why it may not.
     """
 
     modules: tuple[str, ...]
@@ -43,14 +43,14 @@ class Preload:
 def preload_of(
     source: Source, root: Path, cwd: Path, *, extra: Sequence[str] = (), without: Sequence[str] = ()
 ) -> Preload:
-    """What a flow's kernel may find imported.
+    """Return the modules to import before a flow's kernel is forked.
 
     Args:
         source: The flow.
         root: The project's root.
-        cwd: Where the flow runs.
-        extra: Modules to add, whatever they are.
-        without: Modules to leave out, submodules included, though `extra` names them.
+        cwd: The folder in which the flow runs.
+        extra: Modules to add without checks.
+        without: Modules to leave out, with their submodules, even if `extra` names them.
     """
     for name, package in READ_AT_IMPORT.items():
         if (cwd / name).exists():
@@ -74,7 +74,7 @@ def preload_of(
     )
 
 
-_Import = tuple[Step, tuple[str, ...]]  # and what is installed of it
+_Import = tuple[Step, tuple[str, ...]]  # a step, and the installed modules that it imports
 
 
 def _has(effect: Effect, imports: Iterable[_Import]) -> bool:
@@ -82,7 +82,7 @@ def _has(effect: Effect, imports: Iterable[_Import]) -> bool:
 
 
 def _surely_before(effect: Effect, imports: Iterable[_Import]) -> set[str]:
-    """The modules that are imported before the first step of an effect, whatever is called when."""
+    """Return the modules that are always imported before the first step with an effect."""
     modules: set[str] = set()
     for step, installed in imports:
         if step.effect is effect:
@@ -93,7 +93,7 @@ def _surely_before(effect: Effect, imports: Iterable[_Import]) -> set[str]:
 
 
 class _Project:
-    """The modules of a project, and what they leave to those that are installed."""
+    """The modules of a project, and the installed modules that they import."""
 
     def __init__(self, flow_folder: Path, root: Path) -> None:
         before_installed = [folder for folder in own_path() if not _is_installation(folder)]
@@ -107,7 +107,7 @@ class _Project:
     def imports_of(
         self, steps: Iterable[Step], importer: str = "", *, is_deferred: bool = False
     ) -> Iterator[_Import]:
-        """The steps of code with those of the project's modules in place of their imports."""
+        """Yield the steps of code, with imports of project modules replaced by these modules' steps."""
         for written in steps:
             step = replace(written, is_deferred=is_deferred or written.is_deferred)
             if step.effect is not Effect.IMPORT:
@@ -129,7 +129,7 @@ class _Project:
         return [place for place in _places_of(name, folders) if place.endswith(".py")]
 
     def _installed(self, step: Step) -> tuple[str, ...]:
-        """The modules to import for a step; none if the project has one of that name, or nobody."""
+        """Return the modules to import for a step; none if the project has that one, or it is not found."""
         top = step.module.partition(".")[0]
         if top in self._names and any(map(os.path.isfile, _places_of(top, self._shadowing))):
             return ()
@@ -142,7 +142,7 @@ class _Project:
 
 @lru_cache(maxsize=10_000)
 def _installed_module(name: str, member: str, site: tuple[str, ...]) -> str | None:
-    """The module that is imported by `from name import member`, or as much of it as can be found."""
+    """Return the module that `from name import member` imports, or as much of it as can be found."""
     top = name.partition(".")[0]
     if _is_standard(top):
         if top in sys.builtin_module_names:
@@ -162,9 +162,9 @@ def _installed_module(name: str, member: str, site: tuple[str, ...]) -> str | No
 
 
 def _places_of(name: str, folders: tuple[str, ...]) -> list[str]:
-    """The files of a module and of the packages around it, outermost first, as far as they are there.
+    """Return the files of a module and of its parent packages, outermost first, as far as they exist.
 
-    A package without a file (a namespace) is given as its first folder.
+    A package without a file (a namespace package) is given as its first folder.
     """
     places: list[str] = []
     for part in name.split("."):
@@ -194,7 +194,7 @@ def _listed(folder: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _site_folders() -> tuple[str, ...]:
-    """Where distributions are installed; what `.pth` files add to it is development."""
+    """Return the folders of installed distributions; folders that `.pth` files add are for development."""
     return tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 
 
@@ -205,13 +205,13 @@ def _standard_folders() -> tuple[str, ...]:
 
 
 def _is_installation(folder: str) -> bool:
-    """Whether a folder of `sys.path` holds the standard library or what is installed."""
+    """Return whether a folder of `sys.path` holds the standard library or installed packages."""
     return folder in _standard_folders() or Path(folder).name in ("site-packages", "dist-packages")
 
 
 @lru_cache(maxsize=8)
 def _editable(site: tuple[str, ...]) -> frozenset[str]:
-    """The distributions whose code is still being worked on."""
+    """Return the names of the distributions that are installed in editable mode."""
     return frozenset(
         normalised_name(file.parent.name.partition("-")[0])
         for folder in site

@@ -1,4 +1,4 @@
-"""What is known about packages: which must not be imported before a fork, and what others bring."""
+"""List packages that must not be imported before a fork, and modules that others import on use."""
 
 from __future__ import annotations
 

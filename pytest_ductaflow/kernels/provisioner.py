@@ -1,4 +1,4 @@
-"""Forked kernels for any Jupyter client, by an entry point of jupyter_client."""
+"""Provide forked kernels to any Jupyter client, through an entry point of jupyter_client."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .server_pool import servers
 
 
 class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Forked kernels for any Jupyter client.
+    """A provisioner of forked kernels for any Jupyter client.
 
     In a kernelspec: `"metadata": {"kernel_provisioner": {"provisioner_name": "ductaflow-fork"}}`; a
-    `"config": {"preload": ["pandas"]}` beside the name says what its kernels find imported. The kernel
-    listens on sockets of the server's choice. Where nothing can be forked it is an ordinary one.
+    `"config": {"preload": ["pandas"]}` beside the name lists the modules to preload. The server chooses the
+    sockets on which the kernel listens. If forking is not possible, the kernel is an ordinary one.
     """
 
     preload = List(Unicode(), help="Modules that the kernels find imported.", config=True)
@@ -51,7 +51,7 @@ class ForkProvisioner(LocalProvisioner):  # type: ignore[misc]
 
 
 class _AsPopen:
-    """A forked kernel with the methods of the child process for which jupyter_client takes it."""
+    """A forked kernel with the methods of `Popen` that jupyter_client expects."""
 
     stdin = stdout = stderr = None
 

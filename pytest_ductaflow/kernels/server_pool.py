@@ -1,6 +1,6 @@
-"""Servers of kernels: warm processes that live as long as this one, and fork.
+"""Manage fork servers: warm processes that live as long as this one and fork kernels.
 
-`forkserver` is what runs in them, `base.Kernel` is what they give.
+`forkserver` is the code that runs in them, `base.Kernel` the interface of the kernels.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ..core.errors import KernelStartError
 from . import setup_calls
 from .observation import can_observe, observed_command
 
-_SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows that a kernel runs: the server of its own process
+_SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows run inside a kernel: the server that forked it
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
 _PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
-_AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that are read once
-# What a kernel, or scikit-learn, sets itself: not what its user wants for the flows that it runs.
+_AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that a process reads only once
+# Set by a kernel or scikit-learn, not by the user, so not meant for flows that run inside the kernel.
 _SET_BY_KERNELS = {
     ("MPLBACKEND", "module://matplotlib_inline.backend_inline"),
     ("KMP_DUPLICATE_LIB_OK", "True"),
@@ -42,24 +42,24 @@ _SET_BY_KERNELS = {
 _OF_ONE_KERNEL = frozenset(
     (
         *("JPY_PARENT_PID", "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"),
-        # IPython sets them, whatever they were.
+        # IPython sets these, whatever they were.
         *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"),
     )
 )
 _SITE = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-_START = 60.0  # seconds that a server may take to start
-_LOOK = 3.0  # seconds until it is looked what keeps it
-# The first release with the threads and sockets that the fork server knows, and the first that may not.
+_START = 60.0  # seconds for a server to start
+_LOOK = 3.0  # seconds between checks whether a starting server is stopped
+# The first release with the threads and sockets that the fork server expects, and the first without.
 _IPYKERNEL = ((7, 2), (8,))
-_SERVER_END = 5.0  # seconds that a server may take to end
+_SERVER_END = 5.0  # seconds for a server to end
 _LONG_PATH = 70  # bytes
 
 
 class ForkServer:
-    """A warm process that forks kernels, for the life of this one.
+    """A warm process that forks kernels and lives as long as this process.
 
     Args:
-        environment: What it starts with; kernels get their own.
+        environment: The environment it starts with; kernels get their own.
 
     Raises:
         KernelStartError: If it does not start.
@@ -104,10 +104,10 @@ class ForkServer:
 
     @property
     def socket(self) -> str:
-        """Where it takes requests; waits until it does.
+        """The path of its socket; reading this waits until the server takes requests.
 
         Raises:
-            KernelStartError: If it never will.
+            KernelStartError: If the server does not start.
         """
         if not self._told.closed:
             why_not = self._wait_until_ready()
@@ -118,7 +118,7 @@ class ForkServer:
         return os.path.join(self.folder, "server")
 
     def _wait_until_ready(self) -> str | None:
-        """Return what keeps it; None when it takes requests."""
+        """Wait until the server takes requests; return why it does not, or None if it does."""
         end = time.monotonic() + _START
         while not wait([self._told.fileno()], _LOOK):
             if self._process is not None and is_any_stopped(self._process.pid):
@@ -134,18 +134,18 @@ class ForkServer:
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
-        """End it, and with it all kernels that still run, and remove its folder."""
+        """End the server and all kernels that still run, and remove its folder."""
         if self._life is not None:
             os.close(self._life)
             self._life = None
         if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # a template imports what does not end
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a template hangs in an import
                 self._process.wait(_SERVER_END)
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """Kill it. Its folder stays: files of other kernels may lie there."""
+        """Kill the server, but keep its folder, which may hold files of other kernels."""
         if self._process is not None:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -157,23 +157,23 @@ class ForkServer:
 
 
 class ForkServers:
-    """The servers of this process, one for each environment that modules see when they are imported."""
+    """The fork servers of this process, one for each environment that modules see at their import."""
 
     def __init__(self) -> None:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
-        self._dead: list[ForkServer] = []  # whose folders may be in use
-        self._failed: dict[tuple[object, ...], str] = {}  # why; it would fail again
+        self._dead: list[ForkServer] = []  # their folders may be in use
+        self._failed: dict[tuple[object, ...], str] = {}  # the reason; another attempt would fail, too
         self._pid = os.getpid()
-        self._lock = threading.RLock()  # flows may be run by several threads
+        self._lock = threading.RLock()  # several threads may run flows
         atexit.register(self.close)
 
     @property
     def are_wanted(self) -> bool:
-        """Whether processes may be forked, and ipykernel's can."""
+        """Whether forking is allowed, and possible with the installed ipykernel."""
         return may_fork() and _ipykernel_can_be_forked()
 
     def socket(self, environment: Mapping[str, str]) -> str:
-        """The socket of the server for kernels with this environment.
+        """Return the socket of the server for kernels with this environment, started if necessary.
 
         Raises:
             KernelStartError: If there is none.
@@ -193,12 +193,12 @@ class ForkServers:
                 raise
 
     def give_up(self, environment: Mapping[str, str], why: str) -> None:
-        """Ask the server for kernels with this environment no more."""
+        """Stop using the server for kernels with this environment."""
         with self._lock:
             self._failed[_start_of(environment)] = why
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Let a server start that will be wanted soon; whether it does is seen then."""
+        """Start a server that will be needed soon; a failure is reported only then."""
         if self.are_wanted and self._pid == os.getpid():
             key = _start_of(environment)
             with self._lock, contextlib.suppress(KernelStartError):
@@ -217,7 +217,7 @@ class ForkServers:
 
     @property
     def folder(self) -> str:
-        """A folder for temporary ones: that of a server, which removes all in it though this process dies."""
+        """The parent of temporary folders: a server's folder, which it removes even if this process dies."""
         own = (server.folder for server in list(self._servers.values()) if server.is_alive)
         return next(own, None) or _inherited_folder() or folder_for_sockets()
 
@@ -231,7 +231,7 @@ class ForkServers:
 
 @lru_cache(maxsize=1)
 def _ipykernel_can_be_forked() -> bool:
-    """Whether its application can be taken apart as `forkserver.forked_kernel` does it."""
+    """Return whether the installed ipykernel can be split as `forkserver.kernel_app` does it."""
     try:
         release = metadata.version("ipykernel").split(".")[:2]
         return _IPYKERNEL[0] <= tuple(int(part) for part in release) < _IPYKERNEL[1]
@@ -240,7 +240,7 @@ def _ipykernel_can_be_forked() -> bool:
 
 
 def server_environment(socket: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What tells the flows inside a kernel of the server from which it came."""
+    """Return the variable that passes a kernel's server on to the flows that run inside it."""
     return {_SERVER_VARIABLE: json.dumps([socket, _start_of(environment)])}
 
 
@@ -259,16 +259,16 @@ def _inherited_folder() -> str | None:
 
 
 def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
-    """What a warm process cannot take on later: variables that count at the start, and what is installed."""
+    """Return what is fixed once a process has started: variables read at its start, installed packages."""
     given = environment.items() - _SET_BY_KERNELS
     variables = tuple(sorted((name, value) for name, value in given if name.startswith(_AT_START)))
     return variables, tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
 
 
 def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
-    """What packages may see of a kernel's environment when they are imported for it.
+    """Return what packages may see of a kernel's environment when they are preloaded for it.
 
-    Less what differs between kernels, or is set by each, so that those with the same variables share it.
+    Variables that differ between kernels, or that each kernel sets, are left out, so they share templates.
     """
     given = dict(environment.items() - _SET_BY_KERNELS)
     return {
@@ -279,13 +279,13 @@ def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def folder_for_sockets() -> str:
-    """Where temporary folders with sockets lie; the system allows about a hundred characters for a path."""
+    """Return the parent of folders with sockets; their paths are limited to about a hundred characters."""
     folder = tempfile.gettempdir()
     return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
 
 
 def is_any_stopped(pid: int) -> bool:
-    """Return whether somebody has sent SIGSTOP to a process, or to one that it has started."""
+    """Return whether a process or one of its children is stopped (SIGSTOP)."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -294,10 +294,10 @@ def is_any_stopped(pid: int) -> bool:
 
 
 def kernel_environment(extra: Mapping[str, str | None]) -> dict[str, str]:
-    """The environment of a kernel: that of this process, less what pytest has put there.
+    """Return the environment of a kernel: that of this process, without the variable that pytest sets.
 
     Args:
-        extra: What is different there; None for what is not there.
+        extra: Variables that differ; None removes one.
     """
     without = {"PYTEST_CURRENT_TEST": None}
     environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **without, **extra}

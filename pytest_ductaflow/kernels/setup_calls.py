@@ -1,7 +1,7 @@
-"""What a Python kernel is told before the first cell, and asked after the last one.
+"""Define the calls that a Python kernel runs before the first cell and after the last one.
 
-The modules of `inside` run in the kernel. A forked one has them, and calls what
-it is told to; an ordinary one gets them as text.
+The modules of `inside` run in the kernel. A forked kernel has them already and gets only the calls; an
+ordinary one gets the modules as text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODULES = {
 }
 LAST_WORDS: list[Call] = [(_KERNEL, "last_words", []), (_TRACE, "used", [])]
 
-# Nothing of this stays in the flow's namespace.
+# This leaves nothing in the flow's namespace.
 _LOAD = """\
 for _name, _source in {sources!r}.items():
     _module = __import__("types").ModuleType(_name)
@@ -37,17 +37,17 @@ del _name, _source, _module
 
 @dataclass(frozen=True)
 class Setup:
-    """What a kernel is told.
+    """The setup of a kernel.
 
     Attributes:
-        folders: From which the flow imports, besides its run directory.
+        folders: Folders from which the flow imports, besides its run directory.
         spill: A file for what the running cell prints.
         trace: A file for what the flow uses.
-        observe: How much of that is to be seen, as in `Settings`.
-        report: A file for what an observer has seen.
-        log_warnings: Which log records turn a light, as in `Settings`.
-        heard: A file in which the client tells what it has taken; None if the kernel is not to wait for it.
-        mark: In what the kernel publishes, stands before word of who has printed.
+        observe: How much of that is recorded, as in `Settings`.
+        report: A file for an observer's report.
+        log_warnings: Which log records change the report's light, as in `Settings`.
+        heard: A file in which the client counts what it has read; None if the kernel does not wait for it.
+        mark: A marker in the kernel's output, before the identification of the source that printed.
     """
 
     folders: tuple[str, ...]
@@ -61,7 +61,7 @@ class Setup:
 
     @property
     def calls(self) -> list[Call]:
-        """For a kernel that has the modules."""
+        """The calls for a kernel that has the modules."""
         heard = None if self.heard is None else str(self.heard)
         arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, heard]
         calls: list[Call] = [(_KERNEL, "prepare", arguments), (_TRACEBACK, "cut_tracebacks", [])]
@@ -69,12 +69,12 @@ class Setup:
 
     @property
     def calls_if_observed(self) -> list[Call]:
-        """For a kernel of which an observer sees everything from now on."""
+        """The calls for a kernel that is fully observed from now on."""
         return [(_TRACE, "leave_files_to_observer", [])]
 
     @property
     def code(self) -> str:
-        """For a kernel that has to get them."""
+        """The code for a kernel that does not have the modules."""
         sources = {name: Path(str(path)).read_text(encoding="utf-8") for name, path in MODULES.items()}
         calls = "".join(f"{_code(call)}\n" for call in self.calls)
         if_observed = "; ".join(map(_code, self.calls_if_observed))
@@ -83,7 +83,7 @@ class Setup:
 
 
 def last_words_code() -> str:
-    """An expression: the last words as JSON."""
+    """Return an expression that evaluates to the final report as JSON."""
     calls = [*LAST_WORDS, (_TRACE, "leave_searches_to_observer", [])]
     return f"__import__('json').dumps([{', '.join(map(_code, calls))}][:{len(LAST_WORDS)}])"
 

@@ -1,4 +1,4 @@
-"""Which kernel an instance gets: a forked one where that makes no difference, an ordinary one otherwise."""
+"""Start an instance's kernel: a forked one where that makes no difference, else an ordinary one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .preload import preload_of
 from .server_pool import kernel_environment, server_environment, servers
 from .setup_calls import Setup
 
-_complaints: set[str] = set()  # of this process: what is said once
+_complaints: set[str] = set()  # already reported by this process
 
 
 def start_kernel(
@@ -30,20 +30,20 @@ def start_kernel(
     setup: Setup,
     folder: str,
 ) -> tuple[Kernel, str | None]:
-    """Start the kernel of an instance where it is to run.
+    """Start the kernel of an instance in its working directory.
 
     Args:
-        name: Of the kernel.
-        spec: What is installed under that name.
+        name: The kernel's name.
+        spec: The kernelspec installed under that name.
         source: The flow.
         instance: The instance.
-        settings: Whether kernels are forked, and what they find imported.
-        environment: Variables on top of this process's; None for those that it is not to have.
-        setup: What it is told before the first cell.
+        settings: Whether kernels are forked, and which modules are preloaded.
+        environment: Variables on top of this process's; None removes one.
+        setup: The setup that runs before the first cell.
         folder: A private folder for the kernel's files.
 
     Returns:
-        The kernel, and what kept it from being forked if nobody has been told yet.
+        The kernel, and why it could not be forked, unless that was reported before.
 
     Raises:
         RuntimeError, OSError: If it cannot be started.
@@ -69,7 +69,7 @@ def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], 
     try:
         return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)
     except ServerStuck as error:
-        servers.give_up(environment, str(error))  # each instance would wait as long
+        servers.give_up(environment, str(error))  # else each instance would wait as long
         raise
 
 

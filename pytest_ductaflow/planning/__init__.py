@@ -1,1 +1,1 @@
-"""From sources to the plan of a session: conductors are executed, their calls become instances."""
+"""Turn sources into the plan of a session: execute conductors and record their calls as instances."""

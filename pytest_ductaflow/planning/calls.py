@@ -1,4 +1,4 @@
-"""The instances of the calls that this process has made: of a conductor that runs as a script, say."""
+"""Keep the instances of the calls that this process has made, as a conductor run as a script, say."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _made: dict[tuple[str, str], Instance] = {}
 
 
 def note(instances: Iterable[Instance]) -> None:
-    """Note what a call declares; the same instance again takes the place of the earlier one."""
+    """Add the instances of a call; a repeated instance replaces the earlier one."""
     for instance in instances:
         _made.pop(_key(instance), None)
         _made[_key(instance)] = instance
 
 
 def earlier(instance: Instance) -> Instance | None:
-    """The instance of an earlier call with the same run directory and flow; None if there is none."""
+    """Return the instance of an earlier call with the same run directory and flow, if any."""
     return _made.get(_key(instance))
 
 
@@ -27,10 +27,10 @@ def _key(instance: Instance) -> tuple[str, str]:
 
 
 def made() -> list[Instance]:
-    """The instances of all calls so far, in their order."""
+    """Return the instances of all calls so far, in their order."""
     return list(_made.values())
 
 
 def forget() -> None:
-    """Begin anew."""
+    """Remove all instances."""
     _made.clear()

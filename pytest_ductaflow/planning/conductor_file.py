@@ -1,4 +1,4 @@
-"""Executes the file of a conductor as `python conductor.py` does, and says what stopped it."""
+"""Execute a conductor's file as `python conductor.py` does, and report what stopped it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _CELL = re.compile(r"^#[ \t]*%%(?:[ \t]|$)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Stopped:
-    """What ended a conductor before its last line.
+    """The reason why a conductor ended before its last line.
 
     Attributes:
         type: Class name of the exception.
         message: Its text.
-        line: The line of the conductor (1-based), where known.
+        line: The line of the conductor (1-based), if known.
         source: The text of that line.
-        frames: The traceback in the user's own code, a text each, the innermost last.
+        frames: The frames in the user's own code, one text each, innermost last.
         is_ours: Whether the message alone says what to do.
-        exit_code: What it gave to `sys.exit`, if it ended so.
-        can_wait: Whether it is no mistake: what is left of the conductor is to be executed later.
+        exit_code: The argument of `sys.exit`, if it ended that way.
+        can_wait: Whether this is no error, and the rest of the conductor is to be executed later.
     """
 
     type: str
@@ -54,17 +54,16 @@ def run(path: Path, has_left_out: Callable[[], bool] | None = None) -> tuple[Mod
 
     Args:
         path: The conductor.
-        has_left_out: Whether something was left out so far; if given, what `guarding` refuses is left out.
+        has_left_out: Test whether anything was skipped so far; if given, what `guarding` refuses is skipped.
 
     Returns:
-        Its module, and what stopped it; None if nothing did but what `guarding` has refused and told.
+        Its module, and what stopped it; None if nothing did, or a refusal that `guarding` has reported.
     """
-    # A project may still have its copy of the old ductaflow.py: the conductor shall not find it.
+    # A project may still have its copy of the old ductaflow.py, which the conductor must not import.
     importlib.import_module("pytest_ductaflow.api.as_ductaflow")
     sys.argv[:] = [str(path)]
-    sys.path.insert(
-        0, str(path.parent)
-    )  # not before: a module of the project may be called as one of Python's
+    # Not before: a project module may have the name of a standard one.
+    sys.path.insert(0, str(path.parent))
     module = ModuleType("__main__")
     module.__file__ = str(path)
     sys.modules["__main__"] = module
@@ -100,7 +99,7 @@ def _stopped(path: Path, error: BaseException) -> Stopped:
 
 
 def asks_whether_collecting(path: Path) -> bool:
-    """Whether a conductor's code makes use of `is_collecting`: then it has something to do after its runs."""
+    """Return whether a conductor uses `is_collecting`, and so has something to do after its runs."""
     try:
         tree = ast.parse(source_as_script(path))
     except (SyntaxError, ValueError):
@@ -120,20 +119,20 @@ def asks_whether_collecting(path: Path) -> bool:
 
 
 def is_mere_notebook(path: Path) -> bool:
-    """Whether a file is a notebook that declares no instances: it is run, and not executed as a conductor."""
+    """Return whether a file is a notebook without instances, to be run and not executed as a conductor."""
     if path.suffix == ".py":
         code = path.read_text(encoding="utf-8-sig", errors="replace")
         return _CELL.search(code) is not None and not _may_declare(code, path, set())
     try:
         source = read_flow(path)
     except DuctaflowError:
-        return True  # whoever runs it will say what is wrong with it
+        return True  # running it will report what is wrong with it
     code = "\n".join(cell.source for cell in source.code_cells)
     return source.language != "python" or not _may_declare(code, path, set())
 
 
 def _may_declare(code: str, path: Path, seen: set[Path]) -> bool:
-    """Whether code has to do with instances, or imports a module of the project that has."""
+    """Return whether code may declare instances, or imports a project module that may."""
     if _DECLARES.search(code):
         return True
     for name in _IMPORT.findall(code):

@@ -1,6 +1,6 @@
-"""From what a user declares (rows of a table, calls of `run_notebook`) to instances and problems.
+"""Turn what a user declares (table rows, calls of `run_notebook`) into instances and problems.
 
-Nothing here runs or writes anything. All problems of a table are found before the first is shown.
+Nothing here runs or writes anything. All problems of a table are collected before any is shown.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ _IGNORED = ("_project_root", "_no_execute")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where something was declared: a file and, where known, the line."""
+    """The place of a declaration: a file and, if known, the line."""
 
     file: str
     line: int | None = None
 
     def at(self, root: Path) -> str:
-        """For messages: `conductor.py:27`."""
+        """Return the place for messages: `conductor.py:27`."""
         return shown(self.file, root) + (f":{self.line}" if self.line else "")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a table or call declares, and what is wrong with it.
+    """The instances that a table or call declares, with problems and notes.
 
     Attributes:
-        instances: Of the rows that are right.
-        problems: Of those that are not.
-        notes: What might not be meant, though nothing is wrong with it; a sentence each, that says where.
+        instances: Instances of the valid rows.
+        problems: Problems of the invalid rows.
+        notes: Valid but possibly unintended declarations; one sentence each, with the place.
     """
 
     instances: list[Instance]
@@ -83,7 +83,7 @@ class Declared:
 
 
 def caller() -> Origin:
-    """The line of user code that is calling into this package."""
+    """Return the line of user code that calls into this package."""
     package = f"{Path(__file__).parent.parent}{os.sep}"
     frame = sys._getframe(1)  # noqa: SLF001 - as warnings and logging do
     while frame.f_back is not None and frame.f_code.co_filename.startswith((package, "<frozen")):
@@ -94,14 +94,14 @@ def caller() -> Origin:
 def flow_problem(
     flow: Path, where: str, root: Path, *, is_configured: bool = True, keys: Iterable[str] = ()
 ) -> Problem | None:
-    """What keeps a file from being run as a flow.
+    """Return what prevents a file from being run as a flow, if anything.
 
     Args:
         flow: The file.
-        where: The place in messages.
+        where: The place to name in messages.
         root: The project root.
-        is_configured: Whether the flow is to get a config that has something in it.
-        keys: Of that config.
+        is_configured: Whether the flow gets a non-empty config.
+        keys: The keys of that config.
     """
     try:
         if is_plainly_flow(flow):
@@ -129,7 +129,7 @@ def flow_problem(
 
 
 def schema_of(flow: Path, root: Path) -> Any:
-    """The JSON Schema of a flow's config, `config/flows/{flow}.schema.json`; None if there is none.
+    """Return the JSON Schema of a flow's config (`config/flows/{flow}.schema.json`), if there is one.
 
     Raises:
         DuctaflowError: If the file is not JSON.
@@ -144,10 +144,10 @@ def schema_of(flow: Path, root: Path) -> Any:
 
 
 def upstreams(after: After) -> tuple[str, ...] | None:
-    """`after=` in any accepted form as `step/instance` texts; None if nothing was said.
+    """Return `after=`, in any accepted form, as `step/instance` texts; None if it was not given.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If it has none of the accepted forms.
     """
     if after is None:
         return None
@@ -162,20 +162,20 @@ def upstreams(after: After) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class TableDeclaration:
-    """A control table and what is common to its rows; `declare` makes instances of it.
+    """A control table and the settings common to its rows; `declare` turns it into instances.
 
     Attributes:
         flow: The flow of every row; None if a column `flow` or `build` names it.
         table: A DataFrame, a list of dicts, or a table's file.
-        origin: Where the table was given.
+        origin: The place where the table was given.
         root: The project root.
         step: The step of every row without a column `step`; by default the flow's stem.
-        base: Config under every row.
-        config: From a row to its config, in place of the row itself.
+        base: Config that the values of each row override.
+        config: Function from a row to its config; by default the row itself is its config.
         after: Upstreams of every row.
-        keep: Patterns of what the next run of every row finds again.
+        keep: Patterns of files that stay in place for the next run of every row.
         runs: The `runs/` folder: the project's, or inside a build the build's own.
-        cwd: Where every row runs.
+        cwd: The kind of folder in which every row runs.
     """
 
     flow: str | Path | None
@@ -191,7 +191,7 @@ class TableDeclaration:
     cwd: str | None = None
 
     def declare(self) -> Declared:
-        """Instances of all rows that are right, problems of all that are not."""
+        """Return the instances of all valid rows and the problems of all invalid ones."""
         try:
             table = as_table(self.table, self._places)
             common = _base(self.base)
@@ -215,7 +215,7 @@ class TableDeclaration:
         return Declared(instances, problems, tuple(f"{where}: {note}" for note in table.notes))
 
     def _wrong_columns(self, columns: Sequence[str], where: str) -> Problem | None:
-        """A column that is missing, with the one that may have been meant to be it."""
+        """Return the problem of a missing column, with a likely misspelling of it."""
         if self.flow is None and not set(FLOW_COLUMNS) & set(columns):
             missing = "has no column `flow` (or `build`) that says what its rows run"
             near = next(filter(None, (_misspelt(columns, column) for column in FLOW_COLUMNS)), None)
@@ -228,15 +228,15 @@ class TableDeclaration:
 
     @cached_property
     def _places(self) -> tuple[Path, ...]:
-        """Directories to which relative paths may refer."""
+        """The directories that relative paths may refer to."""
         return (Path.cwd(), self.root, Path(self.origin.file).parent)
 
     @cached_property
     def kept(self) -> tuple[str, ...]:
-        """`keep=` as patterns.
+        """The patterns in `keep=`.
 
         Raises:
-            ValueError: If it is something else.
+            ValueError: If it is not made of valid patterns.
         """
         try:
             return patterns(self.keep)
@@ -245,10 +245,10 @@ class TableDeclaration:
 
     @cached_property
     def workplace(self) -> Workplace | None:
-        """`cwd=`, if it is one of the places that there are.
+        """The validated value of `cwd=`.
 
         Raises:
-            ValueError: If it is something else.
+            ValueError: If it is not one of `WORKPLACES`.
         """
         try:
             return None if self.cwd is None else workplace(self.cwd)
@@ -257,22 +257,22 @@ class TableDeclaration:
 
     @cached_property
     def found(self) -> Callable[[str | Path], Path]:
-        """`find_flow`, which looks for each flow only once."""
+        """A `find_flow` that looks for each flow only once."""
         return _once(lambda flow: find_flow(flow, self._places))
 
     @property
     def is_data(self) -> bool:
-        """Whether it is a file that no code of the user has read: it may come from anywhere."""
+        """Whether the table is a file that no user code has read, and so may come from anywhere."""
         return self.origin.file.endswith(TABLE_SUFFIXES)
 
     def is_inside(self, flow: Path, given: str | Path) -> bool:
-        """Whether a flow, or the name under which it was given, lies in the project."""
+        """Return whether a flow, or the path by which it was given, lies in the project."""
         named = Path(os.path.normpath(self.root / given))
         return flow.is_relative_to(self.root.resolve()) or named.is_relative_to(self.root)
 
     @cached_property
     def problem_of(self) -> Callable[[Path, str, Iterable[str]], Problem | None]:
-        """`flow_problem`, which reads each flow only once."""
+        """A `flow_problem` that reads each flow only once."""
         known = _once(lambda of: flow_problem(of[0], "", self.root, is_configured=bool(of[1]), keys=of[1]))
 
         def of(flow: Path, where: str, keys: Iterable[str]) -> Problem | None:
@@ -283,23 +283,23 @@ class TableDeclaration:
 
     @cached_property
     def schema_of(self) -> Callable[[Path], Any]:
-        """`schema_of`, which reads each schema only once."""
+        """A `schema_of` that reads each schema only once."""
         return _once(lambda flow: schema_of(flow, self.root))
 
 
 def _misspelt(columns: Sequence[str], meant: str) -> str | None:
-    """The column that is called nearly as one with a meaning is."""
+    """Return the column whose name is close to the meant one, if any."""
     spelt = {column.strip().replace(" ", "_").replace("-", "_").lower(): column for column in columns}
     near = difflib.get_close_matches(meant, spelt, 1, cutoff=0.85)
     return spelt[near[0]] if near else None
 
 
 def _once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function that remembers its results for as long as a table is read, and no longer."""
+    """Return a caching version of a function; the cache lasts only while a table is read."""
     known: dict[str, Any] = {}
 
     def remembered(argument: Any) -> Any:
-        key = repr(argument)  # a table's cell may hold anything
+        key = repr(argument)  # a table's cell may hold something unhashable
         if key not in known:
             known[key] = function(argument)
         return known[key]
@@ -308,10 +308,10 @@ def _once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _base(base: object) -> dict[str, JSON]:
-    """The config under every row.
+    """Return `base=` as a nested config.
 
     Raises:
-        ValueError: If it is not one.
+        ValueError: If it is not a dict.
     """
     if base is None:
         return {}
@@ -322,7 +322,7 @@ def _base(base: object) -> dict[str, JSON]:
 
 @dataclass
 class _Row:
-    """One row on its way to an instance."""
+    """A row that is being turned into an instance."""
 
     table: TableDeclaration
     number: int
@@ -374,7 +374,7 @@ class _Row:
         return problems_of_schema(config, schema, self.where) if schema is not None else []
 
     def _flow(self) -> tuple[Path, str] | Problem:
-        """The row's flow, and the place that names it."""
+        """Return the row's flow and the place that names it."""
         column = next((column for column in FLOW_COLUMNS if column in self.values), None)
         given = self.values[column] if column else self.table.flow
         if given is None:
@@ -413,7 +413,7 @@ class _Row:
             return {}, [*problems, Problem(self.where, str(error))]
 
     def _reserved(self, config: dict[str, JSON]) -> tuple[dict[str, Any], list[Problem]]:
-        """Take the reserved keys out of a config."""
+        """Remove the reserved keys from a config; return their values and problems."""
         taken, problems = {}, []
         for key in [key for key in config if key.startswith("_")]:
             value = config.pop(key)
@@ -431,10 +431,10 @@ class _Row:
 
 
 def reserved_value(key: str, value: JSON) -> Any:
-    """The value of a reserved key as Instance keeps it.
+    """Return the value of a reserved key in the form that Instance stores.
 
     Raises:
-        ValueError: Saying what was expected, or that the key has no effect.
+        ValueError: If the value is invalid, or the key has no effect.
     """
     if key in _NOT_YET:
         raise ValueError(_NOT_YET[key])
@@ -463,10 +463,10 @@ def _kernel_name(value: object) -> str:
 
 
 def workplace(value: object) -> Workplace:
-    """The word for the folder in which an instance runs.
+    """Return the validated word for the folder in which an instance runs.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not one of `WORKPLACES`.
     """
     if value not in WORKPLACES:
         raise ValueError(f"{value!r}: expected {', '.join(WORKPLACES[:-1])} or {WORKPLACES[-1]}")
@@ -474,10 +474,10 @@ def workplace(value: object) -> Workplace:
 
 
 def patterns(value: object) -> tuple[str, ...]:
-    """Patterns of files that are kept, of a list or of a text with commas.
+    """Return the patterns of kept files, given as a list or a comma-separated text.
 
     Raises:
-        ValueError: If it is something else, or a pattern leads out of the run directory.
+        ValueError: If the value is neither, or a pattern leads out of the run directory.
     """
     listed = value.split(",") if isinstance(value, str) else value
     if not isinstance(listed, Sequence) or not all(isinstance(item, str) for item in listed):
@@ -486,7 +486,7 @@ def patterns(value: object) -> tuple[str, ...]:
 
 
 def _number(value: JSON) -> float | None:
-    """A finite number, also one that is written as text."""
+    """Return a finite number, also one given as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -507,16 +507,16 @@ def declare_call(
     name: str | None = None,
     runs: Path | None = None,
 ) -> Instance:
-    """The instance of one `run_notebook` or `run_step_flow`.
+    """Return the instance of one call of `run_notebook` or `run_step_flow`.
 
     Args:
         flow: The flow's file.
-        config: The config; what JSON does not know becomes text, as it always did.
+        config: The config; values that JSON does not support become text, as they always did.
         root: The project root.
         origin: The line of the call.
         run_dir: The run directory; by default `{runs}/{flow}/{instance_name or hash of the config}`.
-        step: Name of the step, where it was given.
-        name: Name of the instance, where it was given.
+        step: Name of the step, if given.
+        name: Name of the instance, if given.
         runs: The `runs/` folder: the project's, or inside a build the build's own.
     """
     runs = runs or root / RUNS
@@ -552,19 +552,19 @@ def declare_call(
 
 
 def _name_by_hash(folder: Path, stem: str, config: Mapping[str, JSON]) -> str:
-    """The name of an instance that has none: a hash of its config.
+    """Return the name of an unnamed instance: a hash of its config.
 
-    Earlier versions took the first 8 digits: such a run directory is used if it holds this very config.
+    Earlier versions used the first 8 digits; such a run directory is reused if it holds exactly this config.
 
     Args:
-        folder: That of its step.
-        stem: Of its flow.
+        folder: The folder of its step.
+        stem: The stem of its flow.
         config: Its config.
     """
     name = config_hash(config)
     shorter = name[:SHORT_HASH]
     try:
-        with unobserved():  # in a build this is no question of its own
+        with unobserved():  # not to be noted as a read of the surrounding build
             there = json.loads(RunFiles(folder / shorter, stem).config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return name
@@ -572,16 +572,16 @@ def _name_by_hash(folder: Path, stem: str, config: Mapping[str, JSON]) -> str:
 
 
 def _names_of(run_dir: Path, runs: Path, flow: Path) -> tuple[str, str]:
-    """Step and instance as a run directory's path tells them."""
+    """Return the names of step and instance, derived from a run directory's path."""
     try:
         *step, name = run_dir.relative_to(runs).parts
-    except ValueError:  # outside of runs/, or runs/ itself
+    except ValueError:  # outside runs/, or runs/ itself
         return default_step(flow), run_dir.name or stem_of(flow)
     return "/".join(step) or default_step(flow), name
 
 
 def columns_of(instance: Instance) -> dict[str, Any]:
-    """What `--ductaflow-where` can ask of an instance."""
+    """Return the columns of an instance that `--ductaflow-where` can query."""
     return {
         **dict(flattened(instance.config)),
         "step": instance.step,

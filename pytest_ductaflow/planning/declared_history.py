@@ -1,10 +1,10 @@
-"""Which instances each conductor, table or flow declares, by when it was last planned or run as a script.
+"""Store which instances each conductor, table or flow declared when last planned or run as a script.
 
     runs/.declared/conductor.py.json    one file for each source, its path quoted as in a URL
 
-A run directory cannot tell whether there is still an instance to it, and planning all sources to find out
-would run their code. So each session notes what the sources that it has planned declare, and each script
-what it has called. Instances are told apart by their records: `runs/{step}/{instance}/{flow}_record.json`.
+A run directory does not show whether its instance is still declared, and planning all sources to find out
+would run their code. So each session stores what its planned sources declare, and each script what it has
+called. Instances are identified by their records: `runs/{step}/{instance}/{flow}_record.json`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ..core.run_files import DECLARED, RunFiles, digest, shown, write_json
 from ..sources.notebooks import NOTEBOOK_SUFFIXES, looks_like_flow
 
 _KINDS = ("planned", "called", "earlier")
-_LONGEST_NAME = 200  # of a file, before its beginning is left out
+_LONGEST_NAME = 200  # characters; longer file names lose their beginning
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What one source declares, each instance by its record's path, relative to the project root.
+    """The instances that one source declares, as paths of their records relative to the project root.
 
     Attributes:
         source: The file, relative to the project root.
-        planned: What it has declared when a session planned it last.
-        called: What else it has run as a script: under `if not is_collecting():`, say.
-        earlier: What it has declared before and declares no more, as far as it is still on disk.
-        code: Digest of the source when it ran as a script; "" where that has run no more than was planned.
+        planned: Instances declared when a session last planned the source.
+        called: Other instances it ran as a script, under `if not is_collecting():`, say.
+        earlier: Instances it declared before and no longer does, if they are still on disk.
+        code: Digest of the source when it ran as a script; "" if it ran no more than was planned.
     """
 
     source: str
@@ -49,18 +49,18 @@ class Declaration:
         return self.planned | self.called
 
     def after_plan(self, planned: frozenset[str], code: str) -> Self:
-        """After a session that has planned the source."""
-        # What only a script calls is none of the plan's, as long as the source is what that script was.
+        """Return the declaration after a session has planned the source."""
+        # Calls made only as a script stay valid while the source is the one that ran as a script.
         called = self.called - self.planned - planned if code == self.code else frozenset()
         return self._followed_by(planned, called, self.code)
 
     def after_script(self, calls: frozenset[str], code: str, *, complete: bool) -> Self:
-        """After a script's run.
+        """Return the declaration after the source has run as a script.
 
         Args:
-            calls: What it has run.
+            calls: Instances that it has run.
             code: Digest of the source.
-            complete: Whether it came to its end; else it may have had more to run.
+            complete: Whether it ran to its end; if not, it may have had more to run.
         """
         planned = self.planned & calls if complete else self.planned
         called = calls - planned if complete else (self.called | calls) - planned
@@ -81,24 +81,24 @@ class Declaration:
 
 
 def record_name(instance: Instance) -> str:
-    """What an instance is called here."""
+    """Return the path that identifies an instance in declarations: that of its record."""
     return shown(RunFiles.of(instance).record, instance.project_root)
 
 
 def note_plan(root: Path, source: Path, instances: Iterable[Instance]) -> None:
-    """Note what a session has found a source to declare."""
+    """Store what a source declared when a session planned it."""
     planned = frozenset(map(record_name, instances))
     _update(root, source, lambda earlier: earlier.after_plan(planned, _code_of(source)))
 
 
 def note_script(root: Path, source: Path, instances: Iterable[Instance], *, complete: bool) -> None:
-    """Note what a script has run."""
+    """Store what a source has run as a script."""
     calls = frozenset(map(record_name, instances))
     _update(root, source, lambda earlier: earlier.after_script(calls, _code_of(source), complete=complete))
 
 
 def declarations(root: Path) -> list[Declaration]:
-    """What all sources of a project declare, as far as that was noted."""
+    """Return the stored declarations of all sources of a project."""
     with contextlib.suppress(OSError):
         files = sorted((root / RUNS / DECLARED).iterdir())
         return [found for file in files if (found := _read(file)) is not None]
@@ -106,7 +106,7 @@ def declarations(root: Path) -> list[Declaration]:
 
 
 class Knowledge:
-    """What the declarations of a project tell of its records."""
+    """The stored declarations of a project, to look up its records."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -114,13 +114,13 @@ class Knowledge:
         self._now = frozenset[str]().union(*(each.now for each in self._all.values()))
 
     def is_declared(self, record_file: Path, record: Record) -> bool:
-        """Whether there is still an instance to a record; yes where nothing tells that there is none."""
+        """Return whether a record's instance is still declared; True if nothing shows that it is not."""
         if self.is_no_more(record_file, record, self._all):
             return False
         return not record.source or os.path.exists(self._root / record.source)
 
     def is_no_more(self, record_file: Path, record: Record, sources: Collection[str]) -> bool:
-        """Whether one of some sources has declared the instance of a record, and none does now."""
+        """Return whether one of the sources declared a record's instance, and none does now."""
         name = shown(record_file, self._root)
         if name in self._now:
             return False
@@ -129,7 +129,7 @@ class Knowledge:
 
 
 def has_lost_its_flow(root: Path, record: Record) -> bool:
-    """Whether the flow of a record is gone from among other flows: a copy of `runs/` may be without any."""
+    """Return whether a record's flow is gone but other flows are there (a copy of `runs/` may have none)."""
     flow = root / record.flow
     if flow.exists():
         return False
@@ -140,7 +140,7 @@ def has_lost_its_flow(root: Path, record: Record) -> bool:
 
 
 def root_of(directory: Path, record: Record) -> Path | None:
-    """The project of a run directory; None if it does not lie where its record says."""
+    """Return the project root of a run directory; None if it is not where its record says."""
     above = str(directory).removesuffix(os.path.join("", *record.run_dir.split("/")))
     return Path(above) if above.endswith(os.sep) and above != str(directory) else None
 
@@ -154,13 +154,13 @@ def _update(root: Path, source: Path, change: Callable[[Declaration], Declaratio
         now = Declaration(now.source, now.planned, now.called, kept, now.code)
     if now == earlier:
         return
-    with contextlib.suppress(OSError):  # a project that cannot be written tells so where it matters
+    with contextlib.suppress(OSError):  # a read-only project is reported where it matters
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, now.to_json())
 
 
 def file_of(root: Path, source: Path) -> Path:
-    """The file in which it is noted what a source declares."""
+    """Return the file that stores the declaration of a source."""
     name = quote(shown(source, root), safe="")
     return root / RUNS / DECLARED / f"{name[-_LONGEST_NAME:]}.json"
 

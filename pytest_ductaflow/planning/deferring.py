@@ -1,7 +1,7 @@
-"""Lets a conductor go on where something has to wait until its instances have ended.
+"""Let a conductor continue past statements that must wait until its instances have ended.
 
-Conductors that know nothing of `is_collecting` deliver results between their calls and after them. While they
-are collected, such a statement is left out if nothing else needs what it does; else the conductor ends there.
+Conductors that do not use `is_collecting` deliver results between and after their calls. While they are
+collected, such a statement is skipped if nothing else needs its effects; else the conductor ends there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import Refused
 
-NAME = "__ductaflow_can_wait__"  # under which a conductor finds what tells the exceptions
+NAME = "__ductaflow_can_wait__"  # the conductor's name for the function that returns the exceptions to catch
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom, ast.Await)
 _NO_ACTS = (
     ast.FunctionDef,
@@ -29,34 +29,34 @@ _CHANGING |= {"setdefault", "sort", "update"}
 
 
 def deferring(tree: ast.Module) -> ast.Module:
-    """Code whose statements are left out when they are refused, as far as nothing else needs them.
+    """Rewrite code so that refused statements are skipped if nothing else needs their effects.
 
     Args:
-        tree: The code of a conductor; it is changed.
+        tree: The code of a conductor; it is changed in place.
 
     Returns:
-        The same, to be executed in a module that has what `names` tells.
+        The same tree, to be executed in a module that holds the result of `names`.
     """
     _Wrapper(tree).visit(tree)
     return ast.fix_missing_locations(tree)
 
 
 def names(has_left_out: Callable[[], bool]) -> dict[str, object]:
-    """What the module has to hold in which the code is executed.
+    """Return the names that the module needs in which the code is executed.
 
     Args:
-        has_left_out: Whether anything has been left out so far.
+        has_left_out: Test whether anything has been skipped so far.
     """
     return {NAME: lambda: can_wait(has_left_out=has_left_out())}
 
 
 def can_wait(*, has_left_out: bool) -> tuple[type[BaseException], ...]:
-    """The exceptions of what is left out, and of what fails as earlier parts have been left out."""
+    """Return the exceptions for which a statement is skipped; more if earlier ones were skipped."""
     return (Refused, OSError) if has_left_out else (Refused,)
 
 
 class _Wrapper(ast.NodeTransformer):
-    """Puts a `try` around each statement that can be left out."""
+    """A transformer that puts a `try` around each statement that can be skipped."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._everywhere = _count(tree)
@@ -67,9 +67,9 @@ class _Wrapper(ast.NodeTransformer):
         return _left_out_if_refused(node) if can_wait and isinstance(node, ast.stmt) else node
 
     def _can_wait(self, node: ast.stmt) -> bool:
-        """Whether a statement binds or changes nothing that is read elsewhere, and leaves nothing early."""
+        """Return whether a statement changes nothing that is read elsewhere, and exits nothing early."""
         if isinstance(node, _NO_ACTS) or (
-            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # a docstring has to stay one
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # a docstring must stay one
         ):
             return False
         if any(isinstance(part, _LEAVING) for part in ast.walk(node)):
@@ -85,7 +85,7 @@ def _left_out_if_refused(node: ast.stmt) -> ast.Try:
 
 
 def _count(tree: ast.AST) -> dict[str, int]:
-    """How often names are read."""
+    """Count how often each name is read."""
     found: dict[str, int] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -94,7 +94,7 @@ def _count(tree: ast.AST) -> dict[str, int]:
 
 
 def _changed(tree: ast.AST) -> Iterator[str]:
-    """Names that code binds, or whose objects it changes."""
+    """Yield the names that code binds, or whose objects it changes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             yield node.id

@@ -1,4 +1,4 @@
-"""Which files and folders of a project were there before this process began, and which it has made itself."""
+"""Distinguish files and folders of a project that existed before this process from those it created."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from pathlib import Path
 from ..core.file_state import born
 from ..sources.names import path_key
 
-_COARSE = 20_000_000  # ns by which the clock of a file system may lag behind
-_real_stat, _real_lstat = os.stat, os.lstat  # `guarding` puts its own in their place
+_COARSE = 20_000_000  # ns by which a file system's clock may lag behind
+_real_stat, _real_lstat = os.stat, os.lstat  # `guarding` replaces them
 
 
 class WhatWasThere:
-    """Tells what was there from what the process itself has made.
+    """The files of a project, divided into those that existed before and those the process created.
 
-    A file is its own if it was seen to make it, or if it is younger than the process: compiled libraries and
-    child processes make files that nothing tells of.
+    A file counts as created by the process if an event reported that, or if it is younger than the process:
+    compiled libraries and child processes create files without events.
 
     Args:
-        root: The project root; what lies elsewhere is of no interest.
+        root: The project root; files elsewhere are ignored.
     """
 
     def __init__(self, root: Path) -> None:
         self._began = time.time_ns() - _COARSE
         self._root = f"{path_key(os.path.realpath(root))}{os.sep}"
         self._own: set[str] = set()
-        self._older: set[str] = set()  # known to have been there, whatever their times say now
+        self._older: set[str] = set()  # known to have existed before, whatever their times are now
         self._folders: dict[str, str] = {}
 
     def place(self, path: str) -> str:
-        """Where a file or link lies, without links in the path that leads to it."""
+        """Return the path of a file or link with all links in its parent folders resolved."""
         folder, name = os.path.split(os.path.abspath(path))
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder)
         return os.path.join(self._folders[folder], name)
 
     def target(self, path: str) -> str:
-        """The file that is opened under a path."""
+        """Return the file that is opened under a path."""
         place = self.place(path)
         return os.path.realpath(place) if os.path.islink(place) else place
 
     def is_within(self, place: str) -> bool:
-        """Whether a place is in the project, and in no cache."""
+        """Return whether a place is in the project and not in a cache."""
         key = path_key(place)
         return key.startswith(self._root) and not any(map(_is_cache, key[len(self._root) :].split(os.sep)))
 
     def has_made(self, place: str) -> bool:
-        """Whether this process has made just this file or folder."""
+        """Return whether this process has created exactly this file or folder."""
         return path_key(place) in self._own
 
     def was_there(self, place: str) -> bool:
-        """Whether something that lies there now was there before, or something within it."""
+        """Return whether what is at a place, or something inside it, existed before the process."""
         key = path_key(place)
         if not self.is_within(place) or self._is_own(key):
             return False
@@ -69,7 +69,7 @@ class WhatWasThere:
         )
 
     def has_content(self, place: str) -> bool:
-        """Whether there is something to lose if a file is written anew."""
+        """Return whether overwriting a file would lose content."""
         try:
             status = _real_stat(place)
         except OSError:
@@ -77,12 +77,12 @@ class WhatWasThere:
         return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
     def made(self, place: str) -> None:
-        """The process is about to make something, unless it was there already."""
+        """Note that the process is about to create something, unless it existed already."""
         if not self.was_there(place):
             self._own.add(path_key(place))
 
     def touched(self, place: str) -> None:
-        """The process is about to change times of what may have been there."""
+        """Note that the process is about to change the times of what may have existed already."""
         if self.was_there(place):
             self._older.add(path_key(place))
 
@@ -96,16 +96,16 @@ class WhatWasThere:
 
 
 def _is_cache(part: str) -> bool:
-    """Whether a folder is called as those whose files are made again if they are gone."""
+    """Return whether a folder is named like a cache, whose files are regenerated if missing."""
     return part in ("__pycache__", "cache", "caches") or (part.startswith(".") and "cache" in part)
 
 
 def in_folder(path: object, descriptor: object = -1) -> str | None:
-    """A path as an audit event tells it, as text; None where nothing tells which it is.
+    """Return the path in an audit event as text; None if it cannot be determined.
 
     Args:
-        path: Text, bytes or an object that stands for a path; the number of an open file.
-        descriptor: Of the open folder to which it is relative, if it is.
+        path: Text, bytes or a path-like object; the descriptor of an open file.
+        descriptor: Descriptor of the open folder to which the path is relative, if it is.
     """
     if path is None:
         return os.curdir

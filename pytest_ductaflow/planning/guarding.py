@@ -1,10 +1,10 @@
-"""Keeps a conductor that pytest only collects from what has to wait until its instances have ended.
+"""Refuse, while pytest collects a conductor, actions that must wait until its instances have ended.
 
-In the process that executes it, reads below the run directories of instances just recorded are refused: what
-is there is of an earlier session. So is whatever would delete, move or overwrite files of the project that
-were there before, unless they are left with the same content. Python tells of both by audit events (PEP 578),
-but of no look at whether a file exists: for that, `os.stat` and its like are replaced by functions that look
-here first. New files may be written.
+In the process that executes it, reads below the run directories of just recorded instances are refused, as
+their files are from an earlier session. So is any action that would delete, move or overwrite existing files
+of the project, unless they end up with the same content. Python reports both by audit events (PEP 578), but
+not checks whether a file exists: for these, `os.stat` and similar functions are replaced by wrappers that
+check here first. New files may be written.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from .setting_aside import set_aside
 CURE = "put it under `if not is_collecting():`"
 _PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 _STANDARD = f"{Path(os.__file__).parent}{os.sep}"
-_FOR_THE_USER = {"read_runs.py", "table_files.py"}  # modules of ours that read what a conductor names
-# Functions that look at a folder only to make it, or to find out how it is called.
+_FOR_THE_USER = {"read_runs.py", "table_files.py"}  # our modules that read what a conductor names
+# Functions that query a folder only to create it or to resolve its path.
 _NO_LOOKS = {"makedirs", "mkdir", "realpath", "_joinrealpath", "resolve", "check_parent_directory"}
 _REMOVERS = {"rm", "rmdir", "unlink", "mv", "shred", "del", "erase", "rd", "move"}
 _MAKERS = {"mkdir", "md", "touch", "echo"}
@@ -45,15 +45,15 @@ _LOOKS = ("stat", "lstat", "access")
 
 
 class Guard:
-    """Looks at what a conductor does.
+    """A monitor that refuses actions of a conductor while it is only collected.
 
     Args:
         conductor: The conductor.
         root: Its project root.
-        calls: The file into which its calls are recorded, also by other processes of its.
-        told: A file that gets a line for each thing that was refused, as conductors may catch what is raised.
-        aside: A folder for copies of files that are written anew.
-        defers: Whether what is refused is left for later, and no mistake.
+        calls: The file into which its calls are recorded, also by its other processes.
+        told: A file that gets a line for each refused action, as conductors may catch the exception.
+        aside: A folder for copies of files before they are overwritten.
+        defers: Whether refused actions are left for later, and are no error.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Guard:
     ) -> None:
         self._conductor, self._root, self._calls = conductor, root, calls
         self._told, self._aside, self._defers = told, aside, defers
-        self.deferred: list[str] = []  # what was refused and is left for later
+        self.deferred: list[str] = []  # places of refused actions that are left for later
         self._before = WhatWasThere(root)
         self._steps_in = path_key(os.path.realpath(root / RUNS))
-        self._run_dirs: dict[str, str] = {}  # real path: the instance that is going to write there
-        self._steps: dict[str, str] = {}  # folders of run directories within runs/, each with one of these
-        self._read_up_to = 0  # bytes of `calls` whose instances are known
+        self._run_dirs: dict[str, str] = {}  # real path: label of the instance that will write there
+        self._steps: dict[str, str] = {}  # step folders in runs/, each with the label of one of its instances
+        self._read_up_to = 0  # bytes of `calls` already processed
         self._busy = threading.local()
         self._said: set[str] = set()
         self._handlers: dict[str, Callable[..., None]] = {
@@ -93,16 +93,16 @@ class Guard:
         }
 
     def begin(self) -> None:
-        """From now on, refuse; until the process has ended, so that what runs at its exit is seen as well."""
+        """Start to refuse actions, until the process ends, so that exit handlers are checked as well."""
         sys.addaudithook(self._hear)
         for name in _LOOKS:
             self._put_before(os, name)
-        if os.name == "nt":  # where these ask the system by themselves
+        if os.name == "nt":  # where these query the system directly
             for name in ("exists", "isfile", "isdir", "islink", "lexists"):
                 self._put_before(os.path, name)
 
     def recorded(self, instances: Sequence[Instance], size: int) -> None:
-        """Take notice of instances that this process has just recorded with so many bytes."""
+        """Register instances that this process has just recorded in `size` bytes."""
         self._read_up_to += size
         self._alone(self._add_all, instances)
 
@@ -118,25 +118,25 @@ class Guard:
             self._steps.setdefault(step, label)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """An audit event, of which most are none of our business."""
+        """Handle an audit event; most are ignored."""
         handler = self._handlers.get(event)
         if handler is not None:
             self._alone(handler, *arguments)
 
     def _alone(self, handler: Callable[..., None], *arguments: Any) -> None:
-        """What is done here to find out is not looked at again."""
+        """Call a handler, ignoring events that the handler itself causes."""
         if getattr(self._busy, "now", False):
             return
         self._busy.now = True
         try:
             handler(*arguments)
-        except (OSError, ValueError):  # a path that no file can have: the call itself will say so
+        except (OSError, ValueError):  # a path that no file can have: the call itself will fail
             return
         finally:
             self._busy.now = False
 
     def _put_before(self, module: Any, name: str) -> None:
-        """Let a function that asks for a file look here first."""
+        """Wrap a function that queries a file so that it checks here first."""
         original = getattr(module, name)
 
         @wraps(original)
@@ -166,9 +166,9 @@ class Guard:
         self._before.made(place)
 
     def _write_anew(self, place: str, *, is_whole: bool) -> None:
-        """Refuse to change a file; if it is written as a whole, only if it is another one in the end."""
+        """Refuse to change a file; one rewritten as a whole only if its content differs in the end."""
         what = f"would overwrite {self._shown(place)}"
-        # A log that begins anew each time is put back without a word: nobody wants that of collecting.
+        # A log that is truncated on each start is restored silently: collecting should not change it.
         is_log = _is_logging()
         message = "" if is_log or self._defers else self._message(what)
         calls = self._read_up_to if self._defers and not is_log else None
@@ -189,7 +189,7 @@ class Guard:
         self._check(in_folder(path), "lists", is_listing=True)
 
     def _check(self, path: str | None, verb: str, *, is_look: bool = False, is_listing: bool = False) -> None:
-        """Refuse a read of what a recorded instance is going to write."""
+        """Refuse a read of files that a recorded instance will write."""
         self._update()
         if path is None or not self._run_dirs:
             return
@@ -203,7 +203,7 @@ class Guard:
         self._refuse(f"{verb} {self._shown(place)}, which {owner} is going to write", is_whole=True)
 
     def _owner(self, key: str) -> str | None:
-        """The instance in whose run directory a path lies."""
+        """Return the label of the instance whose run directory contains a path."""
         while key not in self._run_dirs:
             parent = os.path.dirname(key)
             if parent == key:
@@ -212,7 +212,7 @@ class Guard:
         return self._run_dirs[key]
 
     def _update(self) -> None:
-        """Hear of what other processes of the conductor have recorded."""
+        """Register instances that other processes of the conductor have recorded."""
         try:
             size = os.stat(self._calls).st_size
         except OSError:
@@ -227,7 +227,7 @@ class Guard:
                     self._add(instance["run_dir"], f"{instance['step']}/{instance['name']}")
 
     def _glob(self, pattern: Any, *_: Any) -> None:
-        """A pattern finds nothing where nothing has run yet, and no event tells what it would have found."""
+        """Refuse a pattern that can match an instance's files: matches still missing cause no event."""
         self._update()
         parts = os.path.abspath(os.fsdecode(pattern)).split(os.sep)
         first = next((number for number, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
@@ -243,7 +243,7 @@ class Guard:
         self._glob(os.path.join(os.path.realpath(folder), os.fsdecode(pattern)))
 
     def _is_excused(self, is_look: bool) -> bool:
-        """Whether our own code reads, or code that only wants to make a folder or to know its name."""
+        """Return whether our own code reads, or code that only creates a folder or resolves its path."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as traceback does
         ours = set()
         while frame is not None and frame.f_code.co_filename != str(self._conductor):
@@ -273,7 +273,7 @@ class Guard:
             self._before.made(self._before.place(new))
 
     def _truncate(self, path: Any, _length: int) -> None:
-        if not isinstance(path, int):  # an open file was looked at when it was opened
+        if not isinstance(path, int):  # an open file was checked when it was opened
             self._keep(in_folder(path), "overwrite")
 
     def _make(self, path: Any, folder: Any) -> None:
@@ -289,14 +289,14 @@ class Guard:
             self._before.touched(self._before.place(text))
 
     def _command(self, command: Any, folder: Any = None) -> None:
-        """A program that is started tells nothing; what its command line names can be known beforehand."""
+        """Check the command line of a program before it starts, as its own actions cause no events."""
         for words, written in _commands(command):
             self._program(words, folder)
             for word in written:
                 self._let_overwrite(word, folder)
 
     def _program(self, words: Sequence[str], folder: Any) -> None:
-        """Look at the arguments of one program."""
+        """Check the arguments of one program."""
         program = _program_of(words)
         if program in _MAKERS:
             return
@@ -310,15 +310,15 @@ class Guard:
             self._let_overwrite(words[-1], folder)
 
     def _let_overwrite(self, word: str, folder: Any) -> None:
-        """Look at a file into which a program is going to write."""
+        """Check a file that a program will write to."""
         place = self._before.target(os.path.join(os.fsdecode(folder or os.curdir), word))
         if self._before.was_there(place) and self._before.has_content(place):
             self._write_anew(place, is_whole=True)
 
-    # Telling --------------------------------------------------------------------------------------------
+    # Messages -------------------------------------------------------------------------------------------
 
     def _refuse(self, what: str, *, is_whole: bool = False) -> None:
-        """Note what was refused, and raise.
+        """Report a refused action, and raise.
 
         Raises:
             Refused: Always.
@@ -334,14 +334,14 @@ class Guard:
         raise Refused(message)
 
     def _message(self, what: str) -> str:
-        """What to say of a loss. Before the first call it may be of a file that instances read."""
+        """Return the message for a loss; before the first call, the file may be an input of instances."""
         message = f"{self._where()} {what} while pytest only collects: {CURE}"
         if self._run_dirs or not what.startswith("would overwrite"):
             return message
         return f"{message} (if instances read it, delete it first: new files may be written)"
 
     def _where(self) -> str:
-        """The line of the conductor, and that of a module of the project that it calls."""
+        """Return the current line of the conductor, and that of a project module that it calls."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
         innermost = ""
         while frame is not None:
@@ -359,7 +359,7 @@ class Guard:
 
 
 def _is_logging() -> bool:
-    """Whether Python's `logging` is opening a file."""
+    """Return whether Python's `logging` is opening a file."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None and frame.f_globals.get("__name__") != logging.__name__:
         frame = frame.f_back
@@ -371,12 +371,12 @@ def _is_library(file: str) -> bool:
 
 
 def _is_same(one: str, other: str) -> bool:
-    """Whether two files have the same content, so that one can take the place of the other."""
+    """Return whether two files have the same content, so that one may replace the other."""
     return os.path.isfile(one) and os.path.isfile(other) and filecmp.cmp(one, other, shallow=False)
 
 
 def _leads_into(pattern: Sequence[str], run_dir: Sequence[str]) -> bool:
-    """Whether a pattern, part by part, can find a run directory or something within it."""
+    """Return whether a pattern, given in parts, can match a run directory or something inside it."""
     for number, part in enumerate(run_dir):
         if number == len(pattern):
             return False
@@ -388,12 +388,12 @@ def _leads_into(pattern: Sequence[str], run_dir: Sequence[str]) -> bool:
 
 
 def _program_of(words: Sequence[str]) -> str:
-    """The name of the program in a command line, without its folder."""
+    """Return the name of the program in a command line, without its folder."""
     return os.path.basename(words[0]).lower().removesuffix(".exe") if words else ""
 
 
 def _commands(command: Any) -> list[tuple[list[str], list[str]]]:
-    """The programs of a command, or of what a shell is given, and the files into which each is redirected."""
+    """Return the programs of a command or of a shell's script, and the files each is redirected to."""
     if isinstance(command, str | bytes):
         return _split_script(os.fsdecode(command))
     words = [os.fsdecode(word) for word in command]
@@ -403,7 +403,7 @@ def _commands(command: Any) -> list[tuple[list[str], list[str]]]:
 
 
 def _split_script(script: str) -> list[tuple[list[str], list[str]]]:
-    """The programs of a shell's script, as far as it is a plain list of commands."""
+    """Return the same for a shell's script, as far as it is a plain list of commands."""
     lexer = shlex.shlex(script, posix=os.name != "nt", punctuation_chars=True)
     lexer.whitespace_split = True
     commands: list[tuple[list[str], list[str]]] = [([], [])]
@@ -417,6 +417,6 @@ def _split_script(script: str) -> list[tuple[list[str], list[str]]]:
             elif set(token) - set("<>|&") and before != ">>":
                 commands[-1][0].append(token)
             before = token
-    except ValueError:  # a quotation mark without its partner
+    except ValueError:  # an unclosed quotation mark
         return []
     return commands

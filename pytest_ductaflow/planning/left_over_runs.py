@@ -1,4 +1,4 @@
-"""What a session tells of run directories that belong to no instance any more, and of flows that are gone."""
+"""Report run directories that belong to no instance any more, and flows that are gone."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ..report.failure_text import quoted
 from .declared_history import Knowledge, has_lost_its_flow, note_plan
 from .plan import Plan
 
-_NAMED = 3  # of many, in one line
+_NAMED = 3  # names shown in one line
 
 
 def note(plan: Plan) -> None:
-    """Note for other sessions and for `results()` what the sources of a plan declare."""
+    """Store what the sources of a plan declare, for other sessions and for `results()`."""
     for path, instances in _whole_sources(plan).items():
         note_plan(Path(instances[0].project_root), path, instances)
 
 
 def lines(plan: Plan, here: Path) -> Iterator[str]:
-    """What there is to tell, a line each.
+    """Yield one line for each finding.
 
-    Only of what sources had declared that this session has planned as a whole; a past run directory that was
-    named on the command line is none.
+    Only sources that this session has planned as a whole are considered; a past run directory named on the
+    command line is not one.
 
     Args:
         plan: The session's plan.
-        here: Where the user types.
+        here: The user's working directory.
     """
     by_root: dict[str, list[Path]] = defaultdict(list)
     for path, instances in _whole_sources(plan).items():
@@ -46,7 +46,7 @@ def lines(plan: Plan, here: Path) -> Iterator[str]:
 
 
 def _whole_sources(plan: Plan) -> Mapping[Path, Sequence[Instance]]:
-    """The sources of which all instances are known: conductors, tables and flows."""
+    """Return the sources whose instances are all known: conductors, tables and flows."""
     return {
         path: found
         for path, found in plan.instances.items()
@@ -56,11 +56,11 @@ def _whole_sources(plan: Plan) -> Mapping[Path, Sequence[Instance]]:
 
 @dataclass
 class _Found:
-    """What is left in a `runs/`.
+    """The leftovers in a `runs/`.
 
     Attributes:
-        folders: By folder, the names of run directories in it that no instance has any more.
-        flows: By a flow that is gone and one whose instances have the same run directories, these.
+        folders: Names of run directories that no instance has any more, by parent folder.
+        flows: Run directories shared by a flow that is gone and a planned one, by these two flows.
     """
 
     folders: dict[Path, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -68,7 +68,7 @@ class _Found:
 
 
 def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -> _Found:
-    """Look at what lies in `runs/` beside the records of the plan, which are not read."""
+    """Find leftovers in `runs/`; the records of planned instances are not read."""
     flows = {str(RunFiles.of(instance).record): instance.flow for instance in instances}
     runs, knowledge, found = root / RUNS, Knowledge(root), _Found()
     for place, names in run_files.record_files(runs, {instance.run_dir for instance in instances}):

@@ -1,7 +1,7 @@
-"""The plan of a session: which files declare instances, and which instances they declare.
+"""Make the plan of a session: which files declare instances, and which instances they declare.
 
-Made once, in the reporting process, before anything is collected; pytest workers read it from a
-file. The work is done by `declare_process` in processes of their own, one for each conductor.
+It is made once, in the reporting process, before anything is collected; pytest workers read it from a
+file. The work is done by `declare_process` in separate processes, one for each conductor.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .conductor_file import is_mere_notebook
 from .processes.pool import Planners, Process
 from .setting_aside import put_back
 
-Answer = tuple[dict[str, dict[str, JSON]], list[str]]  # of each source, and what is wrong
+Answer = tuple[dict[str, dict[str, JSON]], list[str]]  # results by source, and error messages
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
 LATER = (
     "  It has its turn when the instances have ended, as a test item `conductor.py::after`, and nothing was "
@@ -50,8 +50,8 @@ LATER = (
     "--ductaflow-defer."
 )
 _TEST = re.compile(r"^(?:(?:async )?def test|class Test)", re.MULTILINE)
-STILL = 10.0  # seconds until it is told that a conductor is still being collected, then twice as many
-_OUTPUT_LINES = 20  # of a conductor that failed, in the message
+STILL = 10.0  # seconds until the first message that a conductor is still being collected; doubles each time
+_OUTPUT_LINES = 20  # last lines of a failed conductor's output, shown in the message
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """The instances of each source, in the order in which they were declared.
+    """The instances of each source, in the order of their declaration.
 
     Attributes:
-        instances: By the source's path.
-        graph: Which of them wait for which others; there, an instance is its place in `all`.
-        durations: Seconds that instances took when they last ran, by the same numbers, where known.
-        afters: The conductors that have something to do after their instances. What they do is numbered from
-            the last node of the graph on.
-        writers: Files outside of run directories, and the instances that have written them.
-        began_ns: When the plan was made, in nanoseconds since the epoch.
-        notes: What might not be meant in the sources, though nothing is wrong with it, a sentence each.
+        instances: Instances by the source's path.
+        graph: Graph of which instances wait for which others; an instance's node is its index in `all`.
+        durations: Seconds that instances took when they last ran, by the same numbers, if known.
+        afters: Conductors that have something to do after their instances; that work is numbered after the
+            last node of the graph.
+        writers: Numbers of the instances that have written each file outside of run directories.
+        began_ns: Time when the plan was made, in nanoseconds since the epoch.
+        notes: Valid but possibly unintended declarations in the sources, one sentence each.
     """
 
     instances: dict[Path, list[Instance]]
@@ -87,7 +87,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def dumps(self) -> str:
-        """As text, for pytest's workers."""
+        """Return the plan as text, for pytest's workers."""
         data = {
             "instances": {str(path): [i.to_json() for i in found] for path, found in self.instances.items()},
             "graph": self.graph.to_json(),
@@ -124,21 +124,21 @@ class Plan:
         return found
 
     def source_of(self, number: int) -> Path:
-        """The source that declares an instance."""
+        """Return the source that declares an instance."""
         return next(path for path, numbers in self.numbers.items() if number in numbers)
 
     def number_of_after(self, conductor: Path) -> int:
-        """The number under which what a conductor does after its instances is known."""
+        """Return the number of a conductor's work after its instances."""
         return len(self.graph.before) + self.afters.index(conductor)
 
     @cached_property
     def order(self) -> Graph:
-        """What has to wait for what, with that which conductors do after all of their instances."""
+        """The graph of what waits for what, including the conductors' work after their instances."""
         return self._followed_by_afters(self.graph.before)
 
     @cached_property
     def order_as_asked(self) -> Graph:
-        """The same where the user has named instances: which flow was declared first is no reason."""
+        """The same for instances named by the user: the order in which flows were declared is ignored."""
         barriers = len(self.graph.before) - len(self.graph.upstreams)
         return self._followed_by_afters((*self.graph.upstreams, *[()] * barriers))
 
@@ -159,7 +159,7 @@ class Plan:
         return Outside(self.writers, self.all, self.graph.before, self.began_ns)
 
     def neighbours(self, number: int) -> Neighbours:
-        """The other instances, as far as the one with this number has to do with them."""
+        """Return what the instance with this number needs to know about other instances."""
         graph, instances = self.graph, self.all
         learned = [up for up in graph.upstreams[number] if (up, number) in graph.learned]
         declared = [up for up in graph.upstreams[number] if up not in learned]
@@ -177,7 +177,7 @@ def _instances(data: Mapping[str, list[dict[str, JSON]]]) -> dict[Path, list[Ins
 
 
 class PlanError(DuctaflowError):
-    """What is to be run is not right; nothing has run."""
+    """An error in what is to be run; nothing has run."""
 
 
 def discover(
@@ -189,18 +189,18 @@ def discover(
     ignored_folders: Sequence[str] = (),
     rootdir: Path | None = None,
 ) -> list[Source]:
-    """The sources that the command line names.
+    """Return the sources that the command line names.
 
     Args:
         arguments: Paths as given to pytest, with or without `::…`.
-        invocation_dir: What relative paths refer to.
-        settings: Names of conductors in folders; the project root, if it is set.
+        invocation_dir: Directory that relative paths refer to.
+        settings: Settings with the file names of conductors and, if set, the project root.
         test_files: Patterns of files that are ordinary tests.
-        ignored_folders: Patterns of folders into which a search does not go.
+        ignored_folders: Patterns of folders that a search does not enter.
         rootdir: pytest's root, to which a project root in an ini file is relative.
 
     Raises:
-        PlanError: If the project root is not there.
+        PlanError: If the project root does not exist.
     """
     found: dict[Path, Kind] = {}
     for argument in arguments:
@@ -216,10 +216,10 @@ def discover(
 
 
 def project_root(path: Path, settings: Settings, invocation_dir: Path, rootdir: Path | None) -> Path:
-    """The project to which a path belongs: what the settings say, else the nearest folder with flows.
+    """Return the project root of a path: that of the settings, else the nearest folder with flows.
 
     Raises:
-        PlanError: If it is not there.
+        PlanError: If it does not exist.
     """
     if settings.root is None:
         return project_root_of(path)
@@ -230,7 +230,7 @@ def project_root(path: Path, settings: Settings, invocation_dir: Path, rootdir: 
 
 
 def _kind_of(path: Path, conductors: Sequence[str], test_files: Sequence[str]) -> Kind | None:
-    """What a file named on the command line is; None if it is not ours."""
+    """Return the kind of a file named on the command line; None if it is not ours."""
     if is_stored(path):
         return "stored"
     if is_past_config(path):
@@ -247,7 +247,7 @@ def _kind_of(path: Path, conductors: Sequence[str], test_files: Sequence[str]) -
 
 
 def _has_tests(path: Path) -> bool:
-    """Whether a file that is called as a conductor and as tests are, `test_conductor.py`, has tests."""
+    """Return whether a file named both like a conductor and like a test, `test_conductor.py`, has tests."""
     return bool(_TEST.search(path.read_text(encoding="utf-8", errors="replace")))
 
 
@@ -287,20 +287,20 @@ def make_plan(
     say: Callable[[str], None] = lambda _: None,
     undo: contextlib.ExitStack | None = None,
 ) -> Plan:
-    """Have all sources read, and conductors executed.
+    """Read all sources, executing the conductors, and return the plan.
 
-    Files that a conductor has written anew for its calls to read stay so for the instances; if there is no
-    plan, all are as they were.
+    Files that a conductor has overwritten for its calls to read keep the new content for the instances; if
+    making the plan fails, all are restored.
 
     Args:
-        sources: Where instances are declared.
-        settings: For `where` and `cwd`.
-        echo: Whether a conductor's output goes to the terminal in place of being kept for errors.
-        say: Gets a line while something takes long.
-        undo: Of a session in which nothing runs: when it is closed, these files are as they were, too.
+        sources: Files that declare instances.
+        settings: Settings of the session, such as `where` and `cwd`.
+        echo: Whether a conductor's output goes to the terminal instead of being kept for errors.
+        say: Function that gets a line while something takes long.
+        undo: Stack of a session in which nothing runs; closing it restores these files, too.
 
     Raises:
-        PlanError: With everything that is wrong, one line each.
+        PlanError: If anything is wrong; its message has a line for each problem.
     """
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ductaflow-")))
@@ -310,24 +310,24 @@ def make_plan(
             asking = partial(_ask, settings=settings, work=work, undo=files, planners=planners, say=say)
             plan = _plan_of(sources, settings, map(asking, groups))
         if undo is None:
-            files.pop_all()  # which puts nothing back
+            files.pop_all()  # restores nothing
         else:
             undo.enter_context(stack.pop_all())
     return plan
 
 
 def _groups(sources: Sequence[Source]) -> list[list[Source]]:
-    """The sources that one process answers for: each conductor alone, all others together."""
+    """Group the sources by process: each conductor alone, all others together."""
     conductors = [[source] for source in sources if source.kind == "conductor"]
     others = [source for source in sources if source.kind != "conductor"]
     return [*conductors, others] if others else conductors
 
 
 def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answer]) -> Plan:
-    """The plan that the answers for all sources make.
+    """Build the plan from the answers for all sources.
 
     Raises:
-        PlanError: With everything that is wrong, one line each.
+        PlanError: If anything is wrong; its message has a line for each problem.
     """
     answers: dict[str, dict[str, JSON]] = {}
     complaints: list[str] = []
@@ -336,9 +336,9 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
         complaints += wrong
     declarations = _instances({path: answer["instances"] for path, answer in answers.items()})
     instances = {path: [*map(settings.placed, found)] for path, found in declarations.items()}
-    # A past run is a second mention of what a conductor declares, not a second instance.
+    # A past run refers to an instance that a conductor declares; it is not a second one.
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
-    is_complete = not complaints  # else names would seem unknown that are only not declared yet
+    is_complete = not complaints  # else names would seem unknown whose source has failed
     complaints += told_once(collisions(declared))
     every = [i for found in instances.values() for i in found]
     earlier = earlier_runs(every)
@@ -361,7 +361,7 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
 
 
 def _without_effect(instances: Iterable[Instance]) -> Iterator[str]:
-    """What instances ask for and do not get."""
+    """Yield notes about settings of instances that have no effect."""
     asking = (shown(i.source, Path(i.project_root)) for i in instances if i.cores is not None)
     if sources := list(dict.fromkeys(asking)):
         where = listed(sources)
@@ -370,13 +370,13 @@ def _without_effect(instances: Iterable[Instance]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class EarlierRuns:
-    """What the records of earlier runs tell for the next one, by place of the instances in their sequence.
+    """The facts from the records of earlier runs that the plan needs, by number of the instance.
 
     Attributes:
-        undeclared: Labels of the instances whose files an instance read without saying so.
+        undeclared: Labels of the instances whose files an instance read without declaring that.
         durations: Seconds that an instance took.
-        contents: Of those that ended well, the digests of config and flow.
-        outside: Number, project root and record of those that wrote outside of their run directories.
+        contents: Digests of config and flow of the instances that ended well.
+        outside: Number, project root and record of instances that wrote outside of their run directories.
     """
 
     undeclared: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -385,7 +385,7 @@ class EarlierRuns:
     outside: list[tuple[int, str, Record]] = field(default_factory=list)
 
     def is_settled(self, number: int, instance: Instance) -> bool:
-        """Whether it is known what an instance reads: it ended well with the config and flow of now."""
+        """Return whether an instance's reads are known: it ended well with its current config and flow."""
         contents = self.contents.get(number)
         return contents == (config_digest(instance.config), file_digest(instance.flow))
 
@@ -417,7 +417,7 @@ def _has_ended(record: Record) -> bool:
 
 
 def _look_ahead(group: Sequence[Source], is_time: Callable[[], bool]) -> None:
-    """What the session needs as soon as there is a plan, until it is there: imports, and earlier records."""
+    """Preload the imports and earlier records that the session needs next, until `is_time` returns True."""
     from ..report import live  # noqa: F401
     from ..running import run_instance  # noqa: F401
     from ..sources.installed_versions import installed, own_path
@@ -430,7 +430,7 @@ def _look_ahead(group: Sequence[Source], is_time: Callable[[], bool]) -> None:
 
 
 def _names_in(folder: str) -> frozenset[str]:
-    """What a folder holds; one look at it is cheaper than one for each run directory that may be there."""
+    """Return the names in a folder; one listing is cheaper than a stat for each possible run directory."""
     try:
         return frozenset(map(path_key, os.listdir(folder)))
     except OSError:
@@ -438,14 +438,14 @@ def _names_in(folder: str) -> frozenset[str]:
 
 
 def _refused(file: Path, more: Sequence[str]) -> list[str]:
-    """What a conductor did that has to wait until its instances have ended."""
+    """Return messages about actions of a conductor that must wait until its instances have ended."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     messages = [*map(json.loads, lines), *more]
     return [*messages, LATER] if messages else []
 
 
 def _wait_for(process: Process, began: float, name: str, say: Callable[[str], None]) -> int:
-    """Wait for the end of a process, and say now and then that it has not come yet."""
+    """Wait for the end of a process, with a message from time to time."""
     told = STILL
     while True:
         try:
@@ -464,7 +464,7 @@ def _ask(
     *,
     say: Callable[[str], None],
 ) -> Answer:
-    """Let a process answer for some sources; what it declares, and what is wrong with it."""
+    """Have a process read some sources; return what they declare, and what is wrong."""
     folder = Path(tempfile.mkdtemp(dir=work))
     request, result, output = folder / "request", folder / "result", folder / "output"
     calls, aside = folder / "calls", folder / "aside"
@@ -498,7 +498,7 @@ def _ask(
 
 
 def _exit_code(process: Process, group: Sequence[Source], say: Callable[[str], None]) -> int:
-    """Wait for the end of the process that answers for some sources; kill it if this is interrupted."""
+    """Wait for the end of the process that reads some sources; kill it if the wait is interrupted."""
     try:
         began = time.monotonic()
         _look_ahead(group, lambda: process.poll() is not None)

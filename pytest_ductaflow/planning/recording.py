@@ -1,8 +1,8 @@
-"""Recording a conductor's calls in place of carrying them out.
+"""Record a conductor's calls instead of executing them.
 
-While a conductor is collected, its calls write one JSON line each into the file that an environment
-variable names. A file, because the calls may come from threads or processes of the conductor; its own
-process knows the file also when it has cleared its environment.
+While a conductor is collected, each call writes one JSON line into the file that an environment variable
+names. It is a file because calls may come from threads or child processes of the conductor; the conductor's
+own process still knows the file after clearing its environment.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ VARIABLE = "DUCTAFLOW_RECORDING"
 _ROOT = "DUCTAFLOW_ROOT"
 Listener = Callable[[Sequence[Instance], int], None]
 _OURS = frozenset({VARIABLE, _ROOT})
-_told: dict[str, str] = {}  # the same variables, in the process that executes the conductor
+_told: dict[str, str] = {}  # these variables, in the process that executes the conductor
 _listeners: list[Listener] = []
-_at_first: dict[str, str] = {}  # the environment, before the conductor begins
+_at_first: dict[str, str] = {}  # the environment before the conductor began
 _asked = threading.Event()  # set once a conductor, or a module of its project, has called `is_collecting`
 
 
 def is_collecting() -> bool:
-    """Whether this conductor's calls are only recorded: `pytest --ductaflow` is collecting it.
+    """Return whether `pytest --ductaflow` is collecting this conductor, so that calls are only recorded.
 
     What a conductor does *after* its instances ran (reading their results, say) belongs under
-    `if not is_collecting():`. Under pytest it has its turn when they have ended.
+    `if not is_collecting():`. Under pytest it is executed when they have ended.
     """
     _asked.set()
     return is_recording()
 
 
 def was_asked() -> bool:
-    """Whether `is_collecting` has been called in this process."""
+    """Return whether `is_collecting` has been called in this process."""
     return _asked.is_set()
 
 
 def is_recording() -> bool:
-    """What `is_collecting` says, for ourselves."""
+    """Return the same as `is_collecting`, without counting as a call of it."""
     return _value(VARIABLE) is not None
 
 
@@ -52,14 +52,14 @@ def _value(name: str) -> str | None:
 
 
 def begin(calls: Path, root: Path) -> None:
-    """From now on, let calls be recorded into the file `calls`, for the project at `root`."""
+    """Start recording calls into the file `calls`, for the project at `root`."""
     _told.update({VARIABLE: str(calls), _ROOT: str(root)})
     os.environ.update(_told)
     _at_first.update(os.environ)
 
 
 def project_root() -> Path | None:
-    """The project of the conductor that is being collected, None if none is."""
+    """Return the project root of the conductor being collected; None if none is."""
     root = _value(_ROOT) if is_recording() else None
     return Path(root) if root is not None else None
 
@@ -67,7 +67,7 @@ def project_root() -> Path | None:
 def record(
     instances: Iterable[Instance], problems: Iterable[Problem] = (), notes: Iterable[str] = ()
 ) -> None:
-    """Note instances, what is wrong with others, and what might not be meant, in the order of the calls."""
+    """Append instances, problems and notes to the recording, in the order of the calls."""
     noted = with_variables(instances)
     lines = [json.dumps({"instance": instance.to_json()}) for instance in noted]
     lines += [json.dumps({"problem": problem.to_json()}) for problem in problems]
@@ -80,7 +80,7 @@ def record(
 
 
 def with_variables(instances: Iterable[Instance]) -> list[Instance]:
-    """Instances with the environment variables that their conductor has changed so far."""
+    """Return instances with the environment variables that their conductor has changed so far."""
     now = os.environ if _at_first else {}
     changed_now = (name for name in {*_at_first, *now} if now.get(name) != _at_first.get(name))
     names = sorted({*changed_now} - _OURS)
@@ -89,12 +89,12 @@ def with_variables(instances: Iterable[Instance]) -> list[Instance]:
 
 
 def listen(listener: Listener) -> None:
-    """Let a function be told what this process records: the instances, and how many bytes it has written."""
+    """Register a function to call with the instances that this process records and the bytes written."""
     _listeners.append(listener)
 
 
 def read(path: Path) -> tuple[list[Instance], list[Problem]]:
-    """What was recorded."""
+    """Return the recorded instances and problems."""
     instances, problems = [], []
     for entry in _entries(path):
         if "instance" in entry:
@@ -105,7 +105,7 @@ def read(path: Path) -> tuple[list[Instance], list[Problem]]:
 
 
 def notes_in(path: Path) -> list[str]:
-    """What was recorded as not wrong, and maybe not meant."""
+    """Return the recorded notes on valid but possibly unintended declarations."""
     return [entry["note"] for entry in _entries(path) if "note" in entry]
 
 

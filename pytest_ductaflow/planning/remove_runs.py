@@ -1,4 +1,4 @@
-"""Removing run directories, and nothing that is none: what the command `ductaflow rm` does."""
+"""Remove run directories, and nothing else: the command `ductaflow rm`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .declared_history import Knowledge, has_lost_its_flow, root_of
 
 
 class RemovalError(DuctaflowError):
-    """Something is not to be removed; nothing was."""
+    """A refusal to remove something; nothing was removed."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What is to be removed.
+    """A run directory, or files in it, to be removed.
 
     Attributes:
         run_dir: A run directory.
         root: Its project root.
-        flows: The stems of flows whose earlier runs go as well, where `files` says what is to go.
-        files: What of it, where another flow has its files there, too; None for all.
-        remark: What is to be known before it goes.
+        flows: Stems of flows whose earlier runs are removed as well, if `files` is given.
+        files: Files to remove, if another flow has files there, too; None for all.
+        remark: Warning for the user before the removal.
     """
 
     run_dir: Path
@@ -42,16 +42,16 @@ class Removal:
 
     @property
     def text(self) -> str:
-        """In one line."""
+        """The removal in one line."""
         what = f"{len(self.files)} files in " if self.files is not None else ""
         return f"{what}{_seen(self.run_dir)}" + (f" ({self.remark})" if self.remark else "")
 
 
 def removals(run_dirs: Sequence[Path]) -> list[Removal]:
-    """Run directories as what is to be removed, those inside of others first.
+    """Return the removals of run directories, nested ones first.
 
     Raises:
-        RemovalError: If one is no run directory, naming it.
+        RemovalError: If one is not a run directory or cannot be removed alone; it is named.
     """
     chosen = dict.fromkeys(Path(os.path.abspath(run_dir)) for run_dir in run_dirs)
     return [_removal(run_dir, chosen) for run_dir in sorted(chosen, key=_depth)]
@@ -82,7 +82,7 @@ def _removal(run_dir: Path, chosen: dict[Path, None]) -> Removal:
 
 
 def _lies_here(run_dir: Path, record: Record) -> bool:
-    """Whether it is the run directory of its record, in a `runs/`: others may hold a user's files."""
+    """Return whether a run directory is where its record says, in a `runs/`: others may hold user files."""
     return record.run_dir.startswith(f"{RUNS}/") and root_of(run_dir, record) is not None
 
 
@@ -91,7 +91,7 @@ def _remark(records: Sequence[Record]) -> str:
 
 
 def undeclared(folder: Path) -> list[Removal]:
-    """What in a folder of `runs/` belongs to no instance any more, or to a flow whose file is gone.
+    """Return removals for runs below a folder whose instance is undeclared or whose flow is gone.
 
     Raises:
         RemovalError: If there is no such folder.
@@ -133,7 +133,7 @@ def _is_left(root: Path, knowledge: Knowledge, directory: Path, record: Record) 
 
 
 def _files_of(directory: Path, left: Sequence[Record], kept: Sequence[Record]) -> Iterator[Path]:
-    """The files of some flows in a run directory, less what others have written as well."""
+    """Yield the files of some flows in a run directory, except those that others wrote as well."""
     others = {name for record in kept for name in record.outputs}
     for record in left:
         ours = RunFiles(directory, Path(record.flow).stem).names
@@ -142,7 +142,7 @@ def _files_of(directory: Path, left: Sequence[Record], kept: Sequence[Record]) -
 
 
 def remove(removal: Removal) -> None:
-    """Remove it with its earlier runs, and the folders above that it leaves empty.
+    """Carry out a removal, including earlier runs and parent folders left empty.
 
     Raises:
         RemovalError: If the file system refuses.

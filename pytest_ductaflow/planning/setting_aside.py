@@ -1,8 +1,8 @@
-"""Files that a conductor writes anew while it is collected: as they were before, unless they are the same.
+"""Copy files that a conductor overwrites while it is collected, and restore those whose content differs.
 
-Many a conductor writes its table, or a list of its scenarios, each time. Whether anything is lost by that is
-known when it has ended: by then the process that started it compares, and puts back what differs. What
-calls that come later read stays as it was written, and is put back if nothing runs.
+Many conductors write their table, or a list of their scenarios, each time. Whether anything is lost is known
+only when the conductor has ended: the process that started it then compares, and restores files that differ.
+Files that later calls read keep their new content, and are restored if nothing runs.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import secrets
 import shutil
 from pathlib import Path
 
-LARGEST = 50_000_000  # bytes of a file that is worth a copy
+LARGEST = 50_000_000  # bytes of the largest file that is copied
 _JOURNAL = "journal"
 
 
 def set_aside(file: str, folder: Path, message: str, calls: int | None = None) -> bool:
-    """Keep a copy of a file that is about to be written anew.
+    """Copy a file that is about to be overwritten.
 
     Args:
         file: The file.
-        folder: Where copies are kept.
-        message: What to say if it is not the same in the end; "" to put it back without a word.
-        calls: The size of the file of recorded calls, if the new content stays for calls that come later.
+        folder: The folder for copies.
+        message: The message if the content differs in the end; "" to restore it silently.
+        calls: The bytes in the file of recorded calls, if the new content stays for later calls.
 
     Returns:
-        Whether there is a copy now; not of what is too large.
+        Whether there is a copy; False if the file is too large.
     """
     if os.path.getsize(file) > LARGEST:
         return False
@@ -43,14 +43,14 @@ def set_aside(file: str, folder: Path, message: str, calls: int | None = None) -
 
 
 def put_back(folder: Path, calls: Path | None = None) -> list[str]:
-    """Put back all files that are not as they were, and that have not been put back before.
+    """Restore all files whose content has changed and that have not been restored before.
 
     Args:
-        folder: Where the copies are.
-        calls: The file of recorded calls, if files that were written before the last of them stay.
+        folder: The folder of the copies.
+        calls: The file of recorded calls, if files written before the last call keep their new content.
 
     Returns:
-        The messages of these.
+        The messages for the restored files.
     """
     try:
         lines = (folder / _JOURNAL).read_text(encoding="utf-8").splitlines()
@@ -59,7 +59,7 @@ def put_back(folder: Path, calls: Path | None = None) -> list[str]:
     messages: list[str] = []
     kept: list[str] = []
     size = calls.stat().st_size if calls is not None and calls.exists() else 0
-    for line in reversed(lines):  # the first copy has the last word
+    for line in reversed(lines):  # the first copy is restored last
         file, copy, message, known = json.loads(line)
         if not _is_same(file, copy):
             if known is not None and known < size:

@@ -1,4 +1,4 @@
-"""Upstreams that are not up to date and that a session does not run: what depends on them is stale."""
+"""Find upstreams that are out of date but not run by a session: their dependents are stale."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class OutOfDate:
-    """An upstream that would run, had it been selected.
+    """An upstream that would run if it were selected.
 
     Attributes:
-        number: Its place in the plan.
+        number: Its number in the plan.
         label: `step/name`.
-        reasons: Why it would run.
-        has_good_record: Whether what depends on it runs all the same.
+        reasons: Reasons why it would run.
+        has_good_record: Whether its record is good, so that its dependents run all the same.
     """
 
     number: int
@@ -29,17 +29,17 @@ class OutOfDate:
     has_good_record: bool
 
     def line(self, command: str) -> str:
-        """What to tell of it.
+        """Return the line that reports it.
 
         Args:
-            command: What runs it.
+            command: Command that runs it.
         """
         why = "; ".join(self.reasons)
         return f"upstream {self.label} is out of date ({why}) and was not selected; {command}"
 
 
 def out_of_date(plan: Plan, selected: Collection[int], settings: Settings) -> Iterator[OutOfDate]:
-    """The upstreams of selected instances, near and far, that are neither selected nor up to date."""
+    """Yield direct and indirect upstreams of selected instances that are neither selected nor up to date."""
     keys = {plan.all[number].key for number in selected} if len(selected) < len(plan.all) else set()
     for number in _not_selected(plan, selected):
         instance = plan.all[number]
@@ -55,7 +55,7 @@ def out_of_date(plan: Plan, selected: Collection[int], settings: Settings) -> It
 
 
 def _not_selected(plan: Plan, selected: Collection[int]) -> list[int]:
-    """All on whom selected instances depend, directly or not, less themselves; in the plan's order."""
+    """Return direct and indirect upstreams of selected instances, without these, in the plan's order."""
     if len(selected) == len(plan.all):
         return []
     seen, left = set(selected), list(selected)

@@ -1,1 +1,1 @@
-"""The side of pytest: items, their order and outcomes, what is reported to the terminal."""
+"""Connect to pytest: items, their order and outcomes, and reports to the terminal."""

@@ -1,4 +1,4 @@
-"""The plan of a session: made once, handed to workers, collected from."""
+"""Make the plan of a session once, pass it to workers, and collect items from it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STATUSES_FILE = "statuses"
 
 
 class CollectionHooks:
-    """Makes the plan in the reporting process, takes it over in workers, and collects from it."""
+    """The hooks that make the plan in the reporting process, read it in workers, and collect from it."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -75,14 +75,14 @@ class CollectionHooks:
             config.addinivalue_line("markers", f"{mark}: from the column _marks of a control table")
 
     def _share(self, plan: Plan) -> None:
-        """Lay the plan where xdist's workers find it."""
+        """Write the plan where xdist's workers find it."""
         self._folder = tempfile.TemporaryDirectory(prefix="ductaflow-")
         folder = self._config.stash[EXCHANGE] = Path(self._folder.name)
         (folder / _PLAN_FILE).write_text(plan.dumps(), encoding="utf-8")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """xdist: tell a worker where the plan is."""
+        """Pass the location of the plan to an xdist worker."""
         node.workerinput[_WORKER_KEY] = str(self._config.stash[EXCHANGE])
 
     def pytest_unconfigure(self) -> None:
@@ -91,7 +91,7 @@ class CollectionHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Say which name may be meant by one that is not found."""
+        """Suggest names that may be meant by one that is not found."""
         try:
             return (yield)
         except pytest.UsageError as error:
@@ -100,7 +100,7 @@ class CollectionHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
-        """Our collector in place of pytest's module, which would import the conductor."""
+        """Return our collector instead of pytest's module, which would import the conductor."""
         collectors = yield
         first_number = self._first_numbers.get(file_path)
         if first_number is not None:
@@ -108,16 +108,16 @@ class CollectionHooks:
         return collectors
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """What a stored instance expects or reads holds no tests, whatever its files are called."""
+        """Ignore a stored instance's expected outputs and inputs, whatever their files are called."""
         in_stored = collection_path.parent in self._stored
         return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
 
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
-        """What might not be meant in tables, though nothing is wrong with it."""
+        """Return the plan's notes on valid but possibly unintended declarations."""
         return [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """In the order of the declarations, without what `--ductaflow-where` leaves out."""
+        """Sort items by declaration, and deselect what `--ductaflow-where` excludes."""
         if not any("::" in argument for argument in config.args):  # else in the order asked for
             _in_order_of_declaration(items)
         left_out = [i for i in items if isinstance(i, InstanceItem) and not i.instance.selected]
@@ -128,10 +128,10 @@ class CollectionHooks:
 
 
 def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
-    """Where pytest runs what belongs to the project, ini `ductaflow_instances` is a part of that, not sweeps.
+    """Add the folders in ini `ductaflow_instances`, and omit sweeps, if pytest runs a project as a whole.
 
     Raises:
-        pytest.UsageError: If one of its folders is not there.
+        pytest.UsageError: If one of its folders does not exist.
     """
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     if not settings.instances or named or config.invocation_params.dir != config.rootpath:
@@ -147,7 +147,7 @@ def add_stored_instances(config: pytest.Config, settings: Settings) -> None:
 
 
 def _in_order_of_declaration(items: list[pytest.Item]) -> None:
-    """Undo the tree's grouping by step: a conductor may come back to a step after others."""
+    """Undo the tree's grouping by step: a conductor may return to a step after others."""
     places = [place for place, item in enumerate(items) if isinstance(item, InstanceItem)]
     mine = only_instances(items)
     first = {path: number for number, path in reversed(list(enumerate(item.path for item in mine)))}
@@ -172,9 +172,9 @@ def plan_of(config: pytest.Config) -> Plan:
         undo = _undone_at_the_end(config) if _runs_nothing(config) else None
         plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})
     except PlanError as error:
-        if settings.shard is not None:  # a report from before would pass for this session's when shards merge
+        if settings.shard is not None:  # when shards merge, an old report would pass for a new one
             _drop_reports(config, settings)
-        # What a conductor says is shown as it is written: no escape sequence of it reaches the terminal.
+        # A conductor's text is shown literally: none of its escape sequences reaches the terminal.
         lines = [in_line(line.expandtabs()) for line in str(error).split("\n")]
         raise pytest.UsageError(
             "nothing has run: what is to be run is not right\n" + "\n".join(f"  {line}" for line in lines)
@@ -199,20 +199,20 @@ def plan_of(config: pytest.Config) -> Plan:
 
 
 def _runs_nothing(config: pytest.Config) -> bool:
-    """Whether a session only looks at instances."""
+    """Return whether a session only shows instances and runs none."""
     looks = (config.option.collectonly, config.getoption("ductaflow_graph"), config.stash[SETTINGS].explain)
     return any(looks)
 
 
 def _undone_at_the_end(config: pytest.Config) -> contextlib.ExitStack:
-    """What is closed when the session has ended."""
+    """Return a stack that is closed when the session has ended."""
     undo = contextlib.ExitStack()
     config.add_cleanup(undo.close)
     return undo
 
 
 def _is_here(spec: str) -> bool:
-    """Whether a worker of xdist is a process that this one starts."""
+    """Return whether an xdist worker is a process that this one starts."""
     kinds = [part.partition("=")[0] for part in spec.rpartition("*")[2].split("//")]
     return "popen" in kinds and "via" not in kinds
 
@@ -226,7 +226,7 @@ def _drop_reports(config: pytest.Config, settings: Settings) -> None:
 
 
 def _near(argument: str, config: pytest.Config) -> str:
-    """What may be meant by an argument that leads to nothing; empty if there is nothing to be said."""
+    """Return a suggestion for an argument that matches nothing; empty if there is none."""
     path, _, name = argument.partition("::")
     file = Path(os.path.abspath(config.invocation_params.dir / path))
     if not file.exists():
@@ -243,7 +243,7 @@ def _near(argument: str, config: pytest.Config) -> str:
 
 
 def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:
-    """What a user types to run instances, by their numbers, or run directories."""
+    """Return the command that runs instances, given by number, or run directories."""
     names = [
         node_id_of(plan.source_of(one), plan.all[one], config.rootpath) if isinstance(one, int) else one
         for one in what
@@ -252,9 +252,9 @@ def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -
 
 
 def node_ids(plan: Plan, rootpath: Path) -> dict[str, Instance]:
-    """The instances by the node ids that their items have, without collecting them.
+    """Return the instances by the node ids of their items, without collecting them.
 
-    What conductors do after their instances is among them.
+    The conductors' work after their instances is included.
     """
     found: dict[str, Instance] = {}
     for path, instances in plan.instances.items():

@@ -1,4 +1,4 @@
-"""Sessions in which nothing runs: `--ductaflow-explain` and `--ductaflow-graph`."""
+"""Show what would run without running it: `--ductaflow-explain` and `--ductaflow-graph`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..tracking.upstreams import records_of
 from .collection import plan_of
 from .items import PLAN, SETTINGS, AfterItem, InstanceItem, node_id_of, only_instances, repeat_command
 
-_WIDEST = 60  # columns of the node ids
+_WIDEST = 60  # columns for the node ids
 
 
 def print_graph(config: pytest.Config) -> int:
     """Print which instance waits for which, and nothing else, so that it can be piped.
 
     Raises:
-        pytest.UsageError: If `--ductaflow` is off, or what is to be run is not right.
+        pytest.UsageError: If `--ductaflow` is off, or there is an error in what is to be run.
     """
     config._do_configure()  # noqa: SLF001 - as pytest's own --markers and --fixtures do
     try:
@@ -42,7 +42,7 @@ def print_graph(config: pytest.Config) -> int:
 
 
 class ExplainHooks:
-    """Tells what would run, in place of running it."""
+    """The hook that prints what would run instead of running it."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -50,7 +50,7 @@ class ExplainHooks:
         settings, plan = session.config.stash[SETTINGS], session.config.stash[PLAN]
         items = {item.number: item for item in only_instances(session.items)}
         fates: dict[int, str] = {}
-        written: dict[str, str] = {}  # by file, the instance that may write something else into it
+        written: dict[str, str] = {}  # by file, the instance that may change it
         for number, item in items.items():
             ups = [plan.graph.labels[u] for u in plan.graph.upstreams[number] if fates.get(u, _UNCHANGED)]
             fates[number] = _fate(item, settings, ups, written)
@@ -70,19 +70,19 @@ _MAY_RUN = "runs if "
 
 
 def _outputs_of(item: InstanceItem) -> set[str]:
-    """The files that an instance has written before; absolute."""
+    """Return the absolute paths of the files that an instance has written before."""
     record, _ = run_files.read_record(RunFiles.of(item.instance).record)
     return set(output_files(record, item.instance.project_root)) if record is not None else set()
 
 
 def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written: Mapping[str, str]) -> str:
-    """Why an instance would run; `_UNCHANGED` if it would not.
+    """Return why an instance would run; `_UNCHANGED` if it would not.
 
     Args:
         item: The instance.
-        settings: For the default kernel, and whether to run all the same.
+        settings: Settings with the default kernel, and whether runs are forced.
         upstreams: Labels of its upstreams that run, or may run.
-        written: Files into which instances that run before it may write something else.
+        written: Files that instances running before it may change, with these instances' labels.
     """
     record, problem = run_files.read_record(RunFiles.of(item.instance).record)
     if record is not None and (settings.force or item.instance.always_run):
@@ -103,7 +103,7 @@ def _fate(item: InstanceItem, settings: Settings, upstreams: list[str], written:
 
 
 def _fate_of_after(item: AfterItem, settings: Settings, fates: list[str]) -> str:
-    """Why a conductor would be executed once more after its instances, of which some may run."""
+    """Return why a conductor would be executed again after its instances; `_UNCHANGED` if it would not."""
     if settings.after == "never":
         return _UNCHANGED
     reasons = ("forced",) if settings.force else item.after.reasons()

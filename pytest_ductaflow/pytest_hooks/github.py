@@ -1,4 +1,4 @@
-"""In a job of GitHub Actions: a summary of the job, and annotations at the lines of flows."""
+"""Write the summary of a GitHub Actions job, and annotations at the lines of flows."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from .items import PLAN, SETTINGS
 from .ordering import BLOCKED
 from .outcomes import record_of, verdict_of
 
-LARGEST = 1024 * 1024  # bytes of a summary; GitHub shows nothing of one that is larger
-ANNOTATIONS = 10  # of each kind that GitHub shows for a step
-_LATEST = 60  # lines of a failure text
+LARGEST = 1024 * 1024  # bytes of a summary; GitHub does not show a larger one
+ANNOTATIONS = 10  # annotations of each kind that GitHub shows for a step
+_LATEST = 60  # maximum of lines of a failure text
 _WIDEST = 1_000  # characters of a line
-_PLACES = 5  # last lines of a failure text, which say where to look and what to type
-_VALUES = 10  # values of a file that differs
+_PLACES = 5  # last lines of a failure text, with locations and commands
+_VALUES = 10  # values shown of a file that differs
 _WARNED = 50  # warned instances that are named
 _OTHERS = {"pytest_github_actions_annotate_failures", "pytest_github_actions_annotate_failures.plugin"}
-_CUT = 200  # bytes kept for the line that tells what is left out
+_CUT = 200  # bytes reserved for a line about omissions
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How an instance ended, for people who look at the job.
+    """The way an instance ended, as shown in the job.
 
     Attributes:
-        node_id: Its id.
+        node_id: Its node id.
         label: `step/instance`.
         kind: `passed`, `warned`, `failed`, `blocked`, `skipped` or `unchanged`.
         message: One line.
         text: The failure text.
         file: Absolute path of the flow.
         line: The line in it that failed, or that printed the first warning.
-        differences: Of a stored instance.
+        differences: Differences of a stored instance.
     """
 
     node_id: str
@@ -60,7 +60,7 @@ class Ending:
 
 
 def summary(endings: Sequence[Ending], title: str, room: int = LARGEST) -> str:
-    """The endings as Markdown, of not more than as many bytes as there is room for."""
+    """Return the endings as Markdown of at most `room` bytes."""
     failed = [ending for ending in endings if ending.kind == "failed"]
     warned = [ending for ending in endings if ending.kind == "warned"]
     page = _Page(room)
@@ -85,7 +85,7 @@ def _counts(endings: Iterable[Ending]) -> str:
 
 
 class _Page:
-    """Markdown that ends where there is no more room."""
+    """A Markdown text of limited size."""
 
     def __init__(self, room: int) -> None:
         self._room = room - _CUT * 4
@@ -96,7 +96,7 @@ class _Page:
         return "".join(self._parts)
 
     def add(self, parts: Iterable[str], *, head: str = "", what: str = "") -> None:
-        """Add parts as far as there is room, and say how many are left out."""
+        """Add parts as far as there is room, and a line on how many are left out."""
         self._append(head)
         left_out = 0
         for part in parts:
@@ -119,10 +119,10 @@ def _encoded(text: str) -> bytes:
 
 
 def _details(ending: Ending) -> str:
-    """A failure text that unfolds, and how the outputs of a stored instance differ."""
+    """Return a failure text that unfolds, and how the outputs of a stored instance differ."""
     lines = [line[:_WIDEST] for line in ending.text.splitlines()]
     if ending.differences:
-        lines = lines[-_PLACES:]  # the rest is said in tables
+        lines = lines[-_PLACES:]  # the tables show the rest
     if len(lines) > _LATEST:
         middle = f"… {len(lines) - _LATEST} lines …"
         lines = [*lines[: _LATEST // 2], middle, *lines[len(lines) - _LATEST // 2 :]]
@@ -146,7 +146,7 @@ def _difference(difference: Difference) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in one line of which neither Markdown, nor a table, nor HTML makes anything else."""
+    """Return text as one line, escaped for Markdown, its tables and HTML."""
     line = " ".join(text.split())[:_WIDEST]
     return re.sub(r"[^\w\s.,:/=() -]|_", lambda found: f"&#{ord(found[0])};", line)
 
@@ -155,11 +155,11 @@ def _escaped(text: str) -> str:
 
 
 def workflow_commands(endings: Sequence[Ending], workspace: str, *, failures: bool = True) -> Iterator[str]:
-    """Workflow commands by which GitHub marks lines of flows.
+    """Yield the workflow commands that make GitHub mark lines of flows.
 
     Args:
-        endings: Of all instances.
-        workspace: The checkout, to which paths are relative; elsewhere there are no lines to mark.
+        endings: Endings of all instances.
+        workspace: The checkout, to which paths are relative; lines of files elsewhere are not marked.
         failures: Whether failed instances are to be marked, too.
     """
     for kind, level in (("failed", "error"), ("warned", "warning")):
@@ -192,11 +192,11 @@ def _property(text: str) -> str:
 
 
 class GithubHooks:
-    """Gathers how instances end, and tells GitHub when all have.
+    """The hooks that collect how instances end, and report it to GitHub when all have.
 
     Args:
-        config: pytest's.
-        environ: In which GitHub says where the summary goes, and where the checkout is.
+        config: pytest's config.
+        environ: Environment with GitHub's paths of the summary and the checkout.
     """
 
     def __init__(self, config: pytest.Config, environ: Mapping[str, str]) -> None:
@@ -217,7 +217,7 @@ class GithubHooks:
                 self._endings[report.nodeid] = ending
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if not self._endings:  # nothing but ordinary tests, or none
+        if not self._endings:  # only ordinary tests, or none
             return
         endings = list(self._endings.values())
         settings, manager = self._config.stash[SETTINGS], self._config.pluginmanager
@@ -234,7 +234,7 @@ class GithubHooks:
 
 
 def _ending(report: pytest.TestReport, instance: Instance, config: pytest.Config) -> Ending | None:
-    """What a report tells of the end of its instance; None if that is nothing."""
+    """Return how an instance ended according to a report; None if the report does not show that."""
     record = record_of(report)
     kind = _kind(report, record, config)
     if kind is None:
@@ -266,7 +266,7 @@ def _source_of(record: Record | None, instance: Instance) -> tuple[str, int]:
 def _kind(report: pytest.TestReport, record: Record | None, config: pytest.Config) -> str | None:
     if report.failed:
         return "failed"
-    is_last = str(report.outcome) != "rerun"  # another plugin's word for an attempt that is not the last
+    is_last = str(report.outcome) != "rerun"  # another plugin's outcome of an attempt before the last
     if record is not None and is_last:
         verdict = verdict_of(record, config.stash[SETTINGS].warnings)
         return "unchanged" if verdict == "passed" and record.unchanged else verdict
@@ -287,7 +287,7 @@ _KINDS = {"success": "passed", "warning": "warned", "error": "failed", "blocked"
 
 
 def endings_of_rows(rows: Iterable[Row]) -> list[Ending]:
-    """How the instances in the rows of a report ended; those that did not run have failed."""
+    """Return how the instances in a report's rows ended; those that did not run count as failed."""
     return [
         Ending(
             node_id=row["id"],
@@ -302,10 +302,10 @@ def endings_of_rows(rows: Iterable[Row]) -> list[Ending]:
 
 
 def append_summary(path: str, endings: Sequence[Ending], title: str) -> str | None:
-    """Write the summary behind what is in its file.
+    """Append the summary to its file.
 
     Returns:
-        Why that did not work; None if it did.
+        The reason if that failed; None if it did not.
     """
     try:
         room = LARGEST - (os.stat(path).st_size if os.path.exists(path) else 0)

@@ -1,4 +1,4 @@
-"""What other plugins, and a project's `conftest.py`, can add."""
+"""Specify the hooks that other plugins, and a project's `conftest.py`, can implement."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:  # every pytest run imports this module
 def pytest_ductaflow_compare(
     name: str, expected: Path, found: Path, tolerance: Tolerance
 ) -> Sequence[Difference] | None:
-    """Compare an output of a stored instance, for kinds of files that are not known here.
+    """Compare an output of a stored instance, for kinds of files unknown to this package.
 
     Args:
         name: The output's name in the run directory; `Difference.file`.
-        expected: The file that is stored.
+        expected: The stored file.
         found: The file that the flow wrote.
         tolerance: What the stored instance allows in this file.
 
     Returns:
-        How they differ; an empty list if they do not; None to leave it to others.
+        Their differences; an empty list if there are none; None to leave it to others.
     """

@@ -1,4 +1,4 @@
-"""Instances as pytest items: the tree conductor → step → instance, and the reports of its leaves."""
+"""Turn instances into pytest items: the tree conductor → step → instance, and its leaves' reports."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes o
 
 
 class NotReady(DuctaflowError):
-    """What an instance depends on is not there, and nothing in this session is going to write it."""
+    """An instance depends on something that is missing and that nothing in this session will write."""
 
 
 class Warned(DuctaflowError):
-    """An instance ended with a warning: an exception, as that is where other tools look for a text."""
+    """An instance ended with a warning; an exception, as other tools read the text from one."""
 
 
 class SourceFile(pytest.File):
@@ -50,7 +50,7 @@ class SourceFile(pytest.File):
 
     def __init__(self, *, first_number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.first_number = first_number  # in the plan, of its own instances
+        self.first_number = first_number  # number in the plan of its first instance
 
     def collect(self) -> Iterator[pytest.Collector | pytest.Item]:
         steps: dict[str, list[tuple[int, Instance]]] = {}
@@ -70,7 +70,7 @@ class SourceFile(pytest.File):
 
 
 def after_of(conductor: Path, plan: Plan) -> Instance:
-    """What a conductor does after its instances."""
+    """Return a conductor's work after its instances, in the form of an instance."""
     return instance_of_after(conductor, Path(plan.instances[conductor][0].project_root))
 
 
@@ -91,7 +91,7 @@ def _items(parent: pytest.Collector, instances: list[tuple[int, Instance]]) -> I
 
 
 class PlannedItem(pytest.Item):
-    """What the plan has in an order, and what leaves a record."""
+    """An item that has a place in the plan's order and leaves a record."""
 
     def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -103,15 +103,15 @@ class PlannedItem(pytest.Item):
             self.add_marker(mark)
 
     def find_hindrance(self) -> Hindrance | None:
-        """What keeps it from being run, None if nothing does."""
+        """Return what prevents the item from being run; None if nothing does."""
         raise NotImplementedError
 
     def carry_out(self, settings: Settings) -> Record:
-        """Run it."""
+        """Run what the item stands for, and return its record."""
         raise NotImplementedError
 
     def setup(self) -> None:
-        """See whether all that it depends on has ended well.
+        """Check whether all that the item depends on has ended well.
 
         Raises:
             pytest.skip.Exception: If something of this session has not.
@@ -122,11 +122,11 @@ class PlannedItem(pytest.Item):
             pytest.skip(self.hindrance.reason)
 
     def runtest(self) -> None:
-        """Run it.
+        """Run the item.
 
         Raises:
-            InstanceFailed: If it ended with an error, or with a warning and these are to fail.
-            Warned: If it ended with a warning that is to be seen as such.
+            InstanceFailed: If it ended with an error, or with a warning and warnings count as failures.
+            Warned: If it ended with a warning that is to be shown as one.
         """
         if self.hindrance is not None:
             raise NotReady(self.hindrance.reason)
@@ -160,7 +160,7 @@ class InstanceItem(PlannedItem):
     """One instance as a test item.
 
     Attributes:
-        seconds: What pytest-timeout allows those that have no `_timeout`, None if nothing was said.
+        seconds: Time that pytest-timeout allows an instance without `_timeout`; None if it was not set.
     """
 
     seconds: float | None = None
@@ -189,18 +189,18 @@ class InstanceItem(PlannedItem):
         )
 
     def _say(self, line: str) -> None:
-        """Write a line to the terminal at once; a worker of xdist reaches it by a warning only."""
+        """Write a line to the terminal at once; an xdist worker can reach it only by a warning."""
         if hasattr(self.config, "workerinput"):
             _tell_warning(self.config, line, self.instance.flow, self.nodeid, Waiting)
         else:
             write_now(self.config, line)
 
     def _judge(self) -> Callable[[Record], Record]:
-        """What compares that which a stored instance writes with what is expected of it."""
+        """Return the function that compares a stored instance's outputs with the expected ones."""
         from ..gate.judge import Judge
 
         def comparer(name: str, expected: Path, found: Path, tolerance: Tolerance) -> Any:
-            hook = self.ihook.pytest_ductaflow_compare  # of the conftest files on the way to the instance
+            hook = self.ihook.pytest_ductaflow_compare  # of the conftest files above the instance
             return hook(name=name, expected=expected, found=found, tolerance=tolerance)
 
         approves = self.config.stash[SETTINGS].update
@@ -220,10 +220,10 @@ class InstanceItem(PlannedItem):
 
 
 class AfterItem(PlannedItem):
-    """What a conductor does after its instances, as a test item."""
+    """A conductor's work after its instances, as a test item."""
 
     def setup(self) -> None:
-        """See whether it is wanted, and whether all instances have ended well.
+        """Check whether the item is enabled, and whether all instances have ended well.
 
         Raises:
             pytest.skip.Exception: If not, with the reason.
@@ -259,7 +259,7 @@ class AfterItem(PlannedItem):
 
     @property
     def _numbers(self) -> range:
-        """Of the conductor's instances in the plan."""
+        """The numbers of the conductor's instances in the plan."""
         return self.config.stash[PLAN].numbers[self.path]
 
 
@@ -278,30 +278,30 @@ def write_now(config: pytest.Config, line: str) -> None:
 def _tell_warning(
     config: pytest.Config, text: str, file: str, node_id: str = "", kind: type[FlowWarning] = FlowWarning
 ) -> None:
-    message = warnings.WarningMessage(kind(text), kind, file, 1, line="")  # as Python says it: sys:1
+    message = warnings.WarningMessage(kind(text), kind, file, 1, line="")  # without a line, as in sys:1
     told = {"warning_message": message, "when": "runtest", "nodeid": node_id, "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=told)
 
 
 def hurry() -> None:
-    """Let the session end without what goes on in the background."""
+    """End the session without waiting for background work."""
     if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
         runner.hurry()
 
 
 class OutcomeHooks:
-    """Reports that know what the flow said."""
+    """The hooks that put records into reports, and apply pytest-timeout's limits."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Nothing of an instance is left to be written when the session ends."""
+        """Finish all writing for instances before the session ends."""
         if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
             for problem in runner.finish():
                 _tell_warning(session.config, problem, "ductaflow")
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool | None:
-        """pytest-timeout: an instance ends as by a time-out of its own, which tells where its time went."""
+        """Apply pytest-timeout's limit as the instance's own time-out, which reports where time went."""
         if not isinstance(item, InstanceItem):
             return None
         item.seconds = settings.timeout
@@ -315,10 +315,10 @@ class OutcomeHooks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Before other plugins see a report, what the record says of it."""
+        """Add the record to a report before other plugins see it."""
         report = yield
         if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
-            data = item.record.brief().to_json()  # pytest keeps all reports
+            data = item.record.brief().to_json()  # brief, as pytest keeps all reports
             is_worker = hasattr(item.config, "workerinput")
             report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
             if call.excinfo is not None and isinstance(call.excinfo.value, Warned):
@@ -329,7 +329,7 @@ class OutcomeHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
-        """Before pytest's own debugger opens, which cannot look into a flow: what can."""
+        """Print how to debug a flow, before pytest's own debugger opens, which cannot look into it."""
         record = getattr(call.excinfo.value, "record", None)
         if not (isinstance(node, PlannedItem) and isinstance(record, Record)):
             return
@@ -348,31 +348,31 @@ class OutcomeHooks:
         if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
             return "warned", "w", ("WARNED", {"yellow": True})
         if report.passed and getattr(report, "ductaflow", {}).get("unchanged"):
-            # Counted among those that passed: what is well is not to look like something special.
+            # Counted as passed, since a good result should not stand out.
             return "passed", "u", ("UNCHANGED", {"green": True})
         return None
 
 
 def node_id_of(path: Path, instance: Instance, rootpath: Path) -> str:
-    """The node id of an instance that `path` declares, without collecting it."""
+    """Return the node id of an instance that `path` declares, without collecting it."""
     file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
     step = "" if instance.stored_in else f"::{slug(instance.step)}"
     return f"{file.as_posix()}{step}::{slug(instance.name)}"
 
 
 def id_of_after(conductor: Path, rootpath: Path) -> str:
-    """The node id of what a conductor does after its instances."""
+    """Return the node id of a conductor's work after its instances."""
     file = conductor.relative_to(rootpath) if conductor.is_relative_to(rootpath) else conductor
     return f"{file.as_posix()}::{STEP}"
 
 
 def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> str:
-    """What a user types to run just these instances.
+    """Return the command that runs just these instances.
 
     Args:
         names: Node ids, or paths of run directories.
         rootpath: pytest's root, to which node ids are relative.
-        here: Where the user types.
+        here: The user's working directory.
     """
     arguments = []
     for name in [names] if isinstance(names, str) else names:

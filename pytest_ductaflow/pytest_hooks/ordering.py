@@ -1,4 +1,4 @@
-"""Instances in their order: upstreams first, none without what it depends on; and how each has ended."""
+"""Run upstreams first, mark instances whose dependencies are missing, and note how each has ended."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..graph.verdicts import Verdict
 from .items import GATE, PLAN, SETTINGS, NotReady, PlannedItem, only_instances, only_planned
 from .outcomes import verdict_of
 
-BLOCKED = "ductaflow_blocked"  # in a report: whether a failed instance is to blame; runs again with --lf
-REFUSED = "ductaflow_refused"  # in a report: why the instance was not even begun
+BLOCKED = "ductaflow_blocked"  # in a report: whether a failed instance is the cause; runs again with --lf
+REFUSED = "ductaflow_refused"  # in a report: why the instance was not started
 
 
 class OrderHooks:
-    """Has the last word on the order, and the last look at each item."""
+    """The hooks that decide last on the order, and run last for each item."""
 
     def __init__(self) -> None:
         self._running: PlannedItem | None = None
@@ -27,10 +27,10 @@ class OrderHooks:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, object, object]:
-        """After all other plugins have chosen and shuffled."""
+        """Put upstreams first, after all other plugins have selected and shuffled."""
         result = yield
         plan = config.stash[PLAN]
-        # Where instances are named, in the order asked for, as far as upstreams allow.
+        # Instances named by the user keep the given order, as far as upstreams allow.
         as_asked = any("::" in argument for argument in config.args)
         _put_upstreams_first(plan.order_as_asked if as_asked else plan.order, items)
         config.stash[GATE].selected = frozenset(item.number for item in only_instances(items))
@@ -40,7 +40,7 @@ class OrderHooks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """What processes and plugins that did not see the item have to know."""
+        """Add to a report what processes and plugins that do not have the item need to know."""
         report = yield
         if isinstance(item, PlannedItem) and call.excinfo is not None:
             if report.failed and isinstance(call.excinfo.value, NotReady):
@@ -54,7 +54,7 @@ class OrderHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """When all is over, attempts of other plugins as well, how the instance ended."""
+        """Write how the instance ended, after all attempts, including those of other plugins."""
         self._running = item if isinstance(item, PlannedItem) else None
         self._has_failed = False
         result = yield
@@ -65,12 +65,12 @@ class OrderHooks:
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:  # which the failure of an attempt that is followed by another is not
+        if report.failed:  # False for an attempt that is followed by another
             self._has_failed = True
 
 
 def _put_upstreams_first(graph: Graph, items: list[pytest.Item]) -> None:
-    """Instances change places with each other; all other items stay where they are."""
+    """Reorder instances among their own places; all other items stay where they are."""
     mine = only_planned(items)
     numbers = list(dict.fromkeys(item.number for item in mine))
     rank = {number: place for place, number in enumerate(graph.order(numbers))}

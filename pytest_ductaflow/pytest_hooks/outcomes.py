@@ -1,4 +1,4 @@
-"""From records to pytest's outcomes, and to the failure that the terminal shows."""
+"""Turn records into pytest's outcomes, and into the failures that the terminal shows."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..report.failure_text import Line, failure_lines
 
 
 class FlowWarning(UserWarning):
-    """What `warnings.warn` said inside a flow."""
+    """A warning that `warnings.warn` issued inside a flow."""
 
 
 class Waiting(FlowWarning):
-    """An instance waits for another process that is running it."""
+    """A message that an instance waits for another process that is running it."""
 
 
 @dataclass
 class CrashLine(ReprFileLocation):
-    """All that `--tb=line` shows of a failure, and what is said of others together with it."""
+    """The line that `--tb=line` shows for a failure, with those about similar failures."""
 
     alike: Callable[[], list[Line]] = list
 
@@ -36,12 +36,12 @@ class CrashLine(ReprFileLocation):
 
 
 class FailureRepr(TerminalRepr):
-    """A failure as the terminal shows it, coloured only where it is written.
+    """A failure as the terminal shows it, coloured only on output.
 
     Args:
-        lines: All of it, for files.
-        location: pytest's short summary and JUnit's message come from it.
-        shown: What the terminal shows, if it is not all.
+        lines: All lines, for files.
+        location: Source of pytest's short summary and JUnit's message.
+        shown: Lines that the terminal shows, if not all.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FailureRepr(TerminalRepr):
         _write([*self._shown, *self._alike()], tw)
 
     def add(self, alike: Callable[[], list[Line]]) -> None:
-        """Show with it what there is to say of other failures when it is shown."""
+        """Add lines about similar failures, which are computed when this one is shown."""
         if isinstance(self.reprcrash, CrashLine):
             self.reprcrash.alike = alike
         else:
@@ -72,7 +72,7 @@ def _write(lines: list[Line], tw: TerminalWriter) -> None:
 
 
 def verdict_of(record: Record, mode: WarningsMode) -> str:
-    """What pytest makes of a record: `passed`, `warned`, `failed` or `skipped`."""
+    """Return the outcome of a record in pytest: `passed`, `warned`, `failed` or `skipped`."""
     match record.status:
         case Status.SUCCESS:
             return "passed"
@@ -87,14 +87,14 @@ def verdict_of(record: Record, mode: WarningsMode) -> str:
 
 
 def failure_repr(record: Record, root: Path, here: Path, command: str, style: str = "auto") -> FailureRepr:
-    """A record's failure for the terminal.
+    """Return a record's failure for the terminal.
 
     Args:
-        record: The instance that failed.
+        record: The record of the instance that failed.
         root: Its project root.
         here: The directory to which the paths shown are relative.
-        command: What repeats just this instance.
-        style: What `--tb` says.
+        command: The command that repeats just this instance.
+        style: The value of `--tb`.
     """
     line = record.error.file_line if record.error else None
     message = record.error.message if record.error and record.differs else record.message
@@ -115,7 +115,7 @@ def _sendable_lines(lines: list[Line]) -> list[Line]:
 
 
 def sendable(data: Any) -> Any:
-    """Data whose texts pass between processes: names of files may have bytes that are no text."""
+    """Return data with its texts made safe to send between processes: file names may be undecodable."""
     if isinstance(data, str):
         return data if data.isascii() else data.encode("utf-8", "backslashreplace").decode()
     if isinstance(data, dict):
@@ -126,6 +126,6 @@ def sendable(data: Any) -> Any:
 
 
 def record_of(report: Any) -> Record | None:
-    """The record that a test report carries, also when it came from a worker."""
+    """Return the record that a test report carries, also when it came from a worker."""
     data = getattr(report, "ductaflow", None)
     return Record.from_json(dict(data)) if data is not None else None

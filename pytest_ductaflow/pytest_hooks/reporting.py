@@ -1,6 +1,6 @@
-"""What the reporting process tells of a session: the live HTML report and the terminal's lines.
+"""Report a session from the reporting process: the live HTML report and lines in the terminal.
 
-Under xdist this is the controller, which runs nothing itself; the records come with the reports.
+Under xdist this process is the controller, which runs nothing itself; records arrive with the reports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .sharding import DIVISION
 from .similar_failures import AlikeFailures
 
-_SOURCES = 5  # that are named in the header
+_SOURCES = 5  # sources named in the header
 
 
 def _count(number: int) -> str:
@@ -39,13 +39,13 @@ def _count(number: int) -> str:
 
 
 def _nothing_found(names: Sequence[str]) -> str:
-    """What a session without any conductor or table has looked for."""
+    """Return a line on what was searched for when no conductor or table was found."""
     searched = f"folders are searched for {' or '.join(names)} (--ductaflow-files names others)"
     return f"no conductor found: {searched}; what has another name, a flow and a table are run by their paths"
 
 
 class ReportingHooks:
-    """The report of each project in the session, and lines about what flows said."""
+    """The hooks that write each project's report and the terminal's lines about flows."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -55,7 +55,7 @@ class ReportingHooks:
         self._alike = AlikeFailures(config.get_verbosity())
         self._problems: list[str] = []
         self._selected: set[str] = set()  # node ids of what this session runs
-        self._running: dict[str, None] = {}  # node ids, in the order in which they have begun
+        self._running: dict[str, None] = {}  # node ids, in the order of their start
 
     def pytest_report_header(self) -> list[str]:
         plan = self._config.stash.get(PLAN, None)
@@ -82,7 +82,7 @@ class ReportingHooks:
 
     @property
     def _workers(self) -> int:
-        """How many xdist workers there are; 0 without xdist."""
+        """The number of xdist workers; 0 without xdist."""
         return len(self._config.getoption("tx", None) or []) if self._distributed else 0
 
     @property
@@ -112,7 +112,7 @@ class ReportingHooks:
         left_over_runs.note(config.stash[PLAN])
 
     def _tell_of_empty_sources(self, terminal: Any) -> None:
-        """Say why a source that was named, or found, has nothing to run."""
+        """Print why a source that was named, or found, has nothing to run."""
         plan, here = self._config.stash.get(PLAN, None), self._config.invocation_params.dir
         for path, found in plan.instances.items() if plan is not None else ():
             if not found:
@@ -122,7 +122,7 @@ class ReportingHooks:
                 terminal.line(f"nothing to run in {os.path.relpath(path, here)}: {why}", yellow=True)
 
     def _look_at_upstreams(self, here: Path) -> None:
-        """Note those that were not selected though they are out of date; it is told elsewhere if none ran."""
+        """Add unselected out-of-date upstreams to the summary; those that block are reported elsewhere."""
         plan, rootpath = self._config.stash[PLAN], self._config.rootpath
         if len(self._selected) >= len(plan.all):
             return
@@ -134,7 +134,7 @@ class ReportingHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """After Ctrl-C, tell which instances were running, not a line of ours, but for --full-trace."""
+        """Report running instances after Ctrl-C instead of a line of our code, except with --full-trace."""
         try:
             return (yield)
         except KeyboardInterrupt:
@@ -153,7 +153,7 @@ class ReportingHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
-        """Before others see a report, its failure text; after the terminal's line, a build's flows."""
+        """Set the failure text before others see the report; show a build's flows after its line."""
         record = record_of(report)
         self._explain(report, record)
         yield
@@ -168,7 +168,7 @@ class ReportingHooks:
             self._follow(live, report, record)
 
     def _explain(self, report: pytest.TestReport, record: Record | None) -> None:
-        """Give a failure the text that users see, which does not pass from process to process."""
+        """Give a failure the text that users see, which is not sent between processes."""
         instance = self._instances.get(report.nodeid)
         if record is not None and instance is not None and report.failed:
             root, here = Path(instance.project_root), self._config.invocation_params.dir
@@ -184,11 +184,12 @@ class ReportingHooks:
     def _show_once(
         self, report: pytest.TestReport, place: Hashable, message: str, shown: FailureRepr
     ) -> None:
-        """Let the terminal show a failure unless it has shown one of its kind."""
+        """Hide a failure in the terminal if it shows one of the same kind already."""
         instance = self._instances.get(report.nodeid)
         name = f"{instance.step}/{instance.name}" if instance is not None else report.nodeid
         if self._alike.is_told_with_another(place, name, message, shown):
-            report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001 - the one thing by which pytest's terminal counts a failure and leaves it out of FAILURES
+            # The only way to have pytest's terminal count a failure but omit it from FAILURES.
+            report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
         if record is not None:
@@ -205,19 +206,19 @@ class ReportingHooks:
                 self._summary.blocked(report.nodeid, reason.removeprefix("Skipped: "))
 
     def _show_flows(self, record: Record) -> None:
-        """A build's flows with their lights, below its line, in `-v`."""
+        """Show a build's flows with their lights, below its line, with `-v`."""
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if terminal is not None and terminal.verbosity >= 1:
             show_flows(terminal, record.flows)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """What a worker of xdist has to say at once."""
+        """Write an xdist worker's `Waiting` message at once."""
         if isinstance(warning_message.message, Waiting):
             write_now(self._config, str(warning_message.message))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
-        """xdist: a worker died; its report has no phase, and other plugins drop such a report."""
+        """Complete a crashed xdist worker's report, which others drop without a phase; close the record."""
         report.when = "call"
         report.ductaflow_crash = True  # type: ignore[attr-defined]
         instance = self._instances.get(report.nodeid)
@@ -230,7 +231,7 @@ class ReportingHooks:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
-        """Once xdist's workers have ended, which may close their records until then."""
+        """Close records and reports after xdist's workers have ended, which may still close theirs."""
         try:
             yield
         finally:
@@ -242,7 +243,7 @@ class ReportingHooks:
                     self._problems.append(problem)
 
     def _close_records(self) -> None:
-        """Of what was running in processes that could not do it themselves."""
+        """Close the records of instances that ran in processes that could not do it themselves."""
         if not self._running:
             return
         from ..core.instance_lock import is_free
@@ -275,33 +276,33 @@ class ReportingHooks:
 
 
 def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> tuple[list[str], set[int]]:
-    """The node ids of a plan's instances by their numbers, and the numbers of those selected."""
+    """Return the node ids of a plan's instances by their numbers, and the numbers of those selected."""
     ids = [node_id_of(path, i, rootpath) for path, found in plan.instances.items() for i in found]
     return ids, {number for number, node_id in enumerate(ids) if node_id in selected}
 
 
 def _first_line(report: pytest.TestReport) -> str:
-    """Why an item failed that has no record; pytest's own text begins with the code around the exception."""
+    """Return why an item without a record failed; pytest's text begins with code around the exception."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longrepr).strip()
     return text.splitlines()[0] if text else "failed"
 
 
 def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:
-    """The one line of an instance that was not begun; the summary shows it as well."""
+    """Return the one-line failure of an instance that was not started; the summary shows it as well."""
     source, line, _ = report.location
     return FailureRepr([Line(reason, ("red",))], ReprFileLocation(source, (line or 0) + 1, reason))
 
 
 def _last_phase(crash: Any) -> pytest.TestReport:
-    """The teardown that a dead worker cannot report; before it, other reports do not show an item."""
+    """Return the teardown report that a crashed worker cannot send; other reports need it to show an item."""
     report = pytest.TestReport(crash.nodeid, crash.location, {}, "passed", None, "teardown")
     report.node = crash.node  # type: ignore[attr-defined]
     return report
 
 
 def _keep_for_last_failed(config: pytest.Config, report: pytest.TestReport) -> None:
-    """Let `--lf` run what is blocked together with what failed; to pytest it is merely skipped."""
+    """Make `--lf` run blocked items together with failed ones; to pytest they are merely skipped."""
     plugin = config.pluginmanager.get_plugin("lfplugin")
     last_failed = getattr(plugin, "lastfailed", None)
     if isinstance(last_failed, dict):

@@ -1,7 +1,7 @@
-"""`--ductaflow-shard 2/5`: one of five sessions, on machines that share no files, that divide the instances.
+"""Divide the instances among sessions on machines that share no files (`--ductaflow-shard 2/5`).
 
-What depends on each other, or shares files, runs in the same session. All sessions divide alike, since they
-do so from the same plan.
+Instances that depend on each other, or share files, run in the same session. All sessions compute the same
+division, as they start from the same plan.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _DIVISION_FILE = "shards.json"
 def divide(
     chosen: Collection[int], links: Mapping[int, int], loads: Sequence[float], shards: int
 ) -> dict[int, int]:
-    """Give each instance its shard, so that all shards take about as long.
+    """Assign each instance to a shard, so that all shards take about equally long.
 
     Args:
-        chosen: The instances to be divided, by number.
-        links: To each of them, the first of those that have to be in the same shard: see `bound_together`.
+        chosen: Numbers of the instances to divide.
+        links: First member of each one's group, which has to be in one shard: see `bound_together`.
         loads: Seconds that each instance of the plan takes.
-        shards: How many there are.
+        shards: Number of shards.
 
     Returns:
-        The shard of each, from 1 on.
+        The shard of each instance, counted from 1.
     """
     groups: dict[int, list[int]] = defaultdict(list)
     for number in sorted(chosen):
@@ -54,15 +54,15 @@ def divide(
 
 
 def bound_together(chosen: Collection[int], graph: Graph, run_dirs: Sequence[str]) -> dict[int, int]:
-    """The instances that need each other's files: to each one, the first of those in its group.
+    """Group instances that need each other's files; return the first member of each one's group.
 
-    An upstream that is not chosen binds nobody: it is looked up in `runs/`, alike in all sessions.
+    An upstream that is not chosen binds no instances: all sessions look it up in `runs/` alike.
 
     Args:
         chosen: Numbers of instances.
-        graph: Its upstreams count; mere order does not.
-        run_dirs: Absolute path of each instance's run directory. Those in the same one, or in one inside
-            another's, belong together.
+        graph: Graph of which only the upstreams count, not mere order.
+        run_dirs: Absolute path of each instance's run directory. Instances with the same one, or with nested
+            ones, belong together.
     """
     first_of = {number: number for number in chosen}
 
@@ -76,7 +76,7 @@ def bound_together(chosen: Collection[int], graph: Graph, run_dirs: Sequence[str
         one, two = first(number), first(other)
         first_of[max(one, two)] = min(one, two)
 
-    one_of: dict[int, int | None] = {}  # of each tuple of upstreams; thousands of instances may share one
+    one_of: dict[int, int | None] = {}  # by id of an upstreams tuple, which thousands of instances may share
     for number in sorted(chosen):
         upstreams = graph.upstreams[number]
         if id(upstreams) not in one_of:
@@ -93,7 +93,7 @@ def bound_together(chosen: Collection[int], graph: Graph, run_dirs: Sequence[str
 
 
 def loads_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> list[float]:
-    """Seconds of each instance: what is not known is the median of its flow, else of all, else 1."""
+    """Return the seconds of each instance; if unknown, the median of its flow, else of all, else 1."""
     by_flow: dict[str, list[float]] = defaultdict(list)
     for number, seconds in durations.items():
         by_flow[instances[number].flow].append(seconds)
@@ -106,13 +106,13 @@ def loads_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> l
 
 
 def division_of(plan: Plan, chosen: Collection[int], shards: int) -> dict[int, int]:
-    """The shard of each of the chosen instances of a plan."""
+    """Return the shard of each of the chosen instances of a plan."""
     links = bound_together(chosen, plan.graph, [instance.run_dir for instance in plan.all])
     return divide(chosen, links, loads_of(plan.all, plan.durations), shards)
 
 
 def headline(plan: Plan, division: Mapping[int, int], shard: int, shards: int) -> str:
-    """How much of the work this session does."""
+    """Return a line on how much of the work this session does."""
     mine = [number for number, its_shard in division.items() if its_shard == shard]
     text = f"ductaflow: shard {shard}/{shards}: {len(mine)} of {len(division)} instances"
     if not plan.durations:
@@ -124,12 +124,12 @@ def headline(plan: Plan, division: Mapping[int, int], shard: int, shards: int) -
 
 
 class ShardHooks:
-    """Leaves to other sessions what is theirs.
+    """The hooks that deselect instances of other shards.
 
     Args:
-        config: pytest's.
-        shard: The part of this session, and how many parts there are.
-        is_worker: Whether this is a worker of xdist.
+        config: pytest's config.
+        shard: The number of this session's shard, and the number of shards.
+        is_worker: Whether this is an xdist worker.
     """
 
     def __init__(self, config: pytest.Config, shard: tuple[int, int], *, is_worker: bool) -> None:
@@ -139,11 +139,11 @@ class ShardHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """After `-k` and the like, so that what they leave out is no work for anybody."""
+        """Deselect other shards' instances, after `-k` and the like, so that only chosen ones are divided."""
         chosen = {item.number for item in only_instances(items)}
         division = config.stash[DIVISION] = division_of(config.stash[PLAN], chosen, self._shards)
         if self._is_worker and not self._file.exists():
-            with contextlib.suppress(OSError):  # another worker was quicker, with the same
+            with contextlib.suppress(OSError):  # another worker has written the same file first
                 write_json(self._file, list(division.items()))
         left_out = [i for i in only_instances(items) if division[i.number] != self._shard]
         if left_out:
@@ -153,16 +153,16 @@ class ShardHooks:
 
     @property
     def _file(self) -> Path:
-        """Where workers tell the controller, which collects nothing, what they have found; all the same."""
+        """The file by which workers, which all agree, pass the division to the non-collecting controller."""
         return self._config.stash[EXCHANGE] / _DIVISION_FILE
 
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
-        """If there is a division: pytest comes here also when an argument names nothing."""
+        """Return the headline if there is a division; pytest calls this even if an argument has no match."""
         return [self._headline()] if DIVISION in config.stash and config.get_verbosity() >= 0 else []
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_node_collection_finished(self) -> None:
-        """In the controller."""
+        """Read the workers' division and print the headline, in the controller."""
         if DIVISION in self._config.stash or not self._file.exists():
             return
         numbers = json.loads(self._file.read_text(encoding="utf-8"))
@@ -178,7 +178,7 @@ class ShardHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A job for which no work was left has done all of its work."""
+        """Let the session succeed if its shard has no instances."""
         division = self._config.stash.get(DIVISION, {})
         is_idle = bool(division) and self._shard not in division.values()
         if is_idle and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -1,4 +1,4 @@
-"""Failures of one kind at one place: the first is shown, and with it how many others there are, and which."""
+"""Show only the first of several failures of one kind at one place, with number and names of the others."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from ..report.failure_text import Line
 from .outcomes import FailureRepr
 
-_NAMED = 5  # of many, unless all are wanted
+_NAMED = 5  # names shown, unless all are requested
 
 
 @dataclass
 class _Others:
-    """The failures that are told together with a first one."""
+    """The failures that are reported together with a first one."""
 
     message: str
     is_verbose: bool
     told: list[tuple[str, str]] = field(default_factory=list)  # names and messages
 
     def lines(self) -> list[Line]:
-        """What is said of them below the first."""
+        """Return the lines shown below the first failure."""
         if not self.told:
             return []
         head = f"{len(self.told)} more at the same place with the same"
@@ -39,10 +39,10 @@ def _line(text: str) -> Line:
 
 
 class AlikeFailures:
-    """Finds the failures that need not be shown, as one of their kind is.
+    """A filter for failures that need not be shown, as one of their kind is.
 
     Args:
-        verbosity: pytest's; with 1 all are named, with 2 all are shown.
+        verbosity: pytest's verbosity; with 1 all are named, with 2 all are shown.
     """
 
     def __init__(self, verbosity: int) -> None:
@@ -50,13 +50,13 @@ class AlikeFailures:
         self._first: dict[Hashable, _Others] = {}
 
     def is_told_with_another(self, place: Hashable, name: str, message: str, shown: FailureRepr) -> bool:
-        """Whether a failure is one more of a kind; else the others of its kind are told with it.
+        """Return whether a failure is a further one of its kind; if not, later ones are added to it.
 
         Args:
-            place: What it has in common with others of its kind; None if there is nothing like it.
-            name: Of the instance.
-            message: What went wrong.
-            shown: How the terminal shows it.
+            place: Key in common with others of its kind; None if there is nothing like it.
+            name: Name of the instance.
+            message: Message of the failure.
+            shown: Failure as the terminal shows it.
         """
         if place is None or self._verbosity > 1:
             return False

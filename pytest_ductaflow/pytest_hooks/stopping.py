@@ -1,6 +1,6 @@
-"""How a session is stopped from outside: by signals, and by a terminal or pipe that goes away.
+"""End a session in order when it is stopped from outside: by signals, or a closed terminal or pipe.
 
-Whatever it is, records and report are closed; what has ended stays.
+In each case, records and report are closed; results of ended instances are kept.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-# Batch systems end a job with SIGTERM; SIGHUP is a terminal that was closed.
+# Batch systems end a job with SIGTERM; a closed terminal sends SIGHUP.
 _ENDS = ("SIGTERM", "SIGHUP")
-_PATIENCE = 10.0  # seconds in which an ending session is not cut off by Ctrl-C
+_PATIENCE = 10.0  # seconds in which Ctrl-C does not interrupt an ending session
 
 
 class StoppingHooks:
-    """Turns signals into pytest's ending, once, and keeps that ending from being torn.
+    """The hooks that turn signals into pytest's ending, once, and protect that from interruption.
 
     Args:
-        hurry: Leaves out what an ending session need not wait for.
+        hurry: Function that skips what an ending session need not wait for.
     """
 
     def __init__(self, hurry: Callable[[], None]) -> None:
@@ -40,7 +40,8 @@ class StoppingHooks:
         terminal = session.config.pluginmanager.get_plugin("terminalreporter")
         writer = getattr(terminal, "_tw", None)
         if (stream := getattr(writer, "_file", None)) is not None:
-            writer._file = LastingStream(stream)  # type: ignore[union-attr]  # noqa: SLF001 - pytest has no other place
+            # pytest has no other place for it.
+            writer._file = LastingStream(stream)  # type: ignore[union-attr]  # noqa: SLF001
 
     def _take_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -48,13 +49,12 @@ class StoppingHooks:
         for name in ("SIGINT", *_ENDS):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             replaced = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
-            if (
-                number is not None and signal.getsignal(number) is replaced
-            ):  # nohup: it is ignored, and stays so
+            # nohup: an ignored signal stays ignored
+            if number is not None and signal.getsignal(number) is replaced:
                 self._earlier[number] = signal.signal(number, self._stop)
 
     def _stop(self, *_: object) -> None:
-        """End the session; when it ends already, only faster."""
+        """End the session; if it is ending already, make it faster."""
         self._is_stopped = True
         since = self._ending_since
         if since is None or time.monotonic() - since > _PATIENCE:
@@ -76,7 +76,7 @@ class StoppingHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        if self._is_stopped:  # what pytest does from here to the end of the process is not torn, either
+        if self._is_stopped:  # pytest's work from here to the end of the process is not interrupted, either
             return
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
@@ -84,10 +84,10 @@ class StoppingHooks:
 
 
 class LastingStream:
-    """A stream that takes what is written even when nobody reads it any more.
+    """A stream that accepts writes even when its reader is gone.
 
     Args:
-        stream: To a terminal, a pipe or a file.
+        stream: Stream to a terminal, a pipe or a file.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -111,7 +111,7 @@ class LastingStream:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Let what is written vanish, and say so once where that can be read."""
+        """Discard what is written from now on, and report that once on stderr."""
         _turn_to_nothing(self._stream)
         if self._is_told:
             return
@@ -128,7 +128,7 @@ class LastingStream:
 
 
 def _turn_to_nothing(stream: Any) -> None:
-    """Have a stream's descriptor lead nowhere, for what Python writes when it ends, too."""
+    """Redirect a stream's descriptor to the null device, also for what Python writes at exit."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         try:

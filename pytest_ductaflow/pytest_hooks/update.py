@@ -1,4 +1,4 @@
-"""`--ductaflow-update`: what stored instances write becomes what is expected of them."""
+"""Make the outputs of stored instances their expected outputs: `--ductaflow-update`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .outcomes import record_of
 
 
 def refuse_in_ci(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Let no service approve of whatever it has computed.
+    """Refuse `--ductaflow-update` in CI unless forced.
 
     Raises:
-        pytest.UsageError: Where `CI` is set, and nobody has said `--ductaflow-force`.
+        pytest.UsageError: If `CI` is set and `--ductaflow-force` is not.
     """
     if environment.get("CI", "").lower() not in ("", "0", "false") and not settings.force:
         raise pytest.UsageError(
@@ -32,7 +32,7 @@ def refuse_in_ci(settings: Settings, environment: Mapping[str, str]) -> None:
 
 
 class ApprovingHooks:
-    """Gathers what differs, shows it at the end, and writes it then."""
+    """The hooks that collect differences, and show and approve them at the end."""
 
     def __init__(self) -> None:
         self._updates: dict[str, Record] = {}
@@ -68,7 +68,7 @@ class ApprovingHooks:
 
 
 def _show(terminal: Any, instance: Instance, record: Record, here: Path) -> None:
-    """What changes in one stored instance."""
+    """Print what changes in one stored instance."""
     terminal.line(Path(os.path.relpath(instance.stored_in, here)).as_posix(), bold=True)
     for difference in record.differences:
         terminal.line(in_line(f"  {difference.file}: {difference.message}"), yellow=True)

@@ -1,4 +1,4 @@
-"""What there is to do for workers: instances when they are ready, ordinary tests in chunks."""
+"""Keep the work for workers: instances when they are ready, ordinary tests in chunks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from ..core.model import Instance
 from ..graph.ready_queue import ReadyQueue
 
-_LARGEST = 50  # ordinary tests that a worker gets at once
-_SHARES = 4  # of the ordinary tests, for each worker
+_LARGEST = 50  # maximum of ordinary tests that a worker gets at once
+_SHARES = 4  # chunks of ordinary tests for each worker
 
 
 @dataclass
 class Work:
-    """What a worker gets at once.
+    """The items that a worker gets at once.
 
     Attributes:
         items: Positions in the collection, still to be run.
-        number: Of the instance in the plan; None if these are ordinary tests.
+        number: Number of the instance in the plan; None if these are ordinary tests.
     """
 
     items: list[int]
@@ -28,35 +28,35 @@ class Work:
 
 
 class Workload:
-    """All that has not ended: instances that run when they are ready, ordinary tests in between.
+    """All work that has not ended: instances that run when they are ready, ordinary tests in between.
 
     Args:
-        numbers: For each position in the collection, the number of the instance, None for an ordinary test.
-        queue: Which of these instances can run.
-        chunks: The positions of ordinary tests that go to the same worker one after the other.
+        numbers: Number of the instance at each position in the collection, None for an ordinary test.
+        queue: Queue of those instances that can run.
+        chunks: Positions of ordinary tests that go to the same worker one after the other.
 
     Attributes:
-        singles: The instances that are not collected twice.
+        singles: Numbers of the instances that are not collected twice.
     """
 
     def __init__(self, numbers: Sequence[int | None], queue: ReadyQueue, chunks: Iterable[list[int]]) -> None:
         self._queue = queue
         self._chunks = deque(Work(chunk) for chunk in chunks)
-        self._positions: dict[int, list[int]] = defaultdict(list)  # one, unless items are kept twice
+        self._positions: dict[int, list[int]] = defaultdict(list)  # one each, unless duplicates are kept
         for position, number in enumerate(numbers):
             if number is not None:
                 self._positions[number].append(position)
         self.singles = {number for number, positions in self._positions.items() if len(positions) == 1}
 
     def take(self) -> Work | None:
-        """What a worker shall run now; None if all that is left waits for others."""
+        """Take the work that a worker is to run next; None if all that is left waits for others."""
         number = self._queue.pop()
         if number is not None:
             return Work(list(self._positions[number]), number)
         return self._chunks.popleft() if self._chunks else None
 
     def ended(self, work: Work, item: int) -> None:
-        """One item of what a worker got has ended."""
+        """Note that one item of a worker's work has ended."""
         work.items.remove(item)
         if work.number is not None:
             self._positions[work.number].remove(item)
@@ -64,7 +64,7 @@ class Workload:
                 self._queue.done(work.number)
 
     def put_back(self, work: Work) -> None:
-        """A worker is not going to run this."""
+        """Queue work again that a worker is not going to run."""
         if not work.items:
             return
         if work.number is None:
@@ -74,21 +74,21 @@ class Workload:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing that a worker has not got, or may have to be given again."""
+        """Whether all work has been taken, and none may have to be queued again."""
         return not self._chunks and not len(self._queue)
 
 
 def chunks_of(
     collection: Sequence[str], positions: Sequence[int], mode: str, workers: int, largest: int | None = None
 ) -> list[list[int]]:
-    """Ordinary tests that go to the same worker, one after the other, as `--dist` wants it.
+    """Return chunks of ordinary tests, each for one worker, as `--dist` requires.
 
     Args:
         collection: Node ids.
-        positions: Of the ordinary tests among them.
-        mode: Of `--dist`.
-        workers: How many there are.
-        largest: Of `--maxschedchunk`.
+        positions: Positions of the ordinary tests among them.
+        mode: Value of `--dist`.
+        workers: Number of workers.
+        largest: Value of `--maxschedchunk`.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for position in positions:
@@ -100,7 +100,7 @@ def chunks_of(
 
 
 def _group(node_id: str, mode: str) -> str:
-    """What must stay together; empty if nothing does."""
+    """Return the group that a test must stay together with; empty if there is none."""
     if mode == "loadfile":
         return node_id.partition("::")[0]
     if mode == "loadscope":
@@ -111,7 +111,7 @@ def _group(node_id: str, mode: str) -> str:
 
 
 def weights_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> dict[int, float]:
-    """How long instances are going to take: as last time, or as others of the same flow."""
+    """Return the expected seconds of instances: those of the last run, or of others of the same flow."""
     of_flow: dict[str, list[float]] = defaultdict(list)
     for number, seconds in durations.items():
         of_flow[instances[number].flow].append(seconds)

@@ -1,8 +1,8 @@
-"""xdist: which worker gets what, and when.
+"""Decide which xdist worker gets which items, and when.
 
-A worker of xdist asks for its next item before it runs the one it has. So a worker is never given an
-instance alone, but with a pause behind it, an item without work: it runs the instance at once, and
-waits for more in the pause. What comes next can then depend on how the instance ended.
+An xdist worker requests its next item before it runs the one it has. So a worker never gets an instance
+alone, but with a pause after it, an item without work: it runs the instance at once, and waits for more
+in the pause. What comes next can then depend on how the instance ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .workload import Work, Workload, chunks_of, weights_of
 
 
 class Node(Protocol):
-    """A worker, as far as xdist's controller lets schedulers deal with it."""
+    """An xdist worker, as schedulers in the controller see it."""
 
     gateway: Any
 
@@ -34,17 +34,17 @@ class Node(Protocol):
 
 
 class InstanceScheduling:
-    """A scheduler of xdist that gives each worker one instance at a time, and only one that is ready.
+    """An xdist scheduler that gives each worker one instance at a time, and only one that is ready.
 
     Args:
-        config: Of no use here, but pytest-rerunfailures looks for it, as all schedulers of xdist have it.
-        workers: How many workers there are at the beginning.
-        workload_of: From the collection and the worker that told it, what is to be done.
-        is_stopping: Whether the session has had enough, by `-x` or `--maxfail`.
-        difference: Of two collections and the names of their workers: what a user is told, None if equal.
-        on_difference: Is told, with the name of the worker.
-        has_ended: Whether an instance has a verdict, and all of its reports have been sent.
-        on_crash: Is told the instance with which a worker died, before anything else is given out.
+        config: pytest's config, unused here; pytest-rerunfailures expects it, as xdist's schedulers have it.
+        workers: Number of workers at the beginning.
+        workload_of: Function from a collection and the worker that sent it to the workload.
+        is_stopping: Test whether `-x` or `--maxfail` ends the session.
+        difference: Function from two collections and their workers' names to a message, None if equal.
+        on_difference: Function that gets this message, with the name of the worker.
+        has_ended: Test whether an instance has a verdict, and all of its reports have been sent.
+        on_crash: Function that gets the instance of a crashed worker, before more work is sent.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class InstanceScheduling:
         self._on_difference = on_difference
         self._has_ended = has_ended
         self._on_crash = on_crash
-        self._collections: dict[Node, list[str] | None] = {}  # of the workers that are there
-        self._collection: list[str] | None = None  # that of all of them, once all have told theirs
+        self._collections: dict[Node, list[str] | None] = {}  # of the present workers
+        self._collection: list[str] | None = None  # the common one, once all have sent theirs
         self._workload: Workload | None = None
         self._busy: dict[Node, Work] = {}
-        self._strangers: set[Node] = set()  # came later than the others, and collected something else
-        self._crashed: dict[str, Work] = {}  # until it is decided what becomes of the item
+        self._strangers: set[Node] = set()  # workers that came later, and collected something else
+        self._crashed: dict[str, Work] = {}  # by node id, until the item is queued again or given up
         self._is_refused = False
 
     @property
@@ -81,13 +81,13 @@ class InstanceScheduling:
 
     @property
     def collection_is_completed(self) -> bool:
-        """Whether each worker has told its collection; once so, it stays so."""
+        """Whether each worker has sent its collection; once True, it stays True."""
         told = sum(collection is not None for collection in self._collections.values())
         return self._collection is not None or told >= self._workers
 
     @property
     def tests_finished(self) -> bool:
-        """Whether the workers can be told to end when they have done what they have got."""
+        """Whether the workers may be shut down after their current work."""
         if self._is_refused or self._is_stopping():
             return True
         if self._workload is None or self._busy or self._crashed:
@@ -104,14 +104,14 @@ class InstanceScheduling:
         self._collections[node] = None
 
     def add_node_collection(self, node: Node, collection: Sequence[str]) -> None:
-        """A worker has told what it collected."""
+        """Take the collection that a worker has sent."""
         if self._collection is None or self._is_same(self._collection, collection, "the others", node):
             self._collections[node] = list(collection)
         else:
             self._strangers.add(node)
 
     def schedule(self) -> None:
-        """Give out work, for the first time or because a worker has come in another's place."""
+        """Send work, for the first time or because a worker has replaced another."""
         if self._workload is None:
             (first, collection), *others = [(n, c) for n, c in self._collections.items() if c is not None]
             same = [self._is_same(collection, other, first.gateway.id, node) for node, other in others]
@@ -123,14 +123,14 @@ class InstanceScheduling:
         self._give_out()
 
     def _is_same(self, expected: Sequence[str], told: Sequence[str], whose: str, node: Node) -> bool:
-        """Whether two workers mean the same by a position."""
+        """Return whether positions mean the same items to two workers; report it if not."""
         message = self._difference(expected, told, whose, node.gateway.id)
         if message is not None:
             self._on_difference(message, node.gateway.id)
         return message is None
 
     def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
-        """An item has ended; that of the pause is no news."""
+        """Note that an item has ended; the end of a pause is ignored."""
         work = self._busy.get(node)
         if work is None or item_index not in work.items or self._workload is None:
             return
@@ -140,10 +140,10 @@ class InstanceScheduling:
         self._give_out()
 
     def remove_node(self, node: Node) -> str | None:
-        """A worker has ended, or died.
+        """Remove a worker that has ended, or crashed.
 
         Returns:
-            The item that it was running when it died.
+            The item that it was running when it crashed, if any.
         """
         del self._collections[node]
         self._strangers.discard(node)
@@ -151,7 +151,7 @@ class InstanceScheduling:
         if work is None or self._collection is None or self._workload is None:
             return None
         if work.number in self._workload.singles and self._has_ended(work.number):
-            self._workload.ended(work, work.items[0])  # it died a moment before it could say so
+            self._workload.ended(work, work.items[0])  # it crashed just before it could report that
             self._give_out()
             return None
         name = self._collection[work.items[0]]
@@ -159,14 +159,14 @@ class InstanceScheduling:
         return name
 
     def mark_test_pending(self, item: str) -> None:
-        """An item whose worker died shall be run once more."""
+        """Queue an item whose worker crashed to be run again."""
         work = self._crashed.pop(item, None)
         if work is not None and self._workload is not None:
             self._workload.put_back(work)
             self._give_out()
 
     def give_up(self, item: str) -> None:
-        """An item whose worker died has failed, unless it is to be run once more."""
+        """Treat an item whose worker crashed as failed, unless it is to be run again."""
         work = self._crashed.pop(item, None)
         if work is None or self._workload is None:
             return
@@ -177,10 +177,10 @@ class InstanceScheduling:
         self._give_out()
 
     def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:
-        raise NotImplementedError  # xdist answers with it to a scheduler that takes work away from a worker
+        raise NotImplementedError  # xdist calls it only for a scheduler that takes work away from a worker
 
     def _give_out(self) -> None:
-        """Give work to all workers that have none, as far as there is any."""
+        """Send work to all idle workers, as far as there is any."""
         if self._workload is None or self._collection is None or self.tests_finished:
             return
         pause = len(self._collection)
@@ -192,7 +192,7 @@ class InstanceScheduling:
                 return
             try:
                 node.send_runtest_some([*work.items, pause])
-            except OSError:  # it died a moment ago, and xdist is going to say so
+            except OSError:  # it has just crashed, and xdist will report that
                 self._collections[node] = None
                 self._workload.put_back(work)
             else:
@@ -200,7 +200,7 @@ class InstanceScheduling:
 
 
 class ControllerHooks:
-    """Our scheduler in place of xdist's, if there are instances."""
+    """The controller's hooks, which replace xdist's scheduler by ours if there are instances."""
 
     def __init__(self) -> None:
         self._session: pytest.Session | None = None
@@ -235,13 +235,13 @@ class ControllerHooks:
         return self._scheduler
 
     def _is_stopping(self) -> bool:
-        """Also after a crash, which pytest counts as a failure and xdist does not."""
+        """Return whether the session is to stop, also for a crash, which only pytest counts as a failure."""
         session = self._session
         return session is not None and bool(session.shouldfail or session.shouldstop)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """If a worker died: when others have asked for another run, or the session has had enough."""
+        """Give up a crashed worker's item, after others could request another run or stop the session."""
         if self._scheduler is not None:
             self._scheduler.give_up(report.nodeid)
 
@@ -266,7 +266,7 @@ def _report_difference(config: pytest.Config, message: str, worker: str) -> None
 
 
 def _numbers_file(config: pytest.Config, worker: str) -> Path:
-    """Where a worker says which of its items are which instances: ids alone may not tell."""
+    """Return the file in which a worker maps its items to instances: ids alone may be ambiguous."""
     return config.stash[EXCHANGE] / f"{worker}.json"
 
 
@@ -274,39 +274,39 @@ class Pause(pytest.Item):
     """An item without work, in which a worker waits for more."""
 
     def runtest(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, "end of the session"
 
 
 class WorkerHooks:
-    """In a worker: the pause, which the controller finds behind the last item."""
+    """A worker's hooks, which add the pause where the controller expects it, after the last item."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Before xdist tells the controller the ids."""
+        """Write the items' numbers before xdist sends the ids to the controller."""
         numbers = [item.number if isinstance(item, PlannedItem) else None for item in session.items]
         worker = session.config.workerinput["workerid"]  # type: ignore[attr-defined]
         write_json(_numbers_file(session.config, worker), numbers)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """After the ids have been told, so that nobody reports the pause."""
+        """Add the pause after the ids have been sent, so that it is not reported."""
         if not session.config.stash[PLAN].all:
             return
         session.items.append(Pause.from_parent(session, name="pause"))
         for plugin in session.config.pluginmanager.get_plugins():
-            if hasattr(plugin, "run_one_test"):  # xdist, which sends all that it runs through all plugins
+            if hasattr(plugin, "run_one_test"):  # xdist's, which runs each item through all plugins
                 plugin.run_one_test = partial(_run_one, plugin, plugin.run_one_test)
 
 
 class Worker(Protocol):
-    """What xdist runs items with in a worker.
+    """The object of xdist that runs items in a worker.
 
     Attributes:
         item_index: Position of the item that runs, or ran last.
-        nextitem_index: Of the one that comes after it.
+        nextitem_index: Position of the one after it.
     """
 
     config: Any
@@ -316,7 +316,7 @@ class Worker(Protocol):
 
 
 def _run_one(worker: Worker, run: Callable[[], None]) -> None:
-    """Let a worker run its next item; in a pause, which no plugin sees, it waits for the one after that."""
+    """Run a worker's next item; a pause, which is hidden from plugins, waits for the item after it."""
     items = worker.session.items
     if not isinstance(items[worker.nextitem_index], Pause):
         run()
@@ -337,7 +337,7 @@ def _run_one(worker: Worker, run: Callable[[], None]) -> None:
 
 
 def _tear_down(last: pytest.Item) -> None:
-    """End what fixtures of the session hold; pytest does it with the last item that it runs."""
+    """Tear down the fixtures of the session, as pytest does with the last item that it runs."""
     state = last.session._setupstate  # noqa: SLF001
     call = pytest.CallInfo.from_call(
         lambda: state.teardown_exact(None),

@@ -1,4 +1,4 @@
-"""What a failed instance says in the terminal: where, the line, the traceback, how to repeat it."""
+"""Format a failed instance for the terminal: place, line, traceback, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..core.number_text import amount, in_line, percent
 from ..core.run_files import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
-_TAIL = 10  # last lines of output where there is no traceback
-_TAIL_BYTES = 10_000  # in which these are looked for: a log may be very long
+_TAIL = 10  # last lines of output shown if there is no traceback
+_TAIL_BYTES = 10_000  # read from the end to find these: a log may be very long
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text and how the terminal writes it (`red`, `bold`, …)."""
+    """A line of text and its terminal style (`red`, `bold`, …)."""
 
     text: str
     style: tuple[str, ...] = ()
 
 
 def failure_lines(record: Record, root: Path, here: Path, command: str, *, short: bool = False) -> list[Line]:
-    """The text of a failure.
+    """Return the text of a failure.
 
     Args:
-        record: The instance that failed.
+        record: Record of the instance that failed.
         root: Its project root, to which the record's paths are relative.
-        here: The directory to which the paths shown are relative.
-        command: What repeats just this instance.
-        short: Whether to leave out the code around the line, the traceback and where the files are.
+        here: Directory to which the paths shown are relative.
+        command: Command that repeats just this instance.
+        short: Whether to leave out the code around the line, the traceback and the paths of files.
     """
     if record.differs:
         return [*_differences(record, root, here), Line(""), *_places(record, record, root, here, command)]
@@ -54,9 +54,9 @@ def failure_lines(record: Record, root: Path, here: Path, command: str, *, short
 
 
 def place_of(record: Record) -> tuple[object, ...] | None:
-    """What failures at the same place, with the same kind of error, have in common; None if nothing is.
+    """Return a key shared by failures with the same place and type of error; None if outputs differ.
 
-    That are the flows on the way to the cause, with their cells and lines, and the frames of the traceback.
+    It consists of the flows on the way to the cause, with their cells and lines, and the traceback's frames.
     """
     if record.differs:
         return None
@@ -69,18 +69,18 @@ def place_of(record: Record) -> tuple[object, ...] | None:
 
 
 def message_of(record: Record) -> str:
-    """What went wrong in the flow that failed first."""
+    """Return the message of the flow that failed first."""
     cause = failed_first(record)
     return _message(cause.error) if cause.error is not None else cause.message or str(cause.status)
 
 
 def failed_first(record: Record) -> Record:
-    """The flow that is to blame: of a build, the one in it that failed first."""
+    """Return the flow that caused the failure: in a build, the one that failed first."""
     return _to_the_cause(record)[-1]
 
 
 def _places(record: Record, failed: Record, root: Path, here: Path, command: str) -> Iterator[Line]:
-    """Where the files are, of what failed first in an instance and of the instance, and what to type."""
+    """Yield the paths of the files of an instance and of what failed first in it, and useful commands."""
     run_dir = root / record.run_dir
     yield Line(f"run directory: {_typed(run_dir, here)}")
     yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
@@ -97,7 +97,7 @@ def _places(record: Record, failed: Record, root: Path, here: Path, command: str
 
 
 def _differences(record: Record, root: Path, here: Path) -> Iterator[Line]:
-    """What a stored instance did not write as expected."""
+    """Yield lines on what a stored instance did not write as expected."""
     folder = _typed((root / record.source).parent, here)
     yield Line(f"{stem_of(record.flow)} ran, but its outputs are not as stored in {folder}", ("red", "bold"))
     for difference in record.differences:
@@ -107,7 +107,7 @@ def _differences(record: Record, root: Path, here: Path) -> Iterator[Line]:
 
 
 def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Iterator[Line]:
-    """The details of a difference: notes, the values that differ most, where its figures are."""
+    """Yield the details of a difference: notes, the values that differ most, the paths of its figures."""
     yield from (Line(f"    {in_line(note)}") for note in difference.notes)
     if difference.worst:
         rows = [TITLES, *map(cells_of, difference.worst)]
@@ -120,18 +120,18 @@ def difference_lines(difference: Difference, run_dir: Path, here: Path) -> Itera
         yield Line(in_line(f"    {name + ':':<12}{_typed(run_dir / file, here)}"))
 
 
-TITLES = ("where", "expected", "found", "difference", "relative")  # of what `cells_of` gives
+TITLES = ("where", "expected", "found", "difference", "relative")  # of the columns in `cells_of`
 
 
 def cells_of(value: DifferingValue) -> tuple[str, ...]:
-    """One row in a table of the values that differ most."""
+    """Return one row in a table of the values that differ most."""
     absolute = "" if value.absolute is None else amount(value.absolute)
     relative = "" if value.relative is None else percent(value.relative)
     return in_line(value.where), in_line(value.expected), in_line(value.found), absolute, relative
 
 
 def _to_the_cause(record: Record) -> list[Record]:
-    """From a build to the flow in it that failed (or warned) first, and so on inward."""
+    """Return the chain from a build to the flow in it that failed (or warned) first, and so on inward."""
     causes = (Status.WARNING,) if record.status is Status.WARNING else (Status.ERROR, Status.RUNNING)
     chain = [record]
     while True:
@@ -178,7 +178,7 @@ def _is_frame(line: str) -> bool:
 
 
 def _code(failure: Failure, around: int = _AROUND) -> Iterator[Line]:
-    """The cell around the line that failed, with the numbers of the flow's file where known."""
+    """Yield the cell around the line that failed, with line numbers of the flow's file where known."""
     lines = failure.source.splitlines()
     if not lines:
         return
@@ -209,12 +209,12 @@ def _last_output(log: Path) -> Iterator[Line]:
 
 
 def quoted(text: str) -> str:
-    """An argument as the shell of this platform wants it."""
+    """Quote an argument for the shell of this platform."""
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def _typed(path: Path, here: Path) -> str:
-    """A path as one would type it in `here`."""
+    """Return a path as one would type it in `here`."""
     try:
         return Path(os.path.relpath(path, here)).as_posix()
     except ValueError:  # another drive

@@ -1,7 +1,7 @@
-"""The report of a running session: kept in memory, written by a thread of its own.
+"""Keep the report of a running session in memory and write it from a separate thread.
 
-The thread writes at most once a second and spends at most a few per cent of the time on it, so a
-sweep of a thousand short instances is not slowed down by being watched.
+The thread writes at most once a second and spends at most a few per cent of the time on it, so that
+the report does not slow down a sweep of a thousand short instances.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ..core.settings import HtmlMode
 from .page import SCHEMA, assemble, encode
 from .rows import Row, ended_row, flow_row, waiting_row
 
-PAUSE = 1.0  # seconds between two writes, at least
-SHARE = 0.03  # of the time may go into writing
-LOOK = 2.0  # seconds between looks at what running builds have got to
-HEARTBEAT = 30.0  # seconds: a page that is older belongs to a session that was killed
+PAUSE = 1.0  # minimum seconds between two writes
+SHARE = 0.03  # largest fraction of the time spent on writing
+LOOK = 2.0  # seconds between checks on the progress of running builds
+HEARTBEAT = 30.0  # seconds; an older page belongs to a session that was killed
 
 
 CUT_OFF = "cut off when the session ended"
@@ -33,14 +33,14 @@ def _now() -> str:
 
 
 class LiveReport:
-    """One project's report: rows come, begin and end; the file follows.
+    """The report of one project, written to its file whenever a row is added or changes.
 
     Args:
-        root: The project root; the report goes into its `runs/`.
-        command: What started the session.
-        workers: How many instances run at a time.
-        html: Which notebooks get a page.
-        shard: Which part of the work this session does, as in `2/5`.
+        root: Project root; the report goes into its `runs/`.
+        command: Command that started the session.
+        workers: Number of instances that run at a time.
+        html: Mode that says which notebooks get a page.
+        shard: Part of the work that this session does, as in `2/5`.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class LiveReport:
         earlier: bool = False,
         shard: int | None = None,
     ) -> None:
-        """A row for an instance; `earlier` if it is not run now, so that its last record counts.
+        """Add a row for an instance; with `earlier`, it is not run now, so that its last record counts.
 
-        Of sessions that share the work, `shard` is the one that runs it; None if none of them does.
+        Among sessions that share the work, `shard` is the one that runs it; None if none does.
         """
         files = RunFiles.of(instance)
         row = {**waiting_row(node_id, instance, command, self.runs), "shard": shard}
@@ -98,7 +98,7 @@ class LiveReport:
         self._put(node_id, row, files)
 
     def _as_recorded(self, row: Row, files: RunFiles) -> Row:
-        """The row of an instance that others have run, or are running."""
+        """Return the row of an instance that other sessions have run or are running."""
         record, _ = read_record(files.record)
         if record is None:
             return row
@@ -110,13 +110,13 @@ class LiveReport:
         return {**row, "status": Status.RUNNING.value} if is_running else row
 
     def started(self, node_id: str) -> None:
-        """An instance has begun."""
+        """Mark an instance as running."""
         row = self._rows.get(node_id)
         if row is not None:
             self._put(node_id, {**row, "status": Status.RUNNING.value, "started": _now()})
 
     def ended(self, node_id: str, record: Record) -> None:
-        """An instance has ended."""
+        """Update the row of an instance that has ended, from its record."""
         row = self._rows.get(node_id)
         if row is not None:
             is_cut_off = record.error is not None and record.error.type == INTERRUPTED
@@ -126,26 +126,26 @@ class LiveReport:
             self._put(node_id, row)
 
     def blocked(self, node_id: str, message: str) -> None:
-        """An instance was not run at all."""
+        """Mark an instance as blocked: it was not run at all."""
         row = self._rows.get(node_id)
         if row is not None:
             self._put(node_id, {**row, "status": Status.BLOCKED.value, "message": message})
 
     def failed(self, node_id: str, message: str) -> None:
-        """An instance failed without leaving a record: its worker died."""
+        """Mark an instance as failed without a record, since its worker crashed."""
         row = self._rows.get(node_id)
         if row is not None:
             self._put(node_id, {**row, "status": Status.ERROR.value, "message": message})
 
     def finish(self, outcome: str, exit_code: int | None = None) -> str | None:
-        """Write the last state and stop the thread.
+        """Write the final state and stop the thread.
 
         Args:
             outcome: `finished` or `interrupted`.
-            exit_code: pytest's.
+            exit_code: Exit code of pytest.
 
         Returns:
-            Why the report could not be written, None if it was.
+            The reason why the report could not be written, None if it was.
         """
         if self._thread is not None:
             self._ending.set()
@@ -154,14 +154,14 @@ class LiveReport:
             self._thread = None
         self._settle()
         if any(row["status"] == "waiting" and not row.get("earlier") for row in self._rows.values()):
-            outcome = "interrupted"  # whatever ended the session: not all that was to be run was
+            outcome = "interrupted"  # for whatever reason, some instances did not run
         if self._data["outcome"] is None and self._rows:
             self._data.update(finished=_now(), outcome=outcome, exit_code=exit_code)
             self._write()
         return self._problem
 
     def _settle(self) -> None:
-        """Nothing runs any more: what began and told nothing was cut off; others may have run the rest."""
+        """Mark running rows without a final record as cut off; re-read those that other sessions may run."""
         for node_id, row in list(self._rows.items()):
             if row.get("earlier"):
                 self._put(node_id, self._as_recorded(row, self._files[node_id]))
@@ -181,7 +181,7 @@ class LiveReport:
         self._changed.set()
 
     def follow(self) -> None:
-        """Begin to write; called once the first rows are there, so that no page shows only some."""
+        """Start the writing thread; called after the first rows are added, so that no page lacks some."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._follow, name="ductaflow-report", daemon=True)
             self._thread.start()
@@ -198,7 +198,7 @@ class LiveReport:
                 self._ending.wait(max(PAUSE, took / SHARE))
 
     def _builds_moved(self) -> bool:
-        """Whether a running build has begun or ended a flow since the last look."""
+        """Update rows of running builds; return whether one began or ended a flow since the last check."""
         moved = False
         with self._lock:
             running = [node_id for node_id, row in self._rows.items() if row["status"] == "running"]

@@ -1,4 +1,4 @@
-"""Joins what the sessions of `--ductaflow-shard` have left into one `runs/` with one report."""
+"""Merge the results of the sessions of `--ductaflow-shard` into one `runs/` with one report."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .rows import Row
 NOT_RUN = "no shard ran it"
 CUT_OFF = "cut off: its session did not end"
 _STATUSES = frozenset(("waiting", *Status))
-_LONGEST_NAME = 200  # of a path that is told
-_SHOWN = 20  # shards that are named
+_LONGEST_NAME = 200  # characters of a path in a message
+_SHOWN = 20  # shards named in a message
 
 
 class MergeError(DuctaflowError):
-    """The folders cannot be joined; nothing was written."""
+    """Raised if the folders cannot be merged; nothing was written."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one session has left.
+    """The results of one session.
 
     Attributes:
-        given: The folder, as the user names it.
+        given: Folder as the user gave it.
         runs: Its `runs/`.
-        number: Which shard it is, from 1 on.
-        total: How many there are.
-        data: Of its report.
+        number: Number of the shard, from 1 on.
+        total: Number of shards.
+        data: Data of its report.
     """
 
     given: Path
@@ -51,20 +51,20 @@ class Shard:
 
     @cached_property
     def rows(self) -> Mapping[str, Row]:
-        """By node id."""
+        """The rows of its report by node id."""
         return {row["id"]: row for row in self.data["rows"]}
 
     def has_run(self, node_id: str) -> bool:
-        """Whether an instance was begun here, or blocked, and not left to another session."""
+        """Return whether an instance was started or blocked here, not left to another session."""
         row = self.rows.get(node_id)
         return row is not None and not row["earlier"] and row["status"] != "waiting"
 
     def folder_of(self, row: Row) -> Path | None:
-        """The run directory of an instance, None if there is none in this `runs/` that can be copied."""
+        """Return the run directory of an instance, None if this `runs/` has none that can be copied."""
         return None if self.hindrance(row) is not None else self.runs / row["directory"]
 
     def hindrance(self, row: Row) -> str | None:
-        """Why the run directory of an instance cannot be copied; None if it can."""
+        """Return why the run directory of an instance cannot be copied; None if it can."""
         directory = row["directory"]
         its = f"its run directory {_shortened(directory)!r}"
         place = Path(PurePosixPath(directory))
@@ -74,13 +74,13 @@ class Shard:
             if (link := _first_link(self.runs, place)) is not None:
                 return f"{its} is reached by a link, {link.as_posix()}, which is not followed"
             is_there = (self.runs / place).is_dir()
-        except (OSError, ValueError):  # no name that the file system can hold
+        except (OSError, ValueError):  # not a name that the file system allows
             is_there = False
         return None if is_there else f"{its} is not among what shard {self.number} ({self.given}) has left"
 
     @property
     def problem(self) -> str | None:
-        """What makes the session no success; None if nothing does."""
+        """The reason why the session was not a success; None if it was."""
         which = f"shard {self.number}/{self.total} ({self.given})"
         if self.data.get("outcome") is None:
             return f"{which}: its session did not end"
@@ -93,14 +93,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class Merged:
-    """What has come of it.
+    """The result of a merge.
 
     Attributes:
-        report: The report of all.
-        counts: How many of the instances that the shards were to run have each status.
+        report: Path of the common report.
+        counts: Number of instances by status, among those that the shards were to run.
         problems: Sessions and instances that failed, and instances that did not run; a line each.
-        rows: The rows of the report that these are about.
-        links: What was not copied, as it is a link that leads out of its `runs/`.
+        rows: Rows of the instances that the shards were to run.
+        links: Links that were not copied, since they lead out of their `runs/`.
     """
 
     report: Path
@@ -111,12 +111,12 @@ class Merged:
 
 
 def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool = False) -> Merged:
-    """Join the `runs/` of all shards.
+    """Merge the `runs/` of all shards.
 
     Args:
-        folders: Of each shard its `runs/`, or the folder that holds it.
-        target: Where the result goes. Run directories that are there already stay, unless a shard has them.
-        command: What the report tells it was made by.
+        folders: The `runs/` of each shard, or the folder that holds it.
+        target: Folder for the result. Run directories in it stay, unless a shard has them, too.
+        command: Command to be shown in the report.
         partial: Whether shards may be missing.
 
     Raises:
@@ -156,7 +156,7 @@ def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool 
 
 
 def _folders(chosen: Iterable[tuple[Row, Shard | None]]) -> dict[str, Shard]:
-    """By run directory, whose is copied: in one of several flows, that of the shard that ran any of them."""
+    """Return, by run directory, the shard to copy it from: one that ran any of its flows is preferred."""
     ran: dict[str, Shard] = {}
     earlier: dict[str, Shard] = {}
     for row, shard in chosen:
@@ -166,8 +166,8 @@ def _folders(chosen: Iterable[tuple[Row, Shard | None]]) -> dict[str, Shard]:
 
 
 def _first_link(folder: Path, place: Path) -> Path | None:
-    """The first part of a relative path, below a folder, that is a link."""
-    parts = (place, *place.parents)[-2::-1]  # less the "." at their end
+    """Return the first part of a relative path below a folder that is a link, None if none is."""
+    parts = (place, *place.parents)[-2::-1]  # without the "." at their end
     return next((part for part in parts if (folder / part).is_symlink()), None)
 
 
@@ -176,7 +176,7 @@ def _shortened(text: str) -> str:
 
 
 def _shard(given: Path) -> Shard:
-    """Read what a session has left."""
+    """Read the results of a session."""
     runs = next((folder for folder in (given, given / RUNS) if (folder / REPORT).is_file()), None)
     if runs is None:
         raise MergeError(f"{given}: no {REPORT} in it; expected the runs/ that a session has left")
@@ -201,7 +201,7 @@ def _shard(given: Path) -> Shard:
 
 
 def _check_rows(rows: Sequence[Any]) -> None:
-    """See whether these are rows of a report.
+    """Check that these are rows of a report.
 
     Raises:
         ValueError: If one is not.
@@ -214,7 +214,7 @@ def _check_rows(rows: Sequence[Any]) -> None:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether all is there, and of its type, that is made use of."""
+    """Return whether a row has all the fields that are used, with the right types."""
     if not isinstance(row, dict) or "earlier" not in row:
         return False
     texts = [row.get(name) for name in ("id", "status", "directory", "step", "instance")]
@@ -228,13 +228,13 @@ def _is_row(row: Any) -> bool:
 
 
 def _overlap(one: Path, other: Path) -> bool:
-    """Whether one folder is the other, or lies in it."""
+    """Return whether one folder equals the other or lies inside it."""
     first, second = one.resolve(), other.resolve()
     return first.is_relative_to(second) or second.is_relative_to(first)
 
 
 def _check_numbers(shards: Sequence[Shard], *, partial: bool) -> None:
-    """See whether these are all parts of one whole, each of them once."""
+    """Check that these are all the parts of one whole, each exactly once."""
     first = shards[0]
     seen: dict[int, Shard] = {}
     for shard in shards:
@@ -259,9 +259,9 @@ def _check_numbers(shards: Sequence[Shard], *, partial: bool) -> None:
 
 
 def _check_division(shards: Sequence[Shard]) -> None:
-    """See whether all sessions have divided the same instances in the same way.
+    """Check that all sessions divided the same instances in the same way.
 
-    They did not if their conductors, or the durations that they found in `runs/`, were not the same.
+    They did not if their conductors, or the durations they found in `runs/`, differed.
     """
     remedy = "all shards need the same commit, the same options, and the same runs/ at their start"
     for node_id in dict.fromkeys(node_id for shard in shards for node_id in shard.rows):
@@ -280,7 +280,7 @@ def _check_division(shards: Sequence[Shard]) -> None:
 
 
 def _choose(node_id: str, shards: Sequence[Shard]) -> tuple[Row, Shard | None]:
-    """The row of an instance, and whose it is: of the shard that ran it, else of one with an earlier run."""
+    """Return the row of an instance and its shard: the one that ran it, else one with an earlier run."""
     for shard in shards:
         if shard.has_run(node_id):
             row = shard.rows[node_id]
@@ -294,7 +294,7 @@ def _choose(node_id: str, shards: Sequence[Shard]) -> tuple[Row, Shard | None]:
         if row["status"] != "waiting" and shard.folder_of(row) is not None:
             return row, shard
     row = shards[0].rows[node_id]
-    if row.get("shard") is None:  # nobody was asked to run it
+    if row.get("shard") is None:  # no shard was to run it
         return row, None
     return {**row, "status": "waiting", "earlier": False, "message": NOT_RUN}, None
 
@@ -318,10 +318,10 @@ def _header(shards: Sequence[Shard], command: str) -> dict[str, Any]:
 
 
 def _write(target: Path, folders: Mapping[str, Shard], others: Iterable[Path], page: str) -> list[str]:
-    """Copy all beside the target first, so that it stays as it is if that fails; the page comes last.
+    """Copy all next to the target first, so that a failure leaves it unchanged; write the page last.
 
     Returns:
-        The links that were left out, as they lead out of their `runs/`.
+        The links that were left out, since they lead out of their `runs/`.
     """
     for directory in sorted(folders):
         if (link := _first_link(target, Path(directory).parent)) is not None:
@@ -335,7 +335,7 @@ def _write(target: Path, folders: Mapping[str, Shard], others: Iterable[Path], p
         for directory, shard in sorted(folders.items()):
             left_out |= _copy(shard.runs, directory, new)
         for directory in sorted(folders):
-            if (new / directory).is_dir():  # else it has been moved with the one around it
+            if (new / directory).is_dir():  # else it was moved with the one that contains it
                 replace_folder(new / directory, target / directory, aside=old / directory)
         target.mkdir(exist_ok=True)
         for file in others:
@@ -346,7 +346,7 @@ def _write(target: Path, folders: Mapping[str, Shard], others: Iterable[Path], p
 
 
 def _copy(runs: Path, directory: str, new: Path) -> set[str]:
-    """Copy a run directory, in place of what that of another may have brought with it.
+    """Copy a run directory, replacing what a copy of a directory that contains it may have brought.
 
     Returns:
         The links that were left out.
@@ -367,7 +367,7 @@ def _copy(runs: Path, directory: str, new: Path) -> set[str]:
 
 
 def _leads_out(path: Path, runs: Path) -> bool:
-    """Whether a path is a link that leads out of `runs/`, be it by others on its way."""
+    """Return whether a path is a link that leads out of `runs/`, directly or through other links."""
     if not path.is_symlink():
         return False
     target = os.readlink(path)
@@ -377,7 +377,7 @@ def _leads_out(path: Path, runs: Path) -> bool:
 
 
 def _special(folder: str, names: list[str]) -> set[str]:
-    """What is neither a file, a folder nor a link: reading a pipe would wait for a writer."""
+    """Return names that are neither files, folders nor links: reading a pipe would wait for a writer."""
     modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
     is_copied = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
     return {name for name, mode in modes.items() if not any(test(mode) for test in is_copied)}

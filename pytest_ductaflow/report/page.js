@@ -1,8 +1,8 @@
 "use strict";
 
-// The report shows the JSON that stands in the page. While it is open it follows the file on disk:
-// see "Following the session". Data reaches the page as text nodes and attributes only, so that
-// nothing in it can be taken for markup.
+// Show the JSON embedded in the page. While the page is open, it follows the file on disk: see
+// "Following the session". Data enters the page as text nodes and attributes only, so that nothing in
+// it can be taken for markup.
 
 const STATUSES = ["success", "warning", "error", "blocked", "running", "waiting", "not-run"];
 const WORST_FIRST = ["error", "blocked", "warning", "running", "waiting", "success", "not-run"];
@@ -28,7 +28,7 @@ function el(tag, attributes, ...children) {
   return node;
 }
 
-// The same text is not put again: that would drop a selection and have screen readers repeat it.
+// Equal text is not set again: that would drop a selection and make screen readers repeat it.
 function put(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -40,8 +40,8 @@ function light(status, remark = "") {
   return el("span", { class: `light ${status}`, role: "img", "aria-label": label, title: label });
 }
 
-// "./" keeps a path relative whatever it begins with. A name that is no valid Unicode (a lone
-// surrogate) makes a dead link rather than an error.
+// "./" keeps a path relative whatever it begins with. A name that is not valid Unicode (a lone
+// surrogate) gives a broken link rather than an error.
 function href(path) {
   const encode = (part) => encodeURIComponent(part.replace(/\p{Surrogate}/gu, "\ufffd"));
   return "./" + path.split("/").map(encode).join("/");
@@ -69,7 +69,7 @@ function duration(seconds) {
   return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
 }
 
-// For what ticks once per second: no decimals.
+// For values updated once per second: no decimals.
 const wholeDuration = (seconds) =>
   seconds < 60 ? `${Math.floor(seconds)} s` : duration(Math.floor(seconds));
 
@@ -78,7 +78,7 @@ function memory(bytes) {
   return bytes < 999.5e6 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
-// A difference between two values. What JSON has no number for, such as NaN, comes as text.
+// A difference between two values. Numbers that JSON lacks, such as NaN, arrive as text.
 function amount(number) {
   if (typeof number !== "number") return number ?? "";
   if (number && (number < 1e-3 || number >= 1e6)) return number.toExponential(2);
@@ -190,10 +190,10 @@ function differenceOf(row, { file, is_there, message, notes, worst, figures }) {
 
 const FIGURES = ["expected", "found", "difference"];
 
-// What may be too wide or too high for its place is scrolled by keys as well.
+// Makes content that may be too wide or too high scrollable by keyboard, too.
 const scrollable = (label) => ({ tabindex: 0, role: "group", "aria-label": label });
 
-// In a unified diff, lines that begin with + or - after the first @@ are colourful.
+// In a unified diff, lines that begin with + or - after the first @@ are coloured.
 function noteLines(notes) {
   const first = notes.findIndex((line) => line.startsWith("@@"));
   const kindOf = (line, index) =>
@@ -213,7 +213,7 @@ function worstValues(worst) {
           el("td", { class: kindOf(text) }, text))))));
 }
 
-// Another run writes other figures of the same names: the time tells them apart in the browser's memory.
+// Another run writes other figures with the same names: the time distinguishes them in the browser's cache.
 function figure(row, file, kind, path) {
   const target = `${row.directory}/${path}`;
   const source = `${href(target)}?${encodeURIComponent(row.started ?? "")}`;
@@ -245,7 +245,7 @@ function fold(entry, open) {
 
 // ---------------------------------------------------------------- filtering and sorting
 
-// Everything a row is found by, made when it is first searched.
+// All searchable text of a row, built at the first search.
 function haystack(entry) {
   if (!entry.haystack) {
     const { row } = entry;
@@ -288,7 +288,7 @@ function compare(a, b) {
   return (typeof x === "string" ? collator.compare(x, y) : x - y) * (view.reverse ? -1 : 1);
 }
 
-// Rows that are in their place already are not touched: moving one would lose its text selection.
+// Rows already in place are not touched: moving one would lose its text selection.
 function arrange() {
   const order = [...entries.values()].sort((a, b) => compare(a.row, b.row) || a.index - b.index);
   let next = $("table").firstElementChild.nextElementSibling;
@@ -391,7 +391,7 @@ function drawIcon(status) {
   $("icon").href = `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }
 
-// What changes with the clock.
+// Updates what changes with the clock.
 function drawTimes() {
   const end = data.finished ? Date.parse(data.finished) : Date.now();
   put("started", timestamp(data.started));
@@ -407,7 +407,7 @@ function tick() {
   }
 }
 
-// A chip's number is the number of rows it shows, whichever session they are from.
+// A chip's number is the number of rows it shows, from any session.
 function drawChips() {
   const counts = countStatuses(data.rows);
   const earlier = data.rows.filter((row) => row.earlier).length;
@@ -429,7 +429,7 @@ function makeChips() {
       el("b", {}), ` ${names[filter] ?? labelOf(filter)}`)));
 }
 
-// One group per source if there are several. The list is left alone while it is the same: it may be open.
+// One group per source if there are several. An unchanged list is not touched: it may be open.
 function drawSteps() {
   const sources = new Map();
   for (const row of data.rows) {
@@ -452,8 +452,8 @@ function drawSteps() {
 
 // ---------------------------------------------------------------- showing data, new or again
 
-// Rows are compared as text and only those which changed are drawn. Focus goes back to the same
-// button or link if its row was drawn anew or moved.
+// Rows are compared as text and only changed ones are drawn. Focus returns to the same button or link if
+// its row was redrawn or moved.
 function show(next) {
   const focused = document.activeElement;
   const home = focused.closest(".entry");
@@ -511,7 +511,7 @@ function restore() {
 // ---------------------------------------------------------------- following the session
 
 // A page opened from disk may not fetch() itself, but it may load itself in a frame. In there the
-// page shows nothing and hands its data, as the text it is, to the page around it.
+// page shows nothing and posts its data, as text, to the page around it.
 const POLL_HASH = "#ductaflow-poll";
 const RUNNING_PAUSE = 2000;
 const FINISHED_PAUSE = 15000; // another session may begin
@@ -526,7 +526,7 @@ let shownText = "";
 
 const isPolled = () => window.parent !== window && location.hash === POLL_HASH;
 
-// A page from a web server answers only its own site; pages from disk have no origin to name.
+// A page from a web server answers only its own origin; pages from disk have none.
 function answerPoll(text) {
   window.parent.postMessage(text, location.protocol === "file:" ? "*" : location.origin);
 }
@@ -601,7 +601,7 @@ function sortBy(column) {
   applyView();
 }
 
-// The clipboard is closed to pages from plain http servers: there the old way still works.
+// The clipboard API is not available over plain http: there the old command still works.
 async function copy(button) {
   const code = button.previousElementSibling;
   try {

@@ -1,4 +1,4 @@
-"""The status report as one self-contained HTML page: a static template with the data embedded."""
+"""Render the status report as one self-contained HTML page: a static template with embedded data."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1  # of the data
-# What Python's json writes although JavaScript cannot read it, or not exactly: see _plain().
+# Output of Python's json that JavaScript cannot read, or not exactly: see _plain().
 _SUSPECT = re.compile(r"\bNaN\b|\bInfinity\b|(?<![.\d])\d{16}")
 _EXACT = 2**53
 _DATA = re.compile(r'<script[^>]* id="ductaflow-data">(.*?)</script>', re.DOTALL)
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page that shows `data`, whose rows are under `rows`."""
+    """Return the page for `data`, with its rows under `rows`."""
     header = {key: value for key, value in data.items() if key != "rows"}
     return assemble(header, [encode(row) for row in data["rows"]])
 
 
 def assemble(header: dict[str, Any], encoded_rows: Iterable[str]) -> str:
-    """The page from rows that are encoded already: most do not change between two writes."""
+    """Return the page for rows that are already encoded, since most do not change between two writes."""
     head, tail = _template()
     return f'{head}{encode(header)[:-1]},"rows":[{",".join(encoded_rows)}]}}{tail}'
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The data in a page that `assemble` made.
+    """Read the data from a page that `assemble` made.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no such page.
+        ValueError: If it is not such a page.
     """
     found = _DATA.search(path.read_text(encoding="utf-8"))
     data = json.loads(found[1]) if found else None
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
 
 @cache
 def _template() -> tuple[str, str]:
-    """What comes before and after the data."""
+    """Return the parts of the page before and after the data."""
     folder = Path(__file__).parent
     page, css, js = ((folder / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))
     page = page.replace("/*ductaflow:css*/", css).replace("/*ductaflow:js*/", js)
@@ -54,7 +54,7 @@ def _template() -> tuple[str, str]:
 
 
 def encode(data: dict[str, Any]) -> str:
-    """JSON which no HTML parser mistakes for markup."""
+    """Return JSON that no HTML parser mistakes for markup."""
     text = _json(data)
     if _SUSPECT.search(text):
         text = _json(_plain(data))
@@ -66,7 +66,7 @@ def _json(data: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """`value` with the numbers that JavaScript does not have, such as NaN and 2**60, as text."""
+    """Return `value` with numbers that JavaScript cannot represent, such as NaN and 2**60, as text."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""From instances and records to the rows of the report: plain values, ready for JSON."""
+"""Convert instances and records to rows of the report: plain values, ready for JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Row = dict[str, Any]
 
 
 def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> Row:
-    """The row of an instance that has not begun.
+    """Return the row of an instance that has not begun.
 
     Args:
         node_id: Its id, which must be unique in the report.
         instance: The instance.
-        command: What repeats just this instance.
-        runs: The folder of the report, to which links are relative.
+        command: Command that repeats just this instance.
+        runs: Folder of the report, to which links are relative.
     """
     directory = _relative(Path(instance.run_dir), runs) or instance.run_dir
     return {
@@ -43,14 +43,14 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
 
 
 def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page: bool = False) -> Row:
-    """A row with what its record tells.
+    """Return a row updated from the record of its instance.
 
     Args:
-        row: As it was.
-        record: What happened.
-        files: Where it left its files.
-        runs: The folder of the report.
-        has_page: Whether the notebook is sure to have a page, though it may not be there yet.
+        row: Row so far.
+        record: Record of the run.
+        files: Files of the run.
+        runs: Folder of the report.
+        has_page: Whether the notebook is sure to get a page, even if it does not exist yet.
     """
     root = runs.parent
     return {
@@ -76,7 +76,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
 
 
 def flow_row(record: Record, root: Path, runs: Path) -> Row:
-    """A flow inside a build."""
+    """Return the row of a flow inside a build."""
     files = RunFiles(root / record.run_dir, Path(record.flow).stem)
     return {
         "flow": files.stem,
@@ -92,19 +92,19 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
 
 
 def _last_good(record: Record, root: Path, runs: Path) -> str | None:
-    """The folder of the last run that ended well, of one that failed."""
+    """Return, for a failed run, the folder of the last run that ended well."""
     return _relative(root / record.last_good, runs) if record.last_good else None
 
 
 def _traceback(record: Record) -> str | None:
-    """What the details show of a failure; the message of one by differences only repeats these."""
+    """Return the failure text for the details; none for differences, as it would only repeat them."""
     if record.error is None:
         return None
     return record.error.traceback or (None if record.differences else record.error.message)
 
 
 def _differences(record: Record) -> list[Row]:
-    """How files are not as expected; `is_there` tells whether the run wrote the file."""
+    """Return the differences from expected files; `is_there` is whether the run wrote the file."""
     if not record.differences:
         return []
     written = set(_written(record))
@@ -122,7 +122,7 @@ def _differences(record: Record) -> list[Row]:
 
 
 def _written(record: Record) -> Iterator[str]:
-    """The files of a run, those of a build's flows included, by run directory and name."""
+    """Yield the files of a run and of a build's flows, as run directory and name."""
     for each in record.with_flows():
         for name in each.outputs:
             yield f"{each.run_dir}/{name}"
@@ -143,7 +143,7 @@ def _links(files: RunFiles, runs: Path, *, has_page: bool = False) -> dict[str, 
 
 
 def _names_in(folder: Path) -> frozenset[str]:
-    """What a folder holds; one look at it is cheaper than one for each file."""
+    """Return the names in a folder; one listing is cheaper than a stat for each file."""
     try:
         return frozenset(os.listdir(folder))
     except OSError:
@@ -153,5 +153,5 @@ def _names_in(folder: Path) -> frozenset[str]:
 def _relative(path: Path, runs: Path) -> str | None:
     try:
         return Path(os.path.relpath(path, runs)).as_posix()
-    except ValueError:  # another drive: no link leads there
+    except ValueError:  # on another drive, which no link can reach
         return None

@@ -1,4 +1,4 @@
-"""What a session's end tells of its instances, in lines for the terminal: few, however many there are."""
+"""Summarise a session's instances at its end, in few terminal lines however many instances there are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.run_files import shown
 from ..tracking.outside_files import files_outside
 
 _SHOWN = 20  # lines of each kind
-_NAMED = 5  # of many instances, in one line
+_NAMED = 5  # most instances in one line
 _LIGHTS = {
     Status.SUCCESS: {"green": True},
     Status.WARNING: {"yellow": True},
@@ -23,11 +23,11 @@ _LIGHTS = {
 
 
 class Summary:
-    """Gathers what is to be told at the end."""
+    """A collector of what is printed at the end of the session."""
 
     def __init__(self) -> None:
         self._warned: list[str] = []
-        self._blocked: dict[str, list[str]] = defaultdict(list)  # by the reason
+        self._blocked: dict[str, list[str]] = defaultdict(list)  # by reason
         self._retried: list[str] = []
         self._undeclared: list[str] = []
         self._out_of_date: list[str] = []
@@ -35,7 +35,7 @@ class Summary:
         self._unchanged = 0
 
     def ended(self, node_id: str, record: Record, root: str) -> None:
-        """An instance has run, or was unchanged."""
+        """Add an instance that has run or was unchanged."""
         for path in dict.fromkeys(files_outside(record, root)):
             self._writers[shown(path, root)].append(f"{record.step}/{record.instance}")
         self._unchanged += record.unchanged
@@ -48,15 +48,15 @@ class Summary:
             self._undeclared.append(f"{node_id} read files of {', '.join(record.undeclared)}")
 
     def blocked(self, node_id: str, reason: str) -> None:
-        """An instance was not run, because of another."""
+        """Add an instance that was not run because of another."""
         self._blocked[reason].append(node_id)
 
     def out_of_date(self, line: str) -> None:
-        """An upstream was not selected, and would have run."""
+        """Add a line on an upstream that was not selected but would have run."""
         self._out_of_date.append(line)
 
     def show(self, terminal: Any) -> None:
-        """Write all lines."""
+        """Write all lines to the terminal."""
         _show(terminal, "WARNED", self._warned, yellow=True)
         blocked = [f"{_named(ids)} - {reason}" for reason, ids in self._blocked.items()]
         _show(terminal, "BLOCKED", blocked)
@@ -90,13 +90,13 @@ def _show(terminal: Any, word: str, lines: Sequence[str], **style: bool) -> None
 
 
 def show_flows(terminal: Any, flows: Sequence[Record], indent: str = "    ") -> None:
-    """The flows of a build with their lights, in lines below its own."""
+    """Write the flows of a build with their lights, in lines below the build's own."""
     stems = Counter(stem_of(flow.flow) for flow in flows)
     for flow in flows:
         stem = stem_of(flow.flow)
         name = f"{stem} {flow.run_dir.rpartition('/')[2]}" if stems[stem] > 1 else stem
         took = f"{flow.duration:.1f} s" if flow.duration is not None else ""
-        terminal.line("")  # pytest ends a line when it begins the next
+        terminal.line("")  # pytest only ends a line when it begins the next
         terminal.write(f"{indent}* ", bold=True, **_LIGHTS[flow.status])
         terminal.write(f"{name} {'unchanged' if flow.unchanged else took}")
         terminal.write(f"  {flow.message}" if flow.message else "", **_LIGHTS[flow.status])

@@ -1,1 +1,1 @@
-"""What users write, read: notebooks, Python code, control tables; versions of what is installed."""
+"""Read what users write (notebooks, Python code, control tables) and the versions of installed packages."""

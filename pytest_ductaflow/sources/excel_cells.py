@@ -1,4 +1,4 @@
-"""The cells of Excel files, with what pandas does not tell: errors, formulas, merged cells, hidden rows."""
+"""Cells of Excel files, with what pandas does not report: errors, formulas, merged cells, hidden rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Cells = list[list[object]]
 
 @dataclass(frozen=True)
 class NoValue:
-    """A cell that is to have a value and has none.
+    """A cell without a value where there ought to be one.
 
     Attributes:
-        text: The error, `#REF!`, or the formula that nothing has calculated, `=A1+1`.
+        text: The error, `#REF!`, or the formula that was never calculated, `=A1+1`.
     """
 
     text: str
@@ -30,7 +30,7 @@ class NoValue:
 
 @dataclass(frozen=True)
 class Area:
-    """Cells that are shown as one, `A2:A4`; columns and rows are numbered from 1."""
+    """Merged cells, `A2:A4`; columns and rows are numbered from 1."""
 
     name: str
     rows: range
@@ -42,12 +42,12 @@ class Sheet:
     """A sheet; the first cell of the first row is A1.
 
     Attributes:
-        rows: Its cells, None if they are empty; all rows are of the same length.
-        merged: Its merged cells.
-        hidden_rows: Numbers of the rows that are not shown.
-        hidden_columns: Numbers of the columns that are not shown.
-        name: What it is called.
-        others: Of the further sheets of the file that are shown, by name, the texts of the first filled row.
+        rows: Cells, None where empty; all rows have the same length.
+        merged: Merged cells.
+        hidden_rows: Numbers of the hidden rows.
+        hidden_columns: Numbers of the hidden columns.
+        name: Name of the sheet.
+        others: Texts of the first filled row of each further visible sheet, by its name.
     """
 
     rows: Cells
@@ -59,7 +59,7 @@ class Sheet:
 
 
 def first_sheet(path: Path) -> Sheet:
-    """The first sheet of a file, with its layout."""
+    """Return the first sheet of a file, with its layout."""
     values, formulas = (_opened(path, data_only=data_only, read_only=False) for data_only in (True, False))
     sheet = values.worksheets[0]
     columns = (
@@ -93,7 +93,7 @@ def _area(merged: Any) -> Area:
 
 
 def all_sheets(path: Path) -> dict[str, Cells]:
-    """The cells of all sheets by name, of large files, too."""
+    """Return the cells of all sheets by name; suited to large files, too."""
     values, formulas = (_opened(path, data_only=data_only, read_only=True) for data_only in (True, False))
     try:
         return {
@@ -106,7 +106,7 @@ def all_sheets(path: Path) -> dict[str, Cells]:
 
 
 def letters(number: int) -> str:
-    """What Excel calls a column, A for the first."""
+    """Return Excel's name of a column, A for the first."""
     from openpyxl.utils import get_column_letter
 
     return str(get_column_letter(number))
@@ -118,7 +118,7 @@ def _opened(path: Path, *, data_only: bool, read_only: bool) -> Any:
     book = openpyxl.load_workbook(path, data_only=data_only, read_only=read_only, keep_links=False)
     if read_only:
         for sheet in book.worksheets:
-            sheet.reset_dimensions()  # what a file says of its own size may be wrong
+            sheet.reset_dimensions()  # the size stored in a file may be wrong
     return book
 
 
@@ -139,15 +139,15 @@ def _value(cell: Any, formula: Any) -> object:
     if cell.data_type == "e":
         return NoValue(str(value))
     if value is None:
-        # "str" is the type of a text that a formula gave, here "".
+        # "str" is the type of a text that is a formula's result, here "".
         is_open = formula.data_type == "f" and cell.data_type != "str"
         return NoValue(_text_of(formula.value)) if is_open else None
     if isinstance(value, float) and value.is_integer():
-        return int(value)  # Excel knows but one type of number
+        return int(value)  # Excel has only one type of number
     return None if value == "" else value
 
 
 def _text_of(formula: Any) -> str:
-    """A formula as people type it; one for several cells is an object."""
+    """Return a formula as users type it; one for several cells is an object."""
     text = str(getattr(formula, "text", None) or getattr(formula, "ref", None) or formula)
     return text if text.startswith("=") else f"={text}"

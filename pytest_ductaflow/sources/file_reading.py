@@ -1,4 +1,4 @@
-"""What reading a file can come to: its content, or a sentence that says why there is none."""
+"""Read text files, and report why one cannot be read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LONGEST_CELL = 2**31 - 1
 
 
 class ExpectedUnreadable(DuctaflowError):
-    """What is expected cannot be read as what its suffix says, so that nothing can be compared with it."""
+    """The file of expected values cannot be read as what its suffix says, so nothing can be compared."""
 
 
 class LibraryMissing(ExpectedUnreadable):
-    """The library is not installed that reads such files."""
+    """The library that reads such files is not installed."""
 
 
 class NotReadable(Exception):
@@ -26,15 +26,15 @@ class NotReadable(Exception):
 
 
 def text_of(path: Path, encoding: str, cure: str = '"encoding" among its tolerances names another') -> str:
-    """The text of a file, without a byte order mark.
+    """Return the text of a file, without a byte order mark.
 
     Args:
         path: The file.
-        encoding: As Python calls it.
-        cure: What to do if it has another.
+        encoding: Python's name of the encoding.
+        cure: Remedy if it has another.
 
     Raises:
-        NotReadable: If a byte is none of the encoding, or a NUL, which no text has.
+        NotReadable: If a byte is not valid in the encoding, or is NUL, which no text has.
     """
     data = path.read_bytes()
     codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
@@ -53,7 +53,7 @@ def text_of(path: Path, encoding: str, cure: str = '"encoding" among its toleran
 
 @contextmanager
 def long_cells() -> Iterator[None]:
-    """Cells of more than 128 KB, such as outlines of areas; the limit is one of the whole process."""
+    """Allow CSV cells of more than 128 KB, such as outlines of areas; the limit is process-wide."""
     before = csv.field_size_limit(_LONGEST_CELL)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Versions of what is installed: the names of metadata folders tell them, so that asking is cheap."""
+"""Versions of installed distributions, read cheaply from the names of their metadata folders."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 
-# `numpy-2.1.0.dist-info`, `old_style-1.0.egg-info`, `old_style-1.0-py3.11.egg-info`, and the same with the
-# platform behind: `old_style-1.0-py3.11-linux-x86_64.egg-info`
+# `numpy-2.1.0.dist-info`, `old_style-1.0.egg-info`, `old_style-1.0-py3.11.egg-info`, and the same followed by
+# the platform: `old_style-1.0-py3.11-linux-x86_64.egg-info`
 _METADATA_FOLDER = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)(?:-py[\d.]+(?:-.+)?)?\.(?:dist|egg)-info$")
 _OURS = "pytest-ductaflow"
-_ALSO_FOR_FLOWS = ("pandas",)  # of what we need ourselves, what flows compute with
+_ALSO_FOR_FLOWS = ("pandas",)  # those of our own requirements that flows compute with
 
 
 def normalised_name(name: str) -> str:
-    """A distribution's name as the packaging standards compare it: `Scikit_Learn` → `scikit-learn`."""
+    """Normalise a distribution's name as in the packaging standards: `Scikit_Learn` → `scikit-learn`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -29,8 +29,8 @@ def normalised_name(name: str) -> str:
 def installed(path: tuple[str, ...]) -> Mapping[str, str]:
     """Return the version of each distribution by normalised name; the first on the path counts.
 
-    What was installed from a repository, an archive or a folder has its commit or content behind it: there
-    a version may be installed again with other code.
+    If it was installed from a repository, an archive or a folder, its commit or a digest of its content
+    follows, as the same version may be installed again with other code.
 
     Args:
         path: The folders of an interpreter's `sys.path`.
@@ -49,14 +49,14 @@ def installed(path: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def _origin_of(metadata_folder: str) -> str:
-    """Return what tells apart distributions of one version; "" for those from an index (PEP 610)."""
+    """Return what distinguishes distributions of one version; "" for those from an index (PEP 610)."""
     try:
         with open(os.path.join(metadata_folder, "direct_url.json"), encoding="utf-8") as file:
             origin = json.load(file)
         if commit := origin.get("vcs_info", {}).get("commit_id"):
             return f" ({commit[:12]})"
         if origin.get("dir_info", {}).get("editable"):
-            return ""  # its modules are files of the user's
+            return ""  # its modules are the user's own files
         with open(os.path.join(metadata_folder, "RECORD"), "rb") as file:
             return f" ({hashlib.file_digest(file, 'sha256').hexdigest()[:12]})"
     except (OSError, ValueError, AttributeError):
@@ -81,7 +81,7 @@ def providers(path: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
 def _provided_in(folder: str) -> tuple[tuple[str, str], ...]:
     """Return the top-level names that a folder's distributions provide, each with its distribution.
 
-    `importlib.metadata` would parse all that is known of each of them, in ten times the time.
+    `importlib.metadata` would parse all metadata of each of them and take ten times as long.
     """
     try:
         names = os.listdir(folder)
@@ -90,7 +90,7 @@ def _provided_in(folder: str) -> tuple[tuple[str, str], ...]:
     return tuple(
         (top, normalised_name(match["name"]))
         for name in names
-        if (match := _METADATA_FOLDER.match(name)) and not name.startswith("~")  # of a broken uninstall
+        if (match := _METADATA_FOLDER.match(name)) and not name.startswith("~")  # left by a failed uninstall
         for top in _top_levels(os.path.join(folder, name))
     )
 
@@ -118,7 +118,7 @@ def _text_of(file: str) -> str:
 
 @lru_cache(maxsize=4)
 def machinery(path: tuple[str, ...]) -> frozenset[str]:
-    """What runs flows and is no part of their results: this package and what it needs."""
+    """Return the distributions that run flows but do not affect results: this one and its requirements."""
     found: set[str] = set()
     waiting = [_OURS]
     while waiting:
@@ -139,12 +139,12 @@ def machinery(path: tuple[str, ...]) -> frozenset[str]:
 
 
 def versions_of(top_levels: Iterable[str], path: Sequence[str], *, is_build: bool) -> dict[str, str]:
-    """The distributions behind imported packages.
+    """Return the versions of the distributions behind imported packages.
 
     Args:
         top_levels: Names of imported packages and modules.
         path: The interpreter's `sys.path`.
-        is_build: Whether the importing code ran flows, and so imported our own needs as well.
+        is_build: Whether the importing code ran flows, and so imported our own requirements as well.
 
     Returns:
         Version by normalised name, without this package's own.
@@ -158,7 +158,7 @@ def versions_of(top_levels: Iterable[str], path: Sequence[str], *, is_build: boo
 
 @lru_cache(maxsize=8)
 def python_version(executable: str) -> str | None:
-    """The version of an interpreter as it is now; None if it cannot be started."""
+    """Return the current version of an interpreter; None if it cannot be started."""
     if executable == sys.executable:
         return platform.python_version()
     command = [executable, "-c", "import platform; print(platform.python_version())"]
@@ -169,5 +169,5 @@ def python_version(executable: str) -> str | None:
 
 
 def own_path() -> tuple[str, ...]:
-    """The folders from which a kernel of this interpreter imports."""
+    """Return the folders from which a kernel of this interpreter imports."""
     return tuple(os.path.abspath(folder) for folder in sys.path if folder)

@@ -1,8 +1,8 @@
-"""Which comments of a Python flow are magics and shell commands that a notebook runs.
+"""Decide which comments of a Python flow are magics and shell commands that a notebook runs.
 
-Jupytext writes the magics of a notebook into a script as comments, and takes comments for magics when it
-reads one, also those that begin with a word such as `copy`. To a reader of a script a comment is switched
-off, so that here only those are taken that begin with `%` and the name of a magic, or with `!` and a command.
+Jupytext writes the magics of a notebook into a script as comments, and reads comments back as magics, even
+those that begin with a word such as `copy`. To a reader of the script a comment is inactive code, so only
+those count here that begin with `%` and the name of a magic, or with `!` and a command.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-# What a magic may be the right side of: `files = !ls data`.
+# An assignment with a magic as its right-hand side: `files = !ls data`.
 _ASSIGNED = r"[ \t]*(?:[A-Za-z_]\w*[ \t]*=[ \t]*)?"
 _LINE_MAGIC = re.compile(rf"{_ASSIGNED}%(\w+)(?=[\s?;]|$)")
 _CELL_MAGIC = re.compile(r"[ \t]*%%(\w+)(?=[\s?]|$)")
-# `!pip install x`, `!{sys.executable} -m x`, `!C:\x.exe`; not `!important: …`, which is no command.
+# `!pip install x`, `!{sys.executable} -m x`, `!C:\x.exe`; not `!important: …`, which is not a command.
 _COMMAND = re.compile(rf"""{_ASSIGNED}![ \t]*(?:[A-Za-z]:\\)?[\w.~$\\/{{}}@%+=-]+(?=[\s;|&<>()'"*?]|$)""")
 _PLAIN = re.compile(rf"{_ASSIGNED}[%!?][\s\w.~$\\/{{}}%!]")
-# A flow that does one of these has magics of its own.
+# A flow that does one of these may use magics of any name.
 _MAKES_MAGICS = re.compile(r"\b(?:re)?load_ext\b|\bregister_\w*magic\w*\b|%alias(?:_magic)?\b")
 _CONTINUED = re.compile(r"\\\s*$")
-# Those of IPython 8 and 9 and of ipykernel, with the aliases of POSIX and of Windows.
+# Magics of IPython 8 and 9 and of ipykernel, with the aliases of POSIX and of Windows.
 _KNOWN = frozenset(
     """
     HTML SVG alias alias_magic autoawait autocall automagic autosave bash bookmark capture cat cd clear
@@ -37,31 +37,31 @@ _KNOWN = frozenset(
 
 
 def uses_magics(lines: Iterable[str]) -> bool:
-    """Whether a magic stands among lines of code as it is, not as a comment."""
+    """Return whether some line of code is a magic that is not commented out."""
     return any(_PLAIN.match(line) for line in lines)
 
 
 def makes_magics(sources: Iterable[str]) -> bool:
-    """Whether code loads or registers magics, of which only the kernel knows the names."""
+    """Return whether code loads or registers magics, whose names only the kernel knows."""
     return any(map(_MAKES_MAGICS.search, sources))
 
 
 def with_comments(written: Sequence[str], read: Sequence[str], *, any_name: bool) -> list[str]:
-    """Make the comments of a cell comments again that are no magics.
+    """Restore the comments of a cell that jupytext has mistaken for magics.
 
     Args:
-        written: The lines of the cell as they stand in the script.
-        read: The same lines after what jupytext takes for magics has been uncommented.
+        written: Lines of the cell as in the script.
+        read: The same lines with everything uncommented that jupytext takes for magics.
         any_name: Whether there may be magics of any name.
 
     Returns:
-        For each line one of the two.
+        One of the two for each line.
     """
     return list(_chosen(written, read, any_name=any_name))
 
 
 def _chosen(written: Sequence[str], read: Sequence[str], *, any_name: bool) -> Iterator[str]:
-    is_top = True  # only here, and below another one, a cell magic is one
+    is_top = True  # a cell magic is valid only here, or below another one
     is_continued = is_magic = False
     for comment, line in zip(written, read, strict=True):
         if comment == line:

@@ -1,4 +1,4 @@
-"""Instances that get in each other's way: by their files, or by their names."""
+"""Find instances that conflict, by their files or by their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core.run_files import shown
 
 
 def collisions(instances: Sequence[Instance]) -> list[Problem]:
-    """Instances that would overwrite each other's files."""
+    """Return a problem for each instance that would overwrite another's files."""
     seen: dict[tuple[str, str], Instance] = {}
     problems = []
     for instance in instances:
@@ -31,7 +31,7 @@ def collisions(instances: Sequence[Instance]) -> list[Problem]:
 
 
 def shared_folders(run_dirs: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Pairs, by place, of which the first one's run directory is the second one's, or lies in it."""
+    """Yield pairs (i, j) where run_dirs[i] equals or lies inside run_dirs[j]."""
     paths = [Path(path_key(run_dir)) for run_dir in run_dirs]
     owners: dict[Path, int] = {}
     for number, path in enumerate(paths):
@@ -43,7 +43,7 @@ def shared_folders(run_dirs: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _replays_in_each_other(instances: Sequence[Instance]) -> list[Problem]:
-    """Stored instances of which one would delete what another has written."""
+    """Return a problem for each pair of stored instances of which one would delete the other's files."""
     replays = [instance for instance in instances if instance.stored_in]
     return [
         Problem(
@@ -57,12 +57,12 @@ def _replays_in_each_other(instances: Sequence[Instance]) -> list[Problem]:
 
 
 def path_key(path: str) -> str:
-    """A path as what tells files apart: on some platforms the case of its letters does not."""
+    """Normalise a path for comparison (case-folded on Windows and macOS)."""
     return path.casefold() if sys.platform in ("win32", "darwin") else path
 
 
 def place(instance: Instance, root: str | Path) -> str:
-    """Where an instance was declared, for messages: `conductor.py:27, row 3`."""
+    """Return where an instance was declared, for messages: `conductor.py:27, row 3`."""
     line = f":{instance.line}" if instance.line else ""
     row = f", row {instance.row}" if instance.row else ""
     return f"{shown(instance.source, root)}{line}{row}"
@@ -77,7 +77,7 @@ def _directory_suffix(instance: Instance) -> str:
 
 
 def undistinguished(instance: Instance) -> str:
-    """The name of an instance before it was made distinct."""
+    """Return the name of an instance before it was made distinct."""
     name = instance.name
     if "~" in name:
         name = name.removesuffix(_directory_suffix(instance))
@@ -85,7 +85,7 @@ def undistinguished(instance: Instance) -> str:
 
 
 def with_distinct_names(instances: Sequence[Instance]) -> list[Instance]:
-    """Instances whose step and name tell them apart in a node id, also where flows share a directory."""
+    """Return the instances with names that are unique in node ids, even where flows share a directory."""
     for suffix in (_flow_suffix, _directory_suffix):
         groups: dict[tuple[str, str], list[Instance]] = defaultdict(list)
         for instance in instances:

@@ -1,6 +1,6 @@
-"""Reading source files: what a flow is, where its cells stand, and what kind of file one has.
+"""Read source files: find and recognise flows, and locate their cells.
 
-The home of jupytext, which is imported only when a source is read.
+The only module that uses jupytext, which is imported only when a source is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .unevaluated import mark_unevaluated
 
 FLOW_FOLDERS = ("flows", "flow", "builds", "build")
 ROOT_MARKERS = ("flows", "flow")
-# Those of jupytext that are in use for analyses; any other works with its path given in full.
+# Suffixes of jupytext that are common for analyses; any other works if the path is given in full.
 NOTEBOOK_SUFFIXES = (
     ".py",
     ".ipynb",
@@ -42,28 +42,28 @@ NOTEBOOK_SUFFIXES = (
 TABLE_SUFFIXES = (".csv", ".parquet", ".xlsx", ".json", ".jsonl")
 
 _MARKDOWN_SUFFIXES = (".md", ".markdown", ".qmd", ".Rmd", ".rmd", ".myst", ".mystnb", ".mnb")
-_ENCODING = "utf-8-sig"  # UTF-8, with or without the mark of byte order that Windows editors write
+_ENCODING = "utf-8-sig"  # UTF-8, with or without the byte order mark that Windows editors write
 
 # The first line of a code cell in a script, in jupytext's formats: `# %% …`, `# + …`, `# region …`
-# or `# {{{ …`. Only for what jupytext cannot read, and to say where it has read no tag. Not indented: that
-# is a flow within a string, as in a test.
+# or `# {{{ …`. Used only for files that jupytext cannot read, and to report a tag that it did not recognise.
+# Not indented: that is a flow within a string, as in a test.
 _COMMENT = r"(?:#|//|--|%|;;?)"
 _SCRIPT_HEAD = re.compile(
     rf"^{_COMMENT}[ \t]*(?:%%+[ \t]|\+|region\b|{{{{{{)(?!.*\[(?:markdown|md|raw)\]).*", re.MULTILINE
 )
-# The same in Markdown: a fence, and the options below it: `:tags: …` or YAML between `---` (MyST),
+# The same in Markdown: a fence and the options below it: `:tags: …` or YAML between `---` (MyST),
 # `#| tags: …` (Quarto).
 _MARKDOWN_HEAD = re.compile(
     r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
 )
-# The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a list of YAML, on one line or more.
+# The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a YAML list, on one or more lines.
 _PYTHON_LEXER = re.compile(r"i?python\d*")
 _PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?![\w-])""")
-# What a file has for sure that has a tagged cell: a quick no, without jupytext.
+# Text that every file with a tagged cell contains: rejects others quickly, without jupytext.
 _ANY_TAG = re.compile(r"\btags\b.*parameters")
 _ANY_TAG_OF_DOCUMENT = re.compile(_ANY_TAG.pattern, re.DOTALL)  # where lists of tags may have several lines
-# How most flows begin: a docstring, comments, the tagged head, comments, code. All of Jupytext's ways to read
-# a script agree on that, so that it need not be imported, which takes a quarter of a second.
+# How most flows begin: a docstring, comments, the tagged head, comments, code. All script formats of Jupytext
+# read that alike, so it need not be imported, which takes a quarter of a second.
 _PLAIN_FLOW = re.compile(
     r"""
     (?:(?P<quotes>"{3}|'{3})[^"'\\]*(?P=quotes)[ \t]*\n)?
@@ -74,8 +74,8 @@ _PLAIN_FLOW = re.compile(
     """,
     re.VERBOSE,
 )
-_WITHOUT_MAGICS = ("marimo", "myst", "pandoc", "quarto")  # jupytext's formats in which comments are comments
-# What may stand around a cell's line in a script: there jupytext comments magics and texts out.
+_WITHOUT_MAGICS = ("marimo", "myst", "pandoc", "quarto")  # jupytext's formats that leave comments alone
+# What may surround a cell's line in a script, where jupytext comments out magics and texts.
 _AROUND_LINE = re.compile(rf"""^(?:{_COMMENT} ?|["']{{3}})|["']{{3}}$""")
 
 
@@ -86,7 +86,7 @@ class Source:
     Attributes:
         path: The file.
         notebook: The notebook (an nbformat NotebookNode) that jupytext made of it.
-        lines: For each cell id the line (1-based) of the file in which its code begins.
+        lines: First line (1-based) of each cell's code in the file, by cell id.
     """
 
     path: Path
@@ -95,7 +95,7 @@ class Source:
 
     @property
     def parameters_cells(self) -> list[Any]:
-        """The cells behind which parameters can be injected: a text has none to be replaced."""
+        """The code cells tagged `parameters`, after which parameters can be injected; not text cells."""
         return [cell for cell in self.code_cells if "parameters" in cell.metadata.get("tags", ())]
 
     @property
@@ -104,12 +104,12 @@ class Source:
 
     @property
     def language(self) -> str:
-        """Its language in small letters: what is told, else Python."""
+        """The flow's language in lower case: Python if its file does not specify one."""
         return self.told_language or "python"
 
     @property
     def told_language(self) -> str | None:
-        """Its language in small letters, by the kernelspec or whatever else tells it."""
+        """The language in lower case that the kernelspec or other metadata specifies; else None."""
         metadata = self.notebook.metadata
         named = metadata.get("kernelspec", {}).get("language")
         main = named or metadata.get("jupytext", {}).get("main_language")
@@ -122,20 +122,20 @@ class Source:
 
 
 def _of_lexer(metadata: Mapping[str, Any]) -> str | None:
-    """The language of the code cells of a text in MyST, which has but the name of a lexer."""
+    """Return the language of the code cells in a MyST text, which names only a lexer."""
     lexer = metadata.get("jupytext", {}).get("default_lexer")
     return "python" if lexer and _PYTHON_LEXER.fullmatch(lexer) else lexer
 
 
 def project_root_of(path: Path) -> Path:
-    """The project to which a file belongs.
+    """Return the root of the project to which a file belongs.
 
     Args:
         path: A conductor, table or flow (absolute), or a directory.
 
     Returns:
-        The nearest parent that holds `flows/` or `flow/`, else the file's own directory. What lies in
-        a `runs/` is no project, though a step may be called `flows`.
+        The nearest parent that holds `flows/` or `flow/`, else the file's own directory. A `runs/` is not a
+        project, although a step in it may be called `flows`.
     """
     start = path if path.is_dir() else path.parent
     for folder in (start, *start.parents):
@@ -145,20 +145,20 @@ def project_root_of(path: Path) -> Path:
 
 
 def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
-    """The file that a conductor means by `flow`.
+    """Return the file that a conductor means by `flow`.
 
     Args:
         flow: A path, or the bare name of a flow in one of the usual folders.
         roots: Directories to which a relative path may refer, best first.
 
     Raises:
-        FlowNotFound: Naming the places that were looked at, and the flow that has nearly that name.
+        FlowNotFound: If there is none; the message names the places searched and a flow of a similar name.
     """
     if not isinstance(flow, str | Path):  # a table's cell may hold anything
         raise FlowNotFound(f"flow {flow!r} not found: expected a name or a path, not {type(flow).__name__}")
     given = Path(flow)
     for root in roots:
-        if os.path.isfile(root / given):  # False, unlike Path.is_file, for a name that no file can have
+        if os.path.isfile(root / given):  # False for an impossible file name, unlike Path.is_file
             return (root / given).resolve()
     if given.parent == Path():
         for root in roots:
@@ -172,12 +172,12 @@ def find_flow(flow: str | Path, roots: tuple[Path, ...]) -> Path:
 
 
 def _notebooks_in(folder: Path) -> Iterator[str]:
-    with contextlib.suppress(OSError, ValueError):  # a name that no folder can have
+    with contextlib.suppress(OSError, ValueError):  # ValueError: an impossible folder name
         yield from (name for name in os.listdir(folder) if name.endswith(NOTEBOOK_SUFFIXES))
 
 
 def _nearly(flow: str, roots: Iterable[Path]) -> str:
-    """A hint at the flow that was meant; empty if none has nearly that name."""
+    """Return a hint at the flow that was probably meant; empty if none has a similar name."""
     path = flow.replace("\\", "/")
     folders = dict.fromkeys((os.path.dirname(path), *FLOW_FOLDERS))
     known = [
@@ -199,19 +199,19 @@ def _nearly(flow: str, roots: Iterable[Path]) -> str:
 @lru_cache(maxsize=512)
 def _read(path: Path, _state: str) -> Source:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are set anew below
+        with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are replaced below
             notebook = _parsed(path.read_text(encoding=_ENCODING), path.suffix)
         _put_right(notebook)
-    except Exception as error:  # jupytext, nbformat, yaml and json raise what they like
+    except Exception as error:  # jupytext, nbformat, yaml and json raise all kinds
         raise DuctaflowError(f"{path} cannot be read as a notebook: {_reason_of(error)}") from error
     for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number}"  # jupytext's are random: runs would differ for no reason
+        cell["id"] = f"cell-{number}"  # jupytext's are random, so runs would differ for no reason
     mark_unevaluated(notebook, is_markdown=path.suffix in _MARKDOWN_SUFFIXES)
     return Source(path, notebook, _cell_lines(path, notebook))
 
 
 def _reason_of(error: Exception) -> str:
-    """What is wrong, in one line where nbformat has a page with the whole cell."""
+    """Return what is wrong in one line, where nbformat would print a page with the whole cell."""
     from nbformat import ValidationError
 
     if not isinstance(error, ValidationError):
@@ -223,7 +223,7 @@ def _reason_of(error: Exception) -> str:
 
 
 def _parsed(text: str, suffix: str) -> Any:
-    """The notebook that jupytext makes of a text, in which all comments of Python are still comments."""
+    """Return the notebook that jupytext makes of a text, with Python comments still comments."""
     import jupytext  # type: ignore[import-untyped,unused-ignore]
 
     if suffix == ".ipynb":
@@ -246,7 +246,7 @@ def _parsed(text: str, suffix: str) -> Any:
 
 
 def _is_hydrogen_by_a_word(text: str, suffix: str, notebook: Any) -> bool:
-    """Whether jupytext expects magics that are no comments only since code begins with `cp` or the like."""
+    """Return whether jupytext expects uncommented magics only because code begins with `cp` or the like."""
     from jupytext.formats import read_format_from_metadata  # type: ignore[import-untyped,unused-ignore]
 
     if read_format_from_metadata(text, suffix):  # the file itself says so
@@ -256,10 +256,10 @@ def _is_hydrogen_by_a_word(text: str, suffix: str, notebook: Any) -> bool:
 
 
 def _put_right(notebook: Any) -> None:
-    """Take out what is null; lists of tags are lists.
+    """Remove metadata and tags that are null, and check the types of the others.
 
     Raises:
-        ValueError: If something is of a type that a notebook cannot have there.
+        ValueError: If something has a type that a notebook cannot have there.
     """
     for name in ("kernelspec", "jupytext", "language_info"):
         if notebook.metadata.get(name, {}) is None:
@@ -289,7 +289,7 @@ def read_flow(path: Path) -> Source:
 
 
 def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
-    """Where each cell's code begins, found by looking for the cells' lines one after the other."""
+    """Return the line where each cell's code begins, by searching for the cells' lines in order."""
     if path.suffix == ".ipynb":
         return {}
     lines = _text_of(path).split("\n")
@@ -302,13 +302,13 @@ def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
         if found is None:  # jupytext has changed it
             continue
         position = found + len(wanted)
-        if cell.cell_type == "code":  # texts are looked for only to get past them
+        if cell.cell_type == "code":  # texts are searched for only to get past them
             begins[cell["id"]] = found + 1
     return begins
 
 
 def _place_of(wanted: Sequence[str], lines: Sequence[str], start: int) -> int | None:
-    """The first place from `start` on at which all lines are the wanted ones."""
+    """Return the first index from `start` on at which all lines are the wanted ones."""
     for place in range(start, len(lines) - len(wanted) + 1):
         there = lines[place : place + len(wanted)]
         if all(map(_is_line, there, wanted)):
@@ -321,10 +321,10 @@ def _is_line(line: str, wanted: str) -> bool:
 
 
 def looks_like_flow(path: Path) -> bool:
-    """Whether a source file has a code cell tagged `parameters`.
+    """Return whether a source file has a code cell tagged `parameters`.
 
-    The text alone tells that most conductors have none, and that most flows have one; of the others that is
-    for jupytext to say, unless it cannot read the file.
+    The text alone shows that most conductors have none and most flows have one; for other files jupytext
+    decides, unless it cannot read them.
     """
     try:
         text = _text_of(path)
@@ -342,7 +342,7 @@ def looks_like_flow(path: Path) -> bool:
 
 
 def is_plainly_flow(path: Path) -> bool:
-    """Whether a script has one tagged cell, and code in it, without any doubt; else Jupytext has to say."""
+    """Return whether a script certainly has one tagged cell with code; if false, Jupytext has to decide."""
     return _is_plain(path, _text_of(path))
 
 
@@ -353,7 +353,7 @@ def _is_plain(path: Path, text: str) -> bool:
 
 
 def line_of_tag(path: Path) -> int | None:
-    """The line (1-based) of the first head of a cell that seems to have the tag, also where it is none."""
+    """Return the line (1-based) of the first cell head that seems to have the tag, valid or not."""
     if path.suffix == ".ipynb":
         return None
     text = _text_of(path)
@@ -365,7 +365,7 @@ def line_of_tag(path: Path) -> int | None:
 
 
 def how_to_tag(path: Path) -> str:
-    """What makes a parameters cell in a file of this kind."""
+    """Return instructions for making a parameters cell in a file of this kind."""
     if path.suffix == ".ipynb":
         return (
             "tag the cell with `config = {}`: in JupyterLab select it, open the Property Inspector (the gear "
@@ -389,7 +389,7 @@ def _text_of(path: Path) -> str:
 
 
 def source_as_script(path: Path) -> str:
-    """A conductor's code as Python text, with line numbers kept for `.py` files."""
+    """Return a conductor's code as Python text, with line numbers kept for `.py` files."""
     if path.suffix == ".py":
         return path.read_text(encoding=_ENCODING)
     import jupytext  # type: ignore[import-untyped,unused-ignore]

@@ -1,4 +1,4 @@
-"""Which variables of a flow its config sets: those that papermill would set, and `config` as a whole."""
+"""Decide which variables of a flow its config sets: those papermill would set, and `config` as a whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG = "config"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _NO_DICT = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.JoinedStr)
-# What a variable of that name would take away from the code of a flow.
+# Names that a variable would hide from the code of a flow.
 _HIDDEN = frozenset({*dir(builtins), "display", "get_ipython", "exit", "quit", "In", "Out"})
 # An assignment in R, Julia, shells and others: `name = …`, `name <- …`, `val name: Int = …`.
 _ASSIGNMENT = re.compile(
@@ -28,7 +28,7 @@ _ASSIGNMENT = re.compile(
     r"[ \t]*(?::[ \t\w.]+)?(?:<<?-|=(?!=))[ \t]*(.?)",
     re.MULTILINE,
 )
-# Code that may read any key: all of the config, or variables by name.
+# Code that may read any key: the whole config, or variables by name.
 _READS_ALL = re.compile(
     r"(?<![a-z])config(?![a-z])|\b(?:exec|eval|globals|locals|vars|dir|get_ipython|parameters)\b|^\s*%run\b",
     re.IGNORECASE | re.MULTILINE,
@@ -41,8 +41,8 @@ class Assigned:
 
     Attributes:
         names: All names.
-        config_is_value: Whether it gives `config` something that is plainly no dict.
-        config_is_open: Whether it does not tell what `config` is: `None`, or the result of a call.
+        config_is_value: Whether it assigns to `config` something that is clearly not a dict.
+        config_is_open: Whether the type of `config` cannot be seen: `None`, or the result of a call.
     """
 
     names: frozenset[str] = frozenset()
@@ -54,9 +54,9 @@ NOTHING = Assigned()
 
 
 def assigned_in(source: Source, language: str, keys: Iterable[str] = ()) -> Assigned:
-    """What the parameters cell of a flow assigns, in the language of its kernel.
+    """Return what the parameters cell of a flow assigns, in the language of its kernel.
 
-    Of a notebook without one, those keys of its config that can be set in front of its code.
+    For a notebook without one, these are the keys of its config that can be set in front of its code.
     """
     if not source.has_parameters:
         return Assigned(read_but_not_assigned(source, keys))
@@ -74,7 +74,7 @@ def assigned_in(source: Source, language: str, keys: Iterable[str] = ()) -> Assi
 
 
 def _values(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """The names that statements give a single value, and that value."""
+    """Yield the names to which statements assign a single value, with that value."""
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
@@ -83,7 +83,7 @@ def _values(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _stored(tree: ast.AST) -> Iterator[str]:
-    """The names that code assigns, less those in functions and classes of its own."""
+    """Yield the names that code assigns, except inside functions, classes and comprehensions."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, _SCOPES + _COMPREHENSIONS):
             continue
@@ -95,13 +95,13 @@ def _stored(tree: ast.AST) -> Iterator[str]:
 def parameters_of(
     config: Mapping[str, JSON], assigned: Assigned = NOTHING, language: str = "python"
 ) -> dict[str, JSON]:
-    """What is injected: `config` as a whole, and each of its values that the flow can want as a variable.
+    """Return what to inject: `config` as a whole, and each value that the flow may use as a variable.
 
     Args:
         config: The config.
-        assigned: What the flow's parameters cell assigns: these are set whatever they are. Others are
-            not if they are dicts, or would hide something that Python has under that name.
-        language: Of the kernel.
+        assigned: Names that the flow's parameters cell assigns: these are always set. Others are not if
+            they are dicts, or would hide a name of Python's.
+        language: Language of the kernel.
     """
     hidden = _HIDDEN if language.lower() == "python" else frozenset()
     variables = {
@@ -117,9 +117,9 @@ def parameters_of(
 
 
 def unknown_parameters(config: Mapping[str, JSON], source: Source, assigned: Assigned) -> list[str]:
-    """What is to be said of keys that nothing in a flow reads, as papermill does: they may be misspelt.
+    """Return warnings, as papermill's, about config keys that a flow never reads: they may be misspelt.
 
-    Only of flows in which parameters are assigned one by one, and that do not use the config as a whole.
+    This applies only to flows that assign parameters one by one and do not use the config as a whole.
     """
     if assigned.names and not source.has_parameters:
         names = ", ".join(sorted(assigned.names))

@@ -1,4 +1,4 @@
-"""Python code as text and as a syntax tree; nothing is run."""
+"""Normalise and parse Python code, without running it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ast
 import re
 import warnings
 
-# Magics before a cell that is Python all the same; others mean another language or process.
+# Cell magics whose cell is still Python; others mean another language or process.
 _PYTHON_CELL = re.compile(r"\s*%%(?:capture|prun|time|timeit)\b[^\n]*\n")
 _MAGIC_LINE = re.compile(r"(?P<indent>\s*)(?:[\w, ]+=\s*)?(?P<magic>[%!?].*|[\w.]+\?{1,2}\s*)")
 _AS_PYTHON = (
     (re.compile(r"%matplotlib\b.*"), "import matplotlib.pyplot"),
     (re.compile(r"%pylab\b.*"), "import numpy, matplotlib.pyplot"),
     (re.compile(r"%(?:env\s+\w+(?:\s*=|\s+\S)|set_env\s|dotenv\b).*"), "os.putenv()"),
-    # What is installed, or what another script does, may change as well.
+    # Installing packages, or running another script, may change the environment as well.
     (
         re.compile(r"[%!].*\b(?:pip|conda|mamba|uv)\b.*\b(?:add|install|remove|sync|uninstall|update)\b.*"),
         "os.putenv()",
@@ -25,7 +25,7 @@ _AS_PYTHON = (
 
 
 def normalised(code: str) -> str:
-    """Python code without comments and layout; other code as it stands."""
+    """Return Python code without comments and layout; other code as it is."""
     tree = parsed(code)
     if tree is None:
         return code.strip()
@@ -36,16 +36,16 @@ def normalised(code: str) -> str:
 
 
 def parsed(code: str) -> ast.Module | None:
-    """The syntax tree of Python code; None for other code, cells with magics among it."""
+    """Return the syntax tree of Python code; None for other code, including cells with magics."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of the flow's own syntax: its run will tell
+        with warnings.catch_warnings(action="ignore"):  # about the flow's syntax: its run will show them
             return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
 def without_magics(cell: str) -> str:
-    """A cell as Python: magics that matter here as what they do, others dropped."""
+    """Return a cell as Python: magics that matter here become equivalent code, others are dropped."""
     if parsed(cell) is not None:
         return cell
     if cell.lstrip().startswith("%%"):

@@ -1,6 +1,6 @@
-"""The rows that an expression on their columns keeps: `--ductaflow-where`.
+"""Select rows by an expression on their columns: `--ductaflow-where`.
 
-pandas evaluates it, whose expressions reach far more than columns; so each part of it is looked at first.
+pandas evaluates it; as its expressions can reach far more than columns, each part is checked first.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ _ALLOWED = (
 
 
 class _NotAllowed(Exception):
-    """A part of an expression is none that expressions can have."""
+    """A part of an expression is not allowed."""
 
 
 def select(expression: str, table: pd.DataFrame) -> list[bool]:
-    """Which rows an expression keeps; those for which it gives NA are not.
+    """Return for each row whether an expression keeps it; rows for which it gives NA are dropped.
 
     Raises:
         DuctaflowError: If it is more than an expression on columns, cannot be evaluated or is not true or
-            false of each row, naming the columns that there are.
+            false for each row; the message names the available columns.
     """
     names = [str(column) for column in table.columns]
     try:
@@ -64,7 +64,7 @@ def select(expression: str, table: pd.DataFrame) -> list[bool]:
         what = "" if _is_mask(result, len(table)) else "not true or false of each row"
     except _NotAllowed as error:
         what = f"{error}; {_ALLOWED}"
-    except Exception as error:  # the expression is the user's: anything can come of it
+    except Exception as error:  # the user's expression may raise anything
         what = f"{type(error).__name__}: {error}"
     if what:
         raise DuctaflowError(f"--ductaflow-where {expression!r}: {what}. Columns here: {', '.join(names)}")
@@ -80,7 +80,7 @@ def _evaluated(expression: str, table: pd.DataFrame) -> Any:
 
 
 def _without_backticks(expression: str, columns: Collection[str]) -> tuple[str, dict[str, str]]:
-    """An expression with a word in place of each column in backticks, and the columns by these words."""
+    """Return an expression with each column in backticks replaced by a word, and the columns by word."""
     longest = max(map(len, columns), default=0)
     words: dict[str, str] = {}
 
@@ -92,17 +92,17 @@ def _without_backticks(expression: str, columns: Collection[str]) -> tuple[str, 
         column = piece["column"]
         if column not in columns:
             raise _NotAllowed(f"there is no column {column!r}")
-        return words.setdefault(column, f"column{len(words):0{longest}}")  # longer than any name of a column
+        return words.setdefault(column, f"column{len(words):0{longest}}")  # longer than any column name
 
     text = _PIECES.sub(word, expression)
     return text, {name: column for column, name in words.items()}
 
 
 def _check(tree: ast.AST, names: Collection[str], quoted: dict[str, str]) -> None:
-    """Refuse what is no column, constant, operator or method of these.
+    """Refuse anything but columns, constants, operators and methods of these.
 
     Raises:
-        _NotAllowed: If there is such a part.
+        _NotAllowed: If there is another part.
     """
     match tree:
         case ast.Name(id=name):
@@ -138,7 +138,7 @@ def _check_function(function: ast.expr, names: Collection[str], quoted: dict[str
 
 
 def _said(tree: ast.AST, quoted: dict[str, str]) -> str:
-    """A part of an expression as it was written, or nearly so."""
+    """Return a part of an expression as it was written, or nearly so."""
     if isinstance(tree, ast.operator):
         return {ast.Pow: "**", ast.MatMult: "@"}.get(type(tree), type(tree).__name__)
     text = ast.unparse(tree) if isinstance(tree, ast.expr) else type(tree).__name__
@@ -148,6 +148,6 @@ def _said(tree: ast.AST, quoted: dict[str, str]) -> str:
 
 
 def _is_mask(result: Any, length: int) -> bool:
-    # Objects, too: the parts of a text column with empty cells are True, False and NaN.
+    # Object dtype counts, too: results on a text column with empty cells are True, False and NaN.
     inferred = pd.api.types.infer_dtype(result, skipna=True) if np.ndim(result) == 1 else ""
     return inferred in ("boolean", "empty") and len(result) == length

@@ -1,6 +1,6 @@
-"""What the cells of a control table hold, as plain JSON; empty ones (None, NaN, NaT, NA, "") are "not set".
+"""Convert the cells of a control table to plain JSON; empty ones (None, NaN, NaT, NA, "") are "not set".
 
-The types of NumPy and pandas are known here without importing them: as long as nobody has, no value has one.
+Types of NumPy and pandas are checked without importing these: before that, no value can have such a type.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from collections.abc import KeysView, Mapping, Sequence, ValuesView
 from pathlib import PurePath
 from typing import Any
 
-# Tuples, as isinstance() is asked for every cell, and `str | int` would be made anew each time.
+# Tuples, as isinstance() is called for every cell, and `str | int` would be built again each time.
 _PLAIN = (str, int)
-_TEXTS = (str, bytes, bytearray, memoryview, UserString)  # sequences that are no lists
+_TEXTS = (str, bytes, bytearray, memoryview, UserString)  # sequences that do not count as lists
 _NEVER_EMPTY = (int, Mapping, list, tuple)
 # No leading zeros: 007 is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]*)?|\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
 _INFINITE = {"inf": math.inf, "-inf": -math.inf, "Infinity": math.inf, "-Infinity": -math.inf}
-_DIGITS = 4000  # of an integer that Python reads; longer ones are texts
+_DIGITS = 4000  # digits of an integer that Python parses; longer ones are texts
 
 
 def is_a(value: object, module: str, *types: str) -> bool:
-    """Whether a value has one of some types of a module that may not be imported."""
+    """Return whether a value has one of some types of a module that need not be imported."""
     found = sys.modules.get(module)
     return found is not None and isinstance(value, tuple(getattr(found, name) for name in types))
 
 
 def is_mapping(value: object) -> bool:
-    """Whether a value has keys and their values, as a dict does, also of a class that does not say so."""
+    """Return whether a value has keys and values like a dict, even if its class is not a Mapping."""
     if isinstance(value, Mapping):
         return True
     kind = type(value)
@@ -43,12 +43,12 @@ def is_mapping(value: object) -> bool:
 
 
 def is_sequence(value: object) -> bool:
-    """Whether a value is a list in all but its class: `range`, `deque`, a list of OmegaConf; no text."""
+    """Return whether a value behaves like a list: `range`, `deque`, a list of OmegaConf; not a text."""
     return isinstance(value, Sequence | KeysView | ValuesView) and not isinstance(value, _TEXTS)
 
 
 def is_unset(value: Any) -> bool:
-    """Whether a cell is empty."""
+    """Return whether a cell is empty."""
     if isinstance(value, str):
         return not value.strip()
     if value is None:
@@ -60,18 +60,18 @@ def is_unset(value: Any) -> bool:
     if isinstance(value, decimal.Decimal):
         return value.is_nan()
     if is_a(value, "numpy", "floating", "datetime64", "timedelta64"):
-        return bool(value != value)  # noqa: PLR0124 - as NaN and NaT are told
+        return bool(value != value)  # noqa: PLR0124 - true only of NaN and NaT
     return _is_missing(value)
 
 
 def _is_missing(value: object) -> bool:
-    """Whether a value is pandas' NaT or NA."""
+    """Return whether a value is pandas' NaT or NA."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and (value is pandas.NaT or value is pandas.NA)
 
 
 def number_in(text: str) -> int | float | None:
-    """The number that a text is, None if it is none; what is written with leading zeros is a name.
+    """Return the number that a text represents, None if it is not one; with leading zeros it is a name.
 
     Whole numbers without point and exponent are integers, as in JSON.
     """
@@ -84,16 +84,16 @@ def number_in(text: str) -> int | float | None:
 
 
 def plain(value: Any, *, lenient: bool = False) -> Any:
-    """A value as plain JSON.
+    """Return a value as plain JSON.
 
     Args:
-        value: NumPy and pandas scalars, dates, paths, enums and containers of them, mappings and sequences
-            of other libraries among these, become what JSON knows; dates and times ISO 8601 text, durations
-            ISO 8601 durations.
-        lenient: Keep NaN and infinities, and make text of all else, as ductaflow did.
+        value: NumPy and pandas scalars, dates, paths, enums and containers of them, including mappings and
+            sequences of other libraries, become JSON types; dates and times ISO 8601 text, durations ISO
+            8601 durations.
+        lenient: Keep NaN and infinities, and turn everything else into text, as ductaflow did.
 
     Raises:
-        ValueError: If JSON has nothing for it, saying what it is.
+        ValueError: If JSON cannot represent it; the message says what it is.
     """
     if value is None or (isinstance(value, _PLAIN) and not isinstance(value, enum.Enum)):
         return value
@@ -130,7 +130,7 @@ def _key(key: Any, lenient: bool) -> str:
 
 
 def _simpler(value: Any) -> Any:
-    """The nearest simpler value, or the value itself if there is none."""
+    """Return the nearest simpler value, or the value itself if there is none."""
     if _is_missing(value):  # before dates: NaT is one
         return None
     if isinstance(value, enum.Enum):
@@ -149,7 +149,7 @@ def _simpler(value: Any) -> Any:
 
 
 def _of_pandas(value: Any) -> Any:
-    """A duration as ISO 8601 text; a date or duration of NumPy as the one of pandas, or NaT."""
+    """Return a duration as ISO 8601 text; a date or duration of NumPy as the pandas type, or NaT."""
     import pandas as pd
 
     if isinstance(value, datetime.timedelta):
@@ -158,10 +158,10 @@ def _of_pandas(value: Any) -> Any:
 
 
 def _unpacked(values: Any) -> Any:
-    """An array, Series or Index as a list, or as a scalar if it has no dimensions."""
+    """Return an array, Series or Index as a list, or as a scalar if it has no dimensions."""
     if is_a(values, "numpy", "ndarray"):
         if values.ndim == 0:
             return values[()]
         if values.dtype.kind in "mM" and values.dtype != "datetime64[D]":
-            return list(values)  # tolist() makes bare numbers of units that datetime lacks, as nanoseconds
+            return list(values)  # tolist() gives bare numbers for units that datetime lacks (nanoseconds)
     return values.tolist()

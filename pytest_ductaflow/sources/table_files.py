@@ -1,7 +1,7 @@
-"""Control tables from files: CSV, Parquet, Excel and JSON as DataFrames whose names are text.
+"""Read control tables from CSV, Parquet, Excel and JSON files as DataFrames whose names are text.
 
-Each cell has a type of its own, whatever stands above and below it. In Excel, JSON and Parquet that is in the
-file; in CSV a cell is the number, or the true or false, that it would be in JSON, and else a text.
+Each cell has its own type, independent of the rest of its column. Excel, JSON and Parquet files store it; a
+CSV cell is the number, true or false that it would be in JSON, and otherwise a text.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..core.number_text import listed
 from .file_reading import NotReadable, long_cells, text_of
 from .table_cells import number_in
 
-# What pandas and NumPy write for a cell without a value. Its other words are not among them: NA is
-# also a country, None and null may be the names of a method.
+# What pandas and NumPy write for a cell without a value. Other words that pandas reads so are not among them:
+# NA is also a country, None and null may be names of a method.
 _EMPTY = ("", "NaN", "nan", "NaT", "<NA>")
 # As JSON, pandas and Excel write them.
 _BOOLEANS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
@@ -39,16 +39,16 @@ def _nobody(_note: str) -> None:
 
 
 def read_table(path: Path, tell: Tell = _nobody) -> pd.DataFrame:
-    """A control table from a file; integers with empty cells stay integers, names stay text.
+    """Return a control table from a file; integers with empty cells stay integers, names stay text.
 
     Args:
         path: A `.csv`, `.parquet`, `.xlsx`, `.json` (a list of objects) or `.jsonl` file. In CSV and
             Excel rows without any value are left out, and NaN, nan, NaT and <NA> are empty cells.
-        tell: Gets a sentence about what is in the file, and might not be meant.
+        tell: Callback for a sentence about something in the file that may not be intended.
 
     Raises:
-        TableError: With all cells that cannot be, or why it cannot be read at all, as when pandas lacks the
-            package that reads it.
+        TableError: If cells are invalid (all of them are listed), or the file cannot be read at all, as
+            when pandas lacks the package that reads it.
     """
     suffix = path.suffix.lower()
     if suffix not in _READERS:
@@ -65,7 +65,7 @@ def read_table(path: Path, tell: Tell = _nobody) -> pd.DataFrame:
         what = f"reading {suffix} files needs another package ({error.name or error}): "
         remedy = f"pip install 'pytest-ductaflow[{_EXTRAS.get(suffix, 'test')}]'"
         raise TableError([Problem(str(path), what + remedy)]) from error
-    except Exception as error:  # each reader has its own exceptions
+    except Exception as error:  # each reader raises its own exceptions
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TableError([Problem(str(path), f"cannot be read as a table: {why}")]) from error
 
@@ -88,7 +88,7 @@ def _from_csv(path: Path, tell: Tell) -> pd.DataFrame:
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines that hold something, with their numbers."""
+    """Yield the lines that are not blank, with their numbers."""
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     try:
         for cells in reader:
@@ -99,7 +99,7 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_lengths(rows: Sequence[tuple[int, list[str]]], width: int) -> None:
-    """Let no cell be left out.
+    """Check that no row has more cells than the header, as these would be lost.
 
     Raises:
         NotReadable: If a row is longer than the header.
@@ -118,7 +118,7 @@ def _check_lengths(rows: Sequence[tuple[int, list[str]]], width: int) -> None:
 
 
 def _csv_value(cell: str) -> object:
-    """What a cell of a CSV file stands for; it is not asked what others there are."""
+    """Return the value of a cell of a CSV file, independent of other cells."""
     word = cell.strip()
     if word in _EMPTY:
         return None
@@ -129,7 +129,7 @@ def _csv_value(cell: str) -> object:
 
 
 def _tell_of_leading_zeros(columns: Sequence[str], rows: Sequence[Sequence[str]], tell: Tell) -> None:
-    """Tell of keys such as 05334, which are texts, where others in their column, as 11000, are numbers."""
+    """Warn of keys such as 05334, which are texts, in a column where others, such as 11000, are numbers."""
     for place, column in enumerate(columns):
         if column in TEXT_COLUMNS:
             continue
@@ -195,14 +195,14 @@ def _without_value(where: str, cell: Any, address: str) -> Problem:
 def _tell_of_layout(
     sheet: Any, rows: dict[int, int], named: Sequence[int], header: set[str], tell: Tell
 ) -> None:
-    """Tell of what a reader of the sheet sees otherwise than it is.
+    """Warn of layout because of which the sheet looks different from what is read.
 
     Args:
         sheet: The sheet.
-        rows: By their numbers in the sheet, those in the table.
-        named: The places of the columns that have a name.
+        rows: Row numbers in the table, by row number in the sheet.
+        named: Indices of the columns that have a name.
         header: These names; a further sheet that has one of them is a table, too.
-        tell: Gets the sentences.
+        tell: Callback for each sentence.
     """
     from .excel_cells import letters
 
@@ -234,10 +234,10 @@ def _frame(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pd.DataF
 
 
 def _columns(header: Sequence[object]) -> list[str]:
-    """Names of the columns, with pandas' own for those without one.
+    """Return the names of the columns, with pandas' own for those without one.
 
     Raises:
-        DuctaflowError: If there is one twice; pandas would make the second `x.1`, a group of `x`.
+        DuctaflowError: If a name occurs twice; pandas would call the second `x.1`, a key in the group `x`.
     """
     columns = [str(cell).strip() or f"Unnamed: {number}" for number, cell in enumerate(header)]
     name, times = Counter(columns).most_common(1)[0]
@@ -258,7 +258,7 @@ def _from_parquet(path: Path, _tell: Tell) -> pd.DataFrame:
     return pd.read_parquet(path, dtype_backend="numpy_nullable")
 
 
-# Not pandas' own reader of JSON, which rounds numbers and makes integers of floats.
+# Not pandas' own reader of JSON, which rounds numbers and turns floats into integers.
 
 
 def _from_json(path: Path, _tell: Tell) -> pd.DataFrame:
@@ -273,7 +273,7 @@ def _from_json(path: Path, _tell: Tell) -> pd.DataFrame:
 
 
 def _from_json_lines(path: Path, _tell: Tell) -> pd.DataFrame:
-    # Not splitlines(): JSON's texts may hold the line separators of Unicode.
+    # Not splitlines(): texts in JSON may contain Unicode line separators.
     lines = text_of(path, "utf-8", _CURE).split("\n")
     records = [_record(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
     return pd.DataFrame(records, dtype=object)

@@ -1,6 +1,6 @@
-"""Control tables: turning their rows into configs and names.
+"""Control tables: turn their rows into configs and names.
 
-pandas is imported only for what needs it: DataFrames, files and filters; a list of dicts does without.
+pandas is imported only for what needs it: DataFrames, files and filters, but not a list of dicts.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 
 NAME, STEP = TEXT_COLUMNS[:2]
 FLOW_COLUMNS = TEXT_COLUMNS[2:]
-_NAME_BYTES = 255  # of one part of a path, on every common file system
-_PATH_BYTES = 1_000  # of a whole name: some systems end at 1,024, and files go below it
-_NAMELESS = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?)?")  # "" in a file, and what pandas makes of it
+_NAME_BYTES = 255  # limit for one part of a path, on every common file system
+_PATH_BYTES = 1_000  # limit for a whole name: some systems stop at 1,024, and files go below it
+_NAMELESS = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?)?")  # "" in a file, and pandas' name for that
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
-_READABLE = 80  # bytes of a name made from values; what is more becomes a hash
-_READABLE_VALUE = 32  # the same of one value in it
+_READABLE = 80  # bytes of a name made from values; a hash replaces the rest
+_READABLE_VALUE = 32  # the same for one value in it
 _WINDOWS_FORBIDDEN = set('<>:"|?*\\')
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in "123456789"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A control table, whatever it was given as.
+    """A control table, in whatever form it was given.
 
     Attributes:
-        columns: Their names, as text.
-        rows: A cell for each column, with its own type.
-        labels: What the rows are called by an index; none if that only counts them.
-        file: The file that it came from; "" if none.
-        notes: What is in it and might not be meant, a sentence each.
+        columns: Names of the columns, as text.
+        rows: Cells for each column, with their own types.
+        labels: Names of the rows from an index; empty if that only numbers them.
+        file: File that it came from; "" if none.
+        notes: Warnings about what may not be intended, a sentence each.
     """
 
     columns: Sequence[str]
@@ -57,13 +57,13 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def filled(self) -> Iterator[dict[str, Any]]:
-        """The rows as dicts without their empty cells."""
+        """Yield the rows as dicts without their empty cells."""
         for row in self.rows:
             pairs = zip(self.columns, row, strict=True)
             yield {name: value for name, value in pairs if not is_unset(value)}
 
     def names(self) -> list[str]:
-        """The instance names: a column, else a labelled index, else made from the values."""
+        """Return the instance names: from a column, else a labelled index, else made from the values."""
         if NAME in self.columns:
             place = self.columns.index(NAME)
             return ["" if is_unset(row[place]) else str(row[place]).strip() for row in self.rows]
@@ -71,7 +71,7 @@ class Table:
 
 
 def as_table(table: Any, roots: Sequence[Path]) -> Table:
-    """A table in any accepted form.
+    """Return a table given in any accepted form.
 
     Args:
         table: A DataFrame, a list of dicts or a file.
@@ -81,8 +81,8 @@ def as_table(table: Any, roots: Sequence[Path]) -> Table:
         The table, without columns that have no name, such as the index that pandas and R write.
 
     Raises:
-        TableError: With all that is wrong in the file.
-        DuctaflowError: If it is none of them, or has a column twice, be it as 1 and "1".
+        TableError: If the file has errors; all are listed.
+        DuctaflowError: If it is none of these, or has a column twice, even if as 1 and "1".
     """
     file, notes = "", list[str]()
     if isinstance(table, str | Path):
@@ -109,7 +109,7 @@ def _is_nameless(column: str) -> bool:
 
 
 def _with_names(table: Table) -> Table:
-    """The table without columns that have no name."""
+    """Return the table without columns that have no name."""
     named = [not _is_nameless(column) for column in table.columns]
     if all(named):
         return table
@@ -118,7 +118,7 @@ def _with_names(table: Table) -> Table:
 
 
 def _notes_on(table: Table) -> Iterator[str]:
-    """That a table has no rows, and which columns without a name it has."""
+    """Yield a note if a table has no rows, and one for each filled column without a name."""
     if not table.rows:
         yield f"the table has {'a header, but ' if table.columns else ''}no rows: nothing is run"
     for place, column in enumerate(table.columns):
@@ -129,7 +129,7 @@ def _notes_on(table: Table) -> Iterator[str]:
 
 
 def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
-    # Not Path.is_file(): it raises for a text that is too long for a path.
+    # Not Path.is_file(): it raises if a text is too long for a path.
     path = next((root / table for root in roots if os.path.isfile(root / table)), None)
     if path is None:
         looked = " and ".join(dict.fromkeys(str(root) for root in roots))
@@ -147,7 +147,7 @@ def _of_frame(frame: Any, file: str) -> Table:
     columns = [str(name) for name in frame.columns]
     values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
     rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(frame)
-    # Integers are no labels: they are row numbers, of which a filter leaves some.
+    # Integers are not labels but row numbers, possibly with gaps left by a filter.
     has_labels = frame.index.inferred_type != "integer" and frame.index.is_unique
     return Table(columns, list(rows), list(map(str, frame.index)) if has_labels else (), file)
 
@@ -158,16 +158,16 @@ def _of_dicts(rows: Sequence[Mapping[Any, Any]]) -> Table:
 
 
 def grid(**axes: Iterable[Any]) -> pd.DataFrame:
-    """All combinations of some values, as a control table.
+    """Return all combinations of some values, as a control table.
 
     Args:
-        **axes: A column each: its name and the values that it takes. Dotted names, which nest in
-            the config, are given as `grid(**{"processing.method": ["a", "b"]})`.
+        **axes: Name and values of each column. Dotted names, which nest in the config, are given as
+            `grid(**{"processing.method": ["a", "b"]})`.
 
     Returns:
         One row per combination, the last axis varying fastest, with readable names in the column
-        `instance_name`, unless that is an axis itself. They have all axes, so that they stay as they are
-        when an axis gets more values.
+        `instance_name`, unless that is an axis itself. Names include all axes, so they do not change when
+        an axis gets more values.
 
     Raises:
         TypeError: If an axis is a single value; a text is a single value, too.
@@ -189,11 +189,11 @@ def grid(**axes: Iterable[Any]) -> pd.DataFrame:
 
 
 def readable_names(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Names made from a table's values, `year=2040,mode=rail`, each from nothing but its own row.
+    """Return names made from a table's values, `year=2040,mode=rail`, each from its own row only.
 
-    So a name stays as it is when rows are added, or an axis of a grid gets more values. Empty cells are
-    left out. Where a name does not tell all of its row's values (texts with characters that it cannot have,
-    what is too long), a hash of them is added: `mode=light_rail~1b2c3d4e`.
+    So a name does not change when rows are added, or an axis of a grid gets more values. Empty cells are left
+    out. If a name cannot show all values of its row (forbidden characters, excess length), a hash of them is
+    appended: `mode=light_rail~1b2c3d4e`.
     """
     own = [name not in TEXT_COLUMNS and not name.startswith("_") for name in columns]
     if not any(own):
@@ -204,7 +204,7 @@ def readable_names(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> lis
 
 
 def _labels(columns: Sequence[str]) -> list[str]:
-    """The columns as names have them: a dotted one by its last part, unless another ends alike."""
+    """Return the columns as used in names: a dotted one by its last part, unless another ends in the same."""
     ends = Counter(column.rpartition(".")[2] for column in columns)
     last = [column.rpartition(".")[2] for column in columns]
     return [
@@ -222,7 +222,7 @@ def _name_of(labels: Sequence[str], row: Sequence[Any]) -> str:
 
 
 def _shortened(name: str, most: int) -> str:
-    """The beginning of a name, with whole pairs if possible."""
+    """Return the beginning of a name, cut between pairs if possible."""
     if len(name.encode()) <= most:
         return name
     start = name.encode()[: most + 1].decode(errors="ignore")
@@ -230,7 +230,7 @@ def _shortened(name: str, most: int) -> str:
 
 
 def _told_apart(names: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """The names, with a hash where values that differ are written alike: 1 and "1", 0.1 + 0.2 and 0.3."""
+    """Return the names, with a hash where different values look the same: 1 and "1", 0.1 + 0.2 and 0.3."""
     if len(set(names)) == len(names):
         return names
     hashes = [_hash_of(row) for row in rows]
@@ -242,7 +242,7 @@ def _told_apart(names: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _word(value: Any) -> tuple[str, bool]:
-    """A value as a name has it ("" if it is empty), and whether that tells all of it."""
+    """Return a value as used in a name ("" if it is empty), and whether that represents it in full."""
     if is_unset(value):
         return "", True
     if isinstance(value, Mapping | list | tuple) or is_a(value, "numpy", "ndarray"):
@@ -251,7 +251,7 @@ def _word(value: Any) -> tuple[str, bool]:
         value = f"{value:.12g}"
     text = str(value)
     word = _slug(text)
-    is_told = word == text or not isinstance(value, str)  # what dates and the like are made of stays apart
+    is_told = word == text or not isinstance(value, str)  # distinct dates and the like stay distinct
     if len(word.encode()) <= _READABLE_VALUE:
         return word, is_told
     return word.encode()[: _READABLE_VALUE - 1].decode(errors="ignore"), False
@@ -266,10 +266,10 @@ def _hash_of(value: Any) -> str:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested dicts: `{"a.b": 1}` gives `{"a": {"b": 1}}`; groups are merged.
+    """Turn dotted keys into nested dicts: `{"a.b": 1}` gives `{"a": {"b": 1}}`; groups are merged.
 
     Raises:
-        ValueError: If a key is both a value and a group, or a value twice, naming it.
+        ValueError: If a key is both a value and a group, or a value twice; the message names it.
     """
     result: dict[str, Any] = {}
     for column, value in flat.items():
@@ -283,7 +283,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put(config: dict[str, Any], key: str, value: Any, column: str) -> None:
-    """Set a key that is not there yet; dicts are merged, and never shared with whoever gave them."""
+    """Set a key that is not there yet; dicts are merged into copies, never shared with the caller."""
     if isinstance(value, dict):
         inner = _group(config, key, column)
         for name, item in value.items():
@@ -304,7 +304,7 @@ def _group(config: dict[str, Any], key: str, column: str) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Two configs, the second over the first, group by group."""
+    """Merge two configs group by group; the second overrides the first."""
     result = dict(base)
     for key, value in over.items():
         under = result.get(key)
@@ -314,7 +314,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A config's values with dotted keys, the reverse of `nested`."""
+    """Yield a config's values with dotted keys, the reverse of `nested`."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
             yield from flattened(value, f"{prefix}{key}.")
@@ -324,11 +324,11 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 @lru_cache(maxsize=1024)  # a step has thousands of instances
 def check_name(name: str, what: str) -> str | None:
-    """Why a name cannot be that of a folder under `runs/`, or None.
+    """Return why a name cannot be that of a folder under `runs/`, or None.
 
     Args:
-        name: A step's or instance's name; `/` makes folders in folders.
-        what: What it is called in the message.
+        name: A step's or instance's name; `/` makes nested folders.
+        what: Kind of name, for the message.
     """
     if not name:
         return f"{what} is empty"
@@ -358,9 +358,9 @@ def _windows_refuses(part: str) -> bool:
 
 
 def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> list[Problem]:
-    """How a config fails its JSON Schema; reserved keys and the name are not looked at.
+    """Return how a config violates its JSON Schema; reserved keys and the name are ignored unless declared.
 
-    A schema that is none, or refers to what is not there, is a problem as well.
+    A schema that is invalid, or has a reference that cannot be resolved, is a problem as well.
     """
     validator, wrong = _validator(json.dumps(schema))
     if wrong:
@@ -376,13 +376,13 @@ def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> li
             Problem(f"{where}, column {'.'.join(map(str, error.absolute_path)) or '(all)'!r}", error.message)
             for error in validator.iter_errors(plain_config)
         ]
-    except Exception as error:  # of references that cannot be followed and patterns that are none
+    except Exception as error:  # from unresolvable references and invalid patterns
         return [Problem(where, f"the flow's JSON Schema cannot be used: {type(error).__name__}: {error}")]
 
 
-@lru_cache(maxsize=64)  # checking a schema takes longer than checking a config, and rows share theirs
+@lru_cache(maxsize=64)  # checking a schema takes longer than checking a config, and rows share schemas
 def _validator(text: str) -> tuple[Any, str]:
-    """The validator of a schema, given as JSON, and what is wrong with the schema ("" if nothing)."""
+    """Return the validator of a schema given as JSON, and what is wrong with it ("" if nothing)."""
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 

@@ -1,7 +1,7 @@
-"""Cells that their source marks as not to be run: `eval: false` in all spellings, or an HTML comment around.
+"""Find cells marked as not to be run: by `eval: false` in all spellings, or an HTML comment around them.
 
-Knitr, Quarto and Jupytext each have their own: options in a chunk's head, `#|` lines on top of a cell, the
-header of the document, and `knitr::opts_chunk$set(…)` for the chunks below it.
+Knitr, Quarto and Jupytext have their own spellings: options in a chunk's head, `#|` lines on top of a cell,
+the header of the document, and `knitr::opts_chunk$set(…)` for the chunks below it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NO = re.compile(r"""(?:\#R_CODE\#|!expr\s+)?["']?(?:false|f|no|off)["']?""", re
 _OPTION_LINE = re.compile(r"\s*(?:#|//|--|%%?|;;?)\|\s?(.*)")
 _YAML_OPTION = re.compile(r"eval\s*:\s*(.*?)\s*(?:#.*)?$")
 _R_OPTION = re.compile(r"(?:^|[,(])\s*eval\s*=\s*([^,\s)]+)")
-_HEAD_OPTION = re.compile(r"(?<![\w.-])eval\s*[:=]\s*([^\s,}]+)")  # in a head that Jupytext has no form for
+_HEAD_OPTION = re.compile(r"(?<![\w.-])eval\s*[:=]\s*([^\s,}]+)")  # in a head that Jupytext cannot parse
 _R_DEFAULTS = re.compile(r"^[^#\n]*\bopts_chunk\s*\$\s*set\s*\(([^)]*)", re.MULTILINE)
 _HEADER = re.compile(r"\A\s*---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
 _EXECUTE = re.compile(
@@ -29,11 +29,11 @@ _COMMENT_SIGN = re.compile(r"<!--|-->")
 
 
 def mark_unevaluated(notebook: Any, *, is_markdown: bool) -> None:
-    """Tag the cells that are not to be run, so that they are shown and skipped.
+    """Tag the cells that are not to be run, so that they are shown but skipped.
 
     Args:
-        notebook: As read from its file; changed.
-        is_markdown: Whether the file is a Markdown document, in which a comment may be around its cells.
+        notebook: Notebook as read from its file; changed in place.
+        is_markdown: Whether the file is a Markdown document, where an HTML comment may enclose cells.
     """
     skipped = [*_without_evaluation(notebook.cells), *(_commented_out(notebook.cells) if is_markdown else ())]
     for cell in skipped:
@@ -66,7 +66,7 @@ def _is_off_in_header(source: str) -> bool:
 
 
 def _option_of(cell: Any) -> object:
-    """What a cell says of its evaluation, its own lines before its head; None if it says nothing."""
+    """Return a cell's `eval` option, from its own lines rather than its head; None if it has none."""
     said = cell.metadata.get("eval")
     if said is None and (found := _HEAD_OPTION.search(_unparsed_head(cell.metadata))):
         said = found[1]
@@ -80,13 +80,13 @@ def _option_of(cell: Any) -> object:
 
 
 def _unparsed_head(metadata: Mapping[str, Any]) -> str:
-    """What Jupytext has left of a head as text, or cut into words without values."""
+    """Return the part of a head that Jupytext left as text, or split into words without values."""
     texts = [str(metadata.get(name, "")) for name in ("title", "incorrectly_encoded_metadata")]
     return " ".join([*texts, *(name for name, value in metadata.items() if value is None)])
 
 
 def _commented_out(cells: list[Any]) -> Iterator[Any]:
-    """The code cells between `<!--` in one text and `-->` in a later one."""
+    """Yield the code cells between `<!--` in one text cell and `-->` in a later one."""
     within: list[Any] = []
     is_open = False
     for cell in cells:

@@ -1,6 +1,6 @@
-"""Notebooks without a cell tagged `parameters`: papermill sets their parameters in front of all code.
+"""Parameters of notebooks without a cell tagged `parameters`: papermill sets them in front of all code.
 
-That is what is wanted where the code reads parameters and assigns none; else its own values would win.
+That works if the code reads parameters and assigns none; otherwise its own values would override them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from .notebooks import Source
 from .python_code import parsed, without_magics
 
 CONFIG = "config"
-INJECTED = "injected-parameters"  # the tag of a cell that papermill has made, and replaces
+INJECTED = "injected-parameters"  # the tag of the cell that papermill makes, and replaces
 _BUILTINS = frozenset(dir(builtins))
 
 
 def read_but_not_assigned(source: Source, keys: Iterable[str]) -> frozenset[str]:
-    """The keys of a config that can be set in front of an untagged notebook; none if some cannot be.
+    """Return the config keys that can be set in front of an untagged notebook; none if one is not safe.
 
     Args:
-        source: A notebook; only of those in Python something is known.
-        keys: Of its config; those that begin with `_` are not for the flow.
+        source: A notebook; the result is empty unless it is in Python.
+        keys: Keys of its config; those that begin with `_` are not for the flow.
     """
     wanted = frozenset(key for key in keys if not key.startswith("_"))
     if source.path.suffix != ".ipynb" or source.has_parameters or source.language != "python":

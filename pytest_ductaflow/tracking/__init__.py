@@ -1,1 +1,1 @@
-"""What an instance used, and whether it is up to date."""
+"""Find what an instance used, and whether it is up to date."""

@@ -1,6 +1,6 @@
-"""Content as short texts: of files, folders, code and configs. Equal texts mean equal content.
+"""Digests of files, folders, code and configs: equal digests mean equal content.
 
-Hashing is saved where the state of a file (see `file_state`) is what it was when it was last hashed.
+A file is not hashed again while its state (see `file_state`) is the same as when it was last hashed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..sources.notebooks import looks_like_flow, read_flow
 from ..sources.python_code import normalised
 
 ABSENT = "absent"
-SPECIAL = "no regular file"  # a pipe or device: reading it would take what is meant for others
-FOLDER, FILE = "folder", "file of "  # of what a flow only asked whether it is there; the latter with its size
-LINK = "link to "  # of a link of which the flow has asked, or used, where it leads
+SPECIAL = "no regular file"  # a pipe or device: reading it would consume data meant for others
+FOLDER, FILE = "folder", "file of "  # paths only checked for existence by a flow; a file with its size
+LINK = "link to "  # a link whose target the flow has read or used
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
-MANY = 1_000  # files in a folder; beyond that, they are one input
-_UNSEEN = (".", "__pycache__", REPORT, *SHARED_BY_PAGES)  # names that come and go by themselves
+MANY = 1_000  # files in a folder; beyond that, the folder is one input
+_UNSEEN = (".", "__pycache__", REPORT, *SHARED_BY_PAGES)  # beginnings of names that come and go by themselves
 
 
 @lru_cache(maxsize=100_000)
@@ -36,7 +36,7 @@ def _digest_of_file(path: str, _stat: str) -> str:
 
 
 def _essence(record: Record) -> str:
-    """Return the digest of a record as an input: how it ended and what it wrote and said, not when."""
+    """Return the digest of a record as an input: its status, outputs and messages, not its times."""
     said = (record.warnings, record.python_warnings, record.message)
     return text_digest(json.dumps([record.status, dict(record.outputs), record.config_digest, *said]))
 
@@ -46,11 +46,11 @@ def text_digest(text: str) -> str:
 
 
 def file_digest(path: str | Path, stat: str | None = None) -> str:
-    """The content of a file as it is now; `ABSENT` if it is not there or cannot be read.
+    """Return the digest of a file's current content; `ABSENT` if it is missing or cannot be read.
 
     Args:
         path: The file.
-        stat: Its `stat_of`, if that is known already.
+        stat: Its `stat_of`, if already known.
     """
     stat = stat or stat_of(path)
     if stat is None:
@@ -63,7 +63,7 @@ def file_digest(path: str | Path, stat: str | None = None) -> str:
 
 
 def listing_digest(folder: str | Path, left_out: Collection[str] = ()) -> str:
-    """The names in a folder, less hidden ones and some others, and which of them are folders.
+    """Return the digest of the names in a folder (not hidden ones and some others), folders marked as such.
 
     `ABSENT` if there is no such folder.
     """
@@ -81,13 +81,13 @@ def listing_digest(folder: str | Path, left_out: Collection[str] = ()) -> str:
 
 @lru_cache(maxsize=10_000)
 def _digest_of_names(folder: str, _stat: str) -> str | None:
-    """The digest of the names in a folder; None if there are links: what these lead to, it does not tell."""
+    """Return the digest of the names in a folder; None if there are links, as the stat ignores targets."""
     listed, has_links = _listing(folder, ())
     return None if has_links else listed
 
 
 def _listing(folder: str | Path, left_out: Collection[str]) -> tuple[str, bool]:
-    """The digest of the names in a folder, and whether some are those of links."""
+    """Return the digest of the names in a folder, and whether any is a link."""
     with os.scandir(folder) as found:
         entries = [e for e in found if not e.name.startswith(_UNSEEN) and e.name not in left_out]
         names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
@@ -95,7 +95,7 @@ def _listing(folder: str | Path, left_out: Collection[str]) -> tuple[str, bool]:
 
 
 def tree_digest(folder: str | Path) -> str:
-    """Return the digest of a folder of very many files: of their names and contents."""
+    """Return the digest of a folder with very many files, from their names and contents."""
     if not os.path.isdir(folder):
         return ABSENT
     inside = len(os.path.join(folder, ""))
@@ -104,9 +104,9 @@ def tree_digest(folder: str | Path) -> str:
 
 
 def tree_stat(folder: str | Path) -> str | None:
-    """Return a digest of the names, sizes, times and inodes in a folder; it saves hashing the files.
+    """Return a digest of the names, sizes, times and inodes in a folder, which saves hashing the files.
 
-    None if there is no such folder, or if one of the files has changed just now.
+    None if there is no such folder, or if one of the files has only just changed.
     """
     inside = len(os.path.join(folder, ""))
     stats = [(path[inside:], stat_of(path) or "") for path in files_below(folder)]
@@ -121,9 +121,9 @@ def stat_of_input(path: str) -> str | None:
 
 
 def files_below(folder: str | Path) -> Iterator[str]:
-    """The files in a folder and below it, without hidden ones, in the order of their names.
+    """Yield the files in a folder and below it, except hidden ones, sorted by name.
 
-    Links are followed, each folder to which they lead once.
+    Links are followed, but only once to each folder.
     """
     linked = {os.path.realpath(folder)}
     for current, folders, names in os.walk(folder, followlinks=True):
@@ -136,7 +136,7 @@ def files_below(folder: str | Path) -> Iterator[str]:
 
 
 def _is_new(folder: str, linked: set[str]) -> bool:
-    """Whether a folder is no link, or leads where no other has led, and not around in a circle."""
+    """Return whether a folder is not a link, or a link with a new target that is not a parent of it."""
     if not os.path.islink(folder):
         return True
     target = os.path.realpath(folder)
@@ -148,7 +148,7 @@ def _is_new(folder: str, linked: set[str]) -> bool:
 
 
 def input_digest(path: str) -> str:
-    """What stands behind an input: a file, the names in a folder (`…/`), or all that is in it (`…/**`)."""
+    """Return the digest of an input: a file, the names in a folder (`…/`), or all of its files (`…/**`)."""
     if path.endswith("/**"):
         return tree_digest(path[:-3])
     if path.endswith("/"):
@@ -157,10 +157,10 @@ def input_digest(path: str) -> str:
 
 
 def state_digest(state: str | None) -> str:
-    """Return what a flow learns that only asks whether something is there: that, and how large it is.
+    """Return the digest for a path that a flow only checks for existence: its kind, and a file's size.
 
     Args:
-        state: As `observer.notes` has it; of a file also as `stat_of` has it.
+        state: State as in `observer.notes`, or a file's `stat_of`.
     """
     if state is None:
         return ABSENT
@@ -168,7 +168,7 @@ def state_digest(state: str | None) -> str:
 
 
 def link_digest(path: str | Path) -> str:
-    """Return where a link leads, as it says itself; `ABSENT` if it is none."""
+    """Return the target that a link contains; `ABSENT` if it is not a link."""
     try:
         return f"{LINK}{os.readlink(path)}"
     except OSError:
@@ -176,7 +176,7 @@ def link_digest(path: str | Path) -> str:
 
 
 def digest_like(recorded: str, path: str) -> str:
-    """Return the digest that an input has now, of the same kind as a recorded one."""
+    """Return the current digest of an input, of the same kind as a recorded one."""
     if recorded == ABSENT:
         return ABSENT if not os.path.lexists(path) else input_digest(path).replace(ABSENT, "there")
     if recorded == FOLDER or recorded.startswith(FILE):
@@ -187,12 +187,12 @@ def digest_like(recorded: str, path: str) -> str:
 
 
 def config_digest(config: Mapping[str, JSON]) -> str:
-    """A config's content, whatever the order of its keys."""
+    """Return the digest of a config, independent of the order of its keys."""
     return text_digest(json.dumps(config, sort_keys=True, ensure_ascii=False, default=str))
 
 
 def code_digest(path: str | Path) -> str | None:
-    """The code of a flow or module without comments, layout and markdown cells; None if it has none."""
+    """Return the digest of a file's code, without comments, layout and markdown cells; None if unreadable."""
     stat = stat_of(path)
     if stat is None:
         return None
@@ -210,10 +210,10 @@ def _code_digest(path: str, _stat: str) -> str | None:
 
 
 def code_cells(path: Path) -> list[tuple[str, list[str]]]:
-    """The code cells of a flow with their tags, and the kernel that it names; a module is one cell.
+    """Return the code cells of a flow with their tags, and its kernel as a last cell; a module is one cell.
 
-    Those in another language than Python begin with its name, as a cell's magic: much of R and of shells
-    reads like Python and means something else.
+    Cells in a language other than Python begin with its name, as a cell magic: much of R and of shells can be
+    parsed as Python but means something else.
 
     Raises:
         DuctaflowError, OSError, UnicodeDecodeError: If the file cannot be read.

@@ -1,7 +1,7 @@
-"""What an instance used: as it was seen, as config and code name it, as its upstreams left it.
+"""Find what an instance used: files seen, files named in config and code, and outputs of its upstreams.
 
-Where an observer has seen every open, these count. Where only Python was seen, what config and code name
-counts as well, and `unknown` says what else may have been read.
+If an observer saw every open, these files count. If only Python was observed, files that config and code name
+count as well, and `unknown` says what else may have been read.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from .paths_in_config import files_named_exactly, folders_down_to, named_files, 
 
 _PACKAGE = os.path.join(Path(__file__).parent.parent, "")
 _OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, *SHARED_BY_PAGES, *OURS_BESIDE))
-_LAG = 10**9  # nanoseconds by which clocks may differ as far as that is not told from a busy machine
+_LAG = 10**9  # ns by which clocks may seem to differ only because the machine is busy
 _NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
-# Readers of formats in which a file may name others, and databases in which a view may.
+# Readers of formats in which a file may refer to other files, and databases in which a view may.
 _LEAD_ELSEWHERE = ("h5py", "netCDF4", "tables", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr")
 _DATABASES = (".duckdb", ".db", ".ddb", ".sqlite", ".sqlite3")
 _LANGUAGES = ("R", "julia", "octave-cli", "node", "ruby", "java", "MATLAB", "stata", "gams", "ghc")
@@ -49,16 +49,16 @@ _LANGUAGES = ("R", "julia", "octave-cli", "node", "ruby", "java", "MATLAB", "sta
 
 @dataclass(frozen=True)
 class Inputs:
-    """What an instance used, by path as records show it, and what it wrote outside of its run directory.
+    """What an instance used, by path as shown in records, and what it wrote outside of its run directory.
 
     Attributes:
-        digests: The digest of each input; see `Record.inputs`.
-        code: The digest of the code of each source file.
-        stats: Size and times of inputs that had that digest.
-        written_elsewhere: Relative to the run directory.
-        observed: How much was seen, as in `uses`.
+        digests: Digest of each input; see `Record.inputs`.
+        code: Digest of the code of each source file.
+        stats: Size and times of an input when it had that digest.
+        written_elsewhere: Paths, relative to the run directory, of files written outside of it.
+        observed: How much was observed, as in `Used`.
         unknown: Why what it read is not known in full, in words; empty if it is.
-        imports: Top-level names of what the flow and its modules import by their code.
+        imports: Top-level names in the import statements of the flow and its modules.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -71,13 +71,13 @@ class Inputs:
 
 
 class InputSearch:
-    """Finds the inputs of one run; made before it begins, asked when it has ended.
+    """A search for the inputs of one run; created before the run begins, finished after it has ended.
 
     Args:
         instance: The instance.
-        upstream_files: What its upstreams have written, absolute.
-        earlier: The record of its earlier run.
-        made_beside: As of its neighbours: names in a folder that are none of its inputs.
+        upstream_files: Absolute paths of files that its upstreams have written.
+        earlier: Record of its earlier run.
+        made_beside: `Neighbours.made_beside`: names in a folder that are not its inputs.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class InputSearch:
         """Return what the run used.
 
         Args:
-            used: What was seen of it.
-            outputs: Paths relative to the run directory of what it wrote there.
-            began_ns: When it began by the clock of the file system, in nanoseconds since the epoch.
-            lag_ns: How far that clock is behind this machine's.
-            of_flows: What the flows of a build have written, absolute.
+            used: What was observed of it.
+            outputs: Paths, relative to the run directory, of files that it wrote there.
+            began_ns: Start by the clock of the file system, in nanoseconds since the epoch.
+            lag_ns: Nanoseconds by which that clock is behind this machine's.
+            of_flows: Absolute paths of files that the flows of a build have written.
         """
         used = used.renamed(self._real_names)
         if lag_ns > _LAG:
@@ -122,7 +122,7 @@ class InputSearch:
 
     @cached_property
     def _real_names(self) -> dict[str, str]:
-        """What the system calls folders to which links lead, deepest first: a kernel sees these names."""
+        """Our paths of folders behind links, by real path, deepest first: a kernel sees the real paths."""
         instance = self.instance
         given = (instance.run_dir, os.path.join(instance.project_root, RUNS), instance.project_root)
         real = {os.path.realpath(path): path for path in given}
@@ -130,7 +130,7 @@ class InputSearch:
 
 
 class _Run:
-    """What is common to runs that were seen in full and others: which files count, and their digests."""
+    """Base for runs observed in full and others: decides which files count, and computes their digests."""
 
     def __init__(
         self, search: InputSearch, used: Used, outputs: set[str], began: int, by_flows: set[str]
@@ -149,13 +149,13 @@ class _Run:
     def digested(
         self, files: set[str], folders: set[str], written: set[str], elsewhere: Collection[str]
     ) -> Inputs:
-        """Return inputs with the digests of files, names in folders, links, and modules that may come.
+        """Return inputs with the digests of files, names in folders, links, and modules that may appear.
 
         Args:
-            files: What was read; a path that ends in `/**` is a folder with all that is in it.
-            folders: Those of which the names were read.
+            files: Paths that were read; one that ends in `/**` is a folder with all files in it.
+            folders: Folders that were listed.
             written: Files that the run has written itself.
-            elsewhere: What counts as its outputs outside of its run directory.
+            elsewhere: Files that count as its outputs outside of its run directory.
         """
         digests: dict[str, str] = {}
         code: dict[str, str] = {}
@@ -192,14 +192,14 @@ class _Run:
         )
 
     def _is_code(self, path: str) -> bool:
-        """Return whether only the code of a file counts: of flows and modules."""
+        """Return whether only the code of a file counts, as of flows and modules."""
         is_build = self.instance.is_build or bool(self.by_flows)
         return path == self.instance.flow or (path.endswith(".py") and (is_build or path in self.sources))
 
     def with_questions(
         self, inputs: Inputs, asked: Iterable[str], state_of: Callable[[str], str | None]
     ) -> Inputs:
-        """Add what the flow only asked for, if it has not used it in another way."""
+        """Add paths that the flow only checked for existence and has not used in another way."""
         names = ((shown(path, self.root), path) for path in asked)
         questions = {
             name: state_digest(state_of(path))
@@ -209,13 +209,13 @@ class _Run:
         return replace(inputs, digests={**inputs.digests, **questions})
 
     def _links(self, read: set[str], written: set[str]) -> Iterable[str]:
-        """Yield the links that led to what was used under the name it has there: they may lead elsewhere.
+        """Yield links to paths that were used under their real name, as the links' targets may change.
 
-        The flow has asked where they lead, or has gone through them into a folder.
+        The flow has resolved them, or has entered a folder through them.
 
         Args:
-            read: The files that it has read.
-            written: What it has written, its own links among it.
+            read: Files that it has read.
+            written: Files that it has written, including its own links.
         """
         followed = self.used.of(FOLLOWED, LISTED)
         ours = {self.run_dir, *folders_down_to({self.run_dir}, os.sep)}
@@ -229,9 +229,9 @@ class _Run:
                 yield path
 
     def _absent_code(self, scripts: Collection[str]) -> Iterable[str]:
-        """Yield modules and packages that would be imported if they were there, and what these would read.
+        """Yield missing modules and packages that would be imported, and missing files read at import.
 
-        In a forked kernel packages were imported before, in another folder.
+        The latter are not observed in a forked kernel, whose packages were imported earlier, elsewhere.
 
         Args:
             scripts: The flow, its modules, and other Python files that were read, perhaps to be run.
@@ -246,12 +246,12 @@ class _Run:
 
     @staticmethod
     def _imports_of(sources: Iterable[str]) -> frozenset[str]:
-        """Return the top-level names that source files import, by their code."""
+        """Return the top-level names in the import statements of source files."""
         found = (imports_of(source) for source in sources)
         return frozenset(name.partition(".")[0] for names in found for name, level in names if not level)
 
     def _digest_and_stat(self, path: str, *, is_written: bool) -> tuple[str, str | None]:
-        """Return the digest of a file, or of all that is in a folder, and what saves hashing it again."""
+        """Return the digest of a file, or of all files in a folder, and the stat that saves hashing again."""
         if path.endswith("/**"):
             return input_digest(path), tree_stat(path[:-3])
         stat = stat_of(path)
@@ -260,22 +260,22 @@ class _Run:
         if not is_written and self.is_unstable(path, stat):
             return UNSTABLE, None
         digest = file_digest(path, stat)
-        if stat_of(path) != stat:  # somebody has written it meanwhile
+        if stat_of(path) != stat:  # written by another process meanwhile
             return UNSTABLE, None
         return digest, stat if settled(stat) else None
 
     def is_unstable(self, path: str, stat: str) -> bool:
-        """Return whether a file that is read was changed after that by somebody else."""
+        """Return whether another process changed a file after this run had read it."""
         if changed_since(stat, self.used.since.get(path, self.began)):
             return True
-        # Windows tells no time of a move: an older file may have come, before or after this one was read.
+        # Windows keeps no time of a move: an older file may have been moved here, before or after the read.
         return stat != self.search.before.get(path, stat) and not changed_since(stat, self.began)
 
     def listing(self, folder: str, left_out: Collection[str]) -> str:
         return listing_digest(folder, left_out)
 
     def elsewhere(self, paths: Iterable[str]) -> set[str]:
-        """Return the files among what was written that count as outputs outside of the run directory."""
+        """Return the written files that count as outputs outside of the run directory."""
         outside = {path for path in paths if path not in self.by_flows and not self.is_own(path)}
         return {path for path in outside if os.path.isfile(path) and self.counts(path)}
 
@@ -291,7 +291,7 @@ class _Run:
         return path.startswith(os.path.join(self.root, ""))
 
     def counts(self, path: str) -> bool:
-        """Return whether a file or folder is the user's, and not a library's, a tool's, or the run's own."""
+        """Return whether a file or folder is the user's, not a library's, a tool's, or the run's own."""
         if path.startswith(_NEVER):
             return False
         if self.is_own(path):
@@ -305,57 +305,57 @@ class _Run:
             if inside.startswith(_OURS_IN_RUNS):
                 return False
             return (not self._is_installed(path) and not belongs_to_others(inside)) or self.is_named(path)
-        # A root above the project, whose names change for reasons of their own, is no input as a folder.
+        # A folder above the project is not an input unless code opens it: its names change for other reasons.
         if f"{self.root}{os.sep}".startswith(os.path.join(path, "")):
             return path == self.root or path in self.used.opened_by_code
         if self.is_named(path):
             return not self._is_temporary(path) or self.was_there(path)
         if belongs_to_others(path) or self._is_installed(path):
             return False
-        if self._is_temporary(path):  # a scratch disk has data, too
+        if self._is_temporary(path):  # a scratch disk may hold data, too
             return os.path.join(path, "") not in _temporary() and self.was_there(path)
         return True
 
     def was_there(self, path: str) -> bool:
-        """Return whether a file or folder is there, and was so before the run."""
+        """Return whether a file or folder exists, and did so before the run."""
         return os.path.exists(path) and not self.is_changed(path)
 
     def _may_come(self, path: str) -> bool:
-        """Return whether it matters that a file is not there."""
-        if "\n" in path or path in self.used.path:  # a text that is shown may be the name of a file
+        """Return whether it matters that a file does not exist."""
+        if "\n" in path or path in self.used.path:  # a displayed text may be tried as a file name
             return False
         if self.is_own(path):
             inside = os.path.relpath(path, self.run_dir)
             is_ours = path in self.own or inside in self._our_files or inside == "__init__.py"
             return not is_ours and not _is_hidden(inside)
         if is_shared_library(path) and not self.is_in_project(path) and not self.is_named(path):
-            return False  # the system looks for it in many places
+            return False  # the system searches many places for it
         is_lasting = self.is_in_project(path) or not self._is_temporary(path)
         return self.counts(path) and (is_lasting or self.is_named(path))
 
     def _is_setting(self, path: str) -> bool:
-        """Return whether a path is hidden in the home directory, where tools look for their settings."""
+        """Return whether a path is hidden in the home directory, where tools look for settings."""
         inside = os.path.relpath(path, _home())
         is_hidden = inside.startswith(".") and not inside.startswith(os.pardir)
         return is_hidden and not self.is_in_project(path) and not self.is_named(path)
 
     def _own_folders(self) -> set[str]:
-        """The run directory, if its names were read, and folders in it that hold others' files.
+        """Return the run directory, if it was listed, and listed folders in it that hold others' files.
 
-        Where flows of a build have written, too, nobody knows what belongs to whom.
+        If flows of a build have written, too, the result is empty: the owners of files are not known.
         """
         listed = () if self.by_flows else self.used.of(LISTED)
         own = {path for path in listed if self.is_own(path) and os.path.isdir(path)}
         return {path for path in own if os.path.normpath(path) == self.run_dir or self._holds_others(path)}
 
     def _holds_others(self, folder: str) -> bool:
-        """Return whether a folder in the run directory holds what the run has not made."""
+        """Return whether a folder in the run directory holds anything that the run has not made."""
         is_build = os.path.relpath(folder, self.run_dir).split(os.sep)[0] == RUNS
         names = {name for name in os.listdir(folder) if not name.startswith(".")}
         return not is_build and bool(names - own_names(folder, self.run_dir, self.outputs))
 
     def is_named(self, path: str) -> bool:
-        """Return whether config or code name a file, or a folder around it, or the flow's code opens it."""
+        """Return whether config or code name a file or a parent folder, or the flow's code opens it."""
         if path in self._names or path in self.used.opened_by_code:
             return True
         folder = os.path.dirname(path)
@@ -387,16 +387,16 @@ class _Run:
 
 
 class _Seen(_Run):
-    """A run of which every open was seen."""
+    """A run in which every open was observed."""
 
     def inputs(self) -> Inputs:
         written = self._written
         read = self.used.of(OPENED, DATABASE, STARTED) | self.search.named_exactly
-        # What is read through a link that the run has made lies elsewhere.
+        # A file read through a link that the run has made lies elsewhere.
         links = (path for path in read if self.is_own(path) and os.path.islink(path))
         read |= {os.path.realpath(path) for path in links}
         files = {path for path in read - written - self.by_flows if self._is_input(path)}
-        # What an upstream has written always counts: if it is changed here, as it was left.
+        # Files from upstreams always count; one that this run has changed counts with its final content.
         files |= self.search.upstream_files | self.sources
         listed = {path for path in self.used.of(LISTED) if not self.is_own(path)}
         files |= {path for path in listed if not os.path.isdir(path) and self._is_input(path)}
@@ -408,13 +408,13 @@ class _Seen(_Run):
 
     @cached_property
     def _written(self) -> set[str]:
-        """The files that the run has made or changed: one that is opened for writing may stay as it was."""
+        """The files that the run has made or changed: one opened for writing may stay unchanged."""
         made = {path for path in self.used.of(WRITTEN) if self.used.states.get(path) is None}
         opened = self.used.of(WRITTEN, DATABASE)
         written = made | {path for path in opened if self._is_left_changed(path)}
         folders = {path for path in written if os.path.isdir(path)}
         moved = {file for folder in folders for file in what_is_at(folder, self.instance)}
-        # Through a link a file has a second name, under which it was perhaps read.
+        # Through a link a file has a second name, under which it may have been read.
         real = {os.path.realpath(path) for path in written}
         aliases = {
             path
@@ -428,7 +428,7 @@ class _Seen(_Run):
         is_same = state is None or state == f"{FOLDER} {os.stat(folder).st_mtime_ns}"
         if is_same or any(path.startswith(os.path.join(folder, "")) for path in self._written):
             return super().listing(folder, left_out)
-        return UNSTABLE  # somebody else has changed it
+        return UNSTABLE  # changed by another process
 
     def _is_left_changed(self, path: str) -> bool:
         return stat_of(path) != self.used.states.get(path)
@@ -436,7 +436,7 @@ class _Seen(_Run):
     def _is_input(self, path: str) -> bool:
         if self.used.states.get(path, "") is None and not os.path.exists(path):
             return self._may_come(path)
-        # The version of another language is told by its program, wherever that lies.
+        # The program of another language stands for its version, wherever the program lies.
         is_language = path in self._programs and os.path.basename(path) in _LANGUAGES
         return self.counts(path) or is_language
 
@@ -445,14 +445,14 @@ class _Seen(_Run):
         return self.used.of(STARTED)
 
     def _asked(self, known: set[str]) -> Iterable[str]:
-        """Yield what the flow only asked for whether it is there."""
+        """Yield the paths that the flow only checked for existence."""
         asked = self.used.of(ASKED, FOLLOWED) - known - self._written - self.by_flows - {*self.used.path}
         around = folders_down_to({*known, self.run_dir, *asked, *self._written}, os.sep)
         for path in asked - around:
             is_there = self.used.states.get(path) is not None
             if is_there:
                 counts = self.counts(path) and not self.is_own(path)
-            else:  # a folder that is there now is one that the run has made
+            else:  # if it is a folder now, the run has made it
                 counts = self._may_come(path) and not os.path.isdir(path) and not self._is_setting(path)
             if counts:
                 yield path
@@ -461,7 +461,7 @@ class _Seen(_Run):
         state = self.used.states.get(path)
         if state is None:
             return False
-        if state.startswith(FOLDER):  # one that the run has made has just been changed
+        if state.startswith(FOLDER):  # one that the run has made has a recent time
             return os.path.isdir(path) and int(state.split()[1]) <= self.began
         return not changed_since(state, self.began)
 
@@ -472,7 +472,7 @@ class _Seen(_Run):
 
 
 class _Guessed(_Run):
-    """A run of which only was seen what Python opened, or not even that."""
+    """A run in which only the files that Python opened were observed, or not even those."""
 
     def inputs(self) -> Inputs:
         used, search = self.used, self.search
@@ -490,7 +490,7 @@ class _Guessed(_Run):
         if used.readers:
             folders |= {path for path in guesses.searched if self.counts(path) and not self.is_own(path)}
         written = used.of(WRITTEN) | {path for path in read if self._is_written(path)}
-        # What an upstream has written always counts: if it is changed here, as it was left.
+        # Files from upstreams always count; one that this run has changed counts with its final content.
         read_only = read - written - self.by_flows
         files = {path for path in read_only if self._counts(path)} | search.upstream_files | self.sources
         files |= missing - written
@@ -502,14 +502,14 @@ class _Guessed(_Run):
         return replace(inputs, unknown=unknown)
 
     def _asked(self, known: set[str]) -> Iterable[str]:
-        """Yield what the flow's own code asked for and is there."""
+        """Return the paths that the flow's own code checked for existence and that do exist."""
         asked = self.used.of(ASKED) - known - self.by_flows - {*self.used.path}
         around = folders_down_to({*known, self.run_dir, *asked}, os.sep)
         there = (path for path in asked - around if os.path.exists(path) and not self.is_own(path))
         return (path for path in there if self.counts(path) and not self.is_changed(path))
 
     def _is_known(self, path: str) -> bool:
-        """Return whether reading a file would have been seen: only Python reads, and it used the folder."""
+        """Return whether a read would have been observed: only Python reads files, and it used the folder."""
         if self.used.observed == NOTHING or self.used.readers or self.used.programs:
             return False
         return not self._used_folders.isdisjoint({path, *folders_down_to({path}, os.sep)})
@@ -521,7 +521,7 @@ class _Guessed(_Run):
         return {folder for folder in inside if not self.is_own(folder)}
 
     def _made_beside_own(self) -> set[str]:
-        """What others have made in the folders into which the flow writes, too: patterns in code fit it."""
+        """Return what others made in folders into which the flow writes, too: patterns in code match it."""
         folders = {os.path.dirname(path) for path in self.used.of(WRITTEN) if not self.is_own(path)}
         return {os.path.join(folder, name) for folder in folders for name in self.search.made_beside(folder)}
 
@@ -533,7 +533,7 @@ class _Guessed(_Run):
         return {folder for folder in folders if not self.is_own(folder)}
 
     def _unknown(self, guesses: Guesses, guessed: set[str]) -> Iterable[str]:
-        """Why what was read is not known in full."""
+        """Yield the reasons why what was read is not known in full."""
         if self.used.observed == NOTHING:
             yield "what it reads could not be seen"
         if programs := self.used.programs_that_read:
@@ -550,16 +550,16 @@ class _Guessed(_Run):
                 yield f"what {reader} reads could not be seen, and no path in config or code tells it"
 
     def _is_read(self, path: str) -> bool:
-        """Return whether a file that code names is rather read than written, when nothing else tells."""
+        """Return whether a file named in code was probably read, not written, without other evidence."""
         if (
             os.path.dirname(path) == self.root
             and os.path.join(self.run_dir, os.path.basename(path)) in self.own
         ):
-            return False  # meant is the one in the run directory
+            return False  # the file in the run directory is meant
         return not self.is_changed(path) or shown(path, self.root) in self.search.earlier_inputs
 
     def _is_written(self, path: str) -> bool:
-        """Return whether the flow has put something into a file in a way that its kernel does not see."""
+        """Return whether the flow has written to a file in a way that its kernel does not notice."""
         if not self.is_changed(path):
             return False
         if (
@@ -571,13 +571,13 @@ class _Guessed(_Run):
         return path not in self.used.of(OPENED) and is_new
 
     def _is_remade(self, path: str) -> bool:
-        """Return whether a file was written while the flow ran, before it was read."""
+        """Return whether a file was written during the run, before it was read."""
         since = self.used.since.get(path)
         return self.is_changed(path) and (since is None or not self.is_changed(path, since))
 
 
 def _state_of(path: str) -> str | None:
-    """Return what is asked for as `observer.notes` has it."""
+    """Return the state of a path in the format of `observer.notes`."""
     return FOLDER if os.path.isdir(path) else stat_of(path)
 
 

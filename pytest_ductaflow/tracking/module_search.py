@@ -1,4 +1,4 @@
-"""Modules that may come: the places that an import looks at before the one where it finds its module."""
+"""Find missing modules that would be imported if they existed: the places that an import searches first."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .paths_in_code import imports_of, package_folder
 
 
 def absent_modules(sources: Iterable[str], used: Used, instance: Instance) -> set[str]:
-    """Return the files that would be imported in place of others if they were there.
+    """Return the missing files that would be imported in place of others if they existed.
 
     Args:
         sources: The flow and the modules of the project that it imported.
-        used: What was seen of the run: its search path, and what its code has tried to import.
+        used: What was observed of the run: its search path, and what its code has tried to import.
         instance: The instance.
     """
     sources = set(sources)
@@ -38,13 +38,13 @@ def absent_modules(sources: Iterable[str], used: Used, instance: Instance) -> se
 def absent_packages(
     names: Iterable[str], used: Used, instance: Instance, beside: Iterable[str] = ()
 ) -> set[str]:
-    """Return the places where packages would be installed that code asks for and that are not there.
+    """Return the places where missing packages that code looks for would be installed.
 
     Args:
-        names: Top-level names of what code imports, or asks for.
-        used: What was seen of the run: its search path, and what its code has tried to import.
+        names: Top-level names that code imports or looks for.
+        used: What was observed of the run: its search path, and what its code has tried to import.
         instance: The instance.
-        beside: Folders of scripts, which import from there as well.
+        beside: Folders of scripts, which also import from there.
     """
     folders = [*_folders(used, instance), *beside]
     installed = [folder for folder in _search_path(used.path) if _is_for_packages(folder)]
@@ -57,12 +57,12 @@ def absent_packages(
 
 
 def _files_of_package(name: str, folders: Iterable[str]) -> Iterator[str]:
-    """Yield where a package or module of a name may lie."""
+    """Yield the paths that a package or module of this name may have."""
     return (os.path.join(folder, f"{name}{end}") for folder in folders for end in ("", *all_suffixes()))
 
 
 def _folders(used: Used, instance: Instance) -> list[str]:
-    """The folders of the search path that are the user's, in order."""
+    """Return the folders of the search path that are the user's, in order."""
     given = used.path or (os.path.dirname(instance.flow), instance.project_root)
     return [
         folder
@@ -82,7 +82,7 @@ def _is_for_packages(folder: str) -> bool:
 
 
 def _earlier_places(module: str, folders: list[str]) -> Iterator[str]:
-    """The places that come before that of a module's file: a package in its folder, and folders before it."""
+    """Yield the places searched before a module's file: a package in its folder, and earlier folders."""
     parts = [os.path.basename(module).removesuffix(".py")]
     folder = os.path.dirname(module)
     if parts == ["__init__"]:
@@ -103,24 +103,24 @@ def _files(folder: str, name: str) -> tuple[str, str]:
 
 
 def _imported_names(source: str) -> Iterator[tuple[str, str]]:
-    """The modules that a source file names in imports, each with the folder for relative ones, else ""."""
+    """Yield the modules that a source file imports, each with the folder of a relative import, else ""."""
     for name, level in imports_of(source):
         yield name, package_folder(source, level) if level else ""
 
 
 def _places_of(name: str, folders: list[str]) -> Iterator[str]:
-    """The places where a module was looked for: of each part of its name, up to the first that is there."""
+    """Yield the places searched for a module: for each part of its name, up to the first that exists."""
     *packages, last = name.split(".")
     for part in packages:
         holders = [folder for folder in folders if os.path.isdir(os.path.join(folder, part))]
-        if not holders:  # a module, of which a name is imported, or nothing at all
+        if not holders:  # a module from which a name is imported, or missing
             if not any(os.path.isfile(os.path.join(folder, f"{part}.py")) for folder in folders):
                 for folder in folders:
                     yield from _files(folder, part)
             return
         if os.path.isfile(os.path.join(holders[0], part, "__init__.py")):
             folders = [os.path.join(holders[0], part)]
-        else:  # all folders of that name are one package, unless one of them becomes a package by itself
+        else:  # all folders of that name form a namespace package, unless one gets an `__init__.py`
             for folder in folders:
                 yield from _files(folder, part)
             folders = [os.path.join(folder, part) for folder in folders]
@@ -134,7 +134,7 @@ def _places_of(name: str, folders: list[str]) -> Iterator[str]:
 
 
 def _defines(package: str, name: str) -> bool:
-    """Return whether a package's own file speaks of a name, so that it is hardly a module."""
+    """Return whether a package's `__init__.py` mentions a name, so that it is hardly a module."""
     try:
         with open(os.path.join(package, "__init__.py"), encoding="utf-8", errors="replace") as file:
             return re.search(rf"\b{re.escape(name)}\b", file.read()) is not None

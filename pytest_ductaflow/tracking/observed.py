@@ -1,4 +1,4 @@
-"""What was seen of the files and packages that a flow used: by its kernel, and by an observer."""
+"""Files and packages that a flow was observed to use, by its kernel and by an observer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ..kernels.observer.notes import STARTED as SEEN_STARTED
 from ..kernels.observer.notes import UPDATED as SEEN_UPDATED
 from ..kernels.observer.notes import WRITTEN as SEEN_WRITTEN
 
-ALL, PYTHON_ONLY, NOTHING = "all", "python only", "no"  # what was seen, as records say it
+ALL, PYTHON_ONLY, NOTHING = "all", "python only", "no"  # how much was observed, as in records
 
 _USES = {
     SEEN_READ: OPENED,
@@ -43,7 +43,7 @@ _USES = {
     SEEN_ASKED: ASKED,
     SEEN_FOLLOWED: FOLLOWED,
 }
-# Programs that libraries start to learn something of the system.
+# Programs that libraries start to query the system.
 _ABOUT_THE_SYSTEM = frozenset(
     ("uname", "arch", "fc-list", "ldconfig", "lscpu", "lsb_release", "sysctl", "sw_vers", "system_profiler")
 )
@@ -52,25 +52,25 @@ _LISTS = ("modules", "packages", "imports", "readers", "opened_by_code", "prefix
 
 @dataclass(frozen=True)
 class Used:
-    """What was seen of a flow.
+    """What a flow was observed to use.
 
     Attributes:
-        observed: How much was seen: `ALL`, `PYTHON_ONLY` or `NOTHING`.
+        observed: How much was observed: `ALL`, `PYTHON_ONLY` or `NOTHING`.
         unseen: What an observer could not see, in words.
         uses: Pairs of a use (one of `kernels.inside.trace`) and an absolute path.
-        since: By path, when it was first used, in nanoseconds since the epoch.
-        states: By path, what it was just before that: None if it was not there, else as `observer.notes`
-            has it. Only what an observer has seen.
+        since: Time of the first use, by path, in nanoseconds since the epoch.
+        states: State just before that, by path: None if it did not exist, else as in `observer.notes`. Only
+            for paths that an observer has seen.
         privileged: Programs that would have run with other rights.
         modules: Source files of imported modules outside of the interpreter's own folders.
         packages: Top-level names of what was imported.
         imports: Names of modules that code of the project has imported, or tried to.
-        readers: Imported modules that open files without asking Python.
-        searches: By folder, how often the kernel's Python has listed it in search of modules.
+        readers: Imported modules that open files without Python's knowledge.
+        searches: Number of times, by folder, that the kernel's Python has listed it in search of modules.
         opened_by_code: Files that code of the project has opened itself.
-        python: Version of the interpreter; "" where the kernel speaks another language or has died.
-        executable: The interpreter.
-        prefixes: Where it is installed.
+        python: Version of the interpreter; "" if the kernel's language is not Python or it has died.
+        executable: Path of the interpreter.
+        prefixes: Folders where it is installed.
         path: Its `sys.path`.
     """
 
@@ -98,9 +98,9 @@ class Used:
         """Return what is known of a run.
 
         Args:
-            trace: The file that `kernels.inside.trace.begin` names.
-            last_words: The answer of `kernels.inside.trace.used`; empty if the kernel could not tell.
-            observation: What `observer.notes` has noted; None if there was no observer.
+            trace: Trace file, as named by `kernels.inside.trace.begin`.
+            last_words: Final report of `kernels.inside.trace.used`; empty if the kernel could not send it.
+            observation: Notes of `observer.notes`; None if there was no observer.
         """
         words: dict[str, Any] = {
             name: tuple(value) if name in _LISTS else value for name, value in last_words.items()
@@ -132,16 +132,16 @@ class Used:
 
     @property
     def programs(self) -> set[str]:
-        """The other programs that the flow has started, as far as only Python was seen."""
+        """The other programs that the flow has started, if only Python was observed."""
         return self.of(STARTED)
 
     @property
     def programs_that_read(self) -> list[str]:
-        """The names of the other programs, less those by which libraries ask about the system."""
+        """The names of the other programs, except those that libraries use to query the system."""
         return sorted({os.path.basename(path) for path in self.programs} - _ABOUT_THE_SYSTEM)
 
     def renamed(self, real_names: Mapping[str, str]) -> Self:
-        """The same with paths as the project calls them, where links lead elsewhere."""
+        """Return the same with the project's own paths in place of real ones behind links."""
         if not real_names:
             return self
 
@@ -170,16 +170,16 @@ def _by_name(values: Mapping[str, Any], name: Callable[[str], str]) -> dict[str,
 
 
 def _lines_of(trace: Path) -> Iterator[tuple[str, str, int]]:
-    """Use, path and time of what Python has told."""
+    """Yield use, path and time from each line of Python's trace."""
     with contextlib.suppress(OSError):  # a kernel of another language leaves none
         for line in trace.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-            with contextlib.suppress(ValueError, TypeError):  # torn: the kernel died over it
+            with contextlib.suppress(ValueError, TypeError):  # incomplete: the kernel died while writing
                 use, path, moment = json.loads(line)
                 yield use, path, moment
 
 
 def _uses(observation: Mapping[str, Any], searches: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """The uses that an observer has seen, less folders that were only listed in search of modules."""
+    """Yield the uses that an observer has seen; folders listed only in search of modules count as asked."""
     listings = observation["listings"]
     for path, _, state, kinds in observation["uses"]:
         for kind in kinds:
@@ -191,7 +191,7 @@ def _uses(observation: Mapping[str, Any], searches: Mapping[str, int]) -> Iterat
 
 
 def _source_of_cache(path: str) -> str | None:
-    """Return the source of a module that is read from Python's cache; None for other files."""
+    """Return the source file of a module cached by Python; None for other files."""
     folder, file = os.path.split(path)
     if os.path.basename(folder) != "__pycache__" or not file.endswith(".pyc"):
         return None

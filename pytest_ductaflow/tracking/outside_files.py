@@ -1,4 +1,4 @@
-"""Files that instances write outside of their run directories, where they can get in each other's way."""
+"""Track files that instances write outside of their run directories, where they can conflict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..core.run_files import RunFiles, names_of_ours, read_record
 
 
 def files_outside(record: Record, root: str) -> Iterator[str]:
-    """What an instance wrote outside of its run directory, the flows of a build included; absolute."""
+    """Yield absolute paths of files that an instance (or its flows) wrote outside of its run directory."""
     inside = os.path.join(root, record.run_dir, "")
     for each in record.with_flows():
         for name in each.outputs:
@@ -30,13 +30,13 @@ def left_out_of_listing(
     inputs: Iterable[str],
     made_beside: Callable[[str], Collection[str]],
 ) -> Collection[str]:
-    """The names in a folder that are no input of an instance which lists it.
+    """Return the names in a folder that are not inputs of an instance which lists it.
 
     Args:
-        folder: The folder; if the instance does not itself write into it, all names in it count.
-        outside: What it wrote outside of its run directory.
-        inputs: The files that it read; if others have made one of them beside it, all names count.
-        made_beside: As of its neighbours.
+        folder: The folder; if the instance does not itself write into it, all names in it are inputs.
+        outside: Files that it wrote outside of its run directory.
+        inputs: Files that it read; if one of them is among the names made beside it, all names are inputs.
+        made_beside: `Neighbours.made_beside`.
     """
     folder = os.path.normpath(folder)
     own = {path for path in outside if os.path.dirname(path) == folder}
@@ -48,12 +48,12 @@ def left_out_of_listing(
 
 
 def own_names(folder: str, run_dir: str, outputs: Iterable[str]) -> set[str]:
-    """Return the names in a folder that a run has made itself, or that we have: no input of it.
+    """Return the names in a folder that the run, or we, have made; they are not inputs of the run.
 
     Args:
-        folder: The folder; if it is not in the run directory, no name in it is meant.
+        folder: The folder; if it is not in the run directory, the result is empty.
         run_dir: The run directory.
-        outputs: What the run wrote, relative to the run directory.
+        outputs: Files that the run wrote, relative to the run directory.
     """
     inside = os.path.relpath(folder, run_dir)
     if inside.split(os.sep)[0] == os.pardir:
@@ -64,7 +64,7 @@ def own_names(folder: str, run_dir: str, outputs: Iterable[str]) -> set[str]:
 
 
 def writers_of(records: Iterable[tuple[int, str, Record]]) -> dict[str, tuple[int, ...]]:
-    """The files that instances have written outside, each with these, the one that ended last at the end.
+    """Return the files written outside run directories, each with its writers in the order they ended.
 
     Args:
         records: Number, project root and record of each instance.
@@ -85,13 +85,13 @@ def _end_of(record: Record) -> float:
 
 
 class Outside:
-    """What is known of such files in a session.
+    """What is known in a session of files written outside of run directories.
 
     Args:
-        writers: By file, absolute, the numbers of the instances that have written it.
-        instances: Those of the plan.
-        before: What each of them waits for, as in the plan's graph.
-        began_ns: When the session began: what is newer was made by its instances, as far as it can be told.
+        writers: Numbers of the instances that have written a file, by its absolute path.
+        instances: Instances of the plan.
+        before: Nodes that each of them waits for, as in the plan's graph.
+        began_ns: Start of the session: newer files are assumed to be made by its instances.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Outside:
         self._is_new: dict[str, bool] = {}
 
     def last_written(self, number: int) -> Collection[str]:
-        """The files of an instance that no other one of the plan has written after it."""
+        """Return the files of an instance that no other one of the plan has written after it."""
         return self._last_written.get(number, ())
 
     @cached_property
@@ -121,10 +121,10 @@ class Outside:
         return found
 
     def made_beside(self, number: int, folder: str) -> Collection[str]:
-        """The names in a folder that instances of the plan have made which need not end before this one.
+        """Return the names in a folder made by instances of the plan that need not end before this one.
 
-        When all is run from nothing they need not be there yet. Where every instance puts a figure of its own
-        into one folder, and looks into it, each would seem to have changed the input of the others.
+        In a run from scratch they may not exist yet. If every instance writes its own figure into one folder
+        and lists it, each would otherwise seem to change the input of the others.
         """
         return {
             name for name in self._names_in(folder) if self._is_beside(number, os.path.join(folder, name))
@@ -151,7 +151,7 @@ class Outside:
         return self._is_new[path]
 
     def _instances_before(self, before: tuple[int, ...]) -> frozenset[int]:
-        """All that come before what waits for these; the same for all rows of a table, so found once."""
+        """Return all instances before one that waits for these; cached, as rows of a table share them."""
         if before not in self._earlier:
             seen, left = set(before), list(before)
             while left:
@@ -162,7 +162,7 @@ class Outside:
         return self._earlier[before]
 
     def _files_before(self, before: tuple[int, ...]) -> frozenset[str]:
-        """What those have written outside, now that they have ended."""
+        """Return what those instances, which have ended, have written outside."""
         if before not in self._written_earlier:
             numbers = (n for n in self._instances_before(before) if n < len(self._instances))
             instances = [self._instances[number] for number in numbers]

@@ -1,4 +1,4 @@
-"""The files and modules that code names: what compiled readers open is not seen in any other way."""
+"""Find the files and modules that code names, as files opened by compiled readers are not observed."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from .paths_in_config import input_values, places_of, what_is_at
 _SUFFIX = re.compile(r"\.\w{1,8}$")
 _FILE_NAME = re.compile(r"[\w*\0/-]\.[A-Za-z]\w{0,7}$")
 _BETWEEN_PATHS = re.compile(r"[\s'\"(),;]+")  # in longer texts, such as SQL
-_FIELD = re.compile(r"\{[^{}]*\}|%[sd]")  # of a text that is formatted
+_FIELD = re.compile(r"\{[^{}]*\}|%[sd]")  # in a text to be formatted
 _LOOKING_FOR_MODULES = {
     *("find_spec", "find_loader", "import_module", "__import__", "importorskip"),
     *("version", "distribution"),  # of `importlib.metadata`
 }
-_ANY = "\0"  # stands for what is filled in: no path has it
+_ANY = "\0"  # placeholder for a field to fill in: no path has it
 _LONGEST = 1_000  # characters of a text that may be a path
-_MOST_VALUES = 200  # of a config, to be filled in; the shortest
+_MOST_VALUES = 200  # values of a config to fill in, the shortest first
 
 
 class Guesses:
     """The files that constants in source files may mean.
 
-    Constants are taken as whole paths; as parts of paths in the project, among which values of the config
-    may stand (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`,
+    Constants are taken as whole paths; as parts of paths in the project, combined with values of the config
+    (`root / "data" / f"trips_{year}.csv"`); and as patterns of names (`"*.parquet"`, `".parquet"`,
     `f"trips_{year}.parquet"`) in folders that code names, that were listed, or in which files were opened.
 
     Args:
         sources: The flow and its modules.
         instance: The instance.
-        used_folders: Those that were listed, or in which files were opened.
+        used_folders: Folders that were listed, or in which files were opened.
     """
 
     def __init__(self, sources: Iterable[str], instance: Instance, used_folders: Iterable[str]) -> None:
@@ -67,7 +67,7 @@ class Guesses:
 
     @cached_property
     def folders(self) -> set[str]:
-        """The folders in which files may be: named by code, below the project or from the root, or used."""
+        """The folders in which files may be: named in code (in the project, or absolute), or used."""
         root = self._instance.project_root
         named = {path for path in self._paths if os.path.isdir(path)}
         parts = (os.path.join(root, part) for part in self._parts if part not in ("", ".", "..", RUNS))
@@ -83,7 +83,7 @@ class Guesses:
 
     @cached_property
     def _filled(self) -> set[str]:
-        """Files whose paths are made of parts and values."""
+        """Existing files whose paths consist of parts and values."""
         return set(_files_of_parts(self._instance.project_root, self._parts, self._values))
 
     @cached_property
@@ -92,7 +92,7 @@ class Guesses:
 
     @cached_property
     def files(self) -> set[str]:
-        """Files that are there."""
+        """Existing files that constants may mean."""
         whole = (path for text in self._texts if _ANY not in text for path in places_of(text, self._instance))
         return {
             *filter(os.path.isfile, whole),
@@ -103,27 +103,27 @@ class Guesses:
 
     @property
     def searched(self) -> set[str]:
-        """The folders in which names match a pattern or template: more may come."""
+        """The folders in which names match a pattern or template: more may appear."""
         patterned = {os.path.dirname(path) for text in self._texts for path in self._matching(text)}
         return patterned | {folder for folder in self.folders if any(_files_like(self._parts, folder))}
 
     def _matching(self, text: str) -> Iterator[str]:
-        """The files that match a pattern or template with folders in it."""
+        """Yield the files that match a pattern or template with folders in it."""
         pattern = text.replace(_ANY, "*")
         if "/" not in pattern or not has_magic(pattern) or not pattern.strip("*/?."):
             return
         if _ANY in text and os.path.basename(text) in self._filled_names:
-            return  # with values of the config in it, it means a file that is there
+            return  # filled with values of the config, it names an existing file
         bases = [""] if pattern.startswith("/") and os.path.isdir(_before_magic(pattern)) else []
         for base in (*bases, glob.escape(self._instance.project_root), glob.escape(self._instance.run_dir)):
             found = glob.iglob(f"{base}/{pattern.lstrip('/')}", recursive=True)
             yield from (os.path.normpath(path) for path in islice(found, MANY) if os.path.isfile(path))
 
     def in_folders_without(self, known: set[str]) -> set[str]:
-        """Return what is in folders that code names by several parts and of whose files nothing else tells.
+        """Return what is in folders that code names by several parts and that contain no known file.
 
         Args:
-            known: The files of which something tells.
+            known: Files that other evidence shows to be used.
         """
         return {
             path
@@ -134,7 +134,7 @@ class Guesses:
 
     @property
     def missing(self) -> set[str]:
-        """Files of the project that code names and that are not there, in folders that are: they may come."""
+        """Missing files of the project that code names, in folders that exist: they may appear."""
         return {
             path
             for path in self._paths
@@ -149,10 +149,10 @@ class Guesses:
         return _paths_in_project(self._sources, self._instance)
 
     def unresolved(self, outputs: Collection[str]) -> list[str]:
-        """Return the texts that look like paths of files and for which no file is found, with `*` for fields.
+        """Return texts that look like file paths but match no file found, with `*` for fields.
 
         Args:
-            outputs: Files that the run has written; they are found, too.
+            outputs: Files that the run has written; they count as found.
         """
         found = {os.path.basename(path) for path in (*self.files, *self.missing, *outputs)}
         texts = {text.replace(_ANY, "*") for text in self._texts if _FILE_NAME.search(text)}
@@ -170,7 +170,7 @@ def _before_magic(pattern: str) -> str:
 
 
 def absolute_paths_in_code(sources: Iterable[str]) -> set[str]:
-    """Return the absolute paths among the constants of source files, and those below the home directory."""
+    """Return the absolute paths among the constants of source files, including those that begin with `~`."""
     texts = {text for source in sources for text in _texts_in_code(source, stat_of(source) or "")}
     given = (text for text in texts if text.startswith(("/", "~")) and "\0" not in text)
     paths = {os.path.normpath(os.path.expanduser(text)) for text in given}
@@ -180,7 +180,7 @@ def absolute_paths_in_code(sources: Iterable[str]) -> set[str]:
 def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
     root = os.path.join(instance.project_root, "")
     texts = {text for source in sources for text in _paths_in_code(source, stat_of(source) or "")}
-    # A flow runs in its run directory: what a relative text means there, it does not mean in the project.
+    # A flow runs in its run directory: a relative path that exists there does not mean one in the project.
     relative = (text for text in texts if not text.startswith("/"))
     there = {text for text in relative if os.path.exists(os.path.join(instance.run_dir, text))}
     paths = {os.path.normpath(os.path.join(root, text.strip("/"))) for text in texts - there}
@@ -189,7 +189,7 @@ def _paths_in_project(sources: Iterable[str], instance: Instance) -> set[str]:
 
 @lru_cache(maxsize=1_000)
 def _paths_in_code(source: str, _stat: str) -> frozenset[str]:
-    """Constants of several parts (`root + "/data/parts"`), and chains of them (`root / "data" / "parts"`)."""
+    """Return constants with `/` (`root + "/data/parts"`), and chains of them (`root / "data" / "parts"`)."""
     nodes = [node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)]
     inner = {id(node.left) for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)}
     chains = {_chain(node) for node in nodes if id(node) not in inner}
@@ -201,7 +201,7 @@ def _paths_in_code(source: str, _stat: str) -> frozenset[str]:
 
 
 def _chain(node: ast.AST) -> str:
-    """The constants at the end of a chain of `/`: `/data/parts` of `root / "data" / "parts"`."""
+    """Return the constants at the end of a chain of `/`: `/data/parts` for `root / "data" / "parts"`."""
     parts: list[str] = []
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and (text := _text(node.right)):
         parts.insert(0, text)
@@ -210,7 +210,7 @@ def _chain(node: ast.AST) -> str:
 
 
 def _files_of_parts(root: str, parts: Collection[str], values: Collection[str]) -> Iterator[str]:
-    """Files below a folder whose names, and those of all folders on the way, are made of parts and values."""
+    """Yield files below a folder whose names, and those of folders between, consist of parts and values."""
     whole = {*parts, *values}
     filled = _templates(parts, values)
     folders = [root]
@@ -221,12 +221,12 @@ def _files_of_parts(root: str, parts: Collection[str], values: Collection[str]) 
                     continue
                 if not entry.is_dir():
                     yield from [entry.path] if _SUFFIX.search(entry.name) else []
-                elif len(folders) < MANY:  # else links lead around in a circle
+                elif len(folders) < MANY:  # more are probably a cycle of links
                     folders.append(entry.path)
 
 
 def _templates(parts: Iterable[str], values: Iterable[str]) -> re.Pattern[str]:
-    """What names may become of parts in which values are filled in; a suffix alone comes after a value."""
+    """Return a pattern for parts with values filled in; before a suffix alone, a value is inserted."""
     fillings = sorted(filter(None, values), key=len)[:_MOST_VALUES]
     any_value = f"(?:{'|'.join(map(re.escape, fillings))})"
     templates = (_ANY + part if _SUFFIX.match(part) else part for part in parts)
@@ -241,7 +241,7 @@ def _templates(parts: Iterable[str], values: Iterable[str]) -> re.Pattern[str]:
 
 
 def _files_like(parts: Iterable[str], folder: str) -> Iterator[str]:
-    """Files in a folder whose names match a pattern (`*.csv`) or end in a suffix (`.csv`) among the parts."""
+    """Yield files in a folder that match a pattern (`*.csv`) or end in a suffix (`.csv`) among the parts."""
     patterns = {f"*{part}" if _SUFFIX.match(part) else part for part in parts}
     patterns = {p.replace(_ANY, "*") for p in patterns if _SUFFIX.search(p) and has_magic(p)}
     with suppress(OSError):
@@ -253,7 +253,7 @@ def _files_like(parts: Iterable[str], folder: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1_000)
 def _texts_in_code(source: str, _stat: str) -> frozenset[str]:
-    """What may be paths, or parts of such, among the constants of a source file."""
+    """Return the constants of a source file, or pieces of them, that may be paths or parts of paths."""
     return frozenset(
         part
         for text in _constants(source)
@@ -266,7 +266,7 @@ def _texts_in_code(source: str, _stat: str) -> frozenset[str]:
 
 
 def _constants(source: str) -> Iterator[str]:
-    """The texts in a source file, docstrings excepted; code in other languages as a whole."""
+    """Yield the texts in a source file except docstrings; code in other languages as a whole."""
     for code, tree in _trees(source):
         if tree is None:
             yield code
@@ -283,7 +283,7 @@ def _text(node: ast.AST) -> str:
 
 
 def _trees(source: str) -> list[tuple[str, ast.Module | None]]:
-    """The code of a source file in pieces, with their syntax where they are Python."""
+    """Return the code cells of a source file, each with its syntax tree, None if it is not Python."""
     try:
         return [(code, parsed(code)) for code, _ in code_cells(Path(source))]
     except (DuctaflowError, OSError, UnicodeDecodeError):
@@ -291,11 +291,11 @@ def _trees(source: str) -> list[tuple[str, ast.Module | None]]:
 
 
 def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
-    """The source files behind the imports of a source file, and behind theirs.
+    """Return the source files that a source file imports, directly or indirectly.
 
     Args:
         source: The flow or module.
-        folders: Where modules of the project are looked for, best first.
+        folders: Folders to search for modules of the project, best first.
     """
     found: set[str] = set()
     waiting = [source]
@@ -313,9 +313,9 @@ def modules_named_in_code(source: str, folders: Sequence[str]) -> set[str]:
 
 
 def imports_of(source: str) -> frozenset[tuple[str, int]]:
-    """Return the modules that a file imports or looks for, and how many dots are before their names.
+    """Return the modules that a file imports or looks for, each with the number of leading dots.
 
-    `from a import b` may mean a module `a.b`, too.
+    `from a import b` may also mean a module `a.b`.
     """
     return _imports_of(source, stat_of(source) or "")
 
@@ -336,7 +336,7 @@ def _imports_of(source: str, _stat: str) -> frozenset[tuple[str, int]]:
 
 
 def _name_of_module(call: ast.Call) -> str:
-    """The module that is looked for by a call such as `importlib.util.find_spec("optional")`."""
+    """Return the module that a call such as `importlib.util.find_spec("optional")` looks for; else ""."""
     function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     name = _text(call.args[0]) if call.args else ""
     is_name = all(part.isidentifier() for part in name.split("."))
@@ -344,14 +344,14 @@ def _name_of_module(call: ast.Call) -> str:
 
 
 def package_folder(source: str, level: int) -> str:
-    """The folder that a relative import means."""
+    """Return the folder to which a relative import refers."""
     for _ in range(level):
         source = os.path.dirname(source)
     return source
 
 
 def _files_of_module(name: str, folders: Sequence[str]) -> Iterator[str]:
-    """The file of a module and those of the packages around it, where a folder has them."""
+    """Yield the existing files of a module and of its parent packages, for each folder."""
     parts = name.split(".")
     for folder in folders:
         for depth in range(1, len(parts) + 1):

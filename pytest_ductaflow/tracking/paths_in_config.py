@@ -1,4 +1,4 @@
-"""The files that a config names: what compiled readers open is not seen in any other way."""
+"""Find the files that a config names, as files opened by compiled readers are not observed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..core.model import RUNS, Instance, Record
 from ..sources.notebooks import FLOW_FOLDERS
 from .digests import MANY, files_below
 
-# Keys that name where something goes, so that what lies there is no input: `output_dir`, `save_as`. Not
+# Keys for the place of an output, so that what lies there is not an input: `output_dir`, `save_as`. Not
 # `destinations`, `logsums` or `input_output_table`.
 _OUTPUT_KEY = re.compile(
     r"^(?!.*input)(?:.*_)?"
@@ -30,7 +30,7 @@ _LONGEST = 1_000  # characters of a text that may be a path
 
 
 def places_of(text: str, instance: Instance) -> tuple[str, ...]:
-    """The absolute paths that a text may mean: from the run directory, the root, and where the flow runs."""
+    """Return the absolute paths that a text may mean: in run directory, root, or where the flow runs."""
     text = os.path.expanduser(text)
     bases = [instance.run_dir, instance.project_root]
     if instance.runs_in == "flow":
@@ -39,13 +39,13 @@ def places_of(text: str, instance: Instance) -> tuple[str, ...]:
 
 
 def named_places(instance: Instance) -> set[str]:
-    """Return all that the texts of a config may name, absolute, whether it is there or not."""
+    """Return the absolute paths that the texts of a config may name, whether they exist or not."""
     texts = filter(_may_be_path, _texts(instance.config))
     return {path for text in texts if _PATH_LIKE.search(text) for path in places_of(text, instance)}
 
 
 def files_named_exactly(instance: Instance) -> set[str]:
-    """Return the files that a config names and that are there, whatever their keys are called."""
+    """Return the existing files that a config names, under any key."""
     texts = filter(_may_be_path, _texts(instance.config))
     return {path for text in texts for path in places_of(text, instance) if os.path.isfile(path)}
 
@@ -62,10 +62,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def named_files(instance: Instance) -> Iterator[str]:
-    """The files and folders that a config names, absolute, and what is in these folders.
+    """Yield absolute paths of the files and folders that a config names, and of what is in these folders.
 
-    Under a key for outputs (`output_dir`) only files that are there already. Else a path without a file
-    counts too: one may come.
+    Under a key for outputs (`output_dir`) only existing files count. Under other keys a path without a file
+    counts, too, as the file may appear.
     """
     yield from files_named_exactly(instance)
     texts = (value for value in input_values(instance.config) if isinstance(value, str))
@@ -82,18 +82,18 @@ def named_files(instance: Instance) -> Iterator[str]:
 
 
 def _escaped(instance: Instance) -> Instance:
-    """An instance in whose own paths no sign means a pattern."""
+    """Return an instance with its own paths escaped for use in glob patterns."""
     run_dir, root = glob.escape(instance.run_dir), glob.escape(instance.project_root)
     return instance.with_(run_dir=run_dir, project_root=root, flow=glob.escape(instance.flow))
 
 
 def is_output_key(key: str) -> bool:
-    """Return whether a key of a config names where something goes, as `save_to` and `SaveTo` do."""
+    """Return whether a key of a config is for the place of an output, such as `save_to` and `SaveTo`."""
     return _OUTPUT_KEY.search(_NEW_WORD.sub("_", key)) is not None
 
 
 def input_values(value: Any) -> Iterator[str | int | float]:
-    """The texts and numbers in a config, less those under a key for outputs."""
+    """Yield the texts and numbers in a config, except those under a key for outputs."""
     if isinstance(value, str | int | float):
         yield value
     elif isinstance(value, Mapping):
@@ -110,14 +110,14 @@ def _may_be_path(text: str) -> bool:
 
 
 def what_is_at(path: str, instance: Instance) -> Iterator[str]:
-    """A file; a folder with what instances wrote there if it is theirs, else with all that is in it."""
+    """Yield a file; for a folder, it and what instances wrote there if it is theirs, else all files in it."""
     if os.path.isfile(path):
         yield path
         return
     root = instance.project_root
     holds_us = os.path.join(instance.run_dir, "").startswith(os.path.join(path, ""))
     if holds_us or path in {os.path.join(root, folder) for folder in (RUNS, *FLOW_FOLDERS)}:
-        return  # the name of a folder of the project, rather than data
+        return  # a folder of the project's structure, not data
     records = list(run_files.records(Path(path))) if RUNS in Path(path).parts else []
     if records:
         below = [str(run_dir) for run_dir, _ in records if str(run_dir) != path]
@@ -133,7 +133,7 @@ def what_is_at(path: str, instance: Instance) -> Iterator[str]:
 
 
 def folders_down_to(paths: Iterable[str], top: str) -> set[str]:
-    """The folders on the way from one to paths in it: what comes into them belongs to it."""
+    """Return a folder and those between it and paths in it: new names in any of them matter, too."""
     folders = {top}
     for path in paths:
         folder = os.path.dirname(path)
@@ -144,7 +144,7 @@ def folders_down_to(paths: Iterable[str], top: str) -> set[str]:
 
 
 def _matching(pattern: str, instance: Instance) -> Iterator[str]:
-    """What matches a pattern, and the folders in which more may come to match."""
+    """Yield what matches a pattern, and the folders in which further matches may appear."""
     parts = pattern.split(os.sep)
     begin = next(depth for depth, part in enumerate(parts) if glob.has_magic(part))
     found = list(islice(glob.iglob(pattern, recursive=True), MANY + 1))
@@ -158,7 +158,7 @@ def _matching(pattern: str, instance: Instance) -> Iterator[str]:
 
 
 def output_files(record: Record, root: str) -> Iterator[str]:
-    """What an instance wrote, the flows of a build included; absolute."""
+    """Yield absolute paths of the files that an instance wrote, including the flows of a build."""
     for each in record.with_flows():
         for name in each.outputs:
             yield os.path.normpath(os.path.join(root, each.run_dir, name))

@@ -1,4 +1,4 @@
-"""Whether an instance has to run, and why: its last good record against what there is now."""
+"""Decide whether an instance has to run, and why, by comparing its last record with the current state."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _LONGEST_VALUE = 40  # characters of a value in a reason
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        reasons: Why it has to run, in words; empty if it has not.
-        record: The record to keep, None if it has to run. It may be newer than the file: with the
-            digests of inputs that differ in comments or time stamps only.
-        refreshed: Whether it is.
+        reasons: Why the instance has to run, in words; empty if it does not.
+        record: The record to keep, None if the instance has to run. It may be newer than the file: with new
+            digests and stats of inputs that differ only in comments or time stamps.
+        refreshed: Whether `record` is newer than the file.
     """
 
     reasons: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Check:
 
 @dataclass
 class _Seen:
-    """What is learned while a record's inputs are looked at."""
+    """New digests and stats found while a record's inputs are checked."""
 
     digests: dict[str, str] = field(default_factory=dict)
     stats: dict[str, str] = field(default_factory=dict)
@@ -69,12 +69,12 @@ def check(
     """Compare an instance with its last record.
 
     Args:
-        instance: What is to be run.
-        record: What is known of its last run.
+        instance: Instance that may have to run.
+        record: Record of its last run.
         upstreams: Labels and records of the upstreams that it declares.
-        kernel: The kernel that is asked for.
-        neighbours: The other instances, as far as it has to do with them.
-        trusts_unseen: Whether a record counts though not all was seen that its flow has read.
+        kernel: Kernel that is asked for.
+        neighbours: Related facts about other instances.
+        trusts_unseen: Whether a record counts even if not everything that its flow read was observed.
     """
     if record is None:
         return Check(("new",))
@@ -93,7 +93,7 @@ def check(
 
 
 def _how_it_ended(record: Record) -> str:
-    """What is said of a last run that did not end well."""
+    """Return the reason for a last run that did not end well."""
     if record.status is Status.RUNNING:
         return "it did not end"
     return (
@@ -102,7 +102,7 @@ def _how_it_ended(record: Record) -> str:
 
 
 def _unknown(record: Record) -> Iterator[str]:
-    """Why what an instance has read is not known in full; what a build has seen includes its flows."""
+    """Yield why what an instance read is not known in full; a build observed in full covers its flows."""
     if record.observed != ALL:
         unseen = record.unknown if record.observed else ("what it reads could not be seen",)
         yield from (f"{why} (ductaflow_unseen = trust keeps it)" for why in unseen)
@@ -144,7 +144,7 @@ def _reasons(
 
 
 def _changes_of_flow(flow: Record, build: Record, root: str, written: Mapping[str, str]) -> Iterator[str]:
-    """Changes in what a build's flow depends on; its config follows from the build's."""
+    """Yield changes in what a build's flow depends on; its config follows from the build's."""
     if not flow.status.good:
         yield f"flow {flow.flow} did not end well"
     yield from _input_changes(_as_build_left(flow, build, root, written), root, _Seen())
@@ -154,9 +154,9 @@ def _changes_of_flow(flow: Record, build: Record, root: str, written: Mapping[st
 
 
 def _as_build_left(flow: Record, build: Record, root: str, written: Mapping[str, str]) -> Record:
-    """A flow with those of its inputs that the build made as it left them.
+    """Return a flow's record with the final digests of those inputs that the build made.
 
-    A build that runs its flows in turns writes anew what they have read.
+    A build that runs its flows in turns overwrites files that they have read.
     """
     inputs = {
         name: digest if digest == UNSTABLE else written.get(os.path.normpath(f"{root}/{name}"), digest)
@@ -167,7 +167,7 @@ def _as_build_left(flow: Record, build: Record, root: str, written: Mapping[str,
 
 
 def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
-    """Absolute paths and digests of what a build and its flows wrote, the latest last."""
+    """Yield absolute paths and digests of what a build and its flows wrote, the latest last."""
     for flow in sorted(record.flows, key=lambda flow: flow.started):
         yield from _written_by(flow, root)
     folder = os.path.join(root, record.run_dir)
@@ -178,12 +178,12 @@ def _written_by(record: Record, root: str) -> Iterator[tuple[str, str]]:
 def _changes_outside(
     record: Record, root: str, written: Mapping[str, str], last_written: Collection[str], seen: _Seen
 ) -> Iterator[str]:
-    """Files outside of the run directory that it was the last to write, and that are not as it left them."""
+    """Yield files outside of the run directory that it was the last to write and that have changed since."""
     for path in sorted(last_written):
         digest, stat = written.get(path), stat_of(path)
         name = os.path.relpath(path, os.path.join(root, record.run_dir))
         if digest is None or stat is None or stat == record.stats.get(name) or is_record(path):
-            continue  # what is gone is told as such
+            continue  # missing files are reported elsewhere
         if file_digest(path, stat) != digest:
             yield f"output {shown(path, root)} is not what it wrote"
         elif settled(stat):
@@ -214,7 +214,7 @@ def _input_changes(
 def _left_out(
     folder: str, record: Record, root: str, made_beside: Callable[[str], Collection[str]] | None
 ) -> Collection[str]:
-    """The names in a folder that are no input of an instance which lists it."""
+    """Return the names in a folder that are not inputs of an instance which lists it."""
     own = own_names(folder, os.path.join(root, record.run_dir), record.outputs)
     if made_beside is None or own:
         return own
@@ -240,7 +240,7 @@ def _change_of_input(record: Record, name: str, digest: str, now: str) -> str:
 
 
 def _new_files_of(label: str, upstream: Record, record: Record, root: str) -> Iterator[str]:
-    """Files that an upstream has not written before; all others are inputs by name."""
+    """Yield files that an upstream had not written before; all others are inputs by name."""
     for path in output_files(upstream, root):
         name = shown(path, root)
         if name not in record.inputs:
@@ -248,7 +248,7 @@ def _new_files_of(label: str, upstream: Record, record: Record, root: str) -> It
 
 
 def missing(instance: Instance, record: Record) -> Iterator[str]:
-    """What an instance has written and is not there any more."""
+    """Yield what an instance has written and no longer exists."""
     root = instance.project_root
     yield from (f"output {name}" for name in _gone(record, root))
     notebook = RunFiles.of(instance).notebook
@@ -259,7 +259,7 @@ def missing(instance: Instance, record: Record) -> Iterator[str]:
 
 
 def _rewritten(record: Record, root: str) -> Iterator[str]:
-    """Files of others that it has changed, and that somebody has changed since."""
+    """Return the files of others that it has changed, and that have been changed again since."""
     folder = os.path.join(root, record.run_dir)
     paths = {name: os.path.join(folder, name) for name in record.altered if name in record.outputs}
     return (name for name, path in paths.items() if file_digest(path) != record.outputs[name])
@@ -271,16 +271,16 @@ def _gone(record: Record, root: str) -> Iterator[str]:
 
 
 def versions_now(record: Record) -> tuple[str | None, Mapping[str, str]]:
-    """The versions of Python and of all distributions that the interpreter of a record has now."""
+    """Return the current versions of Python and all distributions of a record's interpreter."""
     environment = record.environment
-    if "kernel_path" not in environment:  # the interpreter was the one of the process around
+    if "kernel_path" not in environment:  # the interpreter was that of our own process
         return python_version(sys.executable), installed(own_path())
     path = tuple(environment["kernel_path"].split(os.pathsep))
     return python_version(environment["executable"]), installed(path)
 
 
 def _version_changes(record: Record) -> Iterator[str]:
-    """Other versions of Python, or of what the flow imported."""
+    """Yield changes of the versions of Python and of what the flow imported."""
     (now, versions), earlier = versions_now(record), record.environment.get("python")
     if now != earlier:
         yield f"Python {earlier or 'unknown'} → {now or 'not there'}"
@@ -298,7 +298,7 @@ def _config_changes(instance: Instance, record: Record) -> Iterator[str]:
 
 
 def _earlier_config(instance: Instance, record: Record) -> dict[str, JSON] | None:
-    """The config of the last run, unless its file has been edited since."""
+    """Return the config of the last run; None if its file has been edited since."""
     try:
         config = json.loads(RunFiles.of(instance).config.read_text(encoding="utf-8"))
         config.pop("_project_root", None)
@@ -308,7 +308,7 @@ def _earlier_config(instance: Instance, record: Record) -> dict[str, JSON] | Non
 
 
 def _variable_changes(now: Mapping[str, str], earlier: Mapping[str, str]) -> Iterator[str]:
-    """Environment variables that the conductor sets otherwise than for the last run."""
+    """Yield environment variables that the conductor sets differently from the last run."""
     for name in sorted({*now, *earlier}):
         if name not in now:
             yield f"environment variable {name} is not set by the conductor any more"
@@ -329,7 +329,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
             yield from _differences(old[key], new[key], f"{name}.")
         elif old[key] != new[key] or type(old[key]) is not type(new[key]):
             before, after = _value(old[key]), _value(new[key])
-            if before == after:  # a number, and the same as a text
+            if before == after:  # a number, and the same number as text
                 before, after = json.dumps(old[key], default=str), json.dumps(new[key], default=str)
             yield f"{name} {before} → {after}"
 

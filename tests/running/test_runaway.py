@@ -140,9 +140,7 @@ def test_what_has_no_end_is_kept_up_to_a_limit_and_the_rest_is_told_in_place(ses
         assert (folder / f"{name}_executed.ipynb").stat().st_size < 25e6
         if name != "forks":  # each of its messages makes a connection, so it is slower than its reader
             deed = "shown" if name == "shows" else "printed"
-            assert any(
-                f"more were {deed} in this cell" in output.get("text", "") for output in outputs
-            ), name
+            assert any(f"more were {deed} in this cell" in output.get("text", "") for output in outputs), name
         assert outputs[-1].output_type == "error"
         assert "KeyboardInterrupt" in text[-2000:]
 

@@ -1,1 +1,1 @@
-"""Files compared by content: `files` knows their kinds, each with a module; `tolerance` says how exactly."""
+"""Compare files by content: `files` maps suffixes to modules in `kinds`, `tolerance` holds the settings."""

@@ -1,4 +1,4 @@
-"""Compressed files: what counts is what is in them, and not when they were packed."""
+"""Unpack compressed files, so that their content is compared and not their time of compression."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def is_compressed(path: Path) -> bool:
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """The file that is packed in one, for as long as it is looked at: `trips.csv` of `trips.csv.gz`.
+    """Unpack a file for the duration of the context: `trips.csv` from `trips.csv.gz`.
 
     Raises:
-        NotReadable: If it is not packed in the way that its suffix says, or its end is missing.
+        NotReadable: If it is not in the format of its suffix, or its end is missing.
     """
     kind, open_ = _OPENERS[path.suffix.lower()]
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as folder:

@@ -1,4 +1,4 @@
-"""Whether a file is what was expected: by its content, with a tolerance, in the way of its kind."""
+"""Compare a file with the expected one: by content, within a tolerance, as its kind requires."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Reader(Protocol):
-    """What the module of a kind of file offers."""
+    """The interface of a module for a kind of file."""
 
     def read(self, path: Path, tolerance: Tolerance, /) -> Any: ...
 
@@ -33,10 +33,10 @@ class _Kind:
     """A kind of file.
 
     Attributes:
-        title: What people call it.
-        module: That reads and compares it; imported when there is such a file.
-        extra: The extra of this package that brings the libraries for it.
-        allowed: The names in `Tolerance` that say how exactly it is compared.
+        title: Name for people.
+        module: Module that reads and compares it; imported when there is such a file.
+        extra: Extra of this package that installs the libraries for it.
+        allowed: Attributes of `Tolerance` that apply to it.
     """
 
     title: str
@@ -80,12 +80,12 @@ _KINDS = {
 
 
 def known_suffixes() -> tuple[str, ...]:
-    """Of the files whose content is compared; all others are, byte by byte."""
+    """Return the suffixes compared by content; all other files are compared byte by byte."""
     return tuple(_KINDS)
 
 
 def way_of(name: str, tolerance: Tolerance) -> str:
-    """How files of a name are compared, in words: `CSV, rtol 1e-06, atol 0, keys zone`."""
+    """Return how files of a name are compared, in words: `CSV, rtol 1e-06, atol 0, keys zone`."""
     path = Path(name)
     if is_compressed(path):
         return f"unpacked, {way_of(path.stem, tolerance)}"
@@ -94,10 +94,10 @@ def way_of(name: str, tolerance: Tolerance) -> str:
 
 
 def read_expected(path: Path, tolerance: Tolerance) -> Any:
-    """What is in a file with which others are to be compared; None if nothing is known of such files.
+    """Read an expected file; return None if it is of an unknown kind.
 
     Raises:
-        ExpectedUnreadable: If it is not what its suffix says, or a library that reads it is missing.
+        ExpectedUnreadable: If it is not what its suffix says, or a library to read it is missing.
     """
     if is_compressed(path):
         with _unpacked_expected(path) as inside:
@@ -109,7 +109,7 @@ def read_expected(path: Path, tolerance: Tolerance) -> Any:
         return _read(kind, path, tolerance)
     except ImportError as error:
         raise _library_missing(kind, path, error) from error
-    except Exception as error:  # each library has its own
+    except Exception as error:  # each library has its own exceptions
         raise ExpectedUnreadable(f"{path}: {_why(error, kind.title)}") from error
 
 
@@ -122,23 +122,23 @@ def compare(
     figures: Path,
     names: dict[str, set[str] | None] | None = None,
 ) -> Difference | None:
-    """Compare a file with what is expected of it.
+    """Compare a file with the expected one.
 
     Args:
-        expected: The file as it should be; its suffix says of which kind both are.
-        found: The file as it is. If it cannot be read, that is a difference.
-        tolerance: What is allowed.
+        expected: Expected file; its suffix gives the kind of both.
+        found: Found file. If it cannot be read, that is a difference.
+        tolerance: Tolerance for this file.
         name: The file's name in the run directory.
-        figures: Folder for pictures of what differs between images; made if there are any.
-        names: Gets, by the file's name, those of all columns, keys and arrays, and one ignored line for each
-            pattern; nothing for a file that was not read.
+        figures: Folder for pictures of differences between images; created if there are any.
+        names: Dict to be filled, by file name, with the names of all columns, keys and arrays, and one
+            ignored line for each pattern; a file that was not read gets no entry.
 
     Returns:
-        How they differ, None if all is as expected. Compressed files are unpacked first. Where the library
-        is missing that reads such files, equal bytes are enough.
+        The difference, None if all is as expected. Compressed files are unpacked first. If the library to
+        read such files is missing, equal bytes are enough.
 
     Raises:
-        ExpectedUnreadable: If what is expected cannot be read, or a library that reads it is missing.
+        ExpectedUnreadable: If the expected file cannot be read, or a library to read it is missing.
     """
     if is_compressed(expected):
         with _unpacked_expected(expected) as ours, contextlib.ExitStack() as stack:
@@ -164,25 +164,25 @@ def compare(
 def _compare_content(
     kind: _Kind, expected: Path, found: Path, tolerance: Tolerance, findings: Findings
 ) -> Difference | None:
-    """Compare two files of a kind that is known."""
+    """Compare two files of a known kind."""
     try:
         ours = read_expected(expected, tolerance)
     except LibraryMissing:
         if _same_bytes(expected, found):
             return None
         raise
-    # A misspelt name in the tolerances shall be noticed though the bytes are equal.
+    # With names in the tolerances, files with equal bytes are read, too, to notice a misspelt name.
     if not (tolerance.keys or tolerance.ignore or tolerance.columns) and _same_bytes(expected, found):
         return None
     try:
         theirs = _read(kind, found, tolerance)
-    except Exception as error:  # each library has its own
+    except Exception as error:  # each library has its own exceptions
         return Difference(findings.file, _why(error, kind.title))
     findings.was_read = True
     try:
         with _quiet():
             kind.load().compare(ours, theirs, tolerance, findings)
-    except Exception as error:  # of a library, about values that it cannot compare
+    except Exception as error:  # from a library, about values that it cannot compare
         return Difference(findings.file, f"cannot be compared: {type(error).__name__}: {_first_line(error)}")
     difference = findings.difference()
     if difference is None or not (misspelt := tuple(tolerance.misspelt(findings.names))):
@@ -192,7 +192,7 @@ def _compare_content(
 
 @contextlib.contextmanager
 def _unpacked_expected(path: Path) -> Iterator[Path]:
-    """What is packed in an expected file; what is wrong with it is said of that file."""
+    """Unpack an expected file for the duration of the context; errors name the packed file."""
     with contextlib.ExitStack() as stack:
         try:
             inside = stack.enter_context(unpacked(path))
@@ -211,7 +211,7 @@ def _read(kind: _Kind, path: Path, tolerance: Tolerance) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings of libraries, which are about what is not compared, such as styles."""
+    """Suppress warnings of libraries, which concern what is not compared, such as styles."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -230,7 +230,7 @@ def _compare_bytes(expected: Path, found: Path, name: str) -> Difference | None:
 
 def _same_bytes(expected: Path, found: Path) -> bool:
     try:
-        return digest_of(expected) == digest_of(found)  # filecmp remembers what a file was before
+        return digest_of(expected) == digest_of(found)  # filecmp caches results and may return stale ones
     except OSError:
         return False
 

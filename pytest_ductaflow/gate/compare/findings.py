@@ -1,4 +1,4 @@
-"""What is found while two files are compared, and the sentences that it gives."""
+"""Collect the differences between two files and describe them in sentences."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ...core.model import Difference, DifferingValue
 from ...core.number_text import amount, percent
 from .values import Gaps
 
-_WORST = 10  # values that are shown
+_WORST = 10  # values shown
 _NOTES = 30
 _WIDTH = 60  # characters of a value
 
 
 class Findings:
-    """Collects what differs between the file that is expected and the one that was found.
+    """A collector of the differences between an expected and a found file.
 
     Attributes:
         file: The file's name in the run directory.
-        folder: For pictures of the difference; need not be there.
-        compared: How many values were compared.
-        message: The sentence of what has no values to count.
-        pictures: By their role, those that have been written.
-        names: Of the columns, keys and arrays that there are, whether they are compared or not.
+        folder: Folder for pictures of the difference; need not exist.
+        compared: Number of values compared.
+        message: Message for kinds of file that have no values to count.
+        pictures: Pictures written so far, by role.
+        names: Names of all columns, keys and arrays, compared or not.
         was_read: Whether both files were read.
     """
 
@@ -41,11 +41,11 @@ class Findings:
         self.was_read = False
         self._notes: list[str] = []
         self._worst: list[DifferingValue] = []
-        self._absolute: DifferingValue | None = None  # the one with the largest
+        self._absolute: DifferingValue | None = None  # the value with the largest absolute difference
         self._relative: DifferingValue | None = None
         self._differing = 0
         self._zeros = 0
-        self._measured = 0  # of those that differ, how many are pairs of numbers
+        self._measured = 0  # number of differing values that are pairs of numbers
 
     def note(self, *notes: str) -> None:
         self._notes += notes
@@ -54,9 +54,9 @@ class Findings:
         """Add values that differ.
 
         Args:
-            gaps: Their positions, and by how much.
-            where: The place of a position, for people.
-            shown: What is expected and found there, as text.
+            gaps: Their positions and the size of the differences.
+            where: Function that describes a position for people.
+            shown: Function that returns the expected and the found value at a position, as text.
         """
         if not len(gaps.positions):
             return
@@ -80,10 +80,10 @@ class Findings:
             self._relative = max(self._relative or largest, largest, key=lambda v: v.relative or 0.0)
 
     def difference(self) -> Difference | None:
-        """All of it, or None if there is nothing.
+        """Return everything collected, or None if nothing differs.
 
-        The worst values are those of the largest absolute difference, after those that are not both
-        finite numbers. Without values that differ, the first note is the message.
+        The worst values are those that are not both finite numbers, then those with the largest absolute
+        difference. If no values differ, the first note is the message.
         """
         values = self.message or self._about_values()
         notes = [*self._about_zeros(), *self._notes]
@@ -142,7 +142,7 @@ def _place(value: DifferingValue) -> str:
 
 
 def _told_apart(expected: str, found: str) -> tuple[str, str]:
-    """Two texts of one line each, cut to a part in which they differ."""
+    """Return two texts as single lines, cut to a part in which they differ."""
     expected, found = expected.replace("\n", "\\n"), found.replace("\n", "\\n")
     if max(len(expected), len(found)) <= _WIDTH:
         return expected, found

@@ -1,4 +1,4 @@
-"""Which row of the table that was found belongs to which of the table that is expected."""
+"""Match the rows of a found table with those of the expected table."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _Key = tuple[Hashable, ...]
 
 @dataclass(frozen=True)
 class Rows:
-    """Pairs of rows.
+    """The matched pairs of rows.
 
     Attributes:
-        expected: Their positions in the table that is expected.
-        found: Their positions in the other.
-        name: What a pair is called.
-        notes: Of rows that have no partner.
+        expected: Their positions in the expected table.
+        found: Their positions in the found table.
+        name: Function that returns the name of a pair.
+        notes: Notes on rows without a partner.
     """
 
     expected: Array
@@ -41,9 +41,9 @@ def matched_rows(
     tolerance: Tolerance,
     meaning: Callable[[pd.Series, pd.Series], Callable[[object], object]],
 ) -> Rows:
-    """Rows with the same keys, or without keys those at the same position.
+    """Return pairs of rows with the same keys or, if no keys are given, at the same position.
 
-    Keys that are fractions have the tolerance of their column; all others are the same, or not.
+    Keys that are floats are matched within the tolerance of their column, all others exactly.
     """
     keys = tolerance.keys
     if not keys:
@@ -99,9 +99,9 @@ def _by_key(ours: list[_Key], theirs: list[_Key], name: Callable[[_Key], str]) -
 
 
 def _with_expected_fractions(ours: list[_Key], theirs: list[_Key], tolerance: Tolerance) -> list[_Key]:
-    """Their keys, as ours where these differ only by fractions that are within the tolerance.
+    """Return their keys, replaced by ours where these differ only in floats and within the tolerance.
 
-    Where several are that near, none of them is taken for another.
+    If several keys are that close, none is replaced.
     """
     places = range(len(tolerance.keys))
     fractions = [n for n in places if any(isinstance(key[n], float) for key in (*ours, *theirs))]
@@ -140,7 +140,7 @@ def _first(key: _Key, places: Sequence[int]) -> float:
 
 
 def _around(group: Sequence[tuple[float, int]], number: float, tolerance: Tolerance) -> Iterator[int]:
-    """The positions of the numbers that may be near enough."""
+    """Yield the positions of numbers that may be within the tolerance."""
     bound = max(tolerance.atol, tolerance.rtol * abs(number))
     start = bisect_left(group, (number - bound, 0))
     for other, position in group[start:]:

@@ -1,4 +1,4 @@
-"""Tables: which columns and rows there are, and their values column by column."""
+"""Compare tables: which columns and rows exist, and their values column by column."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .values import Array, Gaps, gaps_of_arrays, gaps_of_cells
 
 Cell: TypeAlias = Callable[[object], object]
 Meaning: TypeAlias = Callable[[pd.Series, pd.Series], Cell]
-_LARGE = 1e300  # what a float holds
-_DIGITS = 6  # of the numbers in rows that are looked for in another order
+_LARGE = 1e300  # numbers up to this size can be formatted as floats
+_DIGITS = 6  # significant digits when rows are compared in any order
 
 
 def plain(value: object) -> object:
-    """A cell as a value of Python's own, None if it is missing; lists and objects hold such values."""
+    """Return a cell as a plain Python value, None if it is missing; also inside lists and objects."""
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(part) for part in value]
     if isinstance(value, dict):
@@ -34,7 +34,7 @@ def plain(value: object) -> object:
 
 
 def plain_objects(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with plain values in its columns of objects."""
+    """Return the table with plain values in its columns of objects."""
     columns = {
         name: pd.Series([plain(cell) for cell in table[name]], dtype=object, index=table.index)
         for name in table.columns
@@ -52,15 +52,15 @@ def compare_tables(
     meaning: Meaning = lambda _expected, _found: plain,
     prefix: str = "",
 ) -> None:
-    """Compare two tables whose columns have names that are unique texts.
+    """Compare two tables whose column names are unique texts.
 
     Args:
-        expected: As it should be; its columns of objects hold plain values.
-        found: Likewise, as it is.
-        tolerance: With keys, rows are matched by them, else by their position.
-        findings: Gets what differs.
-        meaning: What a cell of a column means: texts of a CSV file may be numbers.
-        prefix: Before the place of a value, `sheet x, `.
+        expected: Expected table; its columns of objects hold plain values.
+        found: Found table, likewise.
+        tolerance: Tolerance; rows are matched by its keys if it has any, else by position.
+        findings: Collector of what differs.
+        meaning: Function that returns a column's cell converter: texts of a CSV file may be numbers.
+        prefix: Text before the place of a value, `sheet x, `.
     """
     columns = _common_columns(expected, found, tolerance, findings, prefix)
     rows = matched_rows(expected, found, tolerance, meaning)
@@ -77,7 +77,7 @@ def compare_tables(
 
 
 def _in_any_order(table: pd.DataFrame, cells: Mapping[str, Cell]) -> Counter[tuple[str, ...]]:
-    """The rows of a table, and how often each is there."""
+    """Count how often each row of a table occurs."""
     columns = [
         [_rounded(cell(value)) for value in table[name].astype(object)] for name, cell in cells.items()
     ]
@@ -123,7 +123,7 @@ def _compare_column(
     cell: Cell,
     prefix: str,
 ) -> bool:
-    """Compare a column, and give whether a value differs."""
+    """Compare a column and return whether a value differs."""
     kinds = _kind(expected), _kind(found)
     if kinds[0] != kinds[1]:
         findings.note(f"{prefix}column {_called(name)}: {kinds[0]} expected, {kinds[1]} found")
@@ -144,7 +144,7 @@ def _compare_column(
 
 
 def _kind(column: pd.Series) -> str:
-    """The type of a column; there are several for text, which depend on who wrote the file."""
+    """Return the type of a column; text has one name, since its dtype depends on the writing program."""
     is_text = column.dtype == object or pd.api.types.is_string_dtype(column.dtype)
     return "text or objects" if is_text else str(column.dtype)
 
@@ -160,7 +160,7 @@ def _gaps(expected: pd.Series, found: pd.Series, tolerance: Tolerance, cell: Cel
 
 
 def _same(expected: pd.Series, found: pd.Series) -> Array:
-    """Which cells are equal as they stand."""
+    """Return which cells are equal without conversion."""
     if expected.dtype == found.dtype and expected.dtype not in (object, "category"):
         equal = pd.Series(expected.array == found.array).fillna(False)
         both_missing = expected.isna().to_numpy() & found.isna().to_numpy()
@@ -170,13 +170,13 @@ def _same(expected: pd.Series, found: pd.Series) -> Array:
     types = {*map(type, ours), *map(type, theirs)}
     if {bool, np.bool_} & types:  # True == 1
         same &= _are(ours, bool, np.bool_) == _are(theirs, bool, np.bool_)
-    if {list, dict} & types:  # in which True may be beside 1, too
+    if {list, dict} & types:  # True == 1 inside them, too
         same &= ~_are(ours, list, dict)
     return same
 
 
 def _objects(column: Any) -> Array:
-    """The cells, None where they are missing: pandas' NA can be compared with nothing."""
+    """Return the cells, with None for missing ones: pandas' NA cannot be compared with anything."""
     return np.asarray(column.to_numpy(dtype=object, na_value=None))
 
 

@@ -1,4 +1,4 @@
-"""How exactly the outputs of a stored instance must be what was expected: the `tolerances` of its file."""
+"""The tolerances with which outputs of a stored instance are compared: `tolerances` in its file."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _AS_WELL = {"color": "colour"}  # other spellings
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What is allowed in one file.
+    """The tolerance for one file.
 
     A number is as expected if `|found - expected| <= max(atol, rtol * |expected|)`. NaN equals NaN.
 
     Attributes:
-        rtol: Relative tolerance, a share.
+        rtol: Relative tolerance, as a fraction.
         atol: Absolute tolerance, in the unit of the values.
-        integers: Whether these also hold for integers, which else must be equal: they often are names.
-        columns: By name or pattern of a column (or key), a tolerance of its own.
+        integers: Whether these also apply to integers, which else must be equal: they often are identifiers.
+        columns: Separate tolerance by name or pattern of a column (or key).
         keys: Columns that identify a row; with them the order of rows does not matter.
-        ignore: Names or patterns of columns (or keys, of whole paths of keys, of arrays) not compared.
-        colour: Of images: how different a pixel may look, from 0 to 1 (black and white).
-        pixels: Of images: the share of pixels that may look more different than that.
-        encoding: Of text files and tables in text.
-        decimal: The sign before the fraction of a number in CSV files, `.` or `,`.
+        ignore: Names or patterns of columns (or keys, whole paths of keys, arrays) not compared.
+        colour: For images, how different a pixel may look, from 0 to 1 (black against white).
+        pixels: For images, the fraction of pixels that may look more different than that.
+        encoding: Encoding of text files and tables in text.
+        decimal: Decimal separator in CSV files, `.` or `,`.
     """
 
     rtol: float = 1e-6
@@ -44,19 +44,19 @@ class Tolerance:
     decimal: str = "."
 
     def of_column(self, name: str) -> Tolerance:
-        """The tolerance of a column or key; the last pattern that fits counts."""
+        """Return the tolerance of a column or key; the last matching pattern counts."""
         found = [own for pattern, own in self.columns.items() if matches(name, pattern)]
         return found[-1] if found else self
 
     def ignores(self, name: str) -> bool:
-        """Whether a column, key or path of keys is not compared."""
+        """Return whether a column, key or path of keys is not compared."""
         return any(matches(name, pattern) for pattern in self.ignore)
 
     def misspelt(self, names: Collection[str]) -> Iterator[str]:
-        """What it says of names that are nearly those of columns or keys, and may be meant to be these.
+        """Yield notes on names that do not exist but are similar to those of columns or keys.
 
         Args:
-            names: Those that there are.
+            names: Existing names.
         """
         for what, given in (("ignore", self.ignore), ("columns", self.columns)):
             for pattern in given:
@@ -66,10 +66,10 @@ class Tolerance:
                     yield f"{what!r} names {pattern!r}, which is not there{near}"
 
     def described(self, names: Sequence[str]) -> Iterator[str]:
-        """What it says in words, `rtol 1e-06`: its numbers, and what is not as it is by default.
+        """Yield its settings in words, `rtol 1e-06`: all numbers, and others that differ from the default.
 
         Args:
-            names: Those of the attributes that count.
+            names: Attributes to describe.
         """
         for name in names:
             value = getattr(self, name)
@@ -82,14 +82,14 @@ class Tolerance:
                 yield f"{name} {' '.join([value] if isinstance(value, str) else value)}"
 
     def with_(self, given: Mapping[str, Any], *, integers: bool) -> Self:
-        """This tolerance, changed by what a user wrote.
+        """Return a copy of this tolerance changed by what a user wrote.
 
         Args:
-            given: Values by the names above, less `integers`.
-            integers: Whether numbers given here hold for integers, too.
+            given: Values by the names above, except `integers`.
+            integers: Whether numbers given here apply to integers, too.
 
         Raises:
-            ValueError: With a sentence that names the value that cannot be.
+            ValueError: With a sentence that names the invalid value.
         """
         known = [f.name for f in fields(self) if f.name != "integers"]
         changes: dict[str, Any] = {}
@@ -140,30 +140,30 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern stands for a name, or is it, as `speed [km/h]`, which is a pattern of others, too."""
+    """Return whether a pattern matches a name or equals it, as `speed [km/h]` does, also a pattern."""
     return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
 def near_to(pattern: str, names: Collection[str]) -> str:
-    """The question whether a name is meant that is nearly what was written; empty if there is none."""
+    """Return the question whether the most similar name was meant, empty if there is none."""
     near = difflib.get_close_matches(pattern, names, 1)
     return f": did you mean {near[0]!r}?" if near else ""
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Whether a pattern is of a file's name: of all of it, or without `/` of its last part."""
+    """Return whether a pattern matches a file's whole name or, if it has no `/`, its last part."""
     last = name.rpartition("/")[2]
     return matches(name, pattern) or ("/" not in pattern and matches(last, pattern))
 
 
 class Tolerances:
-    """The tolerance of each file.
+    """The tolerances of all files.
 
     Args:
-        given: By name or pattern of files, what differs from the default; later ones add to earlier ones.
+        given: Changes to the default by name or pattern of files; later ones add to earlier ones.
 
     Raises:
-        ValueError: With a sentence that names the pattern and the value that cannot be.
+        ValueError: With a sentence that names the pattern and the invalid value.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -177,11 +177,11 @@ class Tolerances:
                 raise ValueError(f"{pattern!r}: {error}") from None
 
     def without_effect(self, names: Mapping[str, Collection[str] | None]) -> Iterator[str]:
-        """What it says of names that match nothing, so that they may be misspelt.
+        """Yield notes on names that match nothing and so may be misspelt.
 
         Args:
-            names: Of each file the names of columns and keys, and the lines, to which `ignore` and `columns`
-                may refer; None if they are not known.
+            names: For each file, the columns, keys and lines to which `ignore` and `columns` may refer; None
+                if they are not known.
         """
         for pattern, values in self._given.items():
             inside = [found for name, found in names.items() if fits(name, pattern)]
@@ -198,7 +198,7 @@ class Tolerances:
                         yield f"{text}{near_to(name, there)}"
 
     def of(self, name: str) -> Tolerance:
-        """The tolerance of a file, by its name in the run directory."""
+        """Return the tolerance of a file, by its name in the run directory."""
         tolerance = Tolerance()
         for pattern, values in self._given.items():
             if fits(name, pattern):

@@ -1,4 +1,4 @@
-"""Whether values are as expected: numbers within a tolerance, all else exactly."""
+"""Compare values with expected ones: numbers within a tolerance, all others exactly."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _Number: TypeAlias = int | float | Decimal
 
 @dataclass(frozen=True)
 class Gaps:
-    """Where two sequences differ by more than is allowed.
+    """The values of two sequences that differ by more than the tolerance.
 
     Attributes:
-        positions: Of the values that differ.
+        positions: Positions of the values that differ.
         absolute: |found - expected| of each, NaN if they are not both finite numbers.
         relative: The same, divided by |expected|; NaN if there is none or expected is 0.
-        zeros: How many differ only as 0 is expected, of which no share (`rtol`) allows a difference.
+        zeros: Number of values that differ only because 0 is expected, where `rtol` allows no difference.
     """
 
     positions: Array
@@ -35,21 +35,21 @@ class Gaps:
     zeros: int = 0
 
     def of(self, positions: Array) -> Gaps:
-        """The same gaps of a longer sequence, of which `positions` were looked at."""
+        """Return these gaps as positions in a longer sequence, of which only `positions` were compared."""
         return replace(self, positions=positions[self.positions])
 
 
 def without_measure(positions: Array) -> Gaps:
-    """Gaps between values that are no numbers."""
+    """Return gaps between values that are not numbers."""
     nothing = np.full(len(positions), np.nan)
     return Gaps(positions, nothing, nothing)
 
 
 def gaps_of_arrays(expected: Array, found: Array, tolerance: Tolerance) -> Gaps:
-    """Where two arrays of one dimension and of the same length differ.
+    """Return where two one-dimensional arrays of the same length differ.
 
-    Where integers are expected, whole numbers must be equal unless the tolerance is for integers, too. NaN
-    equals NaN and NaT NaT. Differences between integers are exact, whatever their size.
+    If integers are expected, whole numbers must be equal unless the tolerance applies to integers, too. NaN
+    equals NaN, and NaT equals NaT. Differences between integers are exact, whatever their size.
     """
     numbers = expected.dtype.kind in "iufc" and found.dtype.kind in "iufc"
     integers = expected.dtype.kind in "iu" and found.dtype.kind in "iu"
@@ -81,11 +81,11 @@ def _same(expected: Array, found: Array) -> Array:
 
 
 def gaps_of_cells(expected: Sequence[object], found: Sequence[object], tolerance: Tolerance) -> Gaps:
-    """Where two lists of Python's own values differ; bool is no number, NaN equals NaN.
+    """Return where two lists of plain Python values differ; bool is not a number, NaN equals NaN.
 
-    Lists and objects (dicts) among them differ if a part of them does.
+    Nested lists and objects (dicts) differ if a part of them does.
     """
-    if set(map(type, expected)) | set(map(type, found)) == {float}:  # a column that has been rounded
+    if set(map(type, expected)) | set(map(type, found)) == {float}:  # fast path, as for a rounded column
         return gaps_of_arrays(np.array(expected), np.array(found), tolerance)
     pairs = enumerate(zip(expected, found, strict=True))
     unequal = [
@@ -102,7 +102,7 @@ def gaps_of_cells(expected: Sequence[object], found: Sequence[object], tolerance
 
 
 def same_cell(expected: object, found: object) -> bool:
-    """Whether two values are the same: 3 is 3.0, but True is not 1, and NaN is NaN."""
+    """Return whether two values are the same: 3 equals 3.0, but True does not equal 1; NaN equals NaN."""
     if isinstance(expected, list | dict):
         return _same_parts(expected, found, same_cell)
     if isinstance(expected, bool) != isinstance(found, bool):
@@ -111,7 +111,7 @@ def same_cell(expected: object, found: object) -> bool:
 
 
 def _same_parts(expected: object, found: object, same: Callable[[object, object], bool]) -> bool:
-    """Whether two values are lists, or objects, whose parts are the same."""
+    """Return whether two values are both lists or both objects with the same parts."""
     if isinstance(expected, list) and isinstance(found, list):
         return len(expected) == len(found) and all(map(same, expected, found))
     if isinstance(expected, dict) and isinstance(found, dict):
@@ -120,7 +120,7 @@ def _same_parts(expected: object, found: object, same: Callable[[object, object]
 
 
 def is_within(expected: object, found: object, tolerance: Tolerance) -> bool:
-    """Whether a value differs from what is expected by no more than is allowed."""
+    """Return whether a value differs from the expected one by no more than the tolerance."""
     return not len(gaps_of_cells([expected], [found], tolerance).positions)
 
 
@@ -133,9 +133,9 @@ def _is_number(value: object) -> TypeGuard[_Number]:
 
 
 def _measured(expected: object, found: object) -> tuple[float, float, bool]:
-    """The absolute difference, the size of what is expected, and whether both are whole numbers.
+    """Return the absolute difference, the expected value's magnitude, and whether both are whole numbers.
 
-    What was an integer and has become a float, as a column does into which NaN comes, still is one.
+    An integer that became a float, as in a column that gets a NaN, still counts as a whole number.
     """
     if not _is_number(expected) or not _is_number(found):
         return math.nan, math.nan, False
@@ -161,10 +161,10 @@ def _float(value: _Number | Fraction) -> float:
 
 
 def _beyond(absolute: Array, size: Array, integers: Array, tolerance: Tolerance) -> Gaps:
-    """Of values that are not equal, those that differ by more than is allowed."""
+    """Return those unequal values that differ by more than the tolerance."""
     with np.errstate(all="ignore"):
         bound = np.maximum(tolerance.atol, tolerance.rtol * size)
-        # bound > 0: a difference may be too small for a float, and yet is one.
+        # bound > 0: a difference may be too small for a float (computed as 0) and still count.
         within = (bound > 0) & (absolute <= bound) & np.isfinite(absolute) & np.isfinite(size)
         if not tolerance.integers:
             within &= ~integers

@@ -1,4 +1,4 @@
-"""The server: `python -m pytest_ductaflow.kernels.forkserver CONFIG`, see `server.serve`."""
+"""Run the fork server: `python -m pytest_ductaflow.kernels.forkserver CONFIG`, see `server.serve`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 import os
 import sys
 
-if sys.path[0] in ("", os.getcwd()):  # as `ipykernel_launcher` does with what -m has put first
+if sys.path[0] in ("", os.getcwd()):  # as `ipykernel_launcher` does with the entry of -m
     del sys.path[0]
 
 from . import kernel_app, server
 
 
 def _leave_no_trace() -> None:
-    """Let flows import this package as if nobody had: their kernels are not to see how they were made."""
+    """Remove our modules from sys.modules so flows can import the package normally."""
     package = __package__.partition(".")[0]
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Importing what flows import, with an eye on modules that do more than being imported."""
+"""Import what flows import, and detect modules whose import has side effects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-# What is imported at first use, and nearly always used where the module is.
+# Modules that another one imports at first use, and that are nearly always used with it.
 _PARTNERS = {
     "pandas": (
         "pyarrow.pandas_compat",
@@ -40,7 +40,7 @@ _PARTNERS = {
 }
 
 
-# By the second, packages know at their import that they are in a notebook; the client has its own value.
+# By the second, packages detect a notebook at their import; the client has its own value.
 _AS_IN_A_KERNEL = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "JPY_PARENT_PID": str(os.getpid()),
@@ -48,10 +48,10 @@ _AS_IN_A_KERNEL = {
 
 
 class Misbehaved(Exception):
-    """A module that did something at its import that a flow would notice.
+    """An import with a side effect that a flow would notice.
 
     Attributes:
-        module: Its name.
+        module: The name of the module.
         deed: What it did, in words.
     """
 
@@ -62,19 +62,19 @@ class Misbehaved(Exception):
 
 
 def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, tuple[str | None, str]]:
-    """Import modules, and freeze what there is now, so that garbage collection leaves its pages alone.
+    """Import modules, and freeze all objects so that garbage collection does not write to their pages.
 
-    A module that cannot be imported is left to the flow, which will hear of it in its own cell.
+    A module that cannot be imported is left to the flow, where its import fails in the flow's own cell.
 
     Args:
-        modules: In the order of their import.
-        without: What is not to be imported for being a module's partner.
+        modules: Names of modules, in the order of their import.
+        without: Names of modules not to import as another one's partner.
 
     Returns:
-        The environment variables that imports have set: what they were before, and are now.
+        The environment variables that imports have set: their values before, and now.
 
     Raises:
-        Misbehaved: At the first module that prints, warns or starts a thread; this process is spoilt.
+        Misbehaved: At the first module that prints, warns or starts a thread; this process is then unusable.
     """
     before = dict(os.environ)
     for name, value in _AS_IN_A_KERNEL.items():
@@ -105,14 +105,14 @@ def _import(module: str) -> None:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[list[str]]:
-    """All that is printed or warned of, on any way."""
+    """Collect all output, of streams and descriptors, and all warnings."""
     heard: list[str] = []
     show = warnings.showwarning
 
     def hear(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
         heard.append(f"{category.__name__}: {message}")
 
-    # Only how a warning is shown is replaced: the filters belong to modules, which may change them.
+    # Only the display of warnings is replaced: the filters belong to modules, which may change them.
     warnings.showwarning = hear
     with tempfile.TemporaryFile("w+") as file, _output_into(file.fileno()):
         try:

@@ -1,4 +1,4 @@
-"""How a forked kernel publishes: ipykernel's thread and streams, with fewer sockets and threads."""
+"""Publish the output of a forked kernel: ipykernel's thread and streams, with fewer sockets and threads."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 _PIPE = 65_536  # bytes, as many as a pipe holds
-_SUBSCRIPTION = 5.0  # seconds to wait for one that was sent before the request that is here already
-_PAUSE = 0.02  # seconds until a descriptor is looked at again
-_STEP, _LONG = 0.1, 10.0  # seconds after which a thread is looked at, and given up
+_SUBSCRIPTION = 5.0  # seconds to wait for one that was sent before a request already received
+_PAUSE = 0.02  # seconds until a descriptor is polled again
+_STEP, _LONG = 0.1, 10.0  # seconds between checks of a thread, and until it is given up
 
 
 class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
-    """The thread that publishes, woken by its event loop and not by one more pair of sockets.
+    """The thread that publishes, woken by its event loop and not by another pair of sockets.
 
     Args:
         arguments: ipykernel's.
         place: A path for the socket by which processes that the flow forks reach it; ipykernel has a port for
-            that, to which anybody on the machine can connect.
+            that, to which any user of the machine can connect.
         options: ipykernel's.
 
     Attributes:
@@ -44,24 +44,24 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
         super().__init__(*arguments, **options)
 
     def wait_for_reader(self) -> None:
-        """Wait until somebody hears what is published, unless nobody seems to want to."""
+        """Wait until a client subscribes to what is published, but only once and not for long."""
         if not self.has_reader.is_set():
             self.has_reader.wait(_SUBSCRIPTION)
             self.has_reader.set()
 
     def expect_no_reader(self) -> None:
-        """Publish at once: for clients that ask until they hear, if they want to hear at all."""
+        """Publish without waiting, for clients that repeat requests until they are subscribed, if ever."""
         self.has_reader.set()
 
     def _handle_subscription(self, frames: Sequence[bytes]) -> None:
-        if any(frame.startswith(b"\x01") for frame in frames):  # and not the end of one
+        if any(frame.startswith(b"\x01") for frame in frames):  # not the end of a subscription
             self.has_reader.set()
         super()._handle_subscription(frames)
 
     def _really_send(self, *arguments: Any, **options: Any) -> None:
         super()._really_send(*arguments, **options)
         if not self.has_reader.is_set() and self._is_master_process():
-            # Word of a reader wakes this thread, unless it comes while the socket sends.
+            # A subscription wakes this thread, unless it arrives while the socket sends.
             self._xpub_stream.flush(zmq.POLLIN)
 
     def _setup_event_pipe(self) -> None:
@@ -71,22 +71,22 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
         self.io_loop.start()
 
     def schedule(self, f: Callable[[], Any]) -> None:
-        if not self._is_master_process():  # but one that the flow has forked
+        if not self._is_master_process():  # but a process that the flow has forked
             f()
             return
         self._events.append(f)
-        # In a context without a parent message: this thread is not in a cell, whoever wakes it may be.
+        # In a context without a parent message: this thread is not in a cell, but the caller may be.
         self.io_loop.asyncio_loop.call_soon_threadsafe(self._wake, context=Context())
 
     def _wake(self) -> None:
         try:
             self._handle_event(None)
         finally:
-            if self._events:  # one of them has raised, or more have come
+            if self._events:  # one of them has raised, or there are more
                 self.io_loop.asyncio_loop.call_soon(self._wake)
 
     def do(self, f: Callable[[], Any]) -> None:
-        """Have something done by this thread, and wait for it; not in vain, if the thread is dead."""
+        """Run a function in this thread and wait for it, but not if the thread has ended."""
         is_done = threading.Event()
         self.schedule(f)
         self.schedule(is_done.set)
@@ -95,7 +95,7 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
             pass
 
     def _setup_pipe_in(self) -> None:
-        """Listen to processes that the flow forks, when it does."""
+        """Open the socket for processes that the flow forks when it first forks one."""
         os.register_at_fork(before=self._open_pipe)
 
     def _open_pipe(self) -> None:
@@ -114,7 +114,7 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
         self._pipe_in.on_recv(self._handle_pipe_msg)
 
     def _setup_pipe_out(self) -> tuple[zmq.Context[Any], zmq.Socket[Any]]:
-        """For one message of a process that the flow has forked."""
+        """Return a socket for one message of a process that the flow has forked."""
         context: zmq.Context[Any] = zmq.Context()
         socket = context.socket(zmq.PUSH)
         socket.linger = 3_000
@@ -123,23 +123,23 @@ class IOPubThread(iostream.IOPubThread):  # type: ignore[misc]
 
 
 class OutStream(iostream.OutStream):  # type: ignore[misc]
-    """Standard output or error, and what is written to its descriptor by others than Python.
+    """Standard output or error, including what code other than Python writes to its descriptor.
 
-    ipykernel has a thread for that, which may come too late for the cell; here it is read when the stream
-    is flushed, and meanwhile by the thread that publishes.
+    ipykernel reads the descriptor in a thread, which may be too late for the cell; here it is read when the
+    stream is flushed, and meanwhile by the thread that publishes.
 
-    It is made before the fork, so that it is the kernel's own stream that packages keep when they are
-    imported. Until it is connected it writes to the descriptor.
+    It is created before the fork, so that packages that keep a stream at their import keep the kernel's own.
+    Until it is connected it writes to the descriptor.
 
     Args:
         name: `stdout` or `stderr`.
 
     Attributes:
-        watch_fd_thread: The thread that publishes what was written to the descriptor, while it does so; where
-            ipykernel has one for nothing else.
+        watch_fd_thread: The thread that publishes what was written to the descriptor, while it does so; in
+            ipykernel, a dedicated thread.
     """
 
-    __module__ = iostream.__name__  # by which some libraries know that they are in a notebook
+    __module__ = iostream.__name__  # by which some libraries detect a notebook
     pub_thread: Any = None
     watch_fd_thread: threading.Thread | None = None
     _isatty = _should_watch = _is_connected = False
@@ -187,17 +187,17 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
             self._listen()
 
     def _hear(self, *_: object) -> None:
-        if self.pub_thread.is_full():  # who writes waits, as the pipe fills up
+        if self.pub_thread.is_full():  # the writer waits, as the pipe fills up
             self._io_loop.remove_handler(self._fid)
             self._io_loop.call_later(_PAUSE, self._listen_again)
         elif self._read_pipe() == b"":  # the flow has closed the descriptor
             self._io_loop.remove_handler(self._fid)
 
     def _read_pipe(self) -> bytes | None:
-        """Take over what is in the pipe, and no more: whoever writes into it may never end.
+        """Publish what is in the pipe now, and no more: its writer may never stop.
 
         Returns:
-            What it was, empty if there will never be anything; None if there is nothing now.
+            The data, empty at the end of the pipe; None if there is nothing now.
         """
         with self._reading:
             try:
@@ -213,7 +213,7 @@ class OutStream(iostream.OutStream):  # type: ignore[misc]
             return data
 
     def flush(self) -> None:
-        """Publish what there is; the thread that does so is not woken for nothing: cells flush often."""
+        """Publish what there is, without waking the publishing thread needlessly: cells flush often."""
         if self.pub_thread is None:
             return
         is_own = self._is_master_process()

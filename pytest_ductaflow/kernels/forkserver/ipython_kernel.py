@@ -1,4 +1,4 @@
-"""IPython's kernel and shell, as far as those of a forked process do something in another way."""
+"""Adapt IPython's kernel and shell to forked processes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from .shutdown import close_gzip_files, flush_files
 
 
 class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
-    """A kernel that takes its requests in the main thread, and leaves the end to its process.
+    """A kernel that takes its requests in the main thread, and leaves the shutdown to its process.
 
-    The process first runs what the flow has left for the exit. ipykernel's own order is the other way
-    round: it ends child processes, and then the handlers that would have ended them in their way have to
-    wait for them until they time out.
+    The process first runs the flow's exit handlers. ipykernel's own order is the reverse: it ends child
+    processes first, and handlers that would have ended them properly then wait for them until they time out.
     """
 
     _execute_sleep = 0.0  # our clients wait for all that a cell publishes, and need no pause
     _supports_kernel_subshells = False
-    _is_interrupted = False  # by a signal that met no cell
+    _is_interrupted = False  # by a signal outside a cell
 
     def start(self) -> None:
         super().start()
         self.shell_channel_thread = _NoThread()
 
     def note_interrupt(self, *_: object) -> None:
-        """A signal before a cell has begun is for that cell: our clients send them for nothing else."""
+        """Remember a signal before a cell has begun: it is for that cell, as our clients send no others."""
         self._is_interrupted = True
 
     async def shell_main(self, subshell_id: str | None, msg: Any) -> None:
-        # Our clients ask at once, and their requests may be here before word that they listen.
+        # Our clients send requests at once, which may arrive before their subscriptions.
         self.iopub_thread.wait_for_reader()
         await super().shell_main(subshell_id, msg)
 
@@ -63,7 +62,7 @@ class IPythonKernel(ipkernel.IPythonKernel):  # type: ignore[misc]
 
 
 class _NoThread:
-    """In place of ipykernel's thread for subshells: a cell that awaits asks it where it runs."""
+    """A substitute for ipykernel's subshell thread, which a cell that awaits asks for its parent thread."""
 
     parent_thread = threading.main_thread()
 
@@ -73,7 +72,7 @@ class _NoThread:
 
 @dataclass
 class NextCell:
-    """What is known of a cell that is going to run: its text, what that is in Python, whether it awaits."""
+    """A cell that is going to run: its text, its Python code, and whether it awaits, as far as known."""
 
     text: str
     transformed: str | None = None
@@ -81,10 +80,10 @@ class NextCell:
 
 
 class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
-    """A shell that at the end does what a flow can notice of its end.
+    """A shell whose shutdown does what a flow can notice of it.
 
-    ipykernel asks what a cell means in Python and whether it awaits something, and then has IPython find
-    out the same once more: here that is found out once, so input transformers are called once.
+    ipykernel transforms a cell to Python and checks whether it awaits something, and IPython then repeats
+    both: here they are done once, so input transformers are called once.
     """
 
     __module__ = zmqshell.__name__  # by which some libraries know that they are in a notebook
@@ -111,8 +110,8 @@ class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # type: ignore[misc]
         return await super().run_cell_async(*arguments, **options)
 
     def _atexit_once(self) -> None:
-        """Let destructors run: of a file that compresses, or of an object with `__del__`."""
-        flush_files()  # those in a circle may be closed in the wrong order, descriptor first
+        """Run destructors, as of compressed files and of objects with `__del__`."""
+        flush_files()  # those in a reference cycle may be closed in the wrong order, descriptor first
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
             vars(sys).pop(name, None)
         self.displayhook.exec_result = self.last_execution_result = None

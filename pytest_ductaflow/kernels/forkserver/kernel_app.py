@@ -1,4 +1,4 @@
-"""An ipykernel in two halves: what is made once, before the fork, and what each process makes itself."""
+"""Set up an ipykernel in two halves: one once before the fork, the other in each forked process."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ from .ipython_kernel import IPythonKernel, ZMQInteractiveShell
 from .shutdown import remember_modules
 
 _CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-# What decides about the folder for temporary files, as it was when that was looked for.
+# The variables that determine the folder for temporary files, as they were when it was determined.
 _TEMPORARY = {name: os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")}
-_PLACE = os.getcwd()  # is taken where there is no other
+_PLACE = os.getcwd()  # the temporary folder if there is no other
 
 
 class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
-    """ipykernel's application, cut in two."""
+    """ipykernel's application, split at the fork."""
 
     kernel_class = IPythonKernel
     listeners: ClassVar[dict[str, list[Callable[[], None]]]] = {"before_preload": [], "after_preload": []}
 
     def tell(self, event: str) -> None:
-        """Tell those who want to know that what flows import is going to be imported, or has been."""
+        """Call the listeners of an event: modules are going to be preloaded, or have been."""
         for listener in self.listeners[event]:
             listener()
 
     def prepare(self) -> None:
-        """The half before the fork: no sockets, no threads, nothing that depends on the flow."""
-        # Libraries look for what -f sets when they want to know whether they are in a notebook.
+        """Set up the half before the fork: no sockets, no threads, nothing that depends on the flow."""
+        # Libraries detect a notebook by what -f sets.
         BaseIPythonApplication.initialize(self, ["-f", "", "--HistoryManager.hist_file=:memory:"])
         self.log.setLevel(logging.ERROR)  # its warnings are about what is done here on purpose
         self.init_pdb()
@@ -81,12 +81,12 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             tempfile.gettempdir()
 
     def make_streams(self) -> None:
-        """Give Python the streams that it has in a kernel; they are connected after the fork."""
+        """Replace stdout and stderr by a kernel's streams, which are connected after the fork."""
         self.stdout = sys.stdout = OutStream("stdout")
         self.stderr = sys.stderr = OutStream("stderr")
 
     def connect(self, folder: str) -> dict[str, Any]:
-        """The first part of the other half: sockets in a folder, threads, streams.
+        """Set up the first part of the other half: sockets in a folder, threads, streams.
 
         Returns:
             What a client needs to connect, as in a connection file.
@@ -117,7 +117,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         if kind == zmq.ROUTER:
             socket.router_handover = 1
         elif kind == zmq.XPUB:
-            socket.sndhwm = 0  # a reader may be slower than the flow; by default what is too much is dropped
+            socket.sndhwm = 0  # no limit: by default messages are dropped if the reader is too slow
         socket.bind(f"ipc://{self.ip}-{self._ports[channel]}")
         return socket
 
@@ -131,7 +131,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.displayhook = sys.displayhook = displayhook.ZMQDisplayHook(self.session, self.iopub_socket)
 
     def _attach_kernel(self) -> None:
-        """Give the kernel, which was made without, its streams and threads; as in `init_kernel`."""
+        """Give the kernel, created without them, its streams and threads; as in `init_kernel`."""
         kernel, shell = self.kernel, self.shell
         kernel._stdout, kernel._stderr = self.stdout, self.stderr
         kernel.ident = os.urandom(16).hex()
@@ -145,7 +145,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.displayhook.get_execution_count = lambda: kernel.execution_count
 
     def open_other_channels(self) -> None:
-        """What clients other than ours may want: to ask during a cell, to answer questions, a heartbeat."""
+        """Open what clients other than ours may need: requests during a cell, stdin, a heartbeat."""
         kernel = self.kernel
         self.iopub_thread.expect_no_reader()
         self.stdin_socket = kernel.stdin_socket = self._bound(zmq.ROUTER, "stdin")
@@ -158,7 +158,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.heartbeat.start()
 
     def begin(self) -> None:
-        """The second part: what depends on working directory, environment and arguments."""
+        """Set up the second part: what depends on working directory, environment and arguments."""
         self.init_path()
         self.shell.init_environment()
         if self.shell.history_manager is not None:
@@ -170,7 +170,7 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
             sys.stderr.flush()
 
     def _finds_startup_code(self) -> bool:
-        """Whether the user's profile runs something in each kernel."""
+        """Return whether the user's profile or environment runs code in each kernel."""
         folders = [Path(folder, "startup") for folder in (*ENV_CONFIG_DIRS, *SYSTEM_CONFIG_DIRS)]
         folders.append(Path(self.profile_dir.startup_dir))
         files = any(path.suffix in (".py", ".ipy") for folder in folders for path in folder.glob("*"))
@@ -178,14 +178,13 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
 
 
 def make_app(modules: Mapping[str, str]) -> ForkableApp:
-    """An application that is ready to be forked.
+    """Return an application that is ready to be forked.
 
     Args:
-        modules: Source files by the name of the module that they become, for what clients want called.
-            Functions `before_preload` and `after_preload` of theirs are told when what flows import is
-            going to be imported, and has been.
+        modules: Source files by module name, with the functions that clients want called. Their functions
+            `before_preload` and `after_preload` are called before and after modules are preloaded.
     """
-    ipykernel.debugger._is_debugpy_available = False  # nobody steps through hundreds of instances
+    ipykernel.debugger._is_debugpy_available = False  # there is no debugger for hundreds of instances
     ipkernel._accepts_parameters = _remembered(ipkernel._accepts_parameters)
     app: ForkableApp = ForkableApp.instance()
     app.prepare()
@@ -204,13 +203,13 @@ def make_app(modules: Mapping[str, str]) -> ForkableApp:
 
 
 def _remembered(accepts_parameters: Callable[[Any, list[str]], Any]) -> Callable[[Any, list[str]], Any]:
-    """What is asked for each cell of the same methods."""
+    """Cache the results of a check that each cell repeats for the same methods."""
     remembered = lru_cache(lambda method, names: accepts_parameters(method, list(names)))
     return lambda method, names: remembered(method, tuple(names))
 
 
 def _warm_up(shell: InteractiveShell) -> None:
-    """Touch what is made at first use, so that it is made once and not in every kernel."""
+    """Trigger what is initialised at first use, so that this happens once and not in every kernel."""
     with _unnoticed(shell):
         shell.run_cell("pass", store_history=False, silent=True)
         shell.display_formatter.format(1)
@@ -224,9 +223,9 @@ def _warm_up(shell: InteractiveShell) -> None:
 
 
 def rehearse(app: ForkableApp) -> None:
-    """Do once what each cell does, so that the memory that it writes to is the kernel's own already.
+    """Do once what each cell does, so that the pages that it writes to are copied already.
 
-    Before the kernel takes requests: the first one may be waiting, and is not to be run by the rehearsal.
+    This is before the kernel takes requests: the first one may be waiting, and the rehearsal must not run it.
     """
     content = {"code": "pass", "silent": True, "store_history": False, "allow_stdin": False}
     message = app.session.msg("execute_request", {**content, "user_expressions": {}, "stop_on_error": True})
@@ -239,7 +238,7 @@ def rehearse(app: ForkableApp) -> None:
 
 @contextlib.contextmanager
 def _unnoticed(shell: InteractiveShell) -> Iterator[None]:
-    """A cell that runs leaves nothing, and extensions do not hear of it."""
+    """Let a cell run that leaves no traces and sends no events to extensions."""
     heard = shell.events.callbacks
     shell.events.callbacks = {event: [] for event in heard}
     known = [(sources, len(sources)) for sources in (linecache.cache, shell.compile._filename_map)]
@@ -251,19 +250,18 @@ def _unnoticed(shell: InteractiveShell) -> Iterator[None]:
             while len(sources) > count:
                 sources.popitem()
         for stream in (sys.stdout, sys.stderr):
-            getattr(stream, "__dict__", {}).pop(
-                "write", None
-            )  # IPython covers it for the time, and leaves the original there
+            # IPython overrides it while a cell runs, and leaves the original there.
+            getattr(stream, "__dict__", {}).pop("write", None)
 
 
 def become_kernel(app: ForkableApp, folder: str) -> dict[str, Any]:
-    """Make a forked process a kernel that is ready for a flow.
+    """Turn a forked process into a kernel that is ready for a flow.
 
     Returns:
-        How to connect to it.
+        The connection info for its client.
     """
     os.setsid()
-    # A file and not the server's streams: what the process says when it dies belongs to its flow.
+    # A file and not the server's streams: what the process prints when it dies belongs to its flow.
     raw = os.open(os.path.join(folder, f"k{os.getpid()}.raw"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(raw, 1)
     os.dup2(raw, 2)
@@ -272,12 +270,12 @@ def become_kernel(app: ForkableApp, folder: str) -> dict[str, Any]:
 
 
 def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
-    """Be a kernel until the client shuts it down.
+    """Run the kernel until the client shuts it down.
 
     Args:
         app: The application, connected.
         request: Working directory, environment, arguments and umask of the kernel; whether it needs all
-            channels; what is to be called first.
+            channels; the first calls.
     """
     remember_modules()
     if not request["all_channels"]:
@@ -301,7 +299,7 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
 
 
 def _is_observed(observe: Mapping[str, Any]) -> bool:
-    """Have the server's observer see all files that this process uses from now on; False if it cannot."""
+    """Let the server's observer see all files that this process uses; return whether it can."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as observer:
             observer.connect(observe["socket"])
@@ -316,12 +314,12 @@ def _is_observed(observe: Mapping[str, Any]) -> bool:
 
 
 def call(calls: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:
-    """Call functions of the client's modules, each named by module and name, with arguments."""
+    """Call functions of the client's modules, each given as module, name and arguments."""
     return [getattr(sys.modules[module], name)(*arguments) for module, name, arguments in calls]
 
 
 def last_words(request: Mapping[str, Any]) -> list[Any]:
-    """The answers to what is asked at the end; None to a question over which the answerer fails."""
+    """Return the results of the calls to make at the end; None for a call that fails."""
     answers = []
     for question in request["last"]:
         try:
@@ -333,7 +331,7 @@ def last_words(request: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_temporary_folder_of(environment: Mapping[str, str]) -> bool:
-    """Return whether the folder for temporary files, found before the fork, is that of an environment."""
+    """Return whether the temporary folder found before the fork is the right one for an environment."""
     given = {name: environment.get(name) for name in _TEMPORARY}
     depends_on_place = any(value and not os.path.isabs(value) for value in given.values())
     found = tempfile.tempdir
@@ -343,7 +341,7 @@ def _is_temporary_folder_of(environment: Mapping[str, str]) -> bool:
 
 
 def take_environment(environment: Mapping[str, str]) -> None:
-    """Take over an environment, and what preloaded modules have set, as their import would have done."""
+    """Set the environment, and what preloaded modules have set in it, as their import would have done."""
     by_imports = {
         name: value
         for name, (before, value) in IMPORTED_ENVIRONMENT.items()
@@ -356,7 +354,7 @@ def take_environment(environment: Mapping[str, str]) -> None:
         if os.environ.get(name) != value:
             os.environ[name] = value
     if not _is_temporary_folder_of(wanted):
-        tempfile.tempdir = None  # is found anew, in this environment
+        tempfile.tempdir = None  # is determined again, in this environment
     time.tzset()
 
 
@@ -364,6 +362,6 @@ IMPORTED_ENVIRONMENT: dict[str, tuple[str | None, str]] = {}
 
 
 def _become_random() -> None:
-    """Python's own generators notice a fork; NumPy's legacy one does not."""
+    """Seed NumPy's legacy random generator, which does not notice a fork as Python's own do."""
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
-        numpy_random.seed(list(os.urandom(16)))  # None makes far more of it
+        numpy_random.seed(list(os.urandom(16)))  # None would use far more

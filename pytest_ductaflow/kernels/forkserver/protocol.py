@@ -1,4 +1,4 @@
-"""How the processes of the server speak to each other and to clients: lines of JSON, and data by length."""
+"""Exchange messages between server processes and clients: lines of JSON, and length-prefixed data."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import struct
 from typing import Any
 
 LENGTH = struct.Struct("!Q")
-PATIENCE = 20.0  # seconds for what takes milliseconds
-SENTENCE = 65_536  # bytes that are read at a time
-LONGEST = 64 * 1024 * 1024  # bytes of a request; an environment is the most of it
+PATIENCE = 20.0  # seconds to wait for what takes milliseconds
+SENTENCE = 65_536  # bytes read at a time
+LONGEST = 64 * 1024 * 1024  # bytes of a request, most of them its environment
 _REQUEST: dict[str, type | tuple[type, ...]] = {
     "preload": list,
     "env_of_imports": dict,
@@ -29,23 +29,23 @@ _REQUEST: dict[str, type | tuple[type, ...]] = {
 
 
 def say(connection: socket.socket, /, **words: Any) -> None:
-    """Send a line of JSON; somebody who has gone does not hear it.
+    """Send a line of JSON, unless the peer has gone.
 
-    It begins a line of its own, too: whoever spoke before may have died over it.
+    A newline precedes it, too, because a previous sender may have died within a line.
     """
     with contextlib.suppress(OSError):
         connection.sendall(b"\n" + json.dumps(words).encode() + b"\n")
 
 
 class BadRequest(ValueError):
-    """A client says what no client of ours says."""
+    """A client's message that none of our clients sends."""
 
 
 def check_request(line: bytes) -> dict[str, Any]:
-    """The request of a client for a kernel.
+    """Return a client's request for a kernel.
 
     Raises:
-        BadRequest: If it is none.
+        BadRequest: If it is not a valid one.
     """
     request = _object(line)
     for name, kind in _REQUEST.items():
@@ -63,7 +63,7 @@ def check_request(line: bytes) -> dict[str, Any]:
 
 
 def check_signal(line: bytes) -> signal.Signals:
-    """The signal that a client wants its kernel to get.
+    """Return the signal that a client wants to send to its kernel.
 
     Raises:
         BadRequest: If it names none.

@@ -1,20 +1,20 @@
-"""The processes of the server, and the words that pass between them and their clients.
+"""Run the server, which passes requests for kernels on to its templates.
 
-A client connects to the socket `server` in the server's folder once for each kernel and says a line of
-JSON; the connection then is the kernel's life line in both directions:
+A client connects to the socket `server` in the server's folder once for each kernel and sends a line of
+JSON; the connection then is the kernel's lifeline in both directions:
 
     client:  {"preload": […], "env_of_imports": {…}, "spare": false, "cwd": …, "env": {…}, "argv": […],
               "umask": …, "all_channels": false, "first": [calls], "last": [calls], "observe": null}
     server:  {"pid": …, "raw": …, "connection": {…}, "left_out": {module: why}}
     client:  {"signal": 2}     to the kernel's process group; as often as wanted
-    kernel:  {"last_words": […]}    the answers to the last calls; exit handlers are still to run
+    kernel:  {"last_words": […]}    the results of the last calls; exit handlers have not run yet
     kernel:  {"done": true}    nothing of the flow is left to run
     server:  {"exit": …, "peak_memory": …}    the status of `os.wait4`, and bytes
-    server:  {"error": …}      what is wrong with a line of the client, which has no other consequence
+    server:  {"error": …}      what is wrong with a line of the client, which is ignored otherwise
 
-A client that closes the connection ends the kernel. The server hands connections on to the template that
-has imported the right modules. When the server goes, its templates notice and end their kernels, with all
-that these have started; when a template is killed, its kernels are killed by the system.
+A client that closes the connection ends the kernel. The server passes connections on to the template that
+has imported the right modules. When the server ends, its templates notice and end their kernels, with all
+that these have started; when a template is killed, the system kills its kernels.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from .protocol import LENGTH, LONGEST, SENTENCE, BadRequest, check_request, rece
 from .template import answer_as_template
 
 SOCKET = "server"
-_TEMPLATES = 8  # that take requests; each holds the memory of what its flows import
+_TEMPLATES = 8  # that take requests; each holds in memory what its flows import
 _END = 3  # whole seconds after which the system ends a server that does not
-_IMPORTS = 40.0  # seconds that the imports of a template may take
+_IMPORTS = 40.0  # seconds for the imports of a template
 
 
 class _Wanted(NamedTuple):
-    """What a template has imported, and the environment that was seen then."""
+    """The modules that a template has imported, and the environment at their import."""
 
     modules: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
@@ -50,13 +50,13 @@ class _Wanted(NamedTuple):
 
 def _wanted(request: Mapping[str, Any]) -> _Wanted:
     modules = tuple(request["preload"])
-    environment = request["env_of_imports"] if modules else {}  # else nobody looks at it
+    environment = request["env_of_imports"] if modules else {}  # else it is not used
     return _Wanted(modules, tuple(sorted(environment.items())))
 
 
 @dataclass
 class _Template:
-    """As the server sees it: a process, and the socket on which it takes requests."""
+    """A template as the server sees it: its socket for requests, and the modules left out, with reasons."""
 
     control: socket.socket
     left_out: dict[str, str]
@@ -70,10 +70,10 @@ class _Server:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(os.path.join(folder, SOCKET))
         self.listener.listen(128)
-        self.templates: dict[_Wanted, _Template] = {}  # the one used last is the last
-        self.retired: list[socket.socket] = []  # of those whose kernels may still run
+        self.templates: dict[_Wanted, _Template] = {}  # the most recently used one is last
+        self.retired: list[socket.socket] = []  # of templates with kernels that may still run
         self.left_out: dict[str, str] = {}
-        self.clients: dict[socket.socket, bytearray] = {}  # what they have said of their request so far
+        self.clients: dict[socket.socket, bytearray] = {}  # the part of their request received so far
         self.poll = select.poll()
 
     def run(self) -> NoReturn:
@@ -81,7 +81,7 @@ class _Server:
         self.poll.register(self.lifeline, select.POLLIN)
         print(json.dumps({"ready": True}), flush=True)
         nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 1)  # whoever started the server reads to the end of its output
+        os.dup2(nothing, 1)  # the process that started the server reads to the end of its output
         while True:
             ready = {number for number, _ in self.poll.poll()}
             if self.lifeline in ready:
@@ -92,7 +92,7 @@ class _Server:
                 self._accept()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # it has gone already
+        with contextlib.suppress(OSError):  # the client has gone already
             client = self.listener.accept()[0]
             self.clients[client] = bytearray()
             self.poll.register(client, select.POLLIN)
@@ -102,7 +102,7 @@ class _Server:
         return [*(template.control for template in self.templates.values()), *self.retired]
 
     def _leave(self) -> NoReturn:
-        """End the templates, which end their kernels, and remove what nobody may be left to remove."""
+        """End the templates, which end their kernels, and remove the folder, as the client may be gone."""
         signal.alarm(_END)
         for control in self._controls:
             control.close()
@@ -113,7 +113,7 @@ class _Server:
         os._exit(0)
 
     def _hear(self, client: socket.socket) -> None:
-        """Take what a client has to say; the others go on, however long it takes for its line."""
+        """Read a part of a client's line without blocking others; handle the line once it is complete."""
         said = self.clients[client]
         try:
             part = client.recv(SENTENCE, socket.MSG_DONTWAIT)
@@ -131,7 +131,7 @@ class _Server:
                 self._take(client, bytes(said))
 
     def _take(self, client: socket.socket, line: bytes) -> None:
-        """Let the right template answer a request; one that is none is answered with what is wrong."""
+        """Pass a request on to the right template; reply to an invalid one with what is wrong."""
         try:
             wanted = _wanted(check_request(line))
         except BadRequest as error:
@@ -151,12 +151,12 @@ class _Server:
             template.control.close()
 
     def _template(self, wanted: _Wanted, client: socket.socket) -> _Template:
-        """The process that has imported what a client wants, less what cannot be imported unnoticed."""
+        """Return the template that has imported what a client wants, except modules with side effects."""
         while wanted not in self.templates:
             modules = [name for name in wanted.modules if name not in self.left_out]
             control, pid = self._fork_template(modules, dict(wanted.environment), client)
             answer = self._answer_of(control, pid)
-            if answer is None:  # it hangs, or has crashed: let flows import that themselves
+            if answer is None:  # it hangs or has crashed: flows import that themselves
                 control.close()
                 if not modules:
                     raise EOFError
@@ -174,7 +174,7 @@ class _Server:
         return self.templates[wanted]
 
     def _retire(self, wanted: _Wanted) -> None:
-        """Let a template end as soon as none of its kernels runs any more."""
+        """Make a template end as soon as none of its kernels runs any more."""
         control = self.templates.pop(wanted).control
         with contextlib.suppress(OSError):
             control.sendall(LENGTH.pack(0))
@@ -184,7 +184,7 @@ class _Server:
         self.retired = [*(each for each in self.retired if each not in ended), control]
 
     def _answer_of(self, control: socket.socket, pid: int) -> dict[str, Any] | None:
-        """What a template says when it has imported its modules; None if it does not come to that."""
+        """Return the reply of a template after its imports; None if there is none in time."""
         poll = select.poll()
         poll.register(control, select.POLLIN)
         poll.register(self.lifeline, select.POLLIN)
@@ -221,13 +221,13 @@ class _Server:
 
 
 def serve(app: kernel_app.ForkableApp, folder: str, lifeline: int) -> NoReturn:
-    """Answer requests until the life line is cut.
+    """Answer requests until the lifeline is closed.
 
     Args:
         app: The application that becomes kernels.
-        folder: Where sockets are; private to the user.
-        lifeline: A descriptor that ends when whoever started the server is gone.
+        folder: The folder for sockets; private to the user.
+        lifeline: A descriptor at its end once the process that started the server is gone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # templates that were killed leave nothing behind
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # killed templates leave no zombies
     _Server(app, folder, lifeline).run()

@@ -1,4 +1,4 @@
-"""The end of a forked kernel: what the end of an interpreter would do that a flow can notice."""
+"""End a forked kernel: do what a flow can notice of the end of an interpreter."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from typing import NoReturn
 import psutil
 
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PATIENCE = 1.0  # seconds between asking and forcing what the flow has started and not ended
-_last_module_at_first = ""  # of those that a kernel has imported when its flow begins
+_PATIENCE = 1.0  # seconds between SIGTERM and SIGKILL for processes that the flow left running
+_last_module_at_first = ""  # the last module imported before the flow begins
 
 
 def remember_modules() -> None:
-    """What is imported from now on is the flow's."""
+    """Remember which modules are imported; later ones are the flow's."""
     global _last_module_at_first  # noqa: PLW0603 - of this process
     _last_module_at_first = next(reversed(sys.modules))
 
 
 def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
-    """End the process as the interpreter would, as far as a flow can notice; what remains is thrown away.
+    """End the process as the interpreter would, as far as a flow can notice, and skip the rest.
 
-    Threads are joined, `atexit` handlers run, objects of the flow are deleted and files written to their
-    end. The modules are not taken down one by one.
+    Threads are joined, `atexit` handlers run, objects of the flow are deleted and files flushed. The modules
+    are not torn down one by one.
 
     Args:
         code: Exit code.
-        last_word: Called when nothing of the flow is left to run.
+        last_word: Function to call when nothing of the flow is left to run.
     """
     for step in (
         _join_threads,
@@ -61,8 +61,8 @@ def _join_threads() -> None:
 
 
 def _clear_modules_of_project() -> None:
-    """What they hold ends with them, as what the flow itself has held."""
-    # Not one by one through all of them: what is looked at is written to, and its page copied.
+    """Clear the modules of the project, so that their objects are deleted like the flow's own."""
+    # Not all modules are examined: access changes reference counts and copies pages.
     for name in list(takewhile(lambda name: name != _last_module_at_first, reversed(sys.modules))):
         module = sys.modules[name]
         if not str(getattr(module, "__file__", None) or _INSTALLED[0]).startswith(_INSTALLED):
@@ -71,7 +71,7 @@ def _clear_modules_of_project() -> None:
 
 
 def flush_files() -> None:
-    """Files that something else still holds; those from before the fork are frozen and not looked at."""
+    """Flush open files; files opened before the fork are frozen and skipped."""
     for thing in gc.get_objects():
         if isinstance(thing, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom) and not thing.closed:
             with contextlib.suppress(Exception):
@@ -79,7 +79,7 @@ def flush_files() -> None:
 
 
 def close_gzip_files() -> None:
-    """From Python 3.12 on they are in a circle, which may be taken down from the end without a trailer."""
+    """Close gzip files: from Python 3.12 on, a reference cycle may delete them without writing a trailer."""
     if (gzip := sys.modules.get("gzip")) is not None:
         for thing in gc.get_objects():
             if isinstance(thing, gzip.GzipFile):
@@ -88,12 +88,12 @@ def close_gzip_files() -> None:
 
 
 def _flush_c_library() -> None:
-    """What libraries in C have not written yet."""
+    """Flush what libraries in C have not written yet."""
     ctypes.CDLL(None).fflush(None)
 
 
 def _end_children() -> None:
-    """Processes that the flow has started and left behind, in whatever session they are."""
+    """End processes that the flow has started and left running, in any session."""
     if not _has_children():
         return
     found = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
@@ -107,7 +107,7 @@ def _end_children() -> None:
 
 
 def _has_children() -> bool:
-    """Return whether there is a child, running or not waited for yet; no file is opened for that."""
+    """Return whether there is a child process, running or not reaped yet, without opening a file."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

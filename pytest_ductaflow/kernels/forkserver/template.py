@@ -1,4 +1,4 @@
-"""A process that has imported what a flow imports: it forks kernels, and tells their clients how they end."""
+"""Run a template: a process with a flow's imports that forks kernels and reports to clients how they end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def _kill_all(pid: int) -> None:
-    """End a process, its group, and what has left the group."""
+    """Kill a process, its group, and its descendants that have left the group."""
     below: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         below = psutil.Process(pid).children(recursive=True)
@@ -55,7 +55,7 @@ def answer_as_template(
     app.shell.init_environment()
     app.tell("before_preload")
     try:
-        # As in a cell: modules ask `get_ipython` where they are, or keep what shows results.
+        # As in a cell: modules call `get_ipython` to detect a notebook, or keep what shows results.
         with app.shell.builtin_trap, app.shell.display_trap:
             kernel_app.IMPORTED_ENVIRONMENT.update(preload(modules, left_out))
     except Misbehaved as error:
@@ -68,25 +68,25 @@ def answer_as_template(
 
 @dataclass
 class _Child:
-    """A kernel: its process, and the connection of its client once it has one."""
+    """A kernel's process, and the connection of its client once it has one."""
 
     pid: int
     pidfd: int
     connection: dict[str, Any]
     client: socket.socket | None = None
     unread: bytes = b""
-    assign: socket.socket | None = None  # of a spare: where it waits for its client
+    assign: socket.socket | None = None  # where it waits for its request, until it has one
 
 
 @dataclass
 class _Template:
-    """Forks kernels, passes signals on to them and tells how they ended."""
+    """A process that forks kernels, passes signals on to them and reports how they ended."""
 
     app: kernel_app.ForkableApp
     folder: str
     control: socket.socket
     left_out: dict[str, str]
-    children: dict[int, _Child] = field(default_factory=dict)  # by every descriptor that belongs to one
+    children: dict[int, _Child] = field(default_factory=dict)  # by each of their descriptors
     spare: _Child | None = None
     wants_spare: bool = False
     is_retired: bool = False
@@ -137,16 +137,16 @@ class _Template:
         child.assign = None
 
     def _fork(self, descriptors: Sequence[int] = (), *, is_spare: bool = False) -> _Child | None:
-        """A kernel that waits for its request, and has told how to connect to it; None if it died at once.
+        """Fork a kernel that waits for its request, and read its connection info; None if it failed.
 
         Args:
-            descriptors: Not for the kernel, which must not hold open what ends when it ends.
-            is_spare: Whether nobody waits for it yet.
+            descriptors: Descriptors to close in the kernel, which must not hold open what ends with it.
+            is_spare: Whether no client waits for it yet.
         """
         try:
             here, there = socket.socketpair()
             pid = os.fork()
-        except OSError:  # too many processes, or descriptors: those that run shall go on
+        except OSError:  # too many processes or descriptors: running kernels continue
             return None
         if not pid:
             here.close()
@@ -171,7 +171,7 @@ class _Template:
     def _be_kernel(self, assigned: socket.socket, is_spare: bool) -> NoReturn:
         try:
             share_fate_of(self.template_pid)
-            adopt_orphans()  # what the flow starts is below this process, whoever in between ends
+            adopt_orphans()  # descendants stay below this process when their parents end
             self._close_all()  # what belongs to the template and to other kernels
             connection = json.dumps(kernel_app.become_kernel(self.app, self.folder)).encode()
             assigned.sendall(LENGTH.pack(len(connection)) + connection)
@@ -186,7 +186,7 @@ class _Template:
             client = socket.socket(fileno=descriptors[0])
             client.set_inheritable(False)
             os.register_at_fork(after_in_child=client.close)  # else the flow's processes hold it open
-        except BaseException:  # no flow has begun, so there is nothing to be ended in good order
+        except BaseException:  # no flow has begun, so nothing needs an orderly shutdown
             traceback.print_exc(file=sys.__stderr__)
             os._exit(1)
         code = 1
@@ -203,8 +203,8 @@ class _Template:
 
     def __post_init__(self) -> None:
         self.template_pid = os.getpid()
-        self.strangers = children()  # of what was imported
-        adopt_orphans()  # of kernels that die; those of kernels that live come to these
+        self.strangers = children()  # children that imports have started
+        adopt_orphans()  # of kernels that die; running kernels adopt their own
 
     def _close_all(self) -> None:
         self.control.close()
@@ -228,7 +228,7 @@ class _Template:
             _kill_all(child.pid)
             return
         *lines, child.unread = (child.unread + heard).split(b"\n")
-        if len(child.unread) > SENTENCE:  # no signal has such a name
+        if len(child.unread) > SENTENCE:  # no signal has such a long line
             lines, child.unread = [*lines, child.unread], b""
         for line in lines:
             try:
@@ -242,7 +242,7 @@ class _Template:
                 _kill_group(child.pid, wanted)
 
     def _retire(self) -> None:
-        """There will be no more requests."""
+        """Expect no more requests: kill the spare kernel, and end once no kernel runs."""
         self.is_retired = True
         if self.spare is not None:
             _kill_all(self.spare.pid)
@@ -260,10 +260,10 @@ class _Template:
             child.client = None
 
     def _bury(self, child: _Child) -> None:
-        """A kernel is gone: say how, and let nothing that its flow has started survive it."""
+        """Reap a kernel, kill all that its flow has left running, and report how it ended."""
         self.poll.unregister(child.pidfd)
         del self.children[child.pidfd]
-        _kill_group(child.pid)  # before its number is free for others
+        _kill_group(child.pid)  # before its pid can be reused
         _, status, used = os.wait4(child.pid, 0)
         end_orphans(self.strangers | {each.pid for each in self.children.values()})
         os.close(child.pidfd)

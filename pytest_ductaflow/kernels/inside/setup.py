@@ -1,4 +1,4 @@
-"""What a Python kernel is told before the first cell.
+"""Set up a Python kernel before the first cell.
 
 Sent to the kernel as text, so it is standalone: no import of this package, which the kernel's
 interpreter may not have, and nothing that stays in the flow's namespace.
@@ -22,35 +22,35 @@ from importlib.machinery import PathFinder
 from typing import Any
 
 _PRINTED = "_ductaflow_printed"
-_KEPT = 100  # records that are remembered
-_AT_ONCE = 500_000  # characters that are printed between two looks at whether the reader keeps up
-_MESSAGE = 250  # characters that a message has besides those that it is for
+_KEPT = 100  # log records that are remembered
+_AT_ONCE = 500_000  # characters printed between two checks whether the reader keeps up
+_MESSAGE = 250  # characters of a message besides its text
 _UNDER_WAY = 24_000_000  # bytes that the reader may lag behind
 _REMEMBERED = 10_000_000  # characters that IPython may keep of a stream
-_SPILLED = 100_000_000  # bytes that are kept of what the running cell prints: as many as a log has
-_PAUSE = 0.005  # seconds between two looks
-_SETTLED = 2.0  # seconds: the coarsest times that file systems keep of changes
+_SPILLED = 100_000_000  # bytes kept of what the running cell prints: as many as a log keeps
+_PAUSE = 0.005  # seconds between two checks
+_SETTLED = 2.0  # seconds: the coarsest modification times of file systems
 _PIPE = 65_536  # bytes, as many as a pipe holds
 _PATIENCE = 5.0  # seconds for a thread that ends at once
 _logged: list[str] = []
-_streams: list[Any] = []  # the kernel's own, whatever the flow puts in their place
+_streams: list[Any] = []  # the kernel's own, even if the flow replaces them
 _spill: int | None = None  # a descriptor
-_spilled = 0  # bytes since the last look at the file's size
-_written = 0  # characters since the last look at the reader
+_spilled = 0  # bytes since the last check of the file's size
+_written = 0  # characters since the last check of the reader
 _way: _Way | None = None
-_watchers: list[threading.Thread] = []  # that do nothing but publish what is written to the descriptors
+_watchers: list[threading.Thread] = []  # threads that only publish what is written to the descriptors
 _mark = ""
 _main = (0, 0)  # process and thread of the flow
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 class PrintWithLevel(logging.Handler):
-    """The handler of last resort: a flow that configures no logging still has its records printed.
+    """The handler of last resort, which prints the log records of a flow that configures no logging.
 
-    A flow that does configure it (`logging.basicConfig`, handlers of its own) is left alone, because
-    Python asks this handler only where there is no other. Records that count begin with their level,
-    which makes warning lines of them. The others are the bare message, as without us, and those below
-    WARNING are printed only for the project: libraries have much to say at INFO.
+    A flow that does configure it (`logging.basicConfig`, handlers of its own) is not affected, because
+    Python uses this handler only if there is no other. Records that count are printed with their level,
+    which makes them warning lines. The others are the bare message, as without us, and those below
+    WARNING are printed only for the project: libraries log much at INFO.
 
     Args:
         log_warnings: As in `print_log_records`.
@@ -74,7 +74,7 @@ class PrintWithLevel(logging.Handler):
 
 
 def _counts(record: logging.LogRecord, log_warnings: str) -> bool:
-    """Whether a record that no handler of the flow shows is to turn a light."""
+    """Return whether a record that no handler of the flow shows changes the report's light."""
     if record.levelno < logging.WARNING or log_warnings == "none":
         return False
     is_of_library = record.pathname.startswith(_INSTALLED)
@@ -82,9 +82,9 @@ def _counts(record: logging.LogRecord, log_warnings: str) -> bool:
 
 
 def _remember_loud_records(log_warnings: str) -> None:
-    """Keep the project's records of WARNING and above that its own handlers print, or put away.
+    """Remember the project's records of WARNING and above that its own handlers print or store.
 
-    Those of libraries with handlers of their own stay where these libraries put them.
+    Records of libraries with handlers of their own are left to these.
     """
     call_handlers = logging.Logger.callHandlers
 
@@ -100,7 +100,7 @@ def _remember_loud_records(log_warnings: str) -> None:
 
 
 def _is_printed(logger: logging.Logger) -> bool:
-    """Whether a handler of a logger, or of one above it, prints to the streams; not only to a file."""
+    """Return whether a handler of a logger or its ancestors prints to the streams, not only to a file."""
     streams = (sys.stdout, sys.stderr, *_streams)
     above: logging.Logger | None = logger
     while above is not None:
@@ -111,45 +111,45 @@ def _is_printed(logger: logging.Logger) -> bool:
 
 
 def last_words() -> tuple[int, list[str], tuple[int | None, bool] | None]:
-    """What is known only now.
+    """Return the final report: what is known only when the flow has ended.
 
     Returns:
-        Peak memory in bytes; the loud records that were not printed with their level first; of a cell that
-        ended with SystemExit, the line, and whether it is a good exit.
+        Peak memory in bytes; the remembered log records that were not printed with their level first; for
+        a cell that ended with SystemExit, the line, and whether its code means success.
     """
-    # ipykernel warns when it is to shut down; a flow that made errors of warnings would never end.
+    # ipykernel warns when it shuts down; a flow that turns warnings into errors would never end.
     warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")
-    # When ipykernel ends, one of its threads may wait in vain for another one to flush: not for ten seconds.
+    # When ipykernel ends, one thread may wait in vain for another one to flush, by default ten seconds.
     for stream in _streams:
         vars(stream)["flush_timeout"] = 1.0
     return _peak_memory(), _logged, _exit()
 
 
 def _exit() -> tuple[int | None, bool] | None:
-    """Where an exit stopped a cell, of which IPython shows no traceback, and whether its code is 0."""
+    """Return the line where SystemExit ended a cell (IPython shows none), and whether its code is 0."""
     value = getattr(sys, "last_value", None)
     if not isinstance(value, SystemExit):
         return None
     trace, flow = getattr(sys, "last_traceback", None), sys.modules["IPython"].get_ipython().user_ns
     while trace is not None and trace.tb_frame.f_globals is not flow:
         trace = trace.tb_next
-    is_good = value.code is None or (isinstance(value.code, int) and value.code == 0)  # a text is a message
+    is_good = value.code is None or (isinstance(value.code, int) and value.code == 0)  # a text is an error
     return (trace.tb_lineno if trace is not None else None), is_good
 
 
 def _stop_at_exit() -> None:
-    """Let `exit()` end the flow, as it ends a script; a notebook's own only asks the front end to close."""
+    """Make `exit()` end the flow, as it ends a script; IPython's own only asks the front end to close."""
     shell = sys.modules["IPython"].get_ipython()
     shell.user_ns.update(exit=sys.exit, quit=sys.exit)
     shell.user_ns_hidden.update(exit=sys.exit, quit=sys.exit)
 
 
 class _Way:
-    """The way to the reader, who takes what is published in his own time; who publishes waits for room.
+    """Flow control towards the reader: a publisher waits while the reader lags too far behind.
 
     Args:
-        path: A file with two numbers: bytes that were sent, and that the reader has taken. Processes that the
-            flow forks have it, too.
+        path: A file with two numbers: the bytes sent, and the bytes that the reader has read. Processes that
+            the flow forks map it, too.
     """
 
     def __init__(self, path: str) -> None:
@@ -169,13 +169,13 @@ class _Way:
         return self._numbers[0] > self._numbers[1] + _UNDER_WAY
 
     def wait(self) -> None:
-        """Wait for room; without a lock, so that an interrupt ends it."""
+        """Wait for room, without a lock, so that an interrupt ends the wait."""
         while self.is_full():
             time.sleep(_PAUSE)
 
 
 def _publish_all(heard: str | None) -> None:
-    """Let the flow wait for a reader that is slower; ipykernel drops what comes after 1,000 messages."""
+    """Make the flow wait for a slow reader; ipykernel would drop messages beyond a queue of 1,000."""
     global _way  # noqa: PLW0603 - a module of its own in each kernel
     publisher = sys.modules["IPython"].get_ipython().kernel.iopub_thread
     if publisher is None:
@@ -188,7 +188,7 @@ def _publish_all(heard: str | None) -> None:
 
 
 def _pack_any_text() -> None:
-    """Let messages have texts that are none, with half of a character: else they are lost."""
+    """Make messages accept invalid text (lone surrogates), which otherwise loses the message."""
     session = sys.modules["IPython"].get_ipython().kernel.session
     pack = session.pack
 
@@ -202,16 +202,16 @@ def _pack_any_text() -> None:
 
 
 def _count_published(publisher: Any, way: _Way) -> None:
-    """Count what is sent, and let who shows something wait for room."""
+    """Count what is sent, and make threads that publish output wait for room."""
     send, kernel = publisher.send_multipart, os.getpid()
 
     def send_multipart(parts: Any, *arguments: Any, **options: Any) -> None:
-        if parts[0].startswith((b"stream.", b"display_data", b"comm")):  # else it is on the cell itself
+        if parts[0].startswith((b"stream.", b"display_data", b"comm")):  # others are about the cell itself
             if not way.leads_somewhere:
                 return
             if threading.current_thread() is not publisher.thread:
                 way.wait()
-        if os.getpid() == kernel:  # which sends what processes that it has forked want to have sent
+        if os.getpid() == kernel:  # which also sends for the processes that it has forked
             way.add(sum(memoryview(part).nbytes for part in parts))
         send(parts, *arguments, **options)
 
@@ -219,14 +219,14 @@ def _count_published(publisher: Any, way: _Way) -> None:
 
 
 def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard: str | None = None) -> None:
-    """Print log records; let the flow import modules of its folder and of the project's root.
+    """Prepare output, logging and the import of modules from the flow's folder and the project's root.
 
     Args:
-        folders: These two.
+        folders: These two folders.
         spill: A file for what is printed.
-        mark: By which the client knows words on who has printed, see `marked`.
+        mark: The marker by which the client recognises the source of output, see `marked`.
         log_warnings: As in `Settings`.
-        heard: A file in which the reader tells what it has taken, see `_Way`.
+        heard: A file in which the reader counts what it has read, see `_Way`.
     """
     _stop_at_exit()
     _publish_all(heard)
@@ -234,29 +234,30 @@ def prepare(folders: list[str], spill: str, mark: str, log_warnings: str, heard:
     _spill_output(spill, mark)
     _watch_descriptors()
     print_log_records(log_warnings)
-    # IPython's advice for people at a prompt, on every sys.exit().
+    # IPython's advice for interactive use, on every sys.exit().
     warnings.filterwarnings("ignore", message="To exit: use")
     more = [folder for folder in folders if folder not in sys.path]
     sys.path += more
-    with contextlib.suppress(Exception):  # of path hooks; the flow meets it if it imports from there
+    with contextlib.suppress(Exception):  # of path hooks; the flow gets it if it imports from there
         _list_for_imports(more)
 
 
 def _list_for_imports(folders: list[str]) -> None:
-    """Let Python list folders of modules now, as the first search will; then each call would be observed.
+    """Make Python list module folders before the first search, as each call would be observed then.
 
-    Python lists a folder again when its time has changed, which may come too late for one that changes now.
+    Python lists a folder again when its time has changed; that may miss changes to a folder changed just now.
     """
     settled = [folder for folder in folders if os.stat(folder).st_mtime < time.time() - _SETTLED]
     PathFinder.find_spec("", settled)
 
 
 def print_log_records(log_warnings: str = "shown") -> None:
-    """Print what a script would not show, and remember what its own handlers put away.
+    """Print log records that a script would not show, and remember those that the flow's handlers store.
 
     Args:
-        log_warnings: Which records of WARNING and above turn a light: those of the project, and of libraries
-            from ERROR on (`shown`), all, or none. What the flow's own handlers print counts as any line.
+        log_warnings: Which records of WARNING and above change the report's light: the project's, and
+            libraries' from ERROR on (`shown`), all, or none. What the flow's own handlers print counts like
+            any line.
     """
     _remember_loud_records(log_warnings)
     logging.lastResort = PrintWithLevel(log_warnings)
@@ -264,12 +265,12 @@ def print_log_records(log_warnings: str = "shown") -> None:
 
 
 def before_preload() -> None:
-    """Watch the streams before packages are imported, which may keep them and their methods."""
+    """Wrap the streams before packages are imported, as these may keep the streams and their methods."""
     _watch_output()
 
 
 def _watch_output() -> None:
-    """Let what is written to the streams pass through here, on its way to the notebook."""
+    """Pass what is written to the streams through here, on its way to the notebook."""
     stream = type(sys.stdout)
     send = stream.write
     _streams[:] = sys.stdout, sys.stderr
@@ -278,10 +279,10 @@ def _watch_output() -> None:
         global _written  # noqa: PLW0603 - a module of its own in each kernel
         if _spill is None or not text or not isinstance(text, str):
             return send(self, text)
-        if len(text) > _AT_ONCE:  # in pieces, of which each may wait for room
+        if len(text) > _AT_ONCE:  # in pieces, each of which may wait for room
             return sum(write(self, text[at : at + _AT_ONCE]) or 0 for at in range(0, len(text), _AT_ONCE))
         if not text.isascii():
-            text = text.encode("utf-8", "backslashreplace").decode()  # as Python does it on standard error
+            text = text.encode("utf-8", "backslashreplace").decode()  # as Python does on stderr
         source = _source(self)
         result = send(self, text) if not source else send(self, marked(_mark, source, text)) and len(text)
         _keep(self.name, source, text)
@@ -296,15 +297,15 @@ def _watch_output() -> None:
 def _watch_descriptors() -> None:
     """Publish what is written to the descriptors as it is; ipykernel cuts it into pieces of 1,000 bytes.
 
-    That cuts characters, too. It also writes all of it to the file in which the client looks for what the
-    process says when it is no kernel any more.
+    That splits characters, too. ipykernel also writes all of it to the file in which the client looks for
+    what the process prints after it has served as a kernel.
     """
     for stream in _streams:
         thread = getattr(stream, "watch_fd_thread", None)
         if thread is None or not thread.is_alive():
             continue
         stream._should_watch = False  # noqa: SLF001
-        os.write(stream._original_stdstream_fd, b"\0")  # noqa: SLF001 - as it ends the thread itself
+        os.write(stream._original_stdstream_fd, b"\0")  # noqa: SLF001 - as ipykernel itself ends the thread
         thread.join(_PATIENCE)
         stream._should_watch = True  # noqa: SLF001
         stream.watch_fd_thread = threading.Thread(target=_publish_written, args=(stream,), daemon=True)
@@ -320,9 +321,9 @@ def _publish_written(stream: Any) -> None:
 
 
 def _keep(name: str, source: str, text: str) -> None:
-    """Keep a piece of the running cell's output in a file, as much as its log keeps."""
+    """Append a piece of the running cell's output to the spill file, up to the size that a log keeps."""
     global _spilled  # noqa: PLW0603 - a module of its own in each kernel
-    with contextlib.suppress(OSError):  # the flow may close what it likes
+    with contextlib.suppress(OSError):  # the flow may have closed it
         if _spilled > _AT_ONCE:
             if os.fstat(_spill).st_size > _SPILLED:  # type: ignore[arg-type]
                 return
@@ -332,16 +333,14 @@ def _keep(name: str, source: str, text: str) -> None:
 
 
 def _make_room(stream: Any, source: str) -> None:
-    """Have published what was printed, and wait until there is room for more."""
+    """Publish what was printed, and wait until there is room for more."""
     global _written  # noqa: PLW0603 - a module of its own in each kernel
     thread = threading.current_thread()
-    if thread is stream.pub_thread.thread:  # makes room, and cannot wait for it
+    if thread is stream.pub_thread.thread:  # makes room, so it cannot wait for it
         _written = 0
         _forget_printed()
         stream._flush()  # noqa: SLF001 - what its own timer calls
-    elif (
-        source != "d" or thread in _watchers
-    ):  # else the descriptor is read in between, by who holds its lock
+    elif source != "d" or thread in _watchers:  # else the thread reads a descriptor and holds its lock
         _written = 0
         _forget_printed()
         stream.flush()
@@ -349,7 +348,7 @@ def _make_room(stream: Any, source: str) -> None:
 
 
 def _forget_printed() -> None:
-    """IPython keeps what cells print, for %notebook: not what has no end."""
+    """Drop what IPython keeps of a cell's output, for %notebook, if that is too long."""
     shell = sys.modules["IPython"].get_ipython()
     cells = list(getattr(shell.history_manager, "outputs", {}).values())
     for output in [output for cell in cells[-1:] for output in cell]:
@@ -359,21 +358,21 @@ def _forget_printed() -> None:
 
 
 def _source(stream: Any) -> str:
-    """Who writes: empty for the flow's main thread, whose lines are whole lines if nobody interferes."""
+    """Return the thread that writes; empty for the main one, whose lines are whole unless others write."""
     process, thread = os.getpid(), threading.get_ident()
-    reader = getattr(stream, "watch_fd_thread", None)  # of what was written to the descriptor
+    reader = getattr(stream, "watch_fd_thread", None)  # reads what was written to the descriptor
     if reader is not None and reader.ident == thread:
         return "d"
     return "" if (process, thread) == _main else f"{process}t{thread}"
 
 
 def marked(mark: str, source: str, text: str) -> str:
-    """Text with word of its source, for the client, which takes that out again.
+    """Return text with its source, which the client removes again.
 
     Args:
-        mark: By which the client knows such words.
-        source: Letters and digits.
-        text: What was written.
+        mark: The marker by which the client recognises a source.
+        source: The source, of letters and digits.
+        text: The text that was written.
     """
     return f"\x1e{mark}{source}\x1e{text}\x1e{mark}\x1e"
 
@@ -381,7 +380,7 @@ def marked(mark: str, source: str, text: str) -> str:
 def _spill_output(path: str, mark: str) -> None:
     """Keep what the running cell prints in a file, too: a kernel that dies cannot send it any more.
 
-    A JSON line for each piece, `[stream, source, text]`; who reads it empties it when a cell begins.
+    The file has a JSON line for each piece, `[stream, source, text]`; the reader empties it before each cell.
     """
     global _spill, _mark, _main  # noqa: PLW0603 - a module of its own in each kernel
     if not _streams:
@@ -393,14 +392,14 @@ def _spill_output(path: str, mark: str) -> None:
         for each in _streams:
             vars(each).pop("write", None)
 
-    # IPython covers `write` while a cell runs, and then puts back what it has found before: not ours.
-    with contextlib.suppress(RuntimeError):  # no cell runs
+    # IPython overrides `write` while a cell runs, and then restores what it found before: not ours.
+    with contextlib.suppress(RuntimeError):  # no cell is running
         asyncio.get_running_loop().call_soon(uncover)
 
 
 def _peak_memory() -> int:
-    """The most memory that this process has used so far, in bytes."""
-    try:  # not getrusage(): on Linux it begins with what the parent had when it started us
+    """Return the peak memory of this process so far, in bytes."""
+    try:  # not getrusage(): on Linux it starts from what the parent used when it started us
         with open("/proc/self/status", encoding="ascii") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
     except OSError:

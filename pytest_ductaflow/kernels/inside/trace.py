@@ -1,9 +1,9 @@
-"""What a Python kernel is asked to remember: the files and packages that the flow uses.
+"""Record in a Python kernel which files and packages the flow uses.
 
-Sent to the kernel as text, as `setup` is: standalone, and nothing of it in the flow's namespace.
-Files are seen by an audit hook (PEP 578) when Python opens them; readers written in C or Rust open
-theirs without asking Python. Where an `observer` sees the files, the hook tells only what the observer
-cannot: which folders were listed in search of modules, and which code has opened a file.
+Sent to the kernel as text, like `setup`: standalone, and nothing of it in the flow's namespace.
+An audit hook (PEP 578) sees the files that Python opens; readers written in C or Rust open theirs
+without Python. Where an `observer` sees the files, the hook records only what the observer cannot see:
+which folders were listed in search of modules, and which code has opened a file.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LISTED = "listed"  # the names in a folder
 MODULE = "module"
 NAMED = "named"  # in the command of another program
 STARTED = "started"  # another program, by its name
-ASKED = "asked"  # whether it is there
-FOLLOWED = "followed"  # where it leads, if it is a link; a folder that relative paths begin at
+ASKED = "asked"  # whether it exists
+FOLLOWED = "followed"  # its target, if it is a link; a folder that relative paths start from
 SEARCHED = "searched"  # the names in a folder, in search of modules
 NOTHING = ""
 
@@ -45,16 +45,16 @@ _INSTALLED = (*_STANDARD, *_LIBRARIES)
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _BETWEEN_WORDS = re.compile(r"[\s'\"=;<>|&()]+")
 _IMPORT_SYSTEM = "<frozen importlib"
-# What lists every folder on the path, also where it is the flow that asks for a version or a resource.
+# These list every folder on the path, even if the flow only asks for a version or a resource.
 _SEARCHES = re.compile(r"(?:^|[/\\])(?:importlib|importlib_metadata|pkg_resources)[/\\]|[/\\]pkgutil\.py$")
-_RUNNER = "pytest_ductaflow.running.run_instance"  # what it opens is not the build's doing
-_machinery: frozenset[str] = frozenset()  # names of modules; theirs is no flow's doing
+_RUNNER = "pytest_ductaflow.running.run_instance"  # what it opens does not count as used by the build
+_machinery: frozenset[str] = frozenset()  # modules of the kernel itself; what they do is not the flow's
 _machines: frozenset[str] = frozenset()  # their top-level names
-_preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` has it
+_preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` returns it
 _last_preloaded, _number_preloaded = "", 0
 _TO_OBSERVER = "/ductaflow-observer/"  # as in `observer.notes`
 _BEGIN, _END = f"{_TO_OBSERVER}begin", f"{_TO_OBSERVER}end"
-# What opens files without asking Python; the last ones start Pythons without a hook.
+# Modules that open files without Python; the last ones start Python processes without the hook.
 _READERS = (
     "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "pyarrow.json", "pyarrow.feather", "pyarrow.orc",
     "duckdb", "polars", "h5py", "netCDF4", "rasterio", "fiona", "pyogrio", "osgeo.gdal", "osgeo.ogr", "cv2",
@@ -66,32 +66,32 @@ _READERS = (
 _has_begun = False
 _is_observed = False
 _stat = os.stat
-_questions: dict[str, Callable[..., Any]] = {}  # functions of `os` that are wrapped, as they were
+_questions: dict[str, Callable[..., Any]] = {}  # the originals of wrapped functions of `os`
 _ABILITIES = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
-_searches: dict[str, int] = {}  # by folder
-_imports: set[str] = set()  # names of modules that code of the project has imported, or tried to
-_opened_by_code: set[str] = set()  # files and folders that code of the project has opened or listed itself
+_searches: dict[str, int] = {}  # how often, by folder
+_imports: set[str] = set()  # modules that project code has imported, or tried to
+_opened_by_code: set[str] = set()  # files and folders that project code itself has opened or listed
 
 
 def before_preload() -> None:
-    """Remember which modules the machinery has imported; the flow's begin now."""
+    """Remember the modules imported so far as the kernel's own; later ones are the flow's."""
     global _machinery, _machines  # noqa: PLW0603 - a module of its own in each kernel
     _machinery = frozenset(sys.modules)
     _machines = frozenset(name.partition(".")[0] for name in _machinery)
 
 
 def after_preload() -> None:
-    """Look once, and not in every kernel, at what was imported for the flow beforehand."""
+    """Examine preloaded modules once here, and not in every kernel."""
     global _preloaded, _last_preloaded, _number_preloaded  # noqa: PLW0603
     _preloaded = _imported(list(sys.modules))
     _last_preloaded, _number_preloaded = next(reversed(sys.modules)), len(sys.modules)
 
 
 def begin(trace: str) -> None:
-    """From now on, note in the file `trace` what is used, a JSON line for each file and use, and since when.
+    """Record from now on in the file `trace` what is used: a JSON line for each file and use, with its time.
 
-    A file and not a list in memory, because forked processes of the flow tell of their files, too, and
-    because a kernel that dies shall have told of its own.
+    A file and not a list in memory, because forked processes of the flow record their files, too, and
+    because the record must survive a kernel that dies.
     """
     global _has_begun  # noqa: PLW0603
     _has_begun = True
@@ -103,7 +103,7 @@ def begin(trace: str) -> None:
 
 
 class _Hook:
-    """Notes what audit events tell."""
+    """An audit hook that records which files are used."""
 
     def __init__(self, trace: str) -> None:
         self._trace = trace
@@ -113,9 +113,9 @@ class _Hook:
     def take(self, event: str, args: tuple[Any, ...]) -> None:
         if event not in _EVENTS and event not in _COMMANDS and event != "import":
             return
-        # The code that opens, as warnings and logging find theirs; a thread of a C library has none.
+        # The frame that opens, found as in warnings and logging; a thread of a C library has none.
         caller = sys._getframe().f_back  # noqa: SLF001
-        with contextlib.suppress(Exception):  # raised in a hook it would be the flow's own failure
+        with contextlib.suppress(Exception):  # an error raised here would fail the flow
             if event in _EVENTS:
                 self.note(_EVENTS[event](args), args[0], caller)
             elif event == "import":
@@ -148,13 +148,13 @@ class _Hook:
             self.note(NAMED, path, caller)
 
     def _write(self, use: str, path: str) -> None:
-        # Opened anew each time: a descriptor kept open may be closed by the flow, and be another file's.
+        # Opened again each time: the flow may close a descriptor kept open, and another file get its number.
         with open(self._trace, "a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(json.dumps([use, path, time.time_ns()]) + "\n")
 
 
 def leave_files_to_observer() -> None:
-    """Note from now on only what an observer of this process cannot see."""
+    """Record from now on only what an observer of this process cannot see."""
     global _is_observed  # noqa: PLW0603
     _is_observed = True
     for name, original in _questions.items():
@@ -165,15 +165,15 @@ def leave_files_to_observer() -> None:
 
 
 def leave_searches_to_observer() -> None:
-    """Have an observer tell searches for modules from other listings, as nobody asks for `used` any more."""
+    """Make the observer recognise searches for modules itself, as `used` is not called any more."""
     if _is_observed:
         os.path.exists(_END)
 
 
 def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
-    """Note which files code asks for, and where links lead: no event tells of that.
+    """Record which files code checks for, and which links it reads: there is no audit event for that.
 
-    What is there counts only if code of the project has asked: libraries ask for far too much.
+    A check for an existing file counts only if project code makes it: libraries make far too many.
     """
 
     def noting(function: Callable[..., Any], use: str) -> Callable[..., Any]:
@@ -207,7 +207,7 @@ def _note_questions(note: Callable[[str, Any, FrameType | None], None]) -> None:
 
 
 def _is_by_project(caller: FrameType | None) -> bool:
-    """Return whether the code that called the standard library is the project's, and not a package's."""
+    """Return whether the project's code, and not a package's, called the standard library."""
     while caller is not None and caller.f_code.co_filename.startswith(("<frozen ", *_STANDARD)):
         if caller.f_code.co_filename.startswith(_LIBRARIES):
             return False
@@ -216,12 +216,12 @@ def _is_by_project(caller: FrameType | None) -> bool:
 
 
 def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, str] | None:
-    """What is told of a use: of which file it is, and whether that of a module; None if nothing.
+    """Return the kind of use and the path to record; None if there is nothing to record.
 
     Args:
-        use: As far as the event tells.
-        path: As the event has it.
-        caller: The code that opens it.
+        use: The kind of use, as far as the event shows it.
+        path: The path in the event.
+        caller: The frame that opens it.
     """
     if isinstance(path, int) or use == NOTHING:
         return None
@@ -243,9 +243,9 @@ def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, s
 
 
 def _is_search(folder: str, caller: FrameType | None) -> bool:
-    """Whether a folder is listed in search of modules and of their metadata, and not of data.
+    """Return whether a folder is listed in search of modules and their metadata, and not of data.
 
-    That is what libraries do with the folders of the path, each in its own way.
+    Libraries do so with the folders of `sys.path`, each in its own way.
     """
     is_searched = folder in map(os.path.abspath, sys.path)
     if caller is not None and _SEARCHES.search(caller.f_code.co_filename):
@@ -262,7 +262,7 @@ def _is_search(folder: str, caller: FrameType | None) -> bool:
 
 
 def _is(kind: Callable[[int], bool], path: Any) -> bool:
-    """Return whether a path is of a kind of `stat`; nothing is noted of this question."""
+    """Return whether a path has a mode of some kind (see `stat`), without recording this check."""
     try:
         return kind(_stat(path).st_mode)
     except (OSError, ValueError):
@@ -271,8 +271,8 @@ def _is(kind: Callable[[int], bool], path: Any) -> bool:
 
 def _use_of_open(args: tuple[Any, ...]) -> str:
     path, mode, flags = args
-    is_stream = isinstance(mode, str)  # of `open`, which fails if it is a folder; `os.open` does not
-    # An observer sees the question, too, and that takes longer than all the rest of this.
+    is_stream = isinstance(mode, str)  # of `open`, which fails for a folder; `os.open` does not
+    # An observer would see this check, too, which takes longer than all the rest of this.
     if not (is_stream and _is_observed) and _is(stat.S_ISDIR, path):
         return NOTHING if is_stream else LISTED
     if is_stream:
@@ -283,7 +283,7 @@ def _use_of_open(args: tuple[Any, ...]) -> str:
 
 
 def _use_of_library(path: Any) -> str:
-    """A library by its bare name is looked for by the system."""
+    """Return how loading a C library uses a path; the system searches for one without a folder."""
     if not isinstance(path, (str, bytes, os.PathLike)) or not os.path.dirname(os.fsdecode(path)):
         return NOTHING
     return OPENED if _is(stat.S_ISREG, path) else ASKED
@@ -300,7 +300,7 @@ _EVENTS: dict[str, Callable[[tuple[Any, ...]], str]] = {
     "ctypes.dlopen": lambda args: _use_of_library(args[0]),
     "sqlite3.connect": lambda _: DATABASE,
 }
-# For each event, the words of the command and the folder in which it runs.
+# How to get the words of the command and its working directory from each event.
 _COMMANDS: dict[str, Callable[[tuple[Any, ...]], tuple[Any, Any]]] = {
     "subprocess.Popen": lambda args: ([args[0], *_words(args[1])], args[2]),
     "os.exec": lambda args: ([args[0], *args[1]], None),
@@ -314,7 +314,7 @@ def _words(command: Any) -> list[Any]:
 
 
 def _files_in_command(words: list[Any], folder: Any) -> Iterator[str]:
-    """The files that a command names: a program, its script, its control file."""
+    """Yield the files that a command names: a program, its script, its control file."""
     for text in (os.fsdecode(word) for word in words if word is not None):
         for part in {text, *_BETWEEN_WORDS.split(text)}:
             path = os.path.join(os.fsdecode(folder or ""), part)
@@ -323,14 +323,14 @@ def _files_in_command(words: list[Any], folder: Any) -> Iterator[str]:
 
 
 def _path_of_database(name: str) -> str:
-    """The file of a database that is named by an URI, as those that are only to be read are."""
+    """Return the path of a database that may be named by a URI, as read-only ones are."""
     if not name.startswith("file:"):
         return name
     return urllib.parse.unquote(urllib.parse.urlsplit(name).path)
 
 
 def _source_of(name: str) -> str:
-    """The source of a module that was read from its cache."""
+    """Return the source file of a module that was read from its cache."""
     folder, file = os.path.split(name)
     if os.path.basename(folder) != "__pycache__":
         return name
@@ -348,16 +348,16 @@ def _is_by_runner(frame: FrameType | None) -> bool:
 
 
 def _new_modules() -> list[str]:
-    """Those that were imported since `after_preload`.
+    """Return the modules that were imported since `after_preload`.
 
-    The others are not touched: in a forked process what is looked at is written to, and its page copied.
+    The others are not touched: in a forked process, access changes reference counts and copies pages.
     """
     new = list(takewhile(lambda name: name != _last_preloaded, reversed(sys.modules)))
     return new if len(new) == len(sys.modules) - _number_preloaded else list(sys.modules)
 
 
 def _imported(names: list[str]) -> tuple[set[str], set[str]]:
-    """Source files outside the interpreter's own folders, and top-level names."""
+    """Return modules' source files outside the interpreter's own folders, and their top-level names."""
     files, packages = set(), set()
     for name in names:
         if name in _machinery or name == "__main__":
@@ -374,15 +374,15 @@ def _imported(names: list[str]) -> tuple[set[str], set[str]]:
 
 
 def used() -> dict[str, Any]:
-    """What the flow has imported so far, and the interpreter that runs it.
+    """Return what the flow has imported so far, and which interpreter runs it.
 
     Returns:
-        `begun`: whether files are noted here, and not left to an observer; `modules`: source files outside
-        the interpreter's own folders; `packages`: top-level names of what is installed; `imports`: names of
-        modules that code of the project has imported, or tried to; `searches`: how often a folder was
-        listed in search of modules; `readers`: modules that open files without asking Python;
-        `opened_by_code`: files that code of the project has opened itself; `python`, `executable`,
-        `prefixes` and `path` of the interpreter.
+        `begun`: whether files are recorded here, and not left to an observer; `modules`: source files
+        outside the interpreter's own folders; `packages`: top-level names of imported modules; `imports`:
+        names of modules that project code has imported, or tried to; `searches`: how often a folder was
+        listed in search of modules; `readers`: modules that open files without Python; `opened_by_code`:
+        files that project code itself has opened; `python`, `executable`, `prefixes` and `path` of the
+        interpreter.
     """
     new_files, new_packages = _imported(_new_modules())
     files, packages = _preloaded[0] | new_files, _preloaded[1] | new_packages

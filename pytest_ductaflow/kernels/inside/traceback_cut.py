@@ -1,4 +1,4 @@
-"""Cuts deep tracebacks in a Python kernel before IPython formats them: that takes it about 10 ms a frame.
+"""Shorten deep tracebacks in a kernel before IPython formats them, which takes about 10 ms per frame.
 
 Standalone like `setup`: it is sent to the kernel as text.
 """
@@ -14,22 +14,22 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-_MOST = 200  # frames of an error and of those that it comes from, up to which nothing is left out
-_KEPT = 60  # frames that are left otherwise
-_FEW = 8  # frames that are left of each error, however many they are
-_ERRORS = 20  # that are left of those that come one from the other
-_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # which Python itself formats, and fast
+_MOST = 200  # frames of an error and its causes up to which nothing is left out
+_KEPT = 60  # frames that are kept otherwise
+_FEW = 8  # frames that are kept of each error, however many errors there are
+_ERRORS = 20  # errors that are kept of a chain
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python itself formats it, and fast
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _STANDIN = re.compile(r"\s*(?:File )?<(… [\d,]+ \w+ left out …)>")
 
 
 def cut_tracebacks() -> None:
-    """From now on, leave out the middle of tracebacks that are too deep to be shown."""
+    """Make IPython leave out the middle of tracebacks that are too deep to be shown."""
     shell = sys.modules["IPython"].get_ipython()
     put = shell._showtraceback  # noqa: SLF001
 
     def put_readable(type_: Any, error: Any, parts: list[str] | None) -> None:
-        put(type_, error, list(map(_readable, parts or ())))  # an error may say that it is not to be shown
+        put(type_, error, list(map(_readable, parts or ())))  # None if an error asks not to be shown
 
     shell._showtraceback = put_readable  # noqa: SLF001
     for name in ("showtraceback", "_format_exception_for_storage"):  # the second one is new in IPython 9
@@ -38,7 +38,7 @@ def cut_tracebacks() -> None:
 
 
 def _with_short_tracebacks(formatting: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of IPython whose first argument is an error, as it is or as `sys.exc_info` has it."""
+    """Wrap a function of IPython that takes an error, or a tuple as of `sys.exc_info`, as first argument."""
 
     def formatting_less(*arguments: Any, **options: Any) -> Any:
         error = arguments[0] if arguments else options.get("exc_tuple")
@@ -51,17 +51,17 @@ def _with_short_tracebacks(formatting: Callable[..., Any]) -> Callable[..., Any]
 
 
 def _readable(part: str) -> str:
-    """A part of what IPython has formatted; of a frame that stands for others, only how many these are."""
+    """Return a part of IPython's output; for a frame that stands for others, only how many these are."""
     found = _STANDIN.match(_COLOUR.sub("", part))
     return f"{found[1]}\n" if found else part
 
 
 @contextlib.contextmanager
 def shortened(error: BaseException | None) -> Iterator[None]:
-    """Take the middle out of tracebacks that are too deep, and put it back at the end.
+    """Remove the middle of tracebacks that are too deep, and restore it at the end.
 
     Args:
-        error: This one, those that it comes from, and those in a group.
+        error: The error to shorten, with its causes and the members of groups.
     """
     with contextlib.ExitStack() as undo:
         errors = list(_chain(error))
@@ -78,7 +78,7 @@ def shortened(error: BaseException | None) -> Iterator[None]:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those from which it comes, as far as they are shown."""
+    """Yield an error and its causes, as far as they are shown."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -88,7 +88,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _with_members(errors: list[BaseException]) -> list[BaseException]:
-    """Errors, and those in groups among them."""
+    """Return errors together with the members of groups among them."""
     found = {id(error): error for error in errors}
     left = list(errors)
     while left:
@@ -110,11 +110,11 @@ def _entries(error: BaseException) -> list[TracebackType]:
 
 
 def _cut_chain(errors: list[BaseException], undo: contextlib.ExitStack) -> list[BaseException]:
-    """Let the last errors come from the first ones, and say in the traceback in between what is left out."""
+    """Link the last errors to the first ones, with a traceback entry in between for what is left out."""
     last, first = errors[: _ERRORS // 2], errors[-_ERRORS // 2 :]
     above, below = last[-1], first[0]
-    put = BaseException.__setattr__  # one that is a frozen dataclass forbids it
-    for name in ("__suppress_context__", "__context__", "__cause__", "__traceback__"):  # undone from behind
+    put = BaseException.__setattr__  # a frozen dataclass's own method refuses
+    for name in ("__suppress_context__", "__context__", "__cause__", "__traceback__"):  # undone in reverse
         undo.callback(put, above, name, getattr(above, name))
     if above.__cause__ is not None:
         put(above, "__cause__", below)
@@ -131,12 +131,12 @@ def _cut_frames(entries: list[TracebackType], room: int, undo: contextlib.ExitSt
 
 
 def _standin(what: str, following: TracebackType | None, undo: contextlib.ExitStack) -> TracebackType:
-    """An entry of a traceback in place of others, with a line of code, as these have one."""
+    """Return a traceback entry that stands for others and, like them, has a line of code."""
     name = f"<… {what} left out …>"
     linecache.cache[name] = (4, None, ["...\n"], name)
     undo.callback(linecache.cache.pop, name, None)
     try:
-        exec(compile("1/0", name, "exec"), {})  # noqa: S102 - only what fails has a traceback
+        exec(compile("1/0", name, "exec"), {})  # noqa: S102 - only a failure has a traceback
     except ZeroDivisionError as error:
         own: Any = error.__traceback__
     return TracebackType(following, own.tb_next.tb_frame, own.tb_next.tb_lasti, 1)

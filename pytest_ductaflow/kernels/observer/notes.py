@@ -1,4 +1,4 @@
-"""What one kernel and all that its flow starts were seen to use."""
+"""Record which files a kernel, and all that its flow starts, are observed to use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...core.file_state import state_in
 from .seccomp import ARCHITECTURE, CALLS, SOURCES, Notification, text_at, word_at
 
 READ = "r"  # opened for reading
-STARTED = "x"  # as a program
-WRITTEN = "w"  # opened for writing, or put in place by a rename or a link
-UPDATED = "u"  # opened for both, and not emptied: a database
-MADE = "m"  # the same, or made if it was not there
+STARTED = "x"  # started as a program
+WRITTEN = "w"  # opened for writing, or created by a rename or a link
+UPDATED = "u"  # opened for both, without truncation: a database
+MADE = "m"  # the same, or created if it did not exist
 LISTED = "l"  # the names in a folder
-ASKED = "a"  # whether it is there, how large and how old it is
-FOLLOWED = "f"  # where it leads, if it is a link; a folder that relative paths begin at
-REMOVED = "d"  # only what is not there matters: others are the flow's own, or gone after that
-FOLDER = "folder"  # how the state of what is one begins; then comes its time
-# Paths that are asked for to speak with the observer, see `Notes.take`.
+ASKED = "a"  # its existence, size or time
+FOLLOWED = "f"  # its target, if it is a link; a folder that relative paths start from
+REMOVED = "d"  # matters only if it does not exist: others are the flow's own, or gone after that
+FOLDER = "folder"  # how the state of a folder begins; its time follows
+# Paths to look up as commands to the observer, see `Notes.take`.
 PAUSE, RESUME, BEGIN, END = (f"/ductaflow-observer/{word}" for word in ("pause", "resume", "begin", "end"))
 
 _KIND_OF_CALL = {
@@ -53,20 +53,20 @@ _WORKING_DIRECTORY = -100  # AT_FDCWD
 _UNCOUNTED = ("/proc/", "/sys/", "/dev/")
 _COUNTED = "/dev/shm/"  # noqa: S108 - memory that is used like a disk
 _PYTHONS = ("python", "pypy")
-_ASKED_BEFORE_SEARCH = 3  # times: whether it is an archive, whether it is a folder, and for its time
+_ASKED_BEFORE_SEARCH = 3  # checks: whether it is an archive, whether it is a folder, and its time
 _BY_DESCRIPTOR = re.compile(r"/(?:proc/(self|thread-self|\d+)/(fd/\d+|cwd|root)|dev/(fd/\d+))(/.*)?")
 _SCRIPT = re.compile(rb"#![ \t]*(/[^\s\0]+)")
 
 
 @dataclass
 class Use:
-    """How a file was used.
+    """The uses of a file.
 
     Attributes:
-        since: When first, in nanoseconds since the epoch.
-        state: What it was just before that: None if it was not there; `FOLDER` and its time; else size, times
+        since: The time of the first use, in nanoseconds since the epoch.
+        state: Its state just before that: None if it did not exist; `FOLDER` and its time; else size, times
             and inode.
-        kinds: The ways, in the order in which they came.
+        kinds: The kinds of use, in the order in which they came.
     """
 
     since: int
@@ -76,14 +76,14 @@ class Use:
 
 @dataclass
 class Notes:
-    """What is noted of one kernel.
+    """The record of one kernel.
 
     Attributes:
-        ignored: Beginnings of paths that are not noted: the interpreter's own folders.
-        uses: By absolute path.
-        listings: By folder, how often its names were asked for, less searches for modules by other Pythons.
+        ignored: Prefixes of paths that are not recorded: the interpreter's own folders.
+        uses: Uses by absolute path.
+        listings: How often a folder was listed, except searches for modules by other Python processes.
         privileged: Programs that were started and would run with other rights, as `sudo` does.
-        unseen: What could not be seen, in words.
+        unseen: What could not be observed, in words.
     """
 
     ignored: tuple[str, ...] = ()
@@ -92,19 +92,19 @@ class Notes:
     privileged: dict[str, None] = field(default_factory=dict)
     unseen: dict[str, None] = field(default_factory=dict)
     _known: set[tuple[str, bytes]] = field(default_factory=set)
-    _programs: set[int] = field(default_factory=set)  # processes that were started as such, not forked
+    _programs: set[int] = field(default_factory=set)  # processes started as programs, not forked
     _last_asked: dict[int, tuple[bytes, int]] = field(default_factory=dict)  # by thread; how often in a row
     _searched: dict[tuple[int, str], str | None] = field(default_factory=dict)  # states by process and folder
-    _tell_searches: set[int] = field(default_factory=set)  # processes
+    _tell_searches: set[int] = field(default_factory=set)  # processes that report their searches themselves
     _opened_as_files: set[str] = field(default_factory=set)  # folders
     _paused: set[int] = field(default_factory=set)  # threads
 
     def take(self, notification: Notification) -> None:
-        """Note one call, before it is carried out.
+        """Record one call, before it is carried out.
 
-        A thread that asks for the paths `PAUSE` and `RESUME` is not observed in between: the part of
+        A thread that looks up the paths `PAUSE` and `RESUME` is not observed in between, because the part of
         this project that runs the flows of a build works in the kernel of that build. Before `BEGIN` a
-        kernel has used only what it needs to start, and until `END` it tells of its searches itself.
+        kernel has used only what it needs to start, and until `END` it reports its searches itself.
         """
         if notification.architecture != ARCHITECTURE or notification.call not in CALLS:
             self.unseen["a program for another kind of processor"] = None
@@ -118,13 +118,13 @@ class Notes:
             self._take(notification, READ, *source)
 
     def _take(self, notification: Notification, kind: str, place: int, folder_place: int | None) -> None:
-        """Note one path of a call.
+        """Record one path of a call.
 
         Args:
             notification: The call.
-            kind: How it uses the file; "" if that does not matter.
-            place: Which argument is the path.
-            folder_place: Which argument is the descriptor of the folder to which a relative path refers.
+            kind: The kind of use; "" if that does not matter.
+            place: The position of the argument that is the path.
+            folder_place: The position of the descriptor of the folder to which a relative path refers.
         """
         thread, raw = notification.thread, self._text(notification, place)
         if not raw or not kind or self._is_known(thread, kind, raw):
@@ -149,7 +149,7 @@ class Notes:
                 self._known.add((kind, raw))
 
     def _note_listed_descriptor(self, thread: int, descriptor: int) -> None:
-        """Note that names are read from a folder that was opened like a file: other openings tell it."""
+        """Record the listing of a folder that was opened like a file; other listings show at the open."""
         folder = _folder_of(thread, descriptor)
         if folder is not None and thread not in self._paused:
             use = self.uses.get(folder)
@@ -170,7 +170,7 @@ class Notes:
             return b""
 
     def _is_known(self, thread: int, kind: str, raw: bytes) -> bool:
-        """Return whether a use was noted already; listings and programs are noted each time."""
+        """Return whether a use was recorded already; listings and programs are recorded each time."""
         if kind in (LISTED, STARTED) or (kind, raw) not in self._known:
             return False
         self._remember_question(thread, kind, raw)
@@ -191,12 +191,12 @@ class Notes:
             notes.clear()
 
     def _kind(self, name: str, notification: Notification) -> str:
-        """Return how a call uses its file; "" if that does not matter."""
+        """Return the kind of use of a call; "" if that does not matter."""
         place = _PLACE_OF_FLAGS.get(name)
         if place is None:
             return _KIND_OF_CALL.get(name, ASKED)
         flags = notification.arguments[place]
-        if name == "openat2":  # the first word of a structure
+        if name == "openat2":  # flags are the first word of a structure
             try:
                 flags = word_at(notification.thread, flags)
             except OSError:
@@ -220,7 +220,7 @@ class Notes:
         use = self.uses.get(path)
         if use is None:
             use = self.uses[path] = Use(time.time_ns(), _state(path))
-        if kind == READ and (use.state or "").startswith(FOLDER):  # to synchronise it with the disk, say
+        if kind == READ and (use.state or "").startswith(FOLDER):  # e.g. to synchronise it with the disk
             kind = FOLLOWED
             self._opened_as_files.add(path)
         if kind not in use.kinds:
@@ -237,9 +237,9 @@ class Notes:
     def _is_search(self, thread: int, folder: str) -> bool:
         """Return whether a Python program lists a folder in search of modules.
 
-        Its import system asks for the folder's time just before, and the first time for more; later it
-        lists the folder again only if that has changed. Python in the kernel itself, and what is forked
-        from it, tells of its searches in another way, up to the kernel's last words.
+        Its import system stats the folder just before, several times at first; later it lists the folder
+        again only if its time has changed. Python in the kernel itself, and in its forks, reports its
+        searches in another way, up to the kernel's final report.
         """
         asked, times = self._last_asked.get(thread, (b"", 0))
         if asked != os.fsencode(folder):
@@ -279,7 +279,7 @@ def _folder_of(thread: int, descriptor: int | None) -> str | None:
 
 
 def _named_by_descriptor(thread: int, path: str) -> str:
-    """Return the file that is named by a descriptor of a process, as in `/dev/fd/3`; else the path."""
+    """Return the file that a path names by a descriptor of a process, as `/dev/fd/3`; else the path."""
     if not path.startswith(("/proc/", "/dev/")) or not (found := _BY_DESCRIPTOR.fullmatch(path)):
         return path
     process, of_process, descriptor, rest = found.groups()
@@ -313,7 +313,7 @@ def _holds_modules(folder: str) -> bool:
 
 
 def _plain(path: str) -> str:
-    """Return a path without `.`, `..` and doubled separators; `..` may lead out of where a link led to."""
+    """Return a path without `.`, `..` and doubled separators; `..` after a link leaves the link's target."""
     if "/." not in path and "//" not in path and not path.endswith("/"):
         return path
     if "/../" in path or path.endswith("/.."):

@@ -1,6 +1,6 @@
-"""What becomes of processes whose parent ends: they end with it, or are adopted by one above. Linux only.
+"""Handle processes whose parent ends: they end with it, or an ancestor adopts them (Linux only).
 
-Standalone, and imports little, as the observer does.
+Standalone, with few imports, like the observer.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from collections.abc import Collection
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONG = 5.0  # seconds after which a killed process is left to the system
-_PAUSE = 0.002  # seconds between two looks
+_PAUSE = 0.002  # seconds between two checks
 
 
 def share_fate_of(parent: int) -> None:
-    """Have the system kill this process when its parent ends, in whatever way."""
+    """Ask Linux to SIGKILL this process when its parent ends in any way (PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all processes below whose own one ends; children do not inherit that."""
+    """Become the new parent of descendants whose parent ends (a subreaper); children do not inherit that."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children() -> set[int]:
-    """The children of this process, also those that have ended and were not waited for."""
+    """Return the children of this process, including those that have ended and are not reaped yet."""
     found: set[int] = set()
     try:
         for thread in os.listdir("/proc/self/task"):
             with open(f"/proc/self/task/{thread}/children", encoding="ascii") as listed:
                 found.update(map(int, listed.read().split()))
-    except OSError:  # a system that was built without
+    except OSError:  # a Linux built without this file
         return _children_of(os.getpid())
     return found
 
@@ -51,10 +51,10 @@ def _children_of(parent: int) -> set[int]:
 
 
 def end_orphans(known: Collection[int] = ()) -> None:
-    """Kill all children of this process that are not known, and those that come from them.
+    """Kill and reap all children of this process, and orphans of these, except known ones.
 
     Args:
-        known: Children that stay.
+        known: Children to keep.
     """
     end = time.monotonic() + _LONG
     while (found := children().difference(known)) and time.monotonic() < end:

@@ -1,21 +1,21 @@
-"""The observer's process: start a command, and answer for the calls of what is observed below it.
+"""Run the observer's process: start a command, and record the calls of what is observed below it.
 
 `kernels.observation.observed_command` makes the command line; its last argument is JSON:
 
     command   what to start
     folder    for the sockets `REGISTER`, for kernels, and `ASK`, for clients; null if the command itself is
               observed
-    report    a file for the report on the command, where it is observed itself; when that has ended there is
-              `end_file` in any case, with the most memory that it has used, in bytes
-    ignored   beginnings of paths that are not noted in that report
+    report    a file for the report on the command, if it is observed itself; once it has ended, `end_file`
+              exists in any case and holds its peak memory in bytes
+    ignored   prefixes of paths that are not recorded in that report
 
 A kernel registers with one datagram, {"observe": key, "ignored": [prefixes]}, together with the listener of
-its filter. It needs no answer: its first observed call waits until it is registered.
+its filter. It needs no reply: its first observed call waits until it is registered.
 
-A client sends a line, {"report": key}, and gets one, {"problem": null}, together with the descriptor of a
-file that has the notes, or why there are none.
+A client sends a line, {"report": key}, and receives one, {"problem": null}, together with the descriptor of
+a file that holds the notes, or the reason why there are none.
 
-The process ends as the command does, and not before nothing is observed any more.
+The process ends as the command did, once nothing is observed any more.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from .notes import Notes
 
 REGISTER, ASK = "observed", "observer"  # names of sockets
-OBSERVED = "_DUCTAFLOW_OBSERVED"  # in the environment of an ordinary kernel that is
+OBSERVED = "_DUCTAFLOW_OBSERVED"  # set in the environment of an observed ordinary kernel
 _LONGEST_LINE = 65_536
 
 
 def main() -> NoReturn:
     config: dict[str, Any] = json.loads(sys.argv[-1])
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # is meant for the command
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the command
     if config["folder"] is None:
         child, observer = _start_observed(config)
     else:
@@ -68,7 +68,7 @@ def _execute(command: list[str], environment: Any) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execvpe(command[0], command, environment)  # noqa: S606 - as it is said
+        os.execvpe(command[0], command, environment)  # noqa: S606 - as it is given
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         os._exit(127)
@@ -85,10 +85,10 @@ def _start_observed(config: dict[str, Any]) -> tuple[int, Observer]:
         here.close()
         os.setsid()  # a kernel leads a session of its own
         share_fate_of(me)
-        # A kernel ends when its parent is another one than it was told.
+        # A kernel ends when its parent is not the one given here.
         environment = {**os.environ, "JPY_PARENT_PID": str(me)}
         environment.pop(OBSERVED, None)
-        with contextlib.suppress(OSError):  # it runs all the same; its record will tell
+        with contextlib.suppress(OSError):  # it runs unobserved, as its record will show
             listener = install()
             socket.send_fds(there, [registration("", config["ignored"])], [listener])
             os.close(listener)
@@ -117,11 +117,11 @@ def registration(key: str, ignored: Sequence[str]) -> bytes:
 
 
 class Observer:
-    """Answers for observed calls, registers kernels, and reports.
+    """An event loop that records observed calls, registers kernels, and sends reports.
 
     Args:
-        kernels: Where kernels register.
-        clients: Takes connections of those that ask for reports; None if nobody does.
+        kernels: The socket on which kernels register.
+        clients: The socket that accepts clients that request reports; None if there are none.
         report: The file for the report on a command that is observed as a whole.
     """
 
@@ -148,7 +148,7 @@ class Observer:
         self._poll.register(descriptor, select.POLLIN)
 
     def run(self, child: int, parent: int) -> NoReturn:
-        """Work until the command has ended, and then end as it did.
+        """Handle events until the command has ended, and then end as it did.
 
         Args:
             child: The command's process.
@@ -156,7 +156,7 @@ class Observer:
         """
         self._end = os.pidfd_open(child)
         self._watch(self._end)
-        if self._report is not None:  # a server sees for itself that its client is gone
+        if self._report is not None:  # a server itself detects that its client is gone
             self._parents_end = os.pidfd_open(parent)
             self._watch(self._parents_end)
         while self._status is None or not self._is_done():
@@ -169,7 +169,7 @@ class Observer:
         _end_as(self._status)
 
     def _take(self, number: int, event: int) -> None:
-        """Deal with what has come over a descriptor."""
+        """Handle an event of a descriptor."""
         if number in self._notes_of:
             self._answer(number, event)
         elif number == self._kernels.fileno():
@@ -185,10 +185,10 @@ class Observer:
             self._watch(connection.fileno())
 
     def _end_of(self, child: int) -> int:
-        """Return how the command ended, and let nothing that a kernel has started survive it."""
+        """Reap the command, kill all that a kernel has left running, and return the exit code."""
         if self._report is None:
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        _signal_group(child, signal.SIGKILL)  # before its number is free for others
+        _signal_group(child, signal.SIGKILL)  # before its pid can be reused
         _, status, used = os.wait4(child, 0)
         end_orphans()
         with contextlib.suppress(OSError), open(end_file(self._report), "w", encoding="ascii") as file:
@@ -196,7 +196,7 @@ class Observer:
         return os.waitstatus_to_exitcode(status)
 
     def _is_done(self) -> bool:
-        """Return whether nobody is left to be observed, or to ask."""
+        """Return whether nothing is observed any more; write the report if it goes to a file."""
         if self._report is not None:
             if "" in self._notes:
                 with open(self._report, "wb") as file:
@@ -218,7 +218,7 @@ class Observer:
                 let_go_on(listener, notification)
 
     def _register(self) -> None:
-        """Observe the kernel whose datagram has come from now on."""
+        """Read a kernel's datagram, and observe the kernel from now on."""
         import socket
 
         from .notes import Notes
@@ -227,7 +227,7 @@ class Observer:
         try:
             request = json.loads(data)
             key, notes, (listener,) = request["observe"], Notes(tuple(request["ignored"])), descriptors
-        except (ValueError, KeyError, TypeError):  # of somebody who speaks another language
+        except (ValueError, KeyError, TypeError):  # not a datagram of ours
             for descriptor in descriptors:
                 os.close(descriptor)
             return
@@ -242,7 +242,7 @@ class Observer:
             self._send_report(json.loads(connection.recv(_LONGEST_LINE))["report"], connection)
 
     def _send_report(self, key: str, connection: socket.socket) -> None:
-        """Send the notes on a kernel in a file in memory: a client that does not read delays nobody."""
+        """Send the notes on a kernel as a file in memory: a client that does not read blocks nothing."""
         import socket
 
         notes = self._notes.pop(key, None)
@@ -256,7 +256,7 @@ class Observer:
 
 
 def end_file(report: str) -> str:
-    """The file that is there once a command that is observed itself has ended."""
+    """Return the file that exists once a command that is observed itself has ended."""
     return f"{report}.end"
 
 
@@ -278,7 +278,7 @@ def _end_as(status: int) -> NoReturn:
     if status < 0:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its own core is there, if it is wanted
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command has dumped its core, if enabled
         signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
         os.kill(os.getpid(), -status)
     os._exit(max(status, 1) if status < 0 else status)

@@ -1,4 +1,4 @@
-"""The Linux side: a filter for the calls that name files, and what the system tells of each of them.
+"""Install a filter for the calls that name files, and receive a notification of each (seccomp).
 
 See `seccomp(2)`, `seccomp_unotify(2)`. Linux 5.5 and later, on x86-64 and ARM64.
 """
@@ -22,9 +22,9 @@ _ALLOW, _ERRNO, _NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # operations of classic BPF
 _NUMBER, _ARCHITECTURE, _ARGUMENT, _ARGUMENT_SIZE = 0, 4, 16, 8  # offsets in `struct seccomp_data`
 _EMPTY_PATH = 0x1000  # AT_EMPTY_PATH: the call is about a descriptor and names no file
-_X32 = 0x40000000  # bit of the call numbers of a third x86 ABI
+_X32 = 0x40000000  # bit of the call numbers of the x32 ABI
 
-# Position of the path among the arguments, if they hold one, and of a folder's descriptor, if they do.
+# Positions of the path and of a folder's descriptor among the arguments; None where there is none.
 _CALLS: dict[str, tuple[int | None, int | None]] = {
     "open": (0, None),
     "creat": (0, None),
@@ -58,7 +58,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "getdents": (None, 0),
     "getdents64": (None, 0),
 }
-# The same for what a link or a new name is made of.
+# The same for the source of a link or a rename.
 _SOURCES: dict[str, tuple[int, int | None]] = {
     "rename": (0, None),
     "renameat": (1, 0),
@@ -102,7 +102,7 @@ class _Program(ctypes.Structure):
 
 
 def is_possible() -> bool:
-    """Return whether this system can tell what a process opens; a container may still forbid it."""
+    """Return whether this system can notify of what a process opens; a container may still forbid it."""
     if sys.platform != "linux" or not ARCHITECTURE or sys.byteorder != "little":
         return False
     try:
@@ -114,10 +114,10 @@ def is_possible() -> bool:
 
 @lru_cache(maxsize=1)
 def make_filter() -> _Program:
-    """Return the filter, made once: notify of the calls in `CALLS`, refuse io_uring, allow all others.
+    """Return the filter, built once: notify of the calls in `CALLS`, refuse io_uring, allow all others.
 
-    io_uring opens files in a queue that no filter sees; programs use ordinary calls where it is missing.
-    A program of another architecture is notified of with each of its calls: its numbers mean others.
+    io_uring opens files through a queue that no filter sees; without it, programs use ordinary calls. All
+    calls of a program of another architecture are notified, as its call numbers have other meanings.
     """
     by_descriptor = {name: (_NUMBERS[name], place) for name, place in _FLAGS_OF.items()}
     plain = [number for number, (name, *_) in CALLS.items() if name not in by_descriptor]
@@ -155,15 +155,15 @@ def make_filter() -> _Program:
 
 
 def install() -> int:
-    """Have this process and all that it starts observed from now on.
+    """Install the filter for this process and all that it starts.
 
-    Each of the filtered calls waits until who reads the returned descriptor has let it go on.
+    Each filtered call waits until the reader of the returned descriptor lets it proceed.
 
     Returns:
-        The descriptor on which the system asks.
+        The descriptor for the system's notifications.
 
     Raises:
-        OSError: If the system or the container does not allow it, or an observer is there already.
+        OSError: If the system or the container does not allow it, or there is an observer already.
     """
     program, libc = make_filter(), _libc()
     for may_gain_privileges in (True, False):  # root need not give up sudo
@@ -198,14 +198,14 @@ _WAKE_ON_SAME_CORE = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6
 
 
 class Notification(NamedTuple):
-    """A call that waits to go on.
+    """A system call that waits to proceed.
 
     Attributes:
-        id: The system's number for it.
-        thread: The thread that calls.
-        call: Its number.
-        architecture: That of the program.
-        arguments: Six of them, as unsigned numbers.
+        id: The system's number for the notification.
+        thread: The calling thread.
+        call: The number of the call.
+        architecture: The architecture of the program.
+        arguments: The six arguments, as unsigned numbers.
     """
 
     id: int
@@ -216,7 +216,7 @@ class Notification(NamedTuple):
 
 
 def prefer_same_core(listener: int) -> None:
-    """Let the caller's core run the observer while the caller waits: a fifth of the time of a wake-up."""
+    """Run the observer on the waiting caller's core, which takes a fifth of the time of a wake-up."""
     import fcntl
 
     try:
@@ -230,7 +230,7 @@ _buffer = bytearray(_NOTIFICATION.size)
 
 
 def receive(listener: int) -> Notification | None:
-    """Return the next call that waits; None if its thread has been killed in the meantime."""
+    """Return the next call that waits; None if its thread has been killed meanwhile."""
     import fcntl
 
     _buffer[:] = _zeros
@@ -245,7 +245,7 @@ def receive(listener: int) -> Notification | None:
 
 
 def let_go_on(listener: int, notification: Notification) -> None:
-    """Let a call be carried out as if nobody had asked."""
+    """Let a call proceed unchanged."""
     import fcntl
 
     try:
@@ -268,12 +268,12 @@ _there = (_Part * 2)()
 
 
 def text_at(thread: int, address: int) -> bytes:
-    """Return the text, up to its zero byte, in the memory of another process.
+    """Return the text at an address in another process's memory, up to its zero byte.
 
     Raises:
         OSError: If it cannot be read.
     """
-    first = _PAGE - address % _PAGE  # what follows may not be mapped
+    first = _PAGE - address % _PAGE  # the page after it may not be mapped
     _there[0].start, _there[0].length = address, first
     _there[1].start, _there[1].length = address + first, _PAGE - first
     read = _libc().process_vm_readv(thread, ctypes.byref(_here), 1, _there, 2, 0)
@@ -284,7 +284,7 @@ def text_at(thread: int, address: int) -> bytes:
 
 
 def word_at(thread: int, address: int) -> int:
-    """Return a number of eight bytes in the memory of another process.
+    """Return the eight-byte number at an address in another process's memory.
 
     Raises:
         OSError: If it cannot be read.

@@ -1,1 +1,1 @@
-"""What a conductor does after its instances have ended."""
+"""Execute what a conductor does after its instances have ended."""

@@ -1,7 +1,7 @@
-"""What a conductor does after its instances: executed in a process of its own, unless nothing has changed.
+"""Execute a conductor again after its instances, in a separate process, unless nothing has changed.
 
-It leaves its files in `runs/.after/{conductor}/`: what it printed, its record, and what it has seen, by
-which the next session knows whether it has to be done again.
+Its files are in `runs/.after/{conductor}/`: what it printed, its record, and what it read and wrote, by
+which the next session decides whether to execute it again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from .answers import Ending
 
 STEP = "after"
 _PACKAGE = os.path.join(Path(__file__).parents[2], "")
-_UNSTABLE = ""  # the digest of a file that was changed while it was read
+_UNSTABLE = ""  # digest of a file that changed while it was being read
 _Known = Mapping[str, Any]
 
 
 def instance_of(conductor: Path, root: Path) -> Instance:
-    """What a conductor does after its instances, in the form of an instance."""
+    """Return a conductor's work after its instances, in the form of an instance."""
     inside = run_files.shown(conductor, root)
     name = conductor.name if os.path.isabs(inside) else inside
     return Instance(
@@ -63,8 +63,8 @@ class After:
     """A conductor whose instances have ended.
 
     Attributes:
-        instance: The conductor, as `instance_of` has it.
-        instances: All that it declares, and how each ended in this session.
+        instance: The conductor, as returned by `instance_of`.
+        instances: All instances that it declares, and how each ended in this session.
     """
 
     instance: Instance
@@ -79,7 +79,7 @@ class After:
         return self.files.directory / f"{self.files.stem}_seen.json"
 
     def reasons(self) -> tuple[str, ...]:
-        """Why it has to be done again; none if all is as it was when it ended well."""
+        """Return why it must be executed again; empty if nothing has changed since it ended well."""
         record, _ = run_files.read_record(self.files.record)
         if record is None:
             return ("new",)
@@ -108,7 +108,7 @@ class After:
         )
 
     def _state_of_runs(self) -> str:
-        """Which runs of the instances there are."""
+        """Return a digest of which runs of the instances there are."""
         told: list[Any] = [platform.python_version()]
         for instance, ending in self.instances:
             record, _ = run_files.read_record(RunFiles.of(instance).record)
@@ -128,8 +128,8 @@ class After:
         """Execute the conductor, its calls answered, unless nothing has changed.
 
         Args:
-            settings: Of the session.
-            echo: Gets what it prints as it comes.
+            settings: Settings of the session.
+            echo: Stream that gets its output immediately.
 
         Returns:
             The record, also in its folder; `unchanged` if nothing was executed.
@@ -172,7 +172,7 @@ class After:
         return record
 
     def _write_missing_pages(self, settings: Settings) -> None:
-        """Let the pages be there that other processes are still going to write."""
+        """Write the HTML pages that other processes have not written yet."""
         for instance, ending in self.instances:
             files = RunFiles.of(instance)
             is_wanted = instance.html and (
@@ -195,7 +195,7 @@ class After:
         )
 
     def _execute(self, folder: Path, settings: Settings, output: Output) -> tuple[Failure | None, Used]:
-        """Let a process execute the conductor; what stopped it, and what it used."""
+        """Execute the conductor in a process; return what stopped it, and what it used."""
         root = Path(self.instance.project_root)
         answered, request, result, trace = (
             folder / name for name in ("answers", "request", "result", "trace")
@@ -223,7 +223,7 @@ class After:
         return (self._failure(told["stopped"]) if told["stopped"] else None), used
 
     def _failure(self, stopped: _Known) -> Failure:
-        """What stopped the conductor, with the line and the frames of the user's code."""
+        """Return what stopped the conductor, with the line and the frames of the user's code."""
         root = self.instance.project_root
         if stopped["exit_code"] is not None:
             code = stopped["exit_code"]
@@ -240,7 +240,7 @@ class After:
         )
 
     def _noted(self, used: Used) -> dict[str, Any]:
-        """What the next session has to compare."""
+        """Return what the next session has to compare."""
         written = {path for path in used.of(WRITTEN) if not self._is_known(path) and os.path.lexists(path)}
         changed = {os.path.dirname(path) for path in written}
         read = used.of(OPENED, DATABASE, MODULE, NAMED) | set(used.modules) | {self.instance.flow}
@@ -262,12 +262,12 @@ class After:
         return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
 
     def _may_come(self, path: str) -> bool:
-        """Return whether it matters that a file is not there, which was asked for."""
+        """Return whether a file that was looked for is missing and may appear in the project."""
         inside = os.path.relpath(path, self.instance.project_root)
         return not (inside.startswith(os.pardir) or belongs_to_others(inside) or os.path.lexists(path))
 
     def _is_known(self, path: str) -> bool:
-        """Whether a file needs no comparison: it is ours, or of an instance, of which `runs` tells."""
+        """Return whether a file needs no comparison: ours, or an instance's, which `runs` covers."""
         if path.startswith(_PACKAGE) or path in self._ours:
             return True
         folder = path
@@ -279,7 +279,7 @@ class After:
 
     @cached_property
     def _ours(self) -> frozenset[str]:
-        """What each session writes, and a conductor's own calls read."""
+        """The files that each session writes, and a conductor's own calls read."""
         root = Path(self.instance.project_root)
         own = declared_history.file_of(root, Path(self.instance.flow))
         return frozenset({os.path.join(self._runs, run_files.REPORT), str(own)})

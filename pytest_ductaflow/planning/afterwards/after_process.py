@@ -1,4 +1,4 @@
-"""Runs in a process of its own: executes a conductor once more, after its instances have ended.
+"""Execute a conductor again in a separate process, after its instances have ended.
 
 `python -P -m pytest_ductaflow.planning.afterwards.after_process REQUEST RESULT`; both are JSON files. The
 working directory is the project root, as at collection.

@@ -1,7 +1,7 @@
-"""Answers for the calls of a conductor that is executed once more, after its instances have ended.
+"""Answer the calls of a conductor that is executed again after its instances have ended.
 
-Under pytest a call whose instance was recorded at collection returns what it would have returned, or raises,
-by what the session has made of it; nothing runs twice. Other calls run there and then.
+Under pytest a call whose instance was recorded at collection returns or raises what it would have, by the
+outcome of the instance in the session; nothing runs twice. Other calls run immediately.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from ...graph.verdicts import Verdict
 from ...sources.names import path_key
 
 VARIABLE = "DUCTAFLOW_ANSWERS"
-NOT_RUN = "NotRun"  # type of the failure of an instance that has no record of now
+NOT_RUN = "NotRun"  # failure type of an instance without a current record
 _SHOWN = 3  # names in a message
 
-_told = ""  # the file of answers, in the process that executes the conductor once more
+_told = ""  # the file of answers, in the process that executes the conductor again
 Ending = Verdict | None  # None if this session has not run the instance
 
 
 def write(file: Path, root: Path, settings: str, instances: Iterable[tuple[Instance, Ending]]) -> None:
-    """Lay down the answers for the calls of a conductor.
+    """Write the answers for the calls of a conductor.
 
     Args:
-        file: Where they go.
+        file: The file for the answers.
         root: The project root.
-        settings: Of the session, as text.
-        instances: All that it declares, and how each ended.
+        settings: Settings of the session, as text.
+        instances: All instances that it declares, and how each ended.
     """
     told = [(instance.to_json(), ending) for instance, ending in instances]
     write_json(file, {"root": str(root), "settings": settings, "instances": told})
@@ -43,14 +43,14 @@ def write(file: Path, root: Path, settings: str, instances: Iterable[tuple[Insta
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known of the instances of a conductor.
+    """The recorded instances of a conductor and how they ended, to answer its calls.
 
     Attributes:
         root: The project root.
-        settings: Of the session, as text, for what runs here.
-        endings: By run directory and stem of the flow, the instance as it was recorded, and how it ended.
-        asked_for: Those for which the conductor has called.
-        new: Labels of what it called for and nobody has collected.
+        settings: Settings of the session, as text, for calls that run here.
+        endings: Instance as recorded, and how it ended, by run directory and stem of the flow.
+        asked_for: Keys of the instances that the conductor has called.
+        new: Labels of called instances that cannot be answered and run here.
     """
 
     root: Path
@@ -60,7 +60,7 @@ class Answers:
     new: list[str] = field(default_factory=list)
 
     def record_of(self, instance: Instance) -> Record | None:
-        """The record that answers a call; None if it has to run: it is not recorded, or its files are gone.
+        """Return the record that answers a call; None if it must run: not recorded, or its files are gone.
 
         Raises:
             DuctaflowError: If another config ran in its run directory.
@@ -85,7 +85,7 @@ class Answers:
 
     @property
     def doubt(self) -> str | None:
-        """That calls seem to have changed their names since collection, as with the time in them."""
+        """A warning if names seem to have changed since collection, as with the time in them."""
         missed = [f"{i.step}/{i.name}" for key, (i, _) in self.endings.items() if key not in self.asked_for]
         if not self.new or not missed:
             return None
@@ -96,19 +96,19 @@ class Answers:
 
 
 def begin(file: str) -> None:
-    """From now on, let calls of this process, and of those that it starts, be answered from a file."""
+    """Answer the calls of this process, and of those that it starts, from a file from now on."""
     global _told  # noqa: PLW0603 - a conductor may clear its environment
     _told = os.environ[VARIABLE] = file
 
 
 def current() -> Answers | None:
-    """The answers for this process, None if its calls are to run; within a flow they always are."""
+    """Return the answers for this process; None if its calls run, as they always do within a flow."""
     file = _told or os.environ.get(VARIABLE)
     return None if file is None or surrounding_build() is not None else _read(file)
 
 
 def is_known(directory: str, stem: str) -> bool:
-    """Whether there is an answer for a flow in a run directory."""
+    """Return whether there is an answer for a flow in a run directory."""
     given = current()
     return given is not None and (path_key(directory), stem) in given.endings
 
@@ -141,7 +141,7 @@ def _without_run(instance: Instance, why: str) -> Record:
 
 
 def _differences(recorded: Mapping[str, JSON], now: Mapping[str, JSON]) -> str:
-    """The keys at the top of a config that differ, with both values."""
+    """Return the top-level config keys that differ, with both values."""
     differing = [key for key in {**recorded, **now} if _text(recorded, key) != _text(now, key)]
     return ", ".join(f"{key}: {_text(recorded, key)} → {_text(now, key)}" for key in differing[:_SHOWN])
 

@@ -1,9 +1,8 @@
-"""Runs in a process of its own: executes one conductor, or reads tables, and writes down the instances.
+"""Execute one conductor, or read tables, in a separate process, and write the instances to a file.
 
 `python -m pytest_ductaflow.planning.processes.declare_process REQUEST RESULT`; both are JSON files. The
-working directory is the project root, so that a conductor's relative paths hold; nothing of it stays in the
-process of pytest. With `--fork REQUESTS ANSWERS`, two descriptors, it does that in a child for each request
-that comes.
+working directory is the project root, so that a conductor's relative paths are valid; pytest's own process
+is not affected. With `--fork REQUESTS ANSWERS`, two descriptors, a child does that for each request.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from ..declare import Origin, TableDeclaration, columns_of, declare_call, flow_p
 from ..guarding import Guard
 from .warm_process import forked
 
-_OF_CONDUCTORS = ("api.as_ductaflow", "api.conductor")  # modules that nearly all of them import
+_OF_CONDUCTORS = ("api.as_ductaflow", "api.conductor")  # modules that nearly all conductors import
 NOT_YET = (
     "While pytest collects a conductor its calls are only recorded and nothing has run, so what an "
     "instance writes is not there yet. Put what comes after the runs under `if not is_collecting():` "
@@ -48,13 +47,13 @@ NOT_YET = (
 
 @dataclass
 class Outcome:
-    """What a source declares."""
+    """The instances that a source declares, with problems and notes."""
 
     instances: list[Instance] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     error: str | None = None
-    notes: list[str] = field(default_factory=list)  # of what might not be meant
-    has_after: bool = False  # of a conductor: whether it has something to do after its instances
+    notes: list[str] = field(default_factory=list)  # on valid but possibly unintended declarations
+    has_after: bool = False  # whether a conductor has something to do after its instances
 
 
 def of_conductor(
@@ -62,8 +61,8 @@ def of_conductor(
 ) -> Outcome:
     """Execute a conductor with its calls recorded into the file `calls`.
 
-    What it does and has to leave until its instances have ended is told in the file `refused`, unless it is
-    to `defer` that. Files that it writes anew are copied into the folder `aside` before.
+    Actions that must wait until its instances have ended are reported in the file `refused`, unless `defer`
+    is set. Files are copied into the folder `aside` before they are overwritten.
     """
     recording.begin(calls, root)
     guard = Guard(path, root, calls, refused, aside, defers=defer)
@@ -88,7 +87,7 @@ def of_conductor(
 
 
 def _told_deferred(places: list[str], name: str, *, is_rest: bool) -> str:
-    """What of a conductor has its turn only when its instances have ended."""
+    """Return a note on the actions that a conductor leaves until its instances have ended."""
     told = f"left for {name}::after, when the instances have ended: {', '.join(dict.fromkeys(places))}"
     if not is_rest:
         return told
@@ -96,7 +95,7 @@ def _told_deferred(places: list[str], name: str, *, is_rest: bool) -> str:
 
 
 def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_call: bool) -> str:
-    """What went wrong in a conductor, at which of its lines, without frames that are not the user's."""
+    """Return what went wrong in a conductor and at which of its lines, with only the user's frames."""
     if stopped.exit_code is not None:
         return f"{run_files.shown(path, root)} ended with exit code {stopped.exit_code}"
     where = f"{run_files.shown(path, root)}:{stopped.line}" if stopped.line else run_files.shown(path, root)
@@ -109,7 +108,7 @@ def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_
 
 
 def _tables_of(module: ModuleType, path: Path, root: Path, known: list[Instance]) -> Outcome:
-    """Module-level DataFrames that name instance and flow, unless calls have declared their rows."""
+    """Declare module-level DataFrames that name instance and flow, unless calls have declared their rows."""
     outcome = Outcome()
     declared = {(instance.stem, instance.name) for instance in known}
     seen: set[int] = set()
@@ -128,7 +127,7 @@ def _tables_of(module: ModuleType, path: Path, root: Path, known: list[Instance]
 
 
 def _line_of(path: Path, name: str) -> int | None:
-    """The line of a conductor that assigns a name."""
+    """Return the line of a conductor that assigns a name."""
     lines = source_as_script(path).splitlines()
     starts = (f"{name} =", f"{name}=", f"{name}:")
     return next((number for number, line in enumerate(lines, 1) if line.startswith(starts)), None)
@@ -140,7 +139,7 @@ def of_table(path: Path, root: Path) -> Outcome:
 
 
 def of_flow(path: Path, root: Path) -> Outcome:
-    """A flow with the config that belongs to it by name; a notebook without parameters needs none."""
+    """Declare a flow with the config of the same name; a notebook without parameters needs none."""
     config_file = root / "config" / path.parent.name / f"{path.stem}.json"
     where = run_files.shown(path, root)
     if not config_file.is_file() and not looks_like_flow(path):
@@ -154,7 +153,7 @@ def of_flow(path: Path, root: Path) -> Outcome:
 
 
 def of_past_run(config_file: Path, root: Path) -> Outcome:
-    """An earlier run, from the config in its run directory."""
+    """Declare an earlier run again, from the config in its run directory."""
     stem = run_files.stem_of_config(config_file)
     record, _ = run_files.read_record(run_files.RunFiles(config_file.parent, stem).record)
     try:
@@ -163,7 +162,7 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
         if any(
             _has_flow(other, root) for _, other in run_files.records(config_file.parent) if other != record
         ):
-            return Outcome()  # another flow has its run here, too, under whose name this one may go on
+            return Outcome()  # another flow ran here, too; this one may have been renamed to it
         where = run_files.shown(config_file, root)
         known = _renamed(record, root) if record else None
         return Outcome(problems=[Problem(where, *known) if known else Problem(where, str(error))])
@@ -178,7 +177,7 @@ def _has_flow(record: Record, root: Path) -> bool:
 
 
 def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
-    """What became of a run's flow and what to do, where a flow has its name but for the number."""
+    """Return problem and remedy for a run whose flow is gone, if one has its name except for the number."""
     folder = (root / record.flow).parent
     others = sorted(
         path
@@ -198,7 +197,7 @@ def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
 
 
 def of_stored(file: Path, root: Path) -> Outcome:
-    """A stored instance, which runs in a directory of its own."""
+    """Declare a stored instance, which runs in its own directory."""
     where = run_files.shown(file, root)
     try:
         stored = read_stored(file.parent)
@@ -235,7 +234,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
 
 
 def _without_memory(config: dict[str, JSON]) -> dict[str, JSON]:
-    """A stored config without `_memory`, which earlier versions took and kept."""
+    """Return a stored config without `_memory`, which earlier versions accepted and stored."""
     return {key: value for key, value in config.items() if key != "_memory"}
 
 
@@ -257,7 +256,7 @@ def _from_config(
 
 
 def filtered(instances: list[Instance], where: str | None) -> list[Instance]:
-    """Instances with those marked that an expression leaves out.
+    """Return the instances, marking those that an expression excludes.
 
     Raises:
         DuctaflowError: If the expression cannot be evaluated.
@@ -274,7 +273,7 @@ def filtered(instances: list[Instance], where: str | None) -> list[Instance]:
 
 
 def _filter(outcomes: list[Outcome], where: str | None) -> None:
-    """Leave out what an expression leaves out of the instances of several sources."""
+    """Apply an expression to the instances of several sources as one table."""
     try:
         kept = iter(filtered([instance for outcome in outcomes for instance in outcome.instances], where))
     except DuctaflowError as error:
@@ -285,7 +284,7 @@ def _filter(outcomes: list[Outcome], where: str | None) -> None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Instances, problems and error of each source of a request."""
+    """Return the instances, problems and error of each source of a request."""
     kinds = {"table": of_table, "flow": of_flow, "past": of_past_run, "stored": of_stored}
     outcomes: dict[str, Outcome] = {}
     for source in request["sources"]:
@@ -314,10 +313,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forked(requests: int, answers: int) -> tuple[str, str]:
-    """Import what conductors need, and return in a child for each request: its request and result files."""
+    """Import what conductors need; in a child for each request, return its request and result files."""
     for module in _OF_CONDUCTORS:
         importlib.import_module(f"pytest_ductaflow.{module}")
-    gc.freeze()  # children leave the pages alone
+    gc.freeze()  # so that children do not copy these pages
     request = forked(requests, answers)
     return request.asked, request.result
 

@@ -1,4 +1,4 @@
-"""Start the processes that read sources: each anew, or forked from one that has imported what all need."""
+"""Start the processes that read sources: each from scratch, or forked from one that has done the imports."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ...core.child_process import may_fork
 from ...core.interrupts import keyboard_later
 from .warm_process import ENDED, STARTED, Request
 
-_PATIENCE = 5.0  # seconds for what takes milliseconds
+_PATIENCE = 5.0  # seconds to wait for what takes milliseconds
 
 
 class Process(Protocol):
-    """A process that reads sources; a part of `subprocess.Popen`."""
+    """A process that reads sources, with a subset of `subprocess.Popen`'s methods."""
 
     def poll(self) -> int | None:
         """Return its exit code; None if it has not ended."""
@@ -32,7 +32,7 @@ class Process(Protocol):
         """Wait until it has ended, and return its exit code.
 
         Raises:
-            subprocess.TimeoutExpired: If it has not after so many seconds.
+            subprocess.TimeoutExpired: If it has not ended within `timeout` seconds.
         """
 
     def kill(self) -> None:
@@ -40,7 +40,7 @@ class Process(Protocol):
 
 
 class Planners:
-    """Start processes that read sources; on Linux they are forked if several share a working directory.
+    """A starter of processes that read sources; on Linux it forks if several share a working directory.
 
     Args:
         folders: The working directory of each process that will be started.
@@ -86,7 +86,7 @@ def _repeated(folders: Sequence[Path]) -> Collection[Path]:
 def _start(
     arguments: Sequence[str], folder: Path, output: str | None, descriptors: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
-    # -P: a calendar.py of the project is not the one that the libraries mean
+    # -P: a calendar.py of the project must not shadow the standard library's
     command = [sys.executable, "-P", "-m", f"{__package__}.declare_process", *arguments]
     with contextlib.ExitStack() as stack:
         sink = None if output is None else stack.enter_context(open(output, "wb"))
@@ -102,7 +102,7 @@ def _start(
 
 
 class _Warm:
-    """A process that has imported what all need, and forks one child at a time; see `warm_process`."""
+    """A process that has done the common imports and forks one child at a time; see `warm_process`."""
 
     def __init__(self, folder: Path, output: str | None) -> None:
         requests, self._requests = os.pipe()
@@ -122,16 +122,16 @@ class _Warm:
 
     def fork(self, request: Request) -> Process:
         self._told = b""
-        with contextlib.suppress(BrokenPipeError):  # it dies just now, which is seen as it does not answer
+        with contextlib.suppress(BrokenPipeError):  # it has just ended, noticed by its missing answer
             os.write(self._requests, request.dumps().encode())
         self._child = _Forked(self)
         return self._child
 
     def told(self, word: str, timeout: float | None) -> int | None:
-        """Return the number that it tells of its child with a word; None if it has died.
+        """Wait for a message about the child and return its number; None if the process has ended.
 
         Raises:
-            subprocess.TimeoutExpired: If the word does not come in so many seconds.
+            subprocess.TimeoutExpired: If the message does not arrive within `timeout` seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         line = re.compile(rf"^{word} (-?\d+)\n".encode(), re.MULTILINE)
@@ -147,7 +147,7 @@ class _Warm:
         return int(found[1])
 
     def exit_code(self) -> int:
-        """Return how it ended, when it has died."""
+        """Return the exit code of the process after it has ended."""
         return self._process.wait()
 
     def kill(self) -> None:
@@ -155,7 +155,7 @@ class _Warm:
         self._process.kill()
 
     def close(self) -> None:
-        """Let it end, and kill a child that has not ended."""
+        """End the process, and kill a child that has not ended."""
         if self._child is not None:
             self._child.kill()
         os.close(self._requests)
@@ -186,7 +186,7 @@ class _Forked:
         if self.poll() is not None:
             return
         try:
-            pid = self._parent.told(STARTED, _PATIENCE)  # it may be about to begin
+            pid = self._parent.told(STARTED, _PATIENCE)  # it may be just starting
         except subprocess.TimeoutExpired:
             self._parent.kill()
             return

@@ -1,7 +1,7 @@
-"""Fork a child for each request, so that what all of them need is imported once.
+"""Fork a child for each request, so that common imports are done once.
 
-This runs in the warm process. Nothing that a child does to its working directory, environment, modules,
-threads or descriptors reaches another one.
+This runs in the warm process. What a child does to its working directory, environment, modules, threads
+or descriptors does not affect another one.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from dataclasses import asdict, dataclass
 
 from ...kernels.observer.orphans import share_fate_of
 
-STARTED, ENDED = "pid", "end"  # words of an answer; a number comes after them
+STARTED, ENDED = "pid", "end"  # first word of an answer; a number follows
 
 
 @dataclass(frozen=True)
 class Request:
-    """What one child has to do.
+    """The task of one child.
 
     Attributes:
-        asked: The file that says it.
+        asked: The file with the task.
         result: The file for the answer.
-        output: The file for what is printed, which is there; None if it goes where that of the warm process
-            goes.
+        output: The existing file for printed output; None to print where the warm process does.
     """
 
     asked: str
@@ -33,21 +32,21 @@ class Request:
     output: str | None
 
     def dumps(self) -> str:
-        """Return it as a line of JSON."""
+        """Return the request as a line of JSON."""
         return f"{json.dumps(asdict(self))}\n"
 
 
 def forked(requests: int, answers: int) -> Request:
-    """Return in a child for each request that comes; the process itself ends when no more can come.
+    """Return in a child for each request that arrives; the process itself exits when no more can arrive.
 
-    For each child there are two lines: `pid`, its process id, and `end`, its exit code when it has ended. It
-    is left as a zombie until the next request, so that its id is nobody else's when it is killed in between.
+    Each child is answered by two lines: `pid` with its process id, and `end` with its exit code. It stays a
+    zombie until the next request, so that its id is not reused if it is killed in between.
 
     Args:
-        requests: The descriptor from which they are read.
-        answers: That for the answers.
+        requests: The descriptor from which requests are read.
+        answers: The descriptor to which answers are written.
     """
-    at_start = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the children, and who started us
+    at_start = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the children and our parent
     stream = open(requests, encoding="utf-8")  # noqa: SIM115 - closed in the child, which goes on without it
     me, pid = os.getpid(), 0
     for line in iter(stream.readline, ""):
@@ -91,7 +90,7 @@ def _exit_code(pid: int) -> int:
 
 
 def _redirect(output: str | None) -> None:
-    """Print into a file from now on, if there is one."""
+    """Redirect stdout and stderr to a file, if one is given."""
     if output is not None:
         descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
         for standard in (1, 2):

@@ -1,1 +1,1 @@
-"""How files of each kind are compared, one module for each."""
+"""Compare files of each kind, with one module per kind."""

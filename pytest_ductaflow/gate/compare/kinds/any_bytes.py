@@ -1,4 +1,4 @@
-"""Files of which nothing is known but their bytes."""
+"""Compare files of unknown kinds by their bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = len("sha256:") + 12  # characters of a digest
 
 @dataclass(frozen=True)
 class Digest:
-    """A file's bytes in short."""
+    """The digest of a file and its size in bytes."""
 
     text: str
     size: int
@@ -36,7 +36,7 @@ def compare_bytes(expected: Digest, found: Digest, name: str) -> Difference | No
 
 
 def compare_digest(expected: str, found: Path, name: str) -> Difference | None:
-    """Compare a file with the digest of what is expected, `sha256:…`."""
+    """Compare a file with the digest of the expected one, `sha256:…`."""
     try:
         actual = digest_of(found)
     except OSError as error:

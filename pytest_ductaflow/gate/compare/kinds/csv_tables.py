@@ -1,4 +1,4 @@
-"""CSV files: read strictly, compared as text first, as numbers where the text differs."""
+"""Compare CSV files: read them strictly, compare cells as text, and as numbers if the text differs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..tables import Cell, compare_tables
 from ..tolerance import Tolerance
 
 _MISSING = {"", "nan", "NaN"}
-_WORDS_FOR_MISSING = {"NA", "None", "null"}  # among numbers; else NA is Namibia, and None a method
+_WORDS_FOR_MISSING = {"NA", "None", "null"}  # only in numeric columns; else NA is Namibia, None a method
 _WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 
 
 def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
-    """A table of texts.
+    """Read a table of texts.
 
     Raises:
         NotReadable: If it has no header, a row of another length or two columns of the same name.
@@ -57,11 +57,11 @@ def compare(expected: pd.DataFrame, found: pd.DataFrame, tolerance: Tolerance, f
 
 
 class _Meaning:
-    """What the text of a cell stands for: a number, None for a missing value, else the text itself.
+    """A converter from a cell's text to a number, None for a missing value, or else the text itself.
 
     Args:
-        columns: The column in both tables: NA, None and null are missing values where all else is numbers.
-        decimal: The sign before the fraction of a number.
+        columns: The column in both tables: NA, None and null are missing values if all else is numbers.
+        decimal: Decimal separator of numbers.
     """
 
     def __init__(self, columns: Sequence[pd.Series], decimal: str) -> None:
@@ -86,7 +86,7 @@ class _Meaning:
 
 
 def _have_commas(expected: pd.Series, found: pd.Series) -> bool:
-    """Whether texts that differ look like numbers with a decimal comma."""
+    """Return whether texts that differ look like numbers with a decimal comma."""
     return any(
         _WITH_COMMA.fullmatch(ours) and _WITH_COMMA.fullmatch(theirs)
         for ours, theirs in zip(expected, found, strict=False)
@@ -104,7 +104,7 @@ def _delimiter(text: str) -> str:
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    """Rows that are as long as the first; an empty line is a missing value, or the end of the file."""
+    """Yield rows, all as long as the first; an empty line is a missing value or the end of the file."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     width, empty = 0, 0
     try:

@@ -1,4 +1,4 @@
-"""Excel files: all sheets, cell by cell."""
+"""Compare all sheets of Excel files, cell by cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..tolerance import Tolerance
 
 
 def read(path: Path, _tolerance: Tolerance) -> dict[str, pd.DataFrame]:
-    """Its sheets; a formula that no program has calculated yet counts as its text, an error as what it is."""
+    """Read all sheets; a formula not yet calculated by any program counts as its text, an error as itself."""
     return {name: _table(_trimmed(cells)) for name, cells in all_sheets(path).items()}
 
 
@@ -36,7 +36,7 @@ def compare(
 
 
 def _trimmed(cells: Cells) -> Cells:
-    """Plain cells without those at the end that hold nothing."""
+    """Return plain cells without empty rows and columns at the end."""
     rows = [[str(cell) if isinstance(cell, NoValue) else plain(cell) for cell in row] for row in cells]
     while rows and all(cell is None for cell in rows[-1]):
         rows.pop()
@@ -45,9 +45,9 @@ def _trimmed(cells: Cells) -> Cells:
 
 
 def _table(rows: list[list[object]]) -> pd.DataFrame:
-    """The first row gives the names if they are unique texts, else columns are called A, B, C.
+    """Return a table named by its first row if that holds unique texts, else with columns A, B, C.
 
-    One may be empty: pandas writes an index so.
+    One name may be empty: pandas writes an index that way.
     """
     header = ["" if name is None else name for name in rows[0]] if rows else []
     if all(isinstance(name, str) for name in header) and len(set(header)) == len(header):

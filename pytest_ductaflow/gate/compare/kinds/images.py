@@ -1,4 +1,4 @@
-"""Images: what differs so that people see it."""
+"""Compare images by differences that people can see."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-_RASTERS = (".tif", ".tiff")  # in which shades of grey are counts or classes rather than a picture
-_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}  # Pillow does without
-_NUMBERS = ("I", "F")  # modes of pixels that are measurements rather than colours, `I;16` included
+_RASTERS = (".tif", ".tiff")  # their shades of grey are counts or classes rather than a picture
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}  # end markers, which Pillow does not require
+_NUMBERS = ("I", "F")  # modes of pixels that are measurements rather than colours, including `I;16`
 _VIA_RGB = ("CMYK", "YCbCr", "LAB", "HSV")
 # Y. Kotsarenko, F. Ramos: Measuring perceived color difference using YIQ NTSC transmission color space
 # in mobile applications. Programación Matemática y Software 2 (2), 2010.
@@ -47,25 +47,25 @@ Frames: TypeAlias = list[Array]  # RGBA in bytes, or one channel of numbers
 
 
 def read(path: Path, _tolerance: Tolerance) -> Frames:
-    """All frames of an image.
+    """Read all frames of an image.
 
     Raises:
-        NotReadable: If it is of another format, ends too early or is too large to be read safely.
+        NotReadable: If it has another format, is truncated or is too large to be read safely.
     """
     is_raster = path.suffix.lower() in _RASTERS
     return frames_of(path.read_bytes(), _FORMATS[path.suffix.lower()], numbers=_NUMBERS + ("L",) * is_raster)
 
 
 def frames_of(data: bytes, kind: str, numbers: tuple[str, ...] = _NUMBERS) -> Frames:
-    """The frames in the bytes of an image.
+    """Return the frames in the bytes of an image.
 
     Args:
-        data: The image.
-        kind: What Pillow calls its format.
+        data: Bytes of the image.
+        kind: Pillow's name of its format.
         numbers: Modes of pixels that are measurements.
 
     Raises:
-        NotReadable: As `read`.
+        NotReadable: As in `read`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -77,7 +77,7 @@ def frames_of(data: bytes, kind: str, numbers: tuple[str, ...] = _NUMBERS) -> Fr
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             limit = Image.MAX_IMAGE_PIXELS or 0
             raise NotReadable(f"it has more than {limit:,} pixels; make it smaller") from error
-    # Of a GIF, frames at the end may be missing.
+    # A truncated GIF may lack its last frames.
     if _ENDS.get(kind, b"") not in data or (kind == "GIF" and not data.endswith(b";")):
         raise NotReadable("its end is missing")
     return frames
@@ -91,7 +91,7 @@ def _pixels(image: Image.Image, numbers: tuple[str, ...]) -> Array:
 
 
 def compare(expected: Frames, found: Frames, tolerance: Tolerance, findings: Findings) -> None:
-    """Compare frame by frame; pixels that are numbers rather than colours are compared as such."""
+    """Compare frame by frame; pixels that are numbers rather than colours are compared as numbers."""
     if len(expected) != len(found):
         findings.note(f"{len(expected):,} frames expected, {len(found):,} found")
     worst = 0.0
@@ -127,7 +127,7 @@ def _compare_numbers(
 
 
 def _distances(expected: Array, found: Array) -> Array:
-    """How different the pixels look, from 0 to 1, which is black and white; 1 where one has none."""
+    """Return how different pixels look, from 0 to 1 (black against white); 1 where one image has none."""
     height, width = (min(expected.shape[axis], found.shape[axis]) for axis in (0, 1))
     largest = [max(expected.shape[axis], found.shape[axis]) for axis in (0, 1)]
     distances = np.ones(largest, dtype=np.float32)
@@ -143,7 +143,7 @@ def _on_white(pixels: Array) -> Array:
 
 
 def _write(expected: Array, found: Array, differs: Array, findings: Findings) -> None:
-    """Write what was expected, what was found, and the first in pale grey with what differs in red."""
+    """Write the expected image, the found one, and the expected in pale grey with differences in red."""
     marked = np.full((*differs.shape, 3), 255, dtype=np.uint8)
     height, width = expected.shape[:2]
     grey = 191 + 64 * (_on_white(expected) @ _YIQ[0])

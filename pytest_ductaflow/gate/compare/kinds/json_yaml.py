@@ -1,4 +1,4 @@
-"""JSON and YAML: objects and lists within each other."""
+"""Compare JSON and YAML files: nested objects and lists."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LARGEST = 20_000_000  # values: a few lines of YAML with anchors can stand for 
 _Pair: TypeAlias = tuple[str, object, object]  # path, expected, found
 
 
-_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # three times as fast, where it is built
+_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader, if built, is three times as fast
 
 
 class _Loader(_Parser):  # type: ignore[misc]
-    """Plain values only, and no key twice."""
+    """A loader of plain values only that rejects duplicate keys."""
 
     def construct_document(self, node: yaml.Node) -> Any:
         nodes, seen = [node], {id(node)}
@@ -39,7 +39,7 @@ class _Loader(_Parser):  # type: ignore[misc]
 
 
 def read(path: Path, tolerance: Tolerance) -> object:
-    """What the file stands for; of YAML the list of its documents, of JSON lines the list of its lines.
+    """Read the value in a file; several YAML documents, and the lines of JSON lines, become a list.
 
     Raises:
         NotReadable: If it is empty, malformed, has a key twice or is nested too deeply.
@@ -87,7 +87,7 @@ def _yaml(text: str) -> object:
 
 
 def _check_depth(text: str) -> None:
-    """Before the parser in C goes so deep that it brings the process down."""
+    """Refuse deep nesting before the C parser recurses so far that it crashes the process."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -146,10 +146,10 @@ def _add(pairs: list[_Pair], tolerance: Tolerance, findings: Findings) -> None:
 
 
 class _Walk:
-    """A walk through two structures at once, which notes where they part.
+    """A parallel walk through two structures that notes where they differ.
 
     Attributes:
-        unequal: The values that are not the same, and the tolerance that holds for them.
+        unequal: Values that are not the same, with the tolerance that applies to them.
     """
 
     def __init__(self, tolerance: Tolerance, findings: Findings) -> None:
@@ -197,7 +197,7 @@ class _Walk:
 
 
 def _keys_in(values: Iterable[object], path: str) -> Iterator[str]:
-    """The keys of all objects in what is not compared, by themselves and with the path to them."""
+    """Yield the keys of all objects in values that are not compared, alone and with their path."""
     for value in values:
         if isinstance(value, dict):
             for key, inner in value.items():

@@ -1,4 +1,4 @@
-"""NumPy's files: one array, or several with names."""
+"""Compare NumPy files: one array, or several named ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Arrays: TypeAlias = dict[str, Array]
 
 
 def read(path: Path, _tolerance: Tolerance) -> Arrays:
-    """Arrays by name; the only one of a .npy file has none.
+    """Read arrays by name; the single array of a .npy file has an empty name.
 
     Raises:
         NotReadable: If one is not in NumPy's format, or holds objects, which only pickle can read.
@@ -66,7 +66,7 @@ def compare(expected: Arrays, found: Arrays, tolerance: Tolerance, findings: Fin
 def compare_arrays(
     name: str, expected: Array, found: Array, tolerance: Tolerance, findings: Findings
 ) -> None:
-    """Compare two arrays, their shapes and types; the order of bytes does not matter."""
+    """Compare two arrays, their shapes and types; byte order does not matter."""
     prefix = f"{name}: " if name else ""
     if expected.dtype.newbyteorder("=") != found.dtype.newbyteorder("="):
         findings.note(f"{prefix}type {expected.dtype} expected, {found.dtype} found")
@@ -83,7 +83,7 @@ def compare_arrays(
 
 
 def _fields(array: Array, name: str = "") -> Iterator[tuple[str, Array]]:
-    """An array, or of a structured one those of its fields, `point.x`."""
+    """Yield a plain array, or the fields of a structured one, named as in `point.x`."""
     if not array.dtype.names:
         yield name, array
     for field in array.dtype.names or ():
@@ -91,7 +91,7 @@ def _fields(array: Array, name: str = "") -> Iterator[tuple[str, Array]]:
 
 
 def _comparable(expected: Array, found: Array) -> bool:
-    """Whether values of their types can be equal at all."""
+    """Return whether values of these types can be equal at all."""
     kinds = {expected.dtype.kind, found.dtype.kind}
     return len(kinds) == 1 or kinds <= set("biufc")
 

@@ -1,4 +1,4 @@
-"""Parquet and Feather files: tables whose columns have types, which are compared, too."""
+"""Compare Parquet and Feather files: tables with typed columns; the types are compared, too."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..tolerance import Tolerance
 
 
 def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
-    """The table, with an index that says something as its first column or columns.
+    """Read a table, with a meaningful index as its first column or columns.
 
-    Says nothing: the numbers of the rows, and with keys in any order.
+    An index of row numbers is not meaningful; with keys, neither is one in any other order.
 
     Raises:
         NotReadable: If two columns have the same name.
     """
-    with path.open("rb") as stream:  # of a path, `year=2030/x.parquet`, pyarrow would make a column
+    with path.open("rb") as stream:  # from a path `year=2030/x.parquet`, pyarrow would make a column
         is_parquet = path.suffix.lower() == ".parquet"
-        # pandas trusts the offsets of texts in the file, and with wrong ones brings the process down.
+        # pandas trusts the offsets of texts in the file; wrong ones would crash the process.
         (parquet if is_parquet else feather).read_table(stream).validate(full=True)
         stream.seek(0)
         table = pd.read_parquet(stream, engine="pyarrow") if is_parquet else pd.read_feather(stream)

@@ -1,4 +1,4 @@
-"""SVG: how it looks when it is drawn, and all that is written in it, drawn or not."""
+"""Compare SVG files by how they render and by all their texts, rendered or not."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..findings import Findings
 from ..tolerance import Tolerance
 from . import images
 
-_DPI = 96.0  # as browsers have it
+_DPI = 96.0  # as in browsers
 _PER_INCH = {"pt": 72, "pc": 6, "in": 1, "cm": 2.54, "mm": 25.4, "px": _DPI, "": _DPI}
 _LENGTH = re.compile(r"\s*([\d.]+(?:[eE][+-]?\d+)?)\s*(px|pt|pc|in|cm|mm)?\s*")
-_SMALLEST = 500  # pixels of the longer side: in a smaller drawing differences would not be seen
+_SMALLEST = 500  # pixels of the longer side: in a smaller drawing, differences would not be visible
 _LARGEST = 50_000_000  # pixels
-_NOT_SHOWN = {"metadata", "style", "script"}  # when it was drawn, and by what
+_NOT_SHOWN = {"metadata", "style", "script"}  # they hold the date and the program that drew it
 _NOTED = 10  # texts that differ
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is in a file.
+    """The content of an SVG file.
 
     Attributes:
         frames: The drawing as pixels.
-        texts: All texts, in their order.
+        texts: All texts, in document order.
     """
 
     frames: images.Frames
@@ -39,10 +39,10 @@ class Drawing:
 
 
 def read(path: Path, _tolerance: Tolerance) -> Drawing:
-    """Draw a file.
+    """Read a file and render it.
 
     Raises:
-        NotReadable: If it is no SVG, or too large to be drawn safely.
+        NotReadable: If it is not SVG, or too large to be rendered safely.
     """
     try:
         root = ElementTree.parse(path).getroot()  # noqa: S314 - written by a flow of the user
@@ -52,13 +52,13 @@ def read(path: Path, _tolerance: Tolerance) -> Drawing:
     if width * height > _LARGEST:
         raise NotReadable(f"it would have more than {_LARGEST:,} pixels; make it smaller")
     zoom = max(1.0, _SMALLEST / max(width, height))
-    # Without a resolution, sizes in points, as matplotlib gives them, would be no sizes.
+    # Without a resolution, sizes in points, as matplotlib writes them, would not count as sizes.
     drawn = resvg_py.svg_to_bytes(svg_path=str(path), resources_dir=str(path.parent), dpi=_DPI, zoom=zoom)
     return Drawing(images.frames_of(drawn, "PNG"), tuple(_texts(root)))
 
 
 def _size(root: ElementTree.Element) -> tuple[float, float]:
-    """Width and height in pixels."""
+    """Return width and height in pixels."""
     found = [_LENGTH.fullmatch(root.get(name, "")) for name in ("width", "height")]
     lengths = [float(length[1]) * _DPI / _PER_INCH[length[2] or ""] for length in found if length]
     if len(lengths) < 2:
@@ -82,7 +82,7 @@ def _texts(root: ElementTree.Element) -> Iterator[str]:
 
 
 def compare(expected: Drawing, found: Drawing, tolerance: Tolerance, findings: Findings) -> None:
-    """Compare how drawings look; and texts, of which some are not drawn everywhere, or not by everybody."""
+    """Compare renderings, then all texts, as some are not rendered on every system or by every program."""
     images.compare(expected.frames, found.frames, tolerance, findings)
     pairs = [pair for pair in zip_longest(expected.texts, found.texts) if pair[0] != pair[1]]
     for ours, theirs in pairs[:_NOTED]:

@@ -1,4 +1,4 @@
-"""Texts: line by line, numbers in them without any tolerance."""
+"""Compare texts line by line, without a tolerance for numbers in them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ..tolerance import Tolerance, matches
 
 _SHOWN = 20  # lines of the difference
 _WIDTH = 120  # characters of a line
-_MATCHED = 500  # lines; more take too long to find out which were inserted
+_MATCHED = 500  # lines; with more, finding the inserted ones takes too long
 _Lines: TypeAlias = list[tuple[int, str]]  # with their numbers in the file
 _Change: TypeAlias = tuple[_Lines, _Lines]
 
 
 def read(path: Path, tolerance: Tolerance) -> _Lines:
-    """The lines, whatever their line endings, that of the last included."""
+    """Read the lines; line endings, including that of the last line, do not matter."""
     text = text_of(path, tolerance.encoding).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.removesuffix("\n").split("\n") if text else []
     return list(enumerate(lines, start=1))
 
 
 def compare(expected: _Lines, found: _Lines, tolerance: Tolerance, findings: Findings) -> None:
-    """Find the lines that differ; patterns to ignore are those of whole lines."""
+    """Find the lines that differ; patterns to ignore apply to whole lines."""
     for pattern in tolerance.ignore:
         ignored = (line for lines in (expected, found) for _, line in lines if matches(line, pattern))
-        findings.names |= {*islice(ignored, 1)}  # one shows that there are such lines
+        findings.names |= {*islice(ignored, 1)}  # one is enough to show that the pattern matches
     expected, found = (
         [(number, line) for number, line in lines if not tolerance.ignores(line)]
         for lines in (expected, found)
@@ -50,7 +50,7 @@ def compare(expected: _Lines, found: _Lines, tolerance: Tolerance, findings: Fin
 
 
 def _changes(expected: _Lines, found: _Lines) -> Iterator[_Change]:
-    """What is to be replaced by what."""
+    """Yield pairs of expected lines and the found lines in their place."""
     start, end = _common([line for _, line in expected], [line for _, line in found])
     ours, theirs = expected[start : len(expected) - end], found[start : len(found) - end]
     if max(len(ours), len(theirs)) > _MATCHED:
@@ -63,7 +63,7 @@ def _changes(expected: _Lines, found: _Lines) -> Iterator[_Change]:
 
 
 def _common(expected: list[str], found: list[str]) -> tuple[int, int]:
-    """How many lines are the same at the start and, of the others, at the end."""
+    """Return how many lines are the same at the start and, among the rest, at the end."""
     shorter = min(len(expected), len(found))
     start = next((n for n in range(shorter) if expected[n] != found[n]), shorter)
     rest = shorter - start
