@@ -92,14 +92,14 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = contextlib.ExitStack()
     stack.enter_context(run_files.outside_of_builds())  # a flow may start a session of its own
     config.add_cleanup(stack.close)
-    register = config.pluginmanager.register
-    is_worker = hasattr(config, "workerinput")
     config.stash[SETTINGS] = settings
     add_stored_instances(config, settings)
+    register = config.pluginmanager.register
     register(StoppingHooks(hurry), "ductaflow-stopping")
     register(CollectionHooks(config), "ductaflow-collection")
     register(OutcomeHooks(), "ductaflow-outcomes")
     register(OrderHooks(), "ductaflow-order")
+    is_worker = hasattr(config, "workerinput")
     if settings.shard is not None:
         from .pytest_hooks.sharding import ShardHooks
 
@@ -115,18 +115,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
         register(WorkerHooks() if is_worker else ControllerHooks(), "ductaflow-xdist")
     if not is_worker:
-        from .pytest_hooks.reporting import ReportingHooks
+        _register_reporting(config, settings)
 
-        register(ReportingHooks(config), "ductaflow-reporting")
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            from .pytest_hooks.github import GithubHooks
 
-            register(GithubHooks(config, os.environ), "ductaflow-github")
-        if settings.update:
-            from .pytest_hooks.update import ApprovingHooks, refuse_in_ci
+def _register_reporting(config: pytest.Config, settings: Settings) -> None:
+    """Register what follows the whole session: in the only process, or in the controller of xdist."""
+    from .pytest_hooks.reporting import ReportingHooks
 
-            refuse_in_ci(settings, os.environ)
-            register(ApprovingHooks(), "ductaflow-approving")
+    register = config.pluginmanager.register
+    register(ReportingHooks(config), "ductaflow-reporting")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from .pytest_hooks.github import GithubHooks
+
+        register(GithubHooks(config, os.environ), "ductaflow-github")
+    if settings.update:
+        from .pytest_hooks.update import ApprovingHooks, refuse_in_ci
+
+        refuse_in_ci(settings, os.environ)
+        register(ApprovingHooks(), "ductaflow-approving")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from helpers.readme import README
 
 import pytest_ductaflow
 
@@ -152,3 +154,18 @@ def test_pytest_does_not_wait_for_heavy_libraries_of_a_plugin_that_is_off():
 def test_every_public_name_is_there_and_has_a_docstring(name):
     assert getattr(pytest_ductaflow, name).__doc__
     assert name in dir(pytest_ductaflow)
+
+
+def test_the_readme_lists_the_folders_in_the_order_of_their_imports():
+    section = README.read_text(encoding="utf-8").partition("## How it is built")[2]
+    folders = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert folders == [name for name in ORDER if (PACKAGE / name).is_dir()]
+
+
+def test_the_files_that_the_readme_names_are_there():
+    section = README.read_text(encoding="utf-8").partition("## How it is built")[2]
+    named = re.findall(r"`((?:\w+/)+\w+(?:\.py)?)`", section)
+    assert len(named) > 20
+    assert [
+        name for name in named if not ((PACKAGE / name).exists() or (PACKAGE.parent / name).exists())
+    ] == []

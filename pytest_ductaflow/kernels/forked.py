@@ -89,6 +89,15 @@ class ForkedKernel(Kernel):
     ) -> None:
         self.client = BlockingKernelClient(session=_Session())
         self.has_setup = setup is not None
+        self._server, self._setup = server, setup
+        self._is_observed = setup is not None and setup.observe == "all" and can_observe()
+        self._observer: socket.socket | None = None
+        self.pid: int | None = None
+        self.left_out: dict[str, str] = {}
+        self._status: int | None = None
+        self._done = False
+        self._unread = b""
+        self._connection = socket.socket(socket.AF_UNIX)
         request = {
             "preload": list(preload),
             "env_of_imports": environment_of_imports(env),
@@ -97,28 +106,8 @@ class ForkedKernel(Kernel):
             "argv": list(argv) or [_LAUNCHER, "-f", os.path.join(cwd, "kernel.json"), *ARGUMENTS],
             "umask": _umask(),
             "spare": spare,
-            "all_channels": setup is None,
-            "first": setup.calls if setup else [],
-            "last": LAST_WORDS if setup else [],
-            "observe": None,
+            **self._calls(),
         }
-        self._server, self._setup = server, setup
-        self._is_observed = False
-        self._observer: socket.socket | None = None
-        if setup is not None and setup.observe == "all" and can_observe():
-            self._is_observed = True
-            request["observe"] = {
-                "socket": os.path.join(os.path.dirname(server), REGISTER),
-                "key": str(setup.report),
-                "ignored": ignored_folders(),
-                "calls": setup.calls_if_observed,
-            }
-        self.pid: int | None = None
-        self.left_out: dict[str, str] = {}
-        self._status: int | None = None
-        self._done = False
-        self._unread = b""
-        self._connection = socket.socket(socket.AF_UNIX)
         try:
             self._connection.connect(server)
             self._connection.sendall(json.dumps(request).encode() + b"\n")
@@ -127,6 +116,24 @@ class ForkedKernel(Kernel):
             self._connection.close()
             kind = ServerStuck if isinstance(error, TimeoutError) else KernelStartError
             raise kind(f"the server of kernels does not answer: {error}") from error
+
+    def _calls(self) -> dict[str, Any]:
+        """Return the part of the request on what the kernel runs besides cells, and on its observer."""
+        setup = self._setup
+        if setup is None:
+            return {"all_channels": True, "first": [], "last": [], "observe": None}
+        observe = {
+            "socket": os.path.join(os.path.dirname(self._server), REGISTER),
+            "key": str(setup.report),
+            "ignored": ignored_folders(),
+            "calls": setup.calls_if_observed,
+        }
+        return {
+            "all_channels": False,
+            "first": setup.calls,
+            "last": LAST_WORDS,
+            "observe": observe if self._is_observed else None,
+        }
 
     def _wait_until_connected(self) -> None:
         look, end = time.monotonic() + LOOK, time.monotonic() + _START
