@@ -35,7 +35,8 @@ _HOMES = {
         "results",
     ),
     "gate.compare.tolerance": ("Tolerance",),
-    "core.model": ("Difference", "DifferingValue", "Instance", "Record", "Status"),
+    "core.instance": ("Instance",),
+    "core.record": ("Difference", "DifferingValue", "Record", "Status"),
     "planning.recording": ("is_collecting",),
     "sources.tables": ("grid",),
 }
@@ -97,7 +98,8 @@ if TYPE_CHECKING:
     )
     from .core.config_markdown import generate_config_markdown
     from .core.errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
-    from .core.model import Difference, DifferingValue, Instance, Record, Status
+    from .core.instance import Instance
+    from .core.record import Difference, DifferingValue, Record, Status
     from .gate.compare.tolerance import Tolerance
     from .planning.recording import is_collecting
     from .running.run_failure import FlowExecutionError

@@ -12,15 +12,15 @@ import click
 import pytest
 
 from .core.errors import DuctaflowError
-from .core.instance_lock import held
 from .core.run_files import RunFiles, shown
 from .core.settings import Settings
+from .core.system.instance_lock import held
 from .gate.instance_file import FILE, is_stored
 from .gate.store_run import DEFAULT_FOLDER, StoreOptions, Written, store_run, stored_before, ways_of_comparing
 from .planning import remove_runs
 from .planning.plan import project_root
 from .plugin import settings_of
-from .pytest_hooks.github import append_summary, endings_of_rows
+from .pytest_hooks.github import append_summary, ended_of_rows
 from .report.failure_text import quoted
 from .report.merge_shards import Merged
 from .report.merge_shards import merge as merge_shards
@@ -62,8 +62,8 @@ def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
     _tell(merged)
     path = os.environ.get("GITHUB_STEP_SUMMARY", "")
     if os.environ.get("GITHUB_ACTIONS") == "true" and path:
-        endings = endings_of_rows(merged.rows)
-        if problem := append_summary(path, endings, f"ductaflow, {len(shard_runs)} shards"):
+        ended_instances = ended_of_rows(merged.rows)
+        if problem := append_summary(path, ended_instances, f"ductaflow, {len(shard_runs)} shards"):
             click.echo(problem, err=True)
     sys.exit(1 if merged.problems else 0)
 

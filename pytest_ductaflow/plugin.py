@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from .api.pytest_imports import importing
-from .core.model import RUNS
+from .core.instance import RUNS
 from .core.settings import OPTIONS, Option, Settings
 
 

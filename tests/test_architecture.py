@@ -41,7 +41,7 @@ HOMES = {
     "_pytest": {"pytest_hooks", "plugin"},
     "click": {"cli"},
     "comm": {"kernels.forkserver"},
-    "filelock": {"core.instance_lock"},
+    "filelock": {"core.system.instance_lock"},
     "ipykernel": {"kernels.forkserver"},
     "jinja2": {"running.html.page"},
     "jsonschema": {"sources.tables"},

@@ -20,12 +20,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..core import run_files
-from ..core.errors import DuctaflowError, Problem, SweepFailed, TableError
-from ..core.model import RUNS, Failure, Instance, Record, Status, Workplace, config_hash, slug, stem_of
+from ..core.errors import DuctaflowError, SweepFailed, TableError
+from ..core.instance import RUNS, Instance, Workplace, config_hash, slug, stem_of
+from ..core.problem import Problem
+from ..core.record import Failure, Record, Status
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
+from ..core.system.places import PACKAGE
 from ..kernels.observation import unobserved
-from ..planning import calls, declared_history, recording
+from ..planning import called_instances, declared_history, recording
 from ..planning.afterwards import answers
 from ..planning.declare import (
     After,
@@ -101,7 +104,7 @@ def conduct(
     declaration = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs, cwd)
     made = declaration.declare()
     if recording.is_recording():
-        calls.note(made.instances)
+        called_instances.note(made.instances)
         recording.record(made.instances, made.problems, made.notes)
         return made.instances
     problems = made.problems + collisions(made.instances)
@@ -129,7 +132,7 @@ def _tell_overwritten(instances: list[Instance]) -> None:
     if answers.current() is not None or _script() is None or run_files.surrounding_build() is not None:
         return
     for instance in instances:
-        before = calls.earlier(instance)
+        before = called_instances.earlier(instance)
         if before is not None and config_hash(before.config) != config_hash(instance.config):
             root = Path(instance.project_root)
             what = f"{run_files.shown(instance.run_dir, root)} has been run with another config"
@@ -139,7 +142,7 @@ def _tell_overwritten(instances: list[Instance]) -> None:
 
 def _note(instances: list[Instance], *, at_once: bool) -> None:
     """Note what a call is going to run; of a conductor also for other processes, at the latest at its end."""
-    calls.note(instances)
+    called_instances.note(instances)
     script = _script()
     if script is None or not instances or run_files.surrounding_build() is not None:
         return
@@ -157,7 +160,7 @@ def _note_script(script: Path) -> None:
     """Note what a conductor has run, now that it has ended."""
     is_whole = len(sys.argv) == 1 and not hasattr(sys, "last_value")  # arguments may leave out a part
     by_root: dict[str, list[Instance]] = {}
-    for instance in calls.made():
+    for instance in called_instances.made():
         by_root.setdefault(instance.project_root, []).append(instance)
     for root, instances in by_root.items():
         declared_history.note_script(Path(root), script, instances, complete=is_whole)
@@ -417,7 +420,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
         return _not_declared(error, origin, root)
     files = RunFiles.of(instance)
     if recording.is_recording():
-        calls.note([] if no_execute else [instance])
+        called_instances.note([] if no_execute else [instance])
         recording.record([] if no_execute else [instance])
         return files.notebook
     if no_execute:
@@ -660,7 +663,7 @@ def _is_free(instance: Instance) -> bool:
     """Whether the files of an instance are none of the build's own, or of another call in it."""
     build, journal = run_files.surrounding_build(), RunFiles.of(instance).journal
     is_build = build is not None and build[0] == journal
-    other = calls.earlier(instance)
+    other = called_instances.earlier(instance)
     return not is_build and (other is None or other.config == instance.config)
 
 
@@ -698,8 +701,7 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 def _places(trace: TracebackType | None) -> Iterator[str]:
     """The lines on the way to an error as `file:line: `, each of our own as ""."""
-    package = f"{Path(__file__).parent.parent}{os.sep}"
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        yield "" if file.startswith((package, "<frozen")) else f"{file}:{trace.tb_lineno}: "
+        yield "" if file.startswith((PACKAGE, "<frozen")) else f"{file}:{trace.tb_lineno}: "
         trace = trace.tb_next

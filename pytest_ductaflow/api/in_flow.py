@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from ..core.config_markdown import generate_config_markdown
 from ..core.errors import DuctaflowError
-from ..core.model import stem_of
+from ..core.instance import stem_of
 from ..sources.notebooks import project_root_of
 
 PATH_KEYS = (

@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from ..core import run_files
-from ..core.model import RUNS, Instance, Record, Status, default_step, stem_of
+from ..core.instance import RUNS, Instance, default_step, stem_of
+from ..core.record import Record, Status
 from ..core.run_files import RunFiles
-from ..planning import calls, declared_history
+from ..planning import called_instances, declared_history
 from ..planning.declare import caller
 from ..planning.recording import is_recording
 from ..report.page import SCHEMA, render
@@ -50,7 +51,7 @@ def _calls_here() -> list[Instance]:
     project = project_root_of(file.resolve()) if file.is_file() else here
     return [
         instance
-        for instance in calls.made()
+        for instance in called_instances.made()
         if Path(instance.project_root) in (here, project) or Path(instance.run_dir).is_relative_to(here)
     ]
 
@@ -65,8 +66,8 @@ def _records_of(instances: Iterable[Instance]) -> Iterator[tuple[Path, Record]]:
 
 def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
     """For each record whether a conductor, table or flow still declares its instance."""
-    known: dict[Path, declared_history.Knowledge] = {}
-    mine = {RunFiles.of(instance).record for instance in calls.made()}
+    known: dict[Path, declared_history.DeclaredRecords] = {}
+    mine = {RunFiles.of(instance).record for instance in called_instances.made()}
     for directory, record in found:
         root, file = (
             declared_history.root_of(directory, record),
@@ -76,7 +77,7 @@ def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
             yield True
             continue
         if root not in known:
-            known[root] = declared_history.Knowledge(root)
+            known[root] = declared_history.DeclaredRecords(root)
         yield known[root].is_declared(file, record)
 
 

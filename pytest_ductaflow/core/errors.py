@@ -1,18 +1,14 @@
-"""Errors that a user can meet; each says where it is, what was expected and what to do."""
+"""All errors that a user can meet, in one hierarchy below `DuctaflowError`.
+
+Each message says where, what was expected and what to do. `running.message_loop.KernelDied` and
+`running.run_failure.FlowExecutionError` also extend classes of other libraries, and stay beside these.
+"""
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
-_ROW = re.compile(r", row (\d+)(?=, column |$)")
-_ROWS = "\0rows"  # placeholder for row numbers in `Problem.where`
-_RANGES = 5  # most ranges of rows in one message
-_OF_ONE_PLACE = 20  # most problems of one column that differ in more than their row
+from .problem import Problem, merged_lines
 
 
 class DuctaflowError(Exception):
@@ -28,10 +24,14 @@ class TableError(DuctaflowError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        super().__init__("\n".join(told_once(problems)))
+        super().__init__("\n".join(merged_lines(problems)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)
+
+
+class PlanError(DuctaflowError):
+    """An error in what is to be run; nothing has run."""
 
 
 class InstanceFailed(DuctaflowError):
@@ -46,74 +46,24 @@ class SweepFailed(DuctaflowError):
     """Some instances of a conductor that ran as a script have failed."""
 
 
-class Refused(BaseException):
-    """A conductor did something that it may not do while pytest collects.
-
-    Not an `Exception`: a conductor with its calls in `try:` would catch it and go on after the runs.
-    """
+class Warned(DuctaflowError):
+    """An instance ended with a warning; an exception, as other tools read the text from one."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One mistake in what a user declared.
-
-    Attributes:
-        where: File, line, row and column, as far as they apply.
-        what: What is wrong there.
-        remedy: What to do about it.
-    """
-
-    where: str
-    what: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f" ({self.remedy})" if self.remedy else "")
-
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
+class PreconditionsUnmet(DuctaflowError):
+    """An instance depends on something that is missing and that nothing in this session will write."""
 
 
-def told_once(problems: Iterable[Problem]) -> list[str]:
-    """Return problems as lines, in order, with the same problem of several rows merged into one line.
-
-    Of different problems in one column only the first ones are listed, followed by the number of others.
-    """
-    rows: dict[Problem, list[int]] = defaultdict(list)
-    for problem in problems:
-        found = _ROW.search(problem.where)
-        rows[replace(problem, where=_ROW.sub(_ROWS, problem.where))] += [int(found[1])] if found else []
-    lines: list[str] = []
-    told: Counter[str] = Counter()
-    for problem, numbers in rows.items():
-        told[problem.where] += 1
-        if told[problem.where] <= _OF_ONE_PLACE or not numbers:
-            lines.append(str(replace(problem, where=problem.where.replace(_ROWS, _of_rows(numbers)))))
-    for where, number in told.items():
-        if _ROWS in where and number > _OF_ONE_PLACE:
-            more = number - _OF_ONE_PLACE
-            lines.append(f"{where.replace(_ROWS, '')}: and {more} more like those above, in other rows")
-    return lines
+class InUse(DuctaflowError):
+    """Another process is running the instance; the message says which."""
 
 
-def _of_rows(numbers: Sequence[int]) -> str:
-    """Return row numbers as they follow a place: `, row 4` or `, rows 1 to 3, 7`."""
-    if len(numbers) < 2:
-        return "".join(f", row {number}" for number in numbers)
-    starts = [numbers[0], *(right for left, right in pairwise(numbers) if right != left + 1)]
-    ends = [*(left for left, right in pairwise(numbers) if right != left + 1), numbers[-1]]
-    ranges = list(zip(starts, ends, strict=True))
-    shown = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:_RANGES]]
-    left = sum(last - first + 1 for first, last in ranges[_RANGES:])
-    return f", rows {', '.join(shown)}" + (f" and {left} more" if left else "")
+class NothingToAccept(DuctaflowError):
+    """An instance has not ended well, or its files are not there."""
 
 
 class KernelStartError(DuctaflowError):
     """A kernel could not be started."""
-
-
-class HelperFrozen(DuctaflowError):
-    """A helper process that a kernel needs to go on was stopped from outside."""
 
 
 class ServerStuck(KernelStartError):
@@ -122,3 +72,42 @@ class ServerStuck(KernelStartError):
 
 class NoAnswer(DuctaflowError, RuntimeError):
     """A kernel lives, and does not answer what it always answers at once."""
+
+
+class HelperFrozen(DuctaflowError):
+    """A helper process that a kernel needs to go on was stopped from outside."""
+
+
+class StoredError(DuctaflowError):
+    """Raised if the file of a stored instance cannot be used; the message names the file."""
+
+
+class NotStored(DuctaflowError):
+    """Raised for a run that cannot be stored; nothing has been written."""
+
+
+class Unreadable(Exception):
+    """A file is not what its suffix says; never shown as it is: the caller adds the file's name."""
+
+
+class ExpectedUnreadable(DuctaflowError):
+    """The file of expected values cannot be read as what its suffix says, so nothing can be compared."""
+
+
+class LibraryMissing(ExpectedUnreadable):
+    """The library that reads such files is not installed."""
+
+
+class MergeError(DuctaflowError):
+    """Raised if the folders cannot be merged; nothing was written."""
+
+
+class RemovalError(DuctaflowError):
+    """A refusal to remove something; nothing was removed."""
+
+
+class Refused(BaseException):
+    """A conductor did something that it may not do while pytest collects.
+
+    Not an `Exception`: a conductor with its calls in `try:` would catch it and go on after the runs.
+    """

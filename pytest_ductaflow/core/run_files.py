@@ -27,8 +27,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .file_state import settled, state_in
-from .model import RUNS, Failure, Instance, Record, Status
+from .instance import RUNS, Instance
+from .record import Failure, Record, Status
+from .system.file_state import settled, state_in
 
 REPORT = "conductor_status_report.html"
 STYLESHEET = "notebook.css"

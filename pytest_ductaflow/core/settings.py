@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-from .model import WORKPLACES, Instance, Workplace
+from .instance import WORKPLACES, Instance, Workplace
 
 HtmlMode = Literal["all", "failed", "none"]
 AfterMode = Literal["always", "well", "never"]

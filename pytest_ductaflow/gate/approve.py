@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core import run_files
-from ..core.model import Instance, Record
+from ..core.errors import NotStored
+from ..core.instance import Instance
+from ..core.record import Record
 from .instance_file import EXPECTED, read_stored, write_stored
 from .judge import compared_outputs, files_in
 from .notes import keep_from_gitignore, notes_on_folder
-from .storable import NotStored, check_fitness, still_meant
+from .storable import check_fitness, still_meant
 
 
 def approve(instance: Instance, record: Record, limit: float) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ..core.errors import DuctaflowError
-from ..core.model import JSON, RUNS
+from ..core.errors import StoredError
+from ..core.instance import JSON, RUNS
 from ..core.run_files import RunFiles, records, shown, write_json
 from .compare.tolerance import Tolerances, fits
 
@@ -30,10 +30,6 @@ _SCHEMA = 1
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _WILD = re.compile(r"[*?]")
-
-
-class StoredError(DuctaflowError):
-    """Raised if the file of a stored instance cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)

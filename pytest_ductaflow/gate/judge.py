@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.file_state import stat_of
-from ..core.model import OUTPUTS_DIFFER, Difference, DifferingValue, Failure, Instance, Record, Status
+from ..core.errors import ExpectedUnreadable, StoredError
+from ..core.instance import Instance
+from ..core.record import OUTPUTS_DIFFER, Difference, DifferingValue, Failure, Record, Status
 from ..core.run_files import RunFiles, shown
-from ..sources.file_reading import ExpectedUnreadable
+from ..core.system.file_state import stat_of
 from ..tracking.paths_in_config import output_files
 from .compare.files import compare
 from .compare.kinds.any_bytes import compare_digest
 from .compare.tolerance import Tolerance, Tolerances
-from .instance_file import EXPECTED, FILE, StoredError, StoredInstance, is_compared, read_stored
+from .instance_file import EXPECTED, FILE, StoredInstance, is_compared, read_stored
 
 HOOK = "pytest_ductaflow_compare"
 Comparer = Callable[[str, Path, Path, Tolerance], Any]
@@ -49,7 +50,7 @@ class Judge:
         """
         if not record.status.good:
             return record
-        if wrong := self._is_partial(record):
+        if wrong := self._tampering(record):
             return record.with_(status=Status.ERROR, error=Failure("StoredInstance", wrong))
         try:
             comparison = _Comparison(record, self._instance, read_stored(self._folder), self._comparer)
@@ -66,7 +67,7 @@ class Judge:
             return record
         return record.with_(status=Status.ERROR, error=Failure(OUTPUTS_DIFFER, _message(differences)))
 
-    def _is_partial(self, record: Record) -> str | None:
+    def _tampering(self, record: Record) -> str | None:
         """Return the problem if a flow read or changed its own expected outputs, else None."""
         expected = f"{shown(self._folder, self._instance.project_root)}/{EXPECTED}"
         inputs = (name for each in record.with_flows() for name in each.inputs)

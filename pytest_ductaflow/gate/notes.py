@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..core.model import Record
+from ..core.record import Record
 from ..core.run_files import shown
 from ..tracking.digests import code_digest
 from ..tracking.paths_in_config import output_files

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..core import run_files
-from ..core.model import JSON, RUNS, Record
+from ..core.errors import NotStored
+from ..core.instance import JSON, RUNS
+from ..core.record import Record
 from ..core.run_files import RunFiles
 from .instance_file import is_compared
 from .judge import outputs_of
-from .storable import NotStored
 
 
 def record_in(run_dir: Path, root: Path, flow: str | None) -> Record:

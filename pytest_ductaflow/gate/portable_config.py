@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..core.model import JSON, RUNS, Record
+from ..core.instance import JSON, RUNS
+from ..core.record import Record
 from ..core.run_files import shown
 from .instance_file import INPUTS, PROJECT_ROOT, with_texts
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..core.errors import DuctaflowError
-from ..core.model import JSON
-from ..sources.file_reading import ExpectedUnreadable, LibraryMissing
+from ..core.errors import ExpectedUnreadable, LibraryMissing, NotStored
+from ..core.instance import JSON
 from .compare.files import read_expected
 from .compare.tolerance import Tolerances, fits
 from .instance_file import StoredInstance, is_wild
 
 _MEGABYTE = 1_000_000
-
-
-class NotStored(DuctaflowError):
-    """Raised for a run that cannot be stored; nothing has been written."""
 
 
 def check_fitness(stored: StoredInstance, files: Mapping[str, Path], limit: float) -> None:

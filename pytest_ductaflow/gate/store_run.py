@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core import run_files
-from ..core.model import JSON, RESERVED_FOR, RUNS, Record
+from ..core.errors import NotStored, StoredError
+from ..core.instance import JSON, RESERVED_FOR, RUNS
+from ..core.record import Record
 from ..core.run_files import shown
-from .compare.files import way_of
+from .compare.files import comparison_description
 from .compare.tolerance import Tolerances
 from .instance_file import (
     EXPECTED,
@@ -21,7 +23,6 @@ from .instance_file import (
     INPUTS,
     OUTPUTS,
     REPLAYS,
-    StoredError,
     StoredInstance,
     is_compared,
     read_stored,
@@ -38,7 +39,7 @@ from .notes import (
 )
 from .past_run import chosen_outputs, config_of, record_in
 from .portable_config import Portable
-from .storable import NotStored, check_fitness, still_meant
+from .storable import check_fitness, still_meant
 
 DEFAULT_FOLDER = "tests/instances"
 
@@ -159,7 +160,10 @@ def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:
     tolerances = Tolerances(stored.tolerances)
     for name in sorted(stored.names):
         is_digest = name in stored.digests and name not in stored.expected
-        yield name, "byte by byte (digest)" if is_digest else way_of(name, tolerances.of(name))
+        yield (
+            name,
+            "byte by byte (digest)" if is_digest else comparison_description(name, tolerances.of(name)),
+        )
 
 
 def _with_outputs(

@@ -13,10 +13,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Self
 
-from ..core.errors import Problem
-from ..core.model import JSON, Instance
+from ..core.instance import JSON, Instance
+from ..core.problem import Problem
 from ..sources.names import path_key, place
-from .digraph import Frontier, add_unless_circular, circle_through, first_to_need, tangles, topological
+from .digraph import (
+    Frontier,
+    add_unless_circular,
+    cyclic_components,
+    first_to_need,
+    shortest_cycle,
+    topological,
+)
 from .reasons import MANY, Cause, Reasons, Shared, all_upstreams, causes_of
 from .references import References, references
 
@@ -122,7 +129,7 @@ def make_graph(
     problems = [problem for mine in found for problem in mine.problems]
     causes = [list(mine.upstreams) for mine in found]
     before = _edges(causes)
-    for tangle in tangles(before):
+    for tangle in cyclic_components(before):
         problems.append(_circle_problem(tangle, before, instances, Reasons(causes)))
         for node in tangle:
             before[node] -= tangle
@@ -169,7 +176,7 @@ def _circle_problem(
     tangle: set[int], before: Sequence[set[int]], instances: Sequence[Instance], reasons: Reasons
 ) -> Problem:
     first = instances[min(tangle)]
-    circle = [node for node in circle_through(before, min(tangle), tangle) if node < len(instances)]
+    circle = [node for node in shortest_cycle(before, min(tangle), tangle) if node < len(instances)]
     labels = [_label(instances[node]) for node in circle]
     closed = [*circle, circle[0]]
     why = [
@@ -224,7 +231,7 @@ def _add_folders(before: list[set[int]], causes: Sequence[list[Cause]], found: S
                 barriers[id(members)] = len(before)
                 before.append(set(members))
             before[number].add(barriers[id(members)])
-    tangle_of = {node: tangle for tangle in tangles(before) for node in tangle} if barriers else {}
+    tangle_of = {node: tangle for tangle in cyclic_components(before) for node in tangle} if barriers else {}
     without: dict[tuple[int, int], tuple[int, ...]] = {}  # by members and tangle
     for number, mine in enumerate(found):
         for reason, members in mine.in_folders:

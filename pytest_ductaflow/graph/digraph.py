@@ -56,7 +56,7 @@ def first_to_need(before: Before, groups: Iterable[Iterable[int]]) -> dict[int, 
     return found
 
 
-def tangles(before: Before) -> list[set[int]]:
+def cyclic_components(before: Before) -> list[set[int]]:
     """Return the strongly connected components of two or more nodes, that is, all nodes on cycles."""
     ordered = topological(before)
     place = {node: number for number, node in enumerate(ordered)}
@@ -70,7 +70,7 @@ def tangles(before: Before) -> list[set[int]]:
     return sorted((nodes for nodes in components.values() if len(nodes) > 1), key=min)
 
 
-def circle_through(before: Before, start: int, within: Collection[int]) -> list[int]:
+def shortest_cycle(before: Before, start: int, within: Collection[int]) -> list[int]:
     """Return a shortest cycle from a node back to itself, each node before the next one.
 
     Args:
@@ -108,7 +108,7 @@ def add_unless_circular(before: list[set[int]], edges: Iterable[tuple[int, int]]
     new = list(dict.fromkeys(edge for edge in edges if edge[0] != edge[1] and edge[0] not in before[edge[1]]))
     for earlier, later in new:
         before[later].add(earlier)
-    tangle_of = {node: number for number, nodes in enumerate(tangles(before)) for node in nodes}
+    tangle_of = {node: number for number, nodes in enumerate(cyclic_components(before)) for node in nodes}
     doubtful = [edge for edge in new if tangle_of.get(edge[0], -1) == tangle_of.get(edge[1], -2)]
     for earlier, later in doubtful:
         before[later].remove(earlier)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..core.model import Instance, stem_of
+from ..core.instance import Instance, stem_of
 from .dependencies import Graph
 
 # Besides quotes, Mermaid interprets "#…;", HTML and parts of Markdown in a text.

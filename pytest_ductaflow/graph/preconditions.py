@@ -13,39 +13,41 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ..core.model import RUNS, Instance, Record, stem_of
+from ..core.instance import RUNS, Instance, stem_of
+from ..core.outcome import Outcome
+from ..core.record import Record
 from ..core.run_files import RunFiles, read_record, records, records_in, shown
 from .dependencies import Graph
-from .references import is_pattern, leaves, names_place
-from .verdicts import Statuses, Verdict
+from .references import is_pattern, is_written_place, leaves
+from .session_outcomes import SessionOutcomes
 
 _LONGEST_PATH = 4_096  # characters; a longer text is not a path
 _NAMED = 5  # most names in one message
-_WORST_FIRST: tuple[Verdict | None, ...] = ("failed", "blocked", "skipped", None)
+_WORST_FIRST: tuple[Outcome | None, ...] = ("failed", "blocked", "skipped", None)
 
 
 @dataclass(frozen=True)
-class Hindrance:
+class Obstacle:
     """The reason why an instance is not run.
 
     Attributes:
-        verdict: `blocked` by another instance of the session, or `failed` if this session cannot resolve it.
+        outcome: `blocked` by another instance of the session, or `failed` if this session cannot resolve it.
         reason: One line.
         of_failure: Whether a failed instance is the root cause.
     """
 
-    verdict: Literal["blocked", "failed"]
+    outcome: Literal["blocked", "failed"]
     reason: str
     of_failure: bool = False
 
 
-class Gate:
+class Preconditions:
     """A check that lets an instance run only if everything it depends on ended well.
 
     Args:
         graph: Dependencies among the instances.
         instances: Instances of the plan, by number.
-        statuses: Verdicts on those that have run in this session.
+        outcomes: Outcomes on those that have run in this session.
         command_for: Function that returns the command to run just some instances (by number) or run
             directories.
     """
@@ -54,91 +56,91 @@ class Gate:
         self,
         graph: Graph,
         instances: Sequence[Instance],
-        statuses: Statuses,
+        outcomes: SessionOutcomes,
         command_for: Callable[[Sequence[int | str]], str],
     ) -> None:
-        self.statuses = statuses
+        self.outcomes = outcomes
         self.selected: Collection[int] = frozenset()  # instances that this session runs
         self._graph = graph
         self._instances = instances
         self._command_for = command_for
         self._good: set[int | str] = set()  # instances and run directories with a good record on disk
-        self._roots: dict[int, Hindrance] = {}
+        self._roots: dict[int, Obstacle] = {}
 
-    def hindrance(self, number: int) -> Hindrance | None:
+    def obstacle(self, number: int) -> Obstacle | None:
         """Return what prevents an instance from running, None if nothing does."""
         checks = (self._blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
         return next((found for check in checks if (found := check(number)) is not None), None)
 
-    def _blocked(self, number: int) -> Hindrance | None:
+    def _blocked(self, number: int) -> Obstacle | None:
         """Return what blocks an instance among the upstreams that ran in this session."""
-        verdicts = self.statuses.read()
+        outcomes = self.outcomes.read()
         found = [up for up in self._graph.upstreams[number] if up in self.selected]
-        for verdict in _WORST_FIRST:
-            bad = [up for up in found if verdicts.get(up) == verdict]
-            if verdict == "skipped":
+        for outcome in _WORST_FIRST:
+            bad = [up for up in found if outcomes.get(up) == outcome]
+            if outcome == "skipped":
                 bad = [up for up in bad if not self._is_good(up)]
             if bad:
-                told = self._told(bad[0], verdict)
+                told = self._told(bad[0], outcome)
                 more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-                return Hindrance("blocked", told.reason + more, of_failure=told.of_failure)
+                return Obstacle("blocked", told.reason + more, of_failure=told.of_failure)
         return None
 
-    def hindrance_of_after(self, numbers: Sequence[int]) -> Hindrance | None:
+    def obstacle_after(self, numbers: Sequence[int]) -> Obstacle | None:
         """Return what prevents work that must follow these instances, None if all of them ended well."""
-        verdicts = self.statuses.read()
-        for verdict in _WORST_FIRST:
-            bad = [n for n in numbers if n in self.selected and verdicts.get(n) == verdict]
-            if verdict == "skipped":
+        outcomes = self.outcomes.read()
+        for outcome in _WORST_FIRST:
+            bad = [n for n in numbers if n in self.selected and outcomes.get(n) == outcome]
+            if outcome == "skipped":
                 bad = [number for number in bad if not self._is_good(number)]
             if bad:
-                told = self._told(bad[0], verdict)
+                told = self._told(bad[0], outcome)
                 more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
                 reason = told.reason.removeprefix("upstream ") + more
-                return Hindrance("blocked", reason, of_failure=told.of_failure)
+                return Obstacle("blocked", reason, of_failure=told.of_failure)
         missing = [n for n in numbers if n not in self.selected and not self._is_good(n)]
-        return Hindrance("blocked", self._unready("", missing)) if missing else None
+        return Obstacle("blocked", self._unready("", missing)) if missing else None
 
-    def _told(self, upstream: int, verdict: Verdict | None) -> Hindrance:
+    def _told(self, upstream: int, outcome: Outcome | None) -> Obstacle:
         label = f"upstream {self._graph.labels[upstream]}"
-        if verdict == "failed":
-            return Hindrance("blocked", f"{label} failed", of_failure=True)
-        if verdict == "skipped":
-            return Hindrance("blocked", f"{label} was skipped")
-        if verdict == "blocked":
+        if outcome == "failed":
+            return Obstacle("blocked", f"{label} failed", of_failure=True)
+        if outcome == "skipped":
+            return Obstacle("blocked", f"{label} was skipped")
+        if outcome == "blocked":
             root = self._root(upstream)
-            return Hindrance("blocked", f"{label} is blocked: {root.reason}", of_failure=root.of_failure)
-        return Hindrance("blocked", f"{label} has not ended")
+            return Obstacle("blocked", f"{label} is blocked: {root.reason}", of_failure=root.of_failure)
+        return Obstacle("blocked", f"{label} has not ended")
 
-    def _root(self, blocked: int) -> Hindrance:
+    def _root(self, blocked: int) -> Obstacle:
         """Return the root cause for a blocked instance, which may lie many instances upstream."""
         if blocked not in self._roots:
             self._roots[blocked] = self._search_root(blocked)
         return self._roots[blocked]
 
-    def _search_root(self, blocked: int) -> Hindrance:
-        verdicts = self.statuses.read()
+    def _search_root(self, blocked: int) -> Obstacle:
+        outcomes = self.outcomes.read()
         seen, left = {blocked}, [blocked]
         skipped = None
         while left:
             for upstream in self._graph.upstreams[left.pop()]:
-                verdict = verdicts.get(upstream)
-                if verdict == "failed":
-                    return self._told(upstream, verdict)
-                if verdict == "skipped" and skipped is None and not self._is_good(upstream):
-                    skipped = self._told(upstream, verdict)
-                if verdict == "blocked" and upstream not in seen:
+                outcome = outcomes.get(upstream)
+                if outcome == "failed":
+                    return self._told(upstream, outcome)
+                if outcome == "skipped" and skipped is None and not self._is_good(upstream):
+                    skipped = self._told(upstream, outcome)
+                if outcome == "blocked" and upstream not in seen:
                     seen.add(upstream)
                     left.append(upstream)
-        return skipped or Hindrance("blocked", "its own upstreams have not ended")
+        return skipped or Obstacle("blocked", "its own upstreams have not ended")
 
-    def _not_selected(self, number: int) -> Hindrance | None:
+    def _not_selected(self, number: int) -> Obstacle | None:
         """Return what blocks an instance: upstreams that are not selected and have no good record."""
         upstreams = (up for up in self._graph.upstreams[number] if up not in self.selected)
         missing = [upstream for upstream in upstreams if not self._is_good(upstream)]
         if not missing:
             return None
-        return Hindrance("failed", self._unready("upstreams " if len(missing) > 1 else "upstream ", missing))
+        return Obstacle("failed", self._unready("upstreams " if len(missing) > 1 else "upstream ", missing))
 
     def _unready(self, what: str, missing: Sequence[int]) -> str:
         """Return the message that instances are neither selected nor have a good record, with a remedy."""
@@ -147,13 +149,13 @@ class Gate:
         verb, it = ("were not selected and have", "them") if many else ("was not selected and has", "it")
         return f"{what}{names} {verb} no good record; run {it} first: {self._command_for(missing[:_NAMED])}"
 
-    def _outside(self, number: int) -> Hindrance | None:
+    def _outside(self, number: int) -> Obstacle | None:
         """Return what blocks an instance: a run directory outside of the plan without a good record."""
         for directory in self._graph.externals.get(number, ()):
             if not self._is_good(directory):
                 name = shown(directory, self._instances[number].project_root)
                 command = self._command_for([directory])
-                return Hindrance("failed", f"upstream {name} has no good record; run it first: {command}")
+                return Obstacle("failed", f"upstream {name} has no good record; run it first: {command}")
         return None
 
     def _is_good(self, what: int | str) -> bool:
@@ -169,16 +171,16 @@ class Gate:
             self._good.add(what)
         return True
 
-    def _unwritten(self, number: int) -> Hindrance | None:
+    def _unwritten(self, number: int) -> Obstacle | None:
         """Return what blocks an instance: a missing path into `runs/` that no instance writes."""
         instance = self._instances[number]
         for key, text in self._graph.orphans.get(number, ()):
             if not any(_exists(path) for path in _places(text, instance)):
                 reason = f"config key {key!r}: {text} is not there, and no instance writes it"
-                return Hindrance("failed", reason + self._near(text, instance))
+                return Obstacle("failed", reason + self._near(text, instance))
         return None
 
-    def _left_over(self, number: int) -> Hindrance | None:
+    def _left_over(self, number: int) -> Obstacle | None:
         """Return what blocks an instance: an upstream's file that this upstream's last run did not write."""
         instance, upstreams = self._instances[number], set(self._graph.upstreams[number])
         if not upstreams:
@@ -192,7 +194,7 @@ class Gate:
                     labels = " and ".join(self._graph.labels[owner] for owner in owners if owner in upstreams)
                     name = shown(path, instance.project_root)
                     reason = f"config key {key!r}: {name} is not among what {labels} wrote last"
-                    return Hindrance("failed", reason)
+                    return Obstacle("failed", reason)
         return None
 
     def _is_left_over(self, path: Path, key: str, owners: Sequence[int], number: int) -> bool:
@@ -203,7 +205,7 @@ class Gate:
         if name == "." or path.is_dir():
             return False
         there = _exists(path)
-        if not there and names_place(key):
+        if not there and is_written_place(key):
             return False  # the instance is going to write it
         found = records_in(run_dir)
         if any(name in RunFiles(run_dir, stem).names for stem in found):

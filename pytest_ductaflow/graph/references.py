@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 
-from ..core.errors import Problem
-from ..core.model import JSON, RUNS, Instance
+from ..core.instance import JSON, RUNS, Instance
 from ..core.paths_in_text import paths_in
-from ..sources.names import place, undistinguished
+from ..core.problem import Problem
+from ..sources.names import original_name, place
 from ..tracking.paths_in_config import is_output_key
-from .run_dir_index import RunPaths
+from .run_dir_index import RunDirIndex
 
 AFTER = "_after"
 _NAME = "instance_name"  # config key; even if its value looks like a path, it is no reference
@@ -55,7 +55,7 @@ class References:
 
 def references(instances: Sequence[Instance]) -> list[References]:
     """Return what each instance of a plan refers to by `after` and by paths and names in its config."""
-    paths, names = RunPaths(instances), Names(instances)
+    paths, names = RunDirIndex(instances), Names(instances)
     found = [References() for _ in instances]
     folders = _Folders(instances, paths)
     for number, (mine, instance) in enumerate(zip(found, instances, strict=True)):
@@ -91,19 +91,19 @@ def is_pattern(text: str) -> bool:
     return _PATTERN.search(text) is not None
 
 
-def names_place(key: str) -> bool:
+def is_written_place(key: str) -> bool:
     """Return whether a dotted config key names something to be written or a folder for a run to work in."""
     last = key.rpartition(".")[2]
     return is_output_key(last) or _WORKPLACE.search(last) is not None
 
 
 def _refer_by_path(
-    mine: References, paths: RunPaths, folders: _Folders, number: int, key: str, text: str
+    mine: References, paths: RunDirIndex, folders: _Folders, number: int, key: str, text: str
 ) -> bool:
     """Add to `mine` what a text points to; return whether any part is a path into `runs/` or a run dir."""
     is_path = False
     for readings in paths_in(text, partial(paths.may_begin, number)):
-        found = [(reading, paths.pointed_to(number, reading)) for reading in readings]
+        found = [(reading, paths.targets_of(number, reading)) for reading in readings]
         path, pointed = next((each for each in found if each[1]), found[0])
         for run_dir in pointed.others:
             mine.upstreams.append((_key_reason(key), paths.instances_in(run_dir)))
@@ -111,7 +111,7 @@ def _refer_by_path(
             folders.refer(number, key, folder)
         is_prose = not is_path and not text.lstrip("[\"'( \t\n").startswith(path)
         is_many = "{" in text or is_pattern(path)
-        if pointed.in_runs and not (pointed or is_prose or is_many or names_place(key)):
+        if pointed.in_runs and not (pointed or is_prose or is_many or is_written_place(key)):
             mine.orphans.append((key, path))
         is_path |= bool(pointed) or pointed.in_runs
     return is_path
@@ -120,14 +120,14 @@ def _refer_by_path(
 class _Folders:
     """The folders of run directories that configs name; all instances in them are upstreams."""
 
-    def __init__(self, instances: Sequence[Instance], paths: RunPaths) -> None:
+    def __init__(self, instances: Sequence[Instance], paths: RunDirIndex) -> None:
         self._instances = instances
         self._paths = paths
         self._named: dict[str, dict[int, str]] = defaultdict(dict)  # by folder and instance, the reason
 
     def refer(self, number: int, key: str, folder: str) -> None:
         """Note that a config names a folder, unless it is the place for the instance's own results."""
-        if not names_place(key) and not self._instances[number].stored_in:
+        if not is_written_place(key) and not self._instances[number].stored_in:
             self._named[folder].setdefault(number, _key_reason(key))
 
     def upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
@@ -196,7 +196,7 @@ class _Project:
         self.by_label: dict[str, list[int]] = defaultdict(list)
         self.by_first_label: dict[str, list[int]] = defaultdict(list)
         for number, instance in instances:
-            step, first_name = self.steps[instance.step], undistinguished(instance)
+            step, first_name = self.steps[instance.step], original_name(instance)
             step.by_name[instance.name].append(number)
             self.by_label[f"{instance.step}/{instance.name}"].append(number)
             step.by_first_name[first_name].append(number)

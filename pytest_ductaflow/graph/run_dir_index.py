@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, takewhile
 
-from ..core.model import RUNS, Instance
+from ..core.instance import RUNS, Instance
 from ..sources.names import path_key
 
 _WILD = re.compile(r"[*?\[]")
@@ -23,7 +23,7 @@ _LONGEST_PATH = 4096  # characters; a longer text is not a path
 
 
 @dataclass(frozen=True)
-class Pointed:
+class PathTargets:
     """The places that a text leads to, over all the paths it may stand for.
 
     Attributes:
@@ -43,10 +43,10 @@ class Pointed:
         return bool(self.others or self.own or self.folders)
 
 
-_NOWHERE = Pointed()
+_NOWHERE = PathTargets()
 
 
-class RunPaths:
+class RunDirIndex:
     """An index of a plan's run directories that can be searched by any path inside them."""
 
     def __init__(self, instances: Sequence[Instance]) -> None:
@@ -71,7 +71,7 @@ class RunPaths:
     def instances_in(self, run_dir: str) -> tuple[int, ...]:
         return self._members[run_dir]
 
-    def pointed_to(self, number: int, text: str) -> Pointed:
+    def targets_of(self, number: int, text: str) -> PathTargets:
         """Return where a text in an instance's config leads if it is read as a path.
 
         The path may be absolute, or relative to the project root, the instance's run directory or its
@@ -90,7 +90,7 @@ class RunPaths:
             holders += [run_dir for path in paths for run_dir in self._matching(path)[0]]
             folders += [path for path in paths if path.startswith(runs) and self._matching(path)[1]]
         others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
-        return Pointed(tuple(others), own in holders, tuple(folders), in_runs)
+        return PathTargets(tuple(others), own in holders, tuple(folders), in_runs)
 
     def _as_it_runs(self, number: int, text: str, paths: list[str]) -> list[str]:
         """Drop the reading relative to the run directory if the flow runs in another directory."""

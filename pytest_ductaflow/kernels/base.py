@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
-from ..core.child_process import is_stopped
 from ..core.errors import HelperFrozen
+from ..core.system.child_process import is_stopped
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +41,7 @@ class Kernel(ABC):
         speaks_python: Whether it is a Python kernel and takes our setup.
         has_setup: Whether the setup runs there by itself, and the final report is sent unasked.
         language_info: The kernel's `language_info`, if known without asking.
-        last_words: The results of the calls in `LAST_WORDS`, once received.
+        final_report: The results of the calls in `FINAL_CALLS`, once received.
         peak_memory: Peak memory of its process in bytes, once it has ended and if known.
         lost: The role of the helper process whose loss ended the kernel; empty if none was lost.
     """
@@ -50,9 +50,9 @@ class Kernel(ABC):
     speaks_python = True
     has_setup = False
     language_info: dict[str, Any] | None = None
-    last_words: list[Any] | None = None
+    final_report: list[Any] | None = None
     is_forked = False  # from a process that has imported packages
-    is_cut_off = False  # whether the process that reports its end is gone
+    has_lost_server = False  # whether the process that reports its end is gone
     peak_memory: int | None = None
     lost = ""
     is_held = False  # whether it is paused until its output is read
@@ -156,7 +156,7 @@ class Kernel(ABC):
     def wait_for_exit_code(self, seconds: float) -> int | None:
         """Wait for the exit code and return it; None if it is not known in time."""
         end = time.monotonic() + seconds
-        while self.exit_code is None and time.monotonic() < end and not self.is_cut_off:
+        while self.exit_code is None and time.monotonic() < end and not self.has_lost_server:
             self._wait_for_news(end - time.monotonic())
         return self.exit_code
 

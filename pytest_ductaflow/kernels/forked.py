@@ -25,7 +25,7 @@ from .base import ARGUMENTS, GROUP_KILL, LOOK, Kernel, Spec, last_printed
 from .observation import ask_for_report, can_observe, connect, ignored_folders
 from .observer.process import REGISTER
 from .server_pool import environment_of_imports, is_any_stopped, servers
-from .setup_calls import LAST_WORDS, Setup
+from .setup_calls import FINAL_CALLS, Setup
 
 _LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")
 _START = 60.0  # seconds for a server or a kernel to answer
@@ -131,14 +131,14 @@ class ForkedKernel(Kernel):
         return {
             "all_channels": False,
             "first": setup.calls,
-            "last": LAST_WORDS,
+            "last": FINAL_CALLS,
             "observe": observe if self._is_observed else None,
         }
 
     def _wait_until_connected(self) -> None:
         look, end = time.monotonic() + LOOK, time.monotonic() + _START
         while self.pid is None:
-            if self.is_cut_off:
+            if self.has_lost_server:
                 raise OSError("it ended")
             if time.monotonic() > end:
                 raise TimeoutError(f"nothing for {_START:g} s")
@@ -166,7 +166,7 @@ class ForkedKernel(Kernel):
 
     @property
     def lost(self) -> str:  # type: ignore[override]
-        return "forks and observes kernels" if self.is_cut_off and self._status is None else ""
+        return "forks and observes kernels" if self.has_lost_server and self._status is None else ""
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -177,7 +177,9 @@ class ForkedKernel(Kernel):
         except OSError:
             heard = b""
         if not heard:
-            self.is_cut_off = True  # the server is gone; the system kills the kernel, but not its children
+            self.has_lost_server = (
+                True  # the server is gone; the system kills the kernel, but not its children
+            )
             if self.pid is not None and self._status is None:
                 with contextlib.suppress(OSError):
                     os.killpg(self.pid, signal.SIGKILL)
@@ -196,14 +198,14 @@ class ForkedKernel(Kernel):
             self.connection: dict[str, Any] = words["connection"]
             self.language_info = self.connection.pop("language_info")
             self.client.load_connection_info(self.connection)
-        self.last_words = words.get("last_words", self.last_words)
+        self.final_report = words.get("final_report", self.final_report)
         self._done = self._done or "done" in words
         self._status = words.get("exit", self._status)
         self.peak_memory = words.get("peak_memory", self.peak_memory)
 
     @property
     def has_ended(self) -> bool:
-        return self._done or self.is_cut_off or self._status is not None
+        return self._done or self.has_lost_server or self._status is not None
 
     @property
     def exit_code(self) -> int | None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from ..core.file_state import stat_of
+from ..core.system.file_state import stat_of
 from ..sources.installed_versions import normalised_name, own_path, providers
 from ..sources.notebooks import Source
 from .import_scan import Effect, Step, names_bound_in, steps_of_cells, steps_of_module

@@ -60,9 +60,9 @@ class _AsPopen:
         self.pid = kernel.pid
 
     def poll(self) -> int | None:
-        while not self.kernel.is_cut_off and wait([self.kernel.fileno()], 0):
+        while not self.kernel.has_lost_server and wait([self.kernel.fileno()], 0):
             self.kernel.look()
-        return -signal.SIGKILL if self.kernel.is_cut_off else self.kernel.exit_code
+        return -signal.SIGKILL if self.kernel.has_lost_server else self.kernel.exit_code
 
     def wait(self, timeout: float | None = None) -> int | None:
         while (code := self.poll()) is None:

@@ -24,8 +24,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
-from ..core.child_process import is_stopped, may_fork
 from ..core.errors import KernelStartError
+from ..core.system.child_process import is_stopped, may_fork
 from . import setup_calls
 from .observation import can_observe, observed_command
 

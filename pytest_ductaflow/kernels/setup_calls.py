@@ -23,7 +23,7 @@ MODULES = {
     _TRACE: trace.__file__,
     _TRACEBACK: traceback_cut.__file__,
 }
-LAST_WORDS: list[Call] = [(_KERNEL, "last_words", []), (_TRACE, "used", [])]
+FINAL_CALLS: list[Call] = [(_KERNEL, "final_report", []), (_TRACE, "used", [])]
 
 # This leaves nothing in the flow's namespace.
 _LOAD = """\
@@ -82,10 +82,10 @@ class Setup:
         return _LOAD.format(sources=sources) + calls + condition
 
 
-def last_words_code() -> str:
+def final_report_code() -> str:
     """Return an expression that evaluates to the final report as JSON."""
-    calls = [*LAST_WORDS, (_TRACE, "leave_searches_to_observer", [])]
-    return f"__import__('json').dumps([{', '.join(map(_code, calls))}][:{len(LAST_WORDS)}])"
+    calls = [*FINAL_CALLS, (_TRACE, "leave_searches_to_observer", [])]
+    return f"__import__('json').dumps([{', '.join(map(_code, calls))}][:{len(FINAL_CALLS)}])"
 
 
 def _code(call: Call) -> str:

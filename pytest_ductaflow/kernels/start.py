@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..core.errors import KernelStartError, ServerStuck
-from ..core.machine import has_idle_core
-from ..core.model import Instance
+from ..core.instance import Instance
 from ..core.settings import Settings
+from ..core.system.machine import has_idle_core
 from ..sources.notebooks import Source
 from .base import Kernel, Spec
 from .forked import ForkedKernel, can_fork

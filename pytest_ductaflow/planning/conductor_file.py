@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import re
 import sys
 import traceback
@@ -14,10 +13,10 @@ from pathlib import Path
 from types import ModuleType
 
 from ..core.errors import DuctaflowError, Refused
+from ..core.system.places import PACKAGE
 from ..sources.notebooks import project_root_of, read_flow, source_as_script
-from .deferring import can_wait, deferring, names
+from .collecting.deferral import can_wait, deferring, names
 
-_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 _ASKS = "is_collecting"
 _DECLARES = re.compile(r"ductaflow|\binstance_name\b")  # by a call, or by a table with this column
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*)", re.MULTILINE)
@@ -54,10 +53,10 @@ def run(path: Path, has_left_out: Callable[[], bool] | None = None) -> tuple[Mod
 
     Args:
         path: The conductor.
-        has_left_out: Test whether anything was skipped so far; if given, what `guarding` refuses is skipped.
+        has_left_out: Test whether anything was skipped so far; if given, what `guard` refuses is skipped.
 
     Returns:
-        Its module, and what stopped it; None if nothing did, or a refusal that `guarding` has reported.
+        Its module, and what stopped it; None if nothing did, or a refusal that `guard` has reported.
     """
     # A project may still have its copy of the old ductaflow.py, which the conductor must not import.
     importlib.import_module("pytest_ductaflow.api.as_ductaflow")
@@ -88,7 +87,7 @@ def _stopped(path: Path, error: BaseException) -> Stopped:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_PACKAGE, "<frozen"))
+        if not frame.filename.startswith((PACKAGE, "<frozen"))
     ]
     last = next((frame for frame in reversed(frames) if frame.filename == str(path)), None)
     line, source = (last.lineno, last.line or "") if last is not None else (None, "")

@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DuctaflowError, FlowNotFound, Problem, TableError
-from ..core.model import (
+from ..core.errors import DuctaflowError, FlowNotFound, TableError
+from ..core.instance import (
     JSON,
     RESERVED_FOR,
     RUNS,
@@ -29,8 +29,10 @@ from ..core.model import (
     default_step,
     stem_of,
 )
+from ..core.problem import Problem
 from ..core.run_files import RunFiles, shown
 from ..core.settings import check_keep
+from ..core.system.places import PACKAGE
 from ..kernels.observation import unobserved
 from ..sources.notebooks import TABLE_SUFFIXES, find_flow, how_to_tag, is_plainly_flow, line_of_tag, read_flow
 from ..sources.table_cells import is_mapping, plain
@@ -84,9 +86,8 @@ class Declared:
 
 def caller() -> Origin:
     """Return the line of user code that calls into this package."""
-    package = f"{Path(__file__).parent.parent}{os.sep}"
     frame = sys._getframe(1)  # noqa: SLF001 - as warnings and logging do
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((package, "<frozen")):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, "<frozen")):
         frame = frame.f_back
     return Origin(frame.f_code.co_filename, frame.f_lineno)
 

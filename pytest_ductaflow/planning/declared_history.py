@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from ..core.model import RUNS, Instance, Record
+from ..core.instance import RUNS, Instance
+from ..core.record import Record
 from ..core.run_files import DECLARED, RunFiles, digest, shown, write_json
 from ..sources.notebooks import NOTEBOOK_SUFFIXES, looks_like_flow
 
@@ -105,7 +106,7 @@ def declarations(root: Path) -> list[Declaration]:
     return []
 
 
-class Knowledge:
+class DeclaredRecords:
     """The stored declarations of a project, to look up its records."""
 
     def __init__(self, root: Path) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core import run_files
-from ..core.model import RUNS, Instance, Record
+from ..core.instance import RUNS, Instance
+from ..core.record import Record
 from ..core.run_files import RunFiles, shown
 from ..gate.instance_file import REPLAYS
 from ..report.failure_text import quoted
-from .declared_history import Knowledge, has_lost_its_flow, note_plan
+from .declared_history import DeclaredRecords, has_lost_its_flow, note_plan
 from .plan import Plan
 
 _NAMED = 3  # names shown in one line
@@ -70,7 +71,7 @@ class _Found:
 def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -> _Found:
     """Find leftovers in `runs/`; the records of planned instances are not read."""
     flows = {str(RunFiles.of(instance).record): instance.flow for instance in instances}
-    runs, knowledge, found = root / RUNS, Knowledge(root), _Found()
+    runs, knowledge, found = root / RUNS, DeclaredRecords(root), _Found()
     for place, names in run_files.record_files(runs, {instance.run_dir for instance in instances}):
         files = [os.path.join(place, name) for name in names]
         unknown = [Path(file) for file in files if file not in flows]
@@ -89,7 +90,7 @@ def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -
     return found
 
 
-def _is_left(knowledge: Knowledge, file: Path, record: Record, sources: Sequence[str]) -> bool:
+def _is_left(knowledge: DeclaredRecords, file: Path, record: Record, sources: Sequence[str]) -> bool:
     return not record.stored and knowledge.is_no_more(file, record, sources)
 
 

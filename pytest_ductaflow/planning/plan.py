@@ -20,9 +20,11 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-from ..core.errors import DuctaflowError, told_once
-from ..core.model import JSON, RUNS, Instance, Neighbours, Record, Status
+from ..core.errors import PlanError
+from ..core.instance import JSON, RUNS, Instance, Neighbours
 from ..core.number_text import listed
+from ..core.problem import merged_lines
+from ..core.record import Record, Status
 from ..core.run_files import RunFiles, is_past_config, past_configs, read_record, records, shown
 from ..core.settings import Settings
 from ..gate.instance_file import EXPECTED, INPUTS, is_stored
@@ -38,9 +40,9 @@ from ..sources.notebooks import (
 )
 from ..tracking.digests import config_digest, file_digest
 from ..tracking.outside_files import Outside, files_outside, writers_of
+from .collecting.file_backups import put_back
 from .conductor_file import is_mere_notebook
-from .processes.pool import Planners, Process
-from .setting_aside import put_back
+from .processes.pool import DeclareProcesses, Process
 
 Answer = tuple[dict[str, dict[str, JSON]], list[str]]  # results by source, and error messages
 Kind = Literal["conductor", "table", "flow", "past", "stored"]
@@ -176,10 +178,6 @@ def _instances(data: Mapping[str, list[dict[str, JSON]]]) -> dict[Path, list[Ins
     return {Path(path): [Instance.from_json(i) for i in found] for path, found in data.items()}
 
 
-class PlanError(DuctaflowError):
-    """An error in what is to be run; nothing has run."""
-
-
 def discover(
     arguments: Iterable[str],
     invocation_dir: Path,
@@ -306,7 +304,7 @@ def make_plan(
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ductaflow-")))
         files = stack.enter_context(contextlib.ExitStack())
         groups = _groups(sources)
-        with Planners([group[0].root for group in groups], fork=settings.fork, echo=echo) as planners:
+        with DeclareProcesses([group[0].root for group in groups], fork=settings.fork, echo=echo) as planners:
             asking = partial(_ask, settings=settings, work=work, undo=files, planners=planners, say=say)
             plan = _plan_of(sources, settings, map(asking, groups))
         if undo is None:
@@ -339,13 +337,13 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
     # A past run refers to an instance that a conductor declares; it is not a second one.
     declared = [i for source in sources if source.kind != "past" for i in instances.get(source.path, ())]
     is_complete = not complaints  # else names would seem unknown whose source has failed
-    complaints += told_once(collisions(declared))
+    complaints += merged_lines(collisions(declared))
     every = [i for found in instances.values() for i in found]
     earlier = earlier_runs(every)
     graph, problems = make_graph(
         list(instances.values()), earlier.undeclared, lambda number: earlier.is_settled(number, every[number])
     )
-    complaints += told_once(problems) if is_complete else []
+    complaints += merged_lines(problems) if is_complete else []
     if complaints:
         raise PlanError("\n".join(complaints))
     afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])
@@ -460,7 +458,7 @@ def _ask(
     settings: Settings,
     work: Path,
     undo: contextlib.ExitStack,
-    planners: Planners,
+    planners: DeclareProcesses,
     *,
     say: Callable[[str], None],
 ) -> Answer:

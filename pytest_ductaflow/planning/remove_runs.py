@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import run_files
-from ..core.errors import DuctaflowError
-from ..core.instance_lock import is_free
-from ..core.model import RUNS, Record, Status, stem_of
+from ..core.errors import RemovalError
+from ..core.instance import RUNS, stem_of
+from ..core.record import Record, Status
 from ..core.run_files import RunFiles, shown
+from ..core.system.instance_lock import is_free
 from ..running.clean_start import Shelf, remove_earlier
-from .declared_history import Knowledge, has_lost_its_flow, root_of
-
-
-class RemovalError(DuctaflowError):
-    """A refusal to remove something; nothing was removed."""
+from .declared_history import DeclaredRecords, has_lost_its_flow, root_of
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def undeclared(folder: Path) -> list[Removal]:
     for directory, record in run_files.records(folder):
         if not record.stored and _lies_here(directory, record):
             by_directory.setdefault(directory, []).append(record)
-    known: dict[Path, Knowledge] = {}
+    known: dict[Path, DeclaredRecords] = {}
     found = [_undeclared_in(directory, records, known) for directory, records in by_directory.items()]
     whole = {removal.run_dir: None for removal in found if removal is not None and removal.files is None}
     return [
@@ -113,10 +110,10 @@ def undeclared(folder: Path) -> list[Removal]:
 
 
 def _undeclared_in(
-    directory: Path, records: Sequence[Record], known: dict[Path, Knowledge]
+    directory: Path, records: Sequence[Record], known: dict[Path, DeclaredRecords]
 ) -> Removal | None:
     root = root_of(directory, records[0]) or directory
-    knowledge = known.setdefault(root, Knowledge(root)) if root not in known else known[root]
+    knowledge = known.setdefault(root, DeclaredRecords(root)) if root not in known else known[root]
     left = [record for record in records if _is_left(root, knowledge, directory, record)]
     if not left:
         return None
@@ -127,7 +124,7 @@ def _undeclared_in(
     return Removal(directory, root, flows, tuple(sorted(_files_of(directory, left, kept))))
 
 
-def _is_left(root: Path, knowledge: Knowledge, directory: Path, record: Record) -> bool:
+def _is_left(root: Path, knowledge: DeclaredRecords, directory: Path, record: Record) -> bool:
     file = RunFiles(directory, Path(record.flow).stem).record
     return has_lost_its_flow(root, record) or not knowledge.is_declared(file, record)
 

@@ -14,19 +14,20 @@ from typing import Any
 
 import pytest
 
-from ..core.model import RUNS, Instance
+from ..core.errors import PlanError
+from ..core.instance import RUNS, Instance
 from ..core.number_text import in_line
 from ..core.run_files import REPORT
 from ..core.settings import Settings
 from ..gate.instance_file import EXPECTED, INPUTS
-from ..graph.preconditions import Gate
-from ..graph.verdicts import Statuses
-from ..planning.plan import Plan, PlanError, discover, make_plan, project_root
+from ..graph.preconditions import Preconditions
+from ..graph.session_outcomes import SessionOutcomes
+from ..planning.plan import Plan, discover, make_plan, project_root
 from ..report.failure_text import quoted
 from .items import (
     EXCHANGE,
-    GATE,
     PLAN,
+    PRECONDITIONS,
     SETTINGS,
     InstanceItem,
     SourceFile,
@@ -69,8 +70,10 @@ class CollectionHooks:
             self._stored |= {Path(instance.stored_in) for instance in instances if instance.stored_in}
         folder = config.stash.get(EXCHANGE, None)
         config.stash[PLAN] = plan
-        statuses = Statuses(folder and folder / _STATUSES_FILE)
-        config.stash[GATE] = Gate(plan.graph, plan.all, statuses, partial(_command_for, config, plan))
+        outcomes = SessionOutcomes(folder and folder / _STATUSES_FILE)
+        config.stash[PRECONDITIONS] = Preconditions(
+            plan.graph, plan.all, outcomes, partial(_command_for, config, plan)
+        )
         for mark in sorted({mark for instance in plan.all for mark in instance.marks}):
             config.addinivalue_line("markers", f"{mark}: from the column _marks of a control table")
 

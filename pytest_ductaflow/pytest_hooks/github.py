@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 
-from ..core.model import Difference, Instance, Record
+from ..core.instance import Instance
+from ..core.outcome import Outcome, outcome_of
+from ..core.record import Difference, Record, Status
 from ..report.failure_text import TITLES, cells_of
 from ..report.rows import Row
 from .collection import node_ids
 from .items import PLAN, SETTINGS
 from .ordering import BLOCKED
-from .outcomes import record_of, verdict_of
+from .outcomes import record_of
 
 LARGEST = 1024 * 1024  # bytes of a summary; GitHub does not show a larger one
-ANNOTATIONS = 10  # annotations of each kind that GitHub shows for a step
+ANNOTATIONS = 10  # annotations of each outcome that GitHub shows for a step
 _LATEST = 60  # maximum of lines of a failure text
 _WIDEST = 1_000  # characters of a line
 _PLACES = 5  # last lines of a failure text, with locations and commands
@@ -32,13 +34,13 @@ _CUT = 200  # bytes reserved for a line about omissions
 
 
 @dataclass(frozen=True)
-class Ending:
+class EndedInstance:
     """The way an instance ended, as shown in the job.
 
     Attributes:
         node_id: Its node id.
         label: `step/instance`.
-        kind: `passed`, `warned`, `failed`, `blocked`, `skipped` or `unchanged`.
+        outcome: `passed`, `warned`, `failed`, `blocked`, `skipped` or `unchanged`.
         message: One line.
         text: The failure text.
         file: Absolute path of the flow.
@@ -48,7 +50,7 @@ class Ending:
 
     node_id: str
     label: str
-    kind: str
+    outcome: str
     message: str = ""
     text: str = ""
     file: str = ""
@@ -59,12 +61,12 @@ class Ending:
 # --- the summary
 
 
-def summary(endings: Sequence[Ending], title: str, room: int = LARGEST) -> str:
-    """Return the endings as Markdown of at most `room` bytes."""
-    failed = [ending for ending in endings if ending.kind == "failed"]
-    warned = [ending for ending in endings if ending.kind == "warned"]
+def summary(ended_instances: Sequence[EndedInstance], title: str, room: int = LARGEST) -> str:
+    """Return the ended_instances as Markdown of at most `room` bytes."""
+    failed = [ended for ended in ended_instances if ended.outcome == "failed"]
+    warned = [ended for ended in ended_instances if ended.outcome == "warned"]
     page = _Page(room)
-    page.add([f"## {_escaped(title)}: {_counts(endings)}\n\n"])
+    page.add([f"## {_escaped(title)}: {_counts(ended_instances)}\n\n"])
     if failed:
         rows = (f"| {_escaped(e.node_id)} | {_escaped(e.message)} |\n" for e in failed)
         page.add(rows, head="| failed | because |\n| --- | --- |\n", what="failed instances")
@@ -77,11 +79,11 @@ def summary(endings: Sequence[Ending], title: str, room: int = LARGEST) -> str:
     return page.text + "\n"
 
 
-def _counts(endings: Iterable[Ending]) -> str:
-    kinds = [ending.kind for ending in endings]
+def _counts(ended_instances: Iterable[EndedInstance]) -> str:
+    kinds = [ended.outcome for ended in ended_instances]
     always = ("passed", "warned", "failed", "blocked", "unchanged")
-    counts = {kind: kinds.count(kind) for kind in (*always, "skipped")}
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count or kind in always)
+    counts = {outcome: kinds.count(outcome) for outcome in (*always, "skipped")}
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count or outcome in always)
 
 
 class _Page:
@@ -118,10 +120,10 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _details(ending: Ending) -> str:
+def _details(ended: EndedInstance) -> str:
     """Return a failure text that unfolds, and how the outputs of a stored instance differ."""
-    lines = [line[:_WIDEST] for line in ending.text.splitlines()]
-    if ending.differences:
+    lines = [line[:_WIDEST] for line in ended.text.splitlines()]
+    if ended.differences:
         lines = lines[-_PLACES:]  # the tables show the rest
     if len(lines) > _LATEST:
         middle = f"… {len(lines) - _LATEST} lines …"
@@ -129,9 +131,9 @@ def _details(ending: Ending) -> str:
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     text = "\n".join(lines)
-    tables = "".join(map(_difference, ending.differences))
+    tables = "".join(map(_difference, ended.differences))
     return (
-        f"<details><summary>{_escaped(ending.node_id)}</summary>\n\n"
+        f"<details><summary>{_escaped(ended.node_id)}</summary>\n\n"
         f"{fence}text\n{text}\n{fence}\n\n{tables}</details>\n\n"
     )
 
@@ -154,30 +156,32 @@ def _escaped(text: str) -> str:
 # --- annotations
 
 
-def workflow_commands(endings: Sequence[Ending], workspace: str, *, failures: bool = True) -> Iterator[str]:
+def workflow_commands(
+    ended_instances: Sequence[EndedInstance], workspace: str, *, failures: bool = True
+) -> Iterator[str]:
     """Yield the workflow commands that make GitHub mark lines of flows.
 
     Args:
-        endings: Endings of all instances.
+        ended_instances: Endings of all instances.
         workspace: The checkout, to which paths are relative; lines of files elsewhere are not marked.
         failures: Whether failed instances are to be marked, too.
     """
-    for kind, level in (("failed", "error"), ("warned", "warning")):
-        if kind == "failed" and not failures:
+    for outcome, level in (("failed", "error"), ("warned", "warning")):
+        if outcome == "failed" and not failures:
             continue
-        for ending in [ending for ending in endings if ending.kind == kind][:ANNOTATIONS]:
-            place = _place(ending, workspace)
+        for ended in [ended for ended in ended_instances if ended.outcome == outcome][:ANNOTATIONS]:
+            place = _place(ended, workspace)
             properties = ",".join(f"{name}={_property(text)}" for name, text in place.items())
-            yield f"::{level} {properties}::{_data(ending.message or kind)}"
+            yield f"::{level} {properties}::{_data(ended.message or outcome)}"
 
 
-def _place(ending: Ending, workspace: str) -> dict[str, str]:
-    title = {"title": ending.label}
-    inside = bool(workspace) and Path(ending.file).is_relative_to(workspace)
+def _place(ended: EndedInstance, workspace: str) -> dict[str, str]:
+    title = {"title": ended.label}
+    inside = bool(workspace) and Path(ended.file).is_relative_to(workspace)
     if not inside:
         return title
-    file = Path(ending.file).relative_to(workspace).as_posix()
-    return {"file": file, "line": str(ending.line), **title}
+    file = Path(ended.file).relative_to(workspace).as_posix()
+    return {"file": file, "line": str(ended.line), **title}
 
 
 def _data(text: str) -> str:
@@ -202,7 +206,7 @@ class GithubHooks:
     def __init__(self, config: pytest.Config, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = environ
-        self._endings: dict[str, Ending] = {}
+        self._ended_instances: dict[str, EndedInstance] = {}
 
     @cached_property
     def _instances(self) -> Mapping[str, Instance]:
@@ -211,40 +215,42 @@ class GithubHooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         instance = self._instances.get(report.nodeid)
         if instance is not None:
-            ending = _ending(report, instance, self._config)
-            earlier = self._endings.get(report.nodeid)
-            if ending is not None and (earlier is None or earlier.kind != "failed"):
-                self._endings[report.nodeid] = ending
+            ended = _ended_instance(report, instance, self._config)
+            earlier = self._ended_instances.get(report.nodeid)
+            if ended is not None and (earlier is None or earlier.outcome != "failed"):
+                self._ended_instances[report.nodeid] = ended
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if not self._endings:  # only ordinary tests, or none
+        if not self._ended_instances:  # only ordinary tests, or none
             return
-        endings = list(self._endings.values())
+        ended_instances = list(self._ended_instances.values())
         settings, manager = self._config.stash[SETTINGS], self._config.pluginmanager
         title = f"ductaflow, shard {settings.shard[0]}/{settings.shard[1]}" if settings.shard else "ductaflow"
         if (path := self._environ.get("GITHUB_STEP_SUMMARY")) and (
-            problem := append_summary(path, endings, title)
+            problem := append_summary(path, ended_instances, title)
         ):
             terminalreporter.line(problem, yellow=True)
         failures = not any(map(manager.hasplugin, _OTHERS))
         workspace = self._environ.get("GITHUB_WORKSPACE", "")
         terminalreporter.ensure_newline()
-        for command in workflow_commands(endings, workspace, failures=failures):
+        for command in workflow_commands(ended_instances, workspace, failures=failures):
             terminalreporter.line(command)
 
 
-def _ending(report: pytest.TestReport, instance: Instance, config: pytest.Config) -> Ending | None:
+def _ended_instance(
+    report: pytest.TestReport, instance: Instance, config: pytest.Config
+) -> EndedInstance | None:
     """Return how an instance ended according to a report; None if the report does not show that."""
     record = record_of(report)
-    kind = _kind(report, record, config)
-    if kind is None:
+    outcome = _outcome(report, record, config)
+    if outcome is None:
         return None
     text = str(report.longrepr) if report.failed else ""
     file, line = _source_of(record, instance)
-    return Ending(
+    return EndedInstance(
         node_id=report.nodeid,
         label=f"{instance.step}/{instance.name}",
-        kind=kind,
+        outcome=outcome,
         message=_message(report, record, text),
         text=text,
         file=file,
@@ -263,13 +269,13 @@ def _source_of(record: Record | None, instance: Instance) -> tuple[str, int]:
     return instance.flow, 1
 
 
-def _kind(report: pytest.TestReport, record: Record | None, config: pytest.Config) -> str | None:
+def _outcome(report: pytest.TestReport, record: Record | None, config: pytest.Config) -> str | None:
     if report.failed:
         return "failed"
     is_last = str(report.outcome) != "rerun"  # another plugin's outcome of an attempt before the last
     if record is not None and is_last:
-        verdict = verdict_of(record, config.stash[SETTINGS].warnings)
-        return "unchanged" if verdict == "passed" and record.unchanged else verdict
+        outcome = outcome_of(record.status, config.stash[SETTINGS].warnings)
+        return "unchanged" if outcome == "passed" and record.unchanged else outcome
     if report.skipped and report.when == "setup":
         return "blocked" if hasattr(report, BLOCKED) else "skipped"
     return None
@@ -283,16 +289,13 @@ def _message(report: pytest.TestReport, record: Record | None, text: str) -> str
     return next((line for line in text.splitlines() if line.strip()), "")
 
 
-_KINDS = {"success": "passed", "warning": "warned", "error": "failed", "blocked": "blocked"}
-
-
-def endings_of_rows(rows: Iterable[Row]) -> list[Ending]:
+def ended_of_rows(rows: Iterable[Row]) -> list[EndedInstance]:
     """Return how the instances in a report's rows ended; those that did not run count as failed."""
     return [
-        Ending(
+        EndedInstance(
             node_id=row["id"],
             label=f"{row['step']}/{row['instance']}",
-            kind="unchanged" if row.get("unchanged") else _KINDS.get(row["status"], "failed"),
+            outcome="unchanged" if row.get("unchanged") else _outcome_of_row(row),
             message=row.get("message") or row["status"],
             text="\n".join(filter(None, (row.get("traceback"), row.get("command")))),
             differences=tuple(map(Difference.from_json, row.get("differences") or ())),
@@ -301,7 +304,12 @@ def endings_of_rows(rows: Iterable[Row]) -> list[Ending]:
     ]
 
 
-def append_summary(path: str, endings: Sequence[Ending], title: str) -> str | None:
+def _outcome_of_row(row: Row) -> Outcome:
+    """Return the outcome of an ended row; a row that was still waiting failed."""
+    return outcome_of(Status(row["status"])) if row["status"] in set(Status) else "failed"
+
+
+def append_summary(path: str, ended_instances: Sequence[EndedInstance], title: str) -> str | None:
     """Append the summary to its file.
 
     Returns:
@@ -309,7 +317,7 @@ def append_summary(path: str, endings: Sequence[Ending], title: str) -> str | No
     """
     try:
         room = LARGEST - (os.stat(path).st_size if os.path.exists(path) else 0)
-        text = _encoded(summary(endings, title, room))
+        text = _encoded(summary(ended_instances, title, room))
         if len(text) > room:
             return "GitHub's job summary could not be written: it is full"
         with open(path, "ab") as file:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # every pytest run imports this module
-    from ..core.model import Difference
+    from ..core.record import Difference
     from ..gate.compare.tolerance import Tolerance
 
 

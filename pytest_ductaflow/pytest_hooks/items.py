@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..core.errors import DuctaflowError, InstanceFailed
-from ..core.model import Instance, Neighbours, Record, slug, stem_of
+from ..core.errors import InstanceFailed, PreconditionsUnmet, Warned
+from ..core.instance import Instance, Neighbours, slug, stem_of
+from ..core.outcome import outcome_of
+from ..core.record import Record
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..gate.instance_file import FILE as STORED_FILE
 from ..gate.instance_file import is_stored
-from ..graph.preconditions import Gate, Hindrance
+from ..graph.preconditions import Obstacle, Preconditions
 from ..planning.afterwards.after import STEP
 from ..planning.afterwards.after import instance_of as instance_of_after
 from ..planning.plan import Plan
 from ..report.failure_text import quoted
-from .outcomes import FlowWarning, Waiting, failure_repr, sendable, verdict_of
+from .outcomes import FlowWarning, Waiting, failure_repr, sendable
 
 if TYPE_CHECKING:
     from ..gate.compare.tolerance import Tolerance
@@ -33,16 +35,8 @@ if TYPE_CHECKING:
 
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
-GATE = pytest.StashKey[Gate]()
+PRECONDITIONS = pytest.StashKey[Preconditions]()
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
-
-
-class NotReady(DuctaflowError):
-    """An instance depends on something that is missing and that nothing in this session will write."""
-
-
-class Warned(DuctaflowError):
-    """An instance ended with a warning; an exception, as other tools read the text from one."""
 
 
 class SourceFile(pytest.File):
@@ -98,11 +92,11 @@ class PlannedItem(pytest.Item):
         self.instance = instance
         self.number = number  # in the plan
         self.record: Record | None = None
-        self.hindrance: Hindrance | None = None
+        self.obstacle: Obstacle | None = None
         for mark in instance.marks:
             self.add_marker(mark)
 
-    def find_hindrance(self) -> Hindrance | None:
+    def find_obstacle(self) -> Obstacle | None:
         """Return what prevents the item from being run; None if nothing does."""
         raise NotImplementedError
 
@@ -117,9 +111,9 @@ class PlannedItem(pytest.Item):
             pytest.skip.Exception: If something of this session has not.
         """
         self.record = None
-        self.hindrance = self.find_hindrance()
-        if self.hindrance is not None and self.hindrance.verdict == "blocked":
-            pytest.skip(self.hindrance.reason)
+        self.obstacle = self.find_obstacle()
+        if self.obstacle is not None and self.obstacle.outcome == "blocked":
+            pytest.skip(self.obstacle.reason)
 
     def runtest(self) -> None:
         """Run the item.
@@ -128,16 +122,16 @@ class PlannedItem(pytest.Item):
             InstanceFailed: If it ended with an error, or with a warning and warnings count as failures.
             Warned: If it ended with a warning that is to be shown as one.
         """
-        if self.hindrance is not None:
-            raise NotReady(self.hindrance.reason)
+        if self.obstacle is not None:
+            raise PreconditionsUnmet(self.obstacle.reason)
         settings = self.config.stash[SETTINGS]
         record = self.record = self.carry_out(settings)
         for text in record.python_warnings:  # into pytest's warnings summary
             _tell_warning(self.config, text, self.instance.flow, self.nodeid)
-        verdict = verdict_of(record, settings.warnings)
-        if verdict == "failed":
+        outcome = outcome_of(record.status, settings.warnings)
+        if outcome == "failed":
             raise InstanceFailed(record.message or str(record.status), record)
-        if verdict == "warned":
+        if outcome == "warned":
             raise Warned("\n".join(dict.fromkeys([record.message or "warning", *record.warnings])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
@@ -146,7 +140,7 @@ class PlannedItem(pytest.Item):
             command = repeat_command(self.nodeid, self.config.rootpath, here)
             root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle")
             return failure_repr(excinfo.value.record, root, here, command, tb)
-        if isinstance(excinfo.value, NotReady | Warned):
+        if isinstance(excinfo.value, PreconditionsUnmet | Warned):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
@@ -165,8 +159,8 @@ class InstanceItem(PlannedItem):
 
     seconds: float | None = None
 
-    def find_hindrance(self) -> Hindrance | None:
-        return self.config.stash[GATE].hindrance(self.number)
+    def find_obstacle(self) -> Obstacle | None:
+        return self.config.stash[PRECONDITIONS].obstacle(self.number)
 
     def carry_out(self, settings: Settings) -> Record:
         return self._accept(settings) if settings.accept else self._run(settings)
@@ -207,12 +201,13 @@ class InstanceItem(PlannedItem):
         return Judge(self.instance, approves=approves, comparer=comparer).judged
 
     def _accept(self, settings: Settings) -> Record:
-        from ..tracking.accept import NothingToAccept, accept
+        from ..core.errors import NothingToAccept
+        from ..tracking.accept import accept
 
         try:
             return accept(self.instance, settings, neighbours=self.neighbours)
         except NothingToAccept as error:
-            raise NotReady(str(error)) from None
+            raise PreconditionsUnmet(str(error)) from None
 
     @property
     def neighbours(self) -> Neighbours:
@@ -229,17 +224,17 @@ class AfterItem(PlannedItem):
             pytest.skip.Exception: If not, with the reason.
         """
         settings = self.config.stash[SETTINGS]
-        self.record = self.hindrance = None
+        self.record = self.obstacle = None
         if settings.accept:
             pytest.skip("--ductaflow-accept runs nothing")
         if settings.after == "never":
             pytest.skip("ductaflow_after is never")
         super().setup()
 
-    def find_hindrance(self) -> Hindrance | None:
+    def find_obstacle(self) -> Obstacle | None:
         if self.config.stash[SETTINGS].after == "always":
             return None
-        return self.config.stash[GATE].hindrance_of_after(self._numbers)
+        return self.config.stash[PRECONDITIONS].obstacle_after(self._numbers)
 
     def carry_out(self, settings: Settings) -> Record:
         return self.after.run(settings, sys.stdout)
@@ -249,10 +244,10 @@ class AfterItem(PlannedItem):
         """The conductor, and how its instances have ended."""
         from ..planning.afterwards.after import After
 
-        plan, gate = self.config.stash[PLAN], self.config.stash[GATE]
-        verdicts = gate.statuses.read()
+        plan, preconditions = self.config.stash[PLAN], self.config.stash[PRECONDITIONS]
+        outcomes = preconditions.outcomes.read()
         ended = [
-            (plan.all[number], verdicts.get(number) if number in gate.selected else None)
+            (plan.all[number], outcomes.get(number) if number in preconditions.selected else None)
             for number in self._numbers
         ]
         return After(self.instance, ended)

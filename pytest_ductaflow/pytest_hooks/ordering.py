@@ -7,10 +7,10 @@ from collections.abc import Generator
 
 import pytest
 
+from ..core.errors import PreconditionsUnmet
+from ..core.outcome import Outcome, outcome_of
 from ..graph.dependencies import Graph
-from ..graph.verdicts import Verdict
-from .items import GATE, PLAN, SETTINGS, NotReady, PlannedItem, only_instances, only_planned
-from .outcomes import verdict_of
+from .items import PLAN, PRECONDITIONS, SETTINGS, PlannedItem, only_instances, only_planned
 
 BLOCKED = "ductaflow_blocked"  # in a report: whether a failed instance is the cause; runs again with --lf
 REFUSED = "ductaflow_refused"  # in a report: why the instance was not started
@@ -33,7 +33,7 @@ class OrderHooks:
         # Instances named by the user keep the given order, as far as upstreams allow.
         as_asked = any("::" in argument for argument in config.args)
         _put_upstreams_first(plan.order_as_asked if as_asked else plan.order, items)
-        config.stash[GATE].selected = frozenset(item.number for item in only_instances(items))
+        config.stash[PRECONDITIONS].selected = frozenset(item.number for item in only_instances(items))
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -43,13 +43,13 @@ class OrderHooks:
         """Add to a report what processes and plugins that do not have the item need to know."""
         report = yield
         if isinstance(item, PlannedItem) and call.excinfo is not None:
-            if report.failed and isinstance(call.excinfo.value, NotReady):
+            if report.failed and isinstance(call.excinfo.value, PreconditionsUnmet):
                 setattr(report, REFUSED, str(call.excinfo.value))
-            elif report.skipped and call.when == "setup" and item.hindrance is not None:
+            elif report.skipped and call.when == "setup" and item.obstacle is not None:
                 source, line, _ = item.reportinfo()
-                reason = f"Skipped: {item.hindrance.reason}"
+                reason = f"Skipped: {item.obstacle.reason}"
                 report.longrepr = (os.fspath(source), 0 if line is None else line + 1, reason)
-                setattr(report, BLOCKED, item.hindrance.of_failure)
+                setattr(report, BLOCKED, item.obstacle.of_failure)
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -59,8 +59,8 @@ class OrderHooks:
         self._has_failed = False
         result = yield
         if self._running is not None:
-            verdict = _verdict(self._running, has_failed=self._has_failed)
-            item.config.stash[GATE].statuses.write(self._running.number, verdict)
+            outcome = _outcome(self._running, has_failed=self._has_failed)
+            item.config.stash[PRECONDITIONS].outcomes.write(self._running.number, outcome)
             self._running = None
         return result
 
@@ -78,12 +78,11 @@ def _put_upstreams_first(graph: Graph, items: list[pytest.Item]) -> None:
     items[:] = [next(ordered) if isinstance(item, PlannedItem) else item for item in items]
 
 
-def _verdict(item: PlannedItem, *, has_failed: bool) -> Verdict:
+def _outcome(item: PlannedItem, *, has_failed: bool) -> Outcome:
     if has_failed:
         return "failed"
-    if item.hindrance is not None:
-        return item.hindrance.verdict
+    if item.obstacle is not None:
+        return item.obstacle.outcome
     if item.record is not None:
-        mode = item.config.stash[SETTINGS].warnings
-        return "ok" if verdict_of(item.record, mode) in ("passed", "warned") else "failed"
+        return outcome_of(item.record.status, item.config.stash[SETTINGS].warnings)
     return "skipped"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
-from ..core.model import Record, Status
 from ..core.number_text import in_line
-from ..core.settings import WarningsMode
+from ..core.record import Record
 from ..report.failure_text import Line, failure_lines
 
 
@@ -69,21 +68,6 @@ class FailureRepr(TerminalRepr):
 def _write(lines: list[Line], tw: TerminalWriter) -> None:
     for line in lines:
         tw.line(in_line(line.text.expandtabs()), **dict.fromkeys(line.style, True))
-
-
-def verdict_of(record: Record, mode: WarningsMode) -> str:
-    """Return the outcome of a record in pytest: `passed`, `warned`, `failed` or `skipped`."""
-    match record.status:
-        case Status.SUCCESS:
-            return "passed"
-        case Status.WARNING:
-            return {"xfail": "warned", "pass": "passed", "fail": "failed"}[mode]
-        case Status.ERROR | Status.RUNNING:
-            return "failed"
-        case Status.BLOCKED:
-            return "skipped"
-        case _:
-            assert_never(record.status)
 
 
 def failure_repr(record: Record, root: Path, here: Path, command: str, style: str = "auto") -> FailureRepr:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from _pytest._code.code import ReprFileLocation
 
-from ..core.model import INTERRUPTED, Instance, Record
+from ..core.instance import Instance
 from ..core.number_text import listed
+from ..core.record import INTERRUPTED, Record
 from ..core.run_files import RunFiles, close_record
 from ..planning import left_over_runs
 from ..planning.plan import Plan
@@ -187,7 +188,7 @@ class ReportingHooks:
         """Hide a failure in the terminal if it shows one of the same kind already."""
         instance = self._instances.get(report.nodeid)
         name = f"{instance.step}/{instance.name}" if instance is not None else report.nodeid
-        if self._alike.is_told_with_another(place, name, message, shown):
+        if self._alike.merge_into_earlier(place, name, message, shown):
             # The only way to have pytest's terminal count a failure but omit it from FAILURES.
             report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -222,7 +223,7 @@ class ReportingHooks:
         report.when = "call"
         report.ductaflow_crash = True  # type: ignore[attr-defined]
         instance = self._instances.get(report.nodeid)
-        from ..core.instance_lock import is_free
+        from ..core.system.instance_lock import is_free
 
         if instance is None or not is_free(RunFiles.of(instance), instance.project_root):
             return  # another session has taken it over
@@ -246,7 +247,7 @@ class ReportingHooks:
         """Close the records of instances that ran in processes that could not do it themselves."""
         if not self._running:
             return
-        from ..core.instance_lock import is_free
+        from ..core.system.instance_lock import is_free
 
         for instance in filter(None, map(self._instances.get, self._running)):
             if is_free(RunFiles.of(instance), instance.project_root):  # else another session has it

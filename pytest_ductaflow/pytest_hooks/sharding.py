@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ..core.model import Instance
+from ..core.instance import Instance
 from ..core.run_files import write_json
 from ..graph.dependencies import Graph
 from ..planning.plan import Plan

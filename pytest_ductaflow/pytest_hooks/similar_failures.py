@@ -49,7 +49,7 @@ class AlikeFailures:
         self._verbosity = verbosity
         self._first: dict[Hashable, _Others] = {}
 
-    def is_told_with_another(self, place: Hashable, name: str, message: str, shown: FailureRepr) -> bool:
+    def merge_into_earlier(self, place: Hashable, name: str, message: str, shown: FailureRepr) -> bool:
         """Return whether a failure is a further one of its kind; if not, later ones are added to it.
 
         Args:

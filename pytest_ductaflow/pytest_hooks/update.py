@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ..core.model import Instance, Record
+from ..core.instance import Instance
 from ..core.number_text import in_line
+from ..core.record import Record
 from ..core.settings import Settings
 from ..report.failure_text import difference_lines
 from .collection import node_ids

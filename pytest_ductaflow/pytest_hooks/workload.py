@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..core.model import Instance
+from ..core.instance import Instance
 from ..graph.ready_queue import ReadyQueue
 
 _LARGEST = 50  # maximum of ordinary tests that a worker gets at once

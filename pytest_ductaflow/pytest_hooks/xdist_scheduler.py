@@ -18,7 +18,7 @@ import pytest
 
 from ..core.run_files import write_json
 from ..graph.ready_queue import ReadyQueue
-from .items import EXCHANGE, GATE, PLAN, PlannedItem
+from .items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem
 from .workload import Work, Workload, chunks_of, weights_of
 
 
@@ -221,7 +221,7 @@ class ControllerHooks:
         from xdist.report import report_collection_diff  # type: ignore[import-untyped]
 
         workers = self._workers
-        statuses = config.stash[GATE].statuses
+        outcomes = config.stash[PRECONDITIONS].outcomes
         self._scheduler = InstanceScheduling(
             config,
             workers=workers,
@@ -229,8 +229,8 @@ class ControllerHooks:
             is_stopping=self._is_stopping,
             difference=report_collection_diff,
             on_difference=lambda message, worker: _report_difference(config, message, worker),
-            has_ended=lambda number: number in statuses.read(),
-            on_crash=lambda number: statuses.write(number, "failed"),
+            has_ended=lambda number: number in outcomes.read(),
+            on_crash=lambda number: outcomes.write(number, "failed"),
         )
         return self._scheduler
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.model import Difference, DifferingValue, Failure, Record, Status, stem_of
+from ..core.instance import stem_of
 from ..core.number_text import amount, in_line, percent
+from ..core.record import Difference, DifferingValue, Failure, Record, Status
 from ..core.run_files import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed

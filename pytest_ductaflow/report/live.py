@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..core.model import INTERRUPTED, RUNS, Instance, Record, Status
+from ..core.instance import RUNS, Instance
+from ..core.record import INTERRUPTED, Record, Status
 from ..core.run_files import REPORT, RunFiles, read_journal, read_record, write_atomic
 from ..core.settings import HtmlMode
 from .page import SCHEMA, assemble, encode
@@ -104,7 +105,7 @@ class LiveReport:
             return row
         if record.status is not Status.RUNNING:
             return ended_row(row, record, files, self.runs)
-        from ..core.instance_lock import is_free
+        from ..core.system.instance_lock import is_free
 
         is_running = not is_free(files, self.runs.parent)  # else it was killed
         return {**row, "status": Status.RUNNING.value} if is_running else row
@@ -119,8 +120,8 @@ class LiveReport:
         """Update the row of an instance that has ended, from its record."""
         row = self._rows.get(node_id)
         if row is not None:
-            is_cut_off = record.error is not None and record.error.type == INTERRUPTED
-            ran_now = not (record.unchanged or is_cut_off or node_id in self._without_page)
+            has_lost_server = record.error is not None and record.error.type == INTERRUPTED
+            ran_now = not (record.unchanged or has_lost_server or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
             row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
             self._put(node_id, row)

@@ -14,8 +14,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..core.errors import DuctaflowError
-from ..core.model import RUNS, Difference, Status
+from ..core.errors import MergeError
+from ..core.instance import RUNS
+from ..core.record import Difference, Status
 from ..core.run_files import REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
 from .page import SCHEMA, read, render
 from .rows import Row
@@ -25,10 +26,6 @@ CUT_OFF = "cut off: its session did not end"
 _STATUSES = frozenset(("waiting", *Status))
 _LONGEST_NAME = 200  # characters of a path in a message
 _SHOWN = 20  # shards named in a message
-
-
-class MergeError(DuctaflowError):
-    """Raised if the folders cannot be merged; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +58,9 @@ class Shard:
 
     def folder_of(self, row: Row) -> Path | None:
         """Return the run directory of an instance, None if this `runs/` has none that can be copied."""
-        return None if self.hindrance(row) is not None else self.runs / row["directory"]
+        return None if self.obstacle(row) is not None else self.runs / row["directory"]
 
-    def hindrance(self, row: Row) -> str | None:
+    def obstacle(self, row: Row) -> str | None:
         """Return why the run directory of an instance cannot be copied; None if it can."""
         directory = row["directory"]
         its = f"its run directory {_shortened(directory)!r}"
@@ -286,7 +283,7 @@ def _choose(node_id: str, shards: Sequence[Shard]) -> tuple[Row, Shard | None]:
             row = shard.rows[node_id]
             if row["status"] == Status.RUNNING:
                 row = {**row, "status": Status.ERROR.value, "message": CUT_OFF}
-            elif Status(row["status"]).good and (why := shard.hindrance(row)) is not None:
+            elif Status(row["status"]).good and (why := shard.obstacle(row)) is not None:
                 row = {**row, "status": Status.ERROR.value, "message": why, "links": {}}
             return row, shard
     for shard in shards:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config_markdown import readable_config
-from ..core.model import Instance, Record
+from ..core.instance import Instance
+from ..core.record import Record
 from ..core.run_files import RunFiles
 
 Row = dict[str, Any]

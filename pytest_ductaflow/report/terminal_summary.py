@@ -6,14 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.model import Record, Status, stem_of
+from ..core.instance import stem_of
 from ..core.number_text import in_line
+from ..core.record import Record, Status
 from ..core.run_files import shown
 from ..tracking.outside_files import files_outside
 
 _SHOWN = 20  # lines of each kind
 _NAMED = 5  # most instances in one line
-_LIGHTS = {
+_STYLES = {
     Status.SUCCESS: {"green": True},
     Status.WARNING: {"yellow": True},
     Status.ERROR: {"red": True},
@@ -97,7 +98,7 @@ def show_flows(terminal: Any, flows: Sequence[Record], indent: str = "    ") -> 
         name = f"{stem} {flow.run_dir.rpartition('/')[2]}" if stems[stem] > 1 else stem
         took = f"{flow.duration:.1f} s" if flow.duration is not None else ""
         terminal.line("")  # pytest only ends a line when it begins the next
-        terminal.write(f"{indent}* ", bold=True, **_LIGHTS[flow.status])
+        terminal.write(f"{indent}* ", bold=True, **_STYLES[flow.status])
         terminal.write(f"{name} {'unchanged' if flow.unchanged else took}")
-        terminal.write(f"  {flow.message}" if flow.message else "", **_LIGHTS[flow.status])
+        terminal.write(f"  {flow.message}" if flow.message else "", **_STYLES[flow.status])
         show_flows(terminal, flow.flows, indent + "    ")

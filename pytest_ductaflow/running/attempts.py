@@ -18,7 +18,8 @@ from typing import IO
 
 from ..core import run_files
 from ..core.errors import DuctaflowError
-from ..core.model import FLOW_FAILED, Failure, Instance, Record, Status
+from ..core.instance import Instance
+from ..core.record import FLOW_FAILED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
 from ..sources.installed_versions import own_path, versions_of

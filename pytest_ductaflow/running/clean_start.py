@@ -30,10 +30,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core import instance_lock, run_files
+from ..core import run_files
 from ..core.errors import DuctaflowError
-from ..core.model import RUNS, Record, stem_of
+from ..core.instance import RUNS, stem_of
+from ..core.record import Record
 from ..core.run_files import RunFiles
+from ..core.system import instance_lock
 
 _MOVING = ".moving"  # beside the steps in `.earlier`: what is on its way there
 _UP = ("..", "/")

@@ -28,7 +28,7 @@ from ..core.errors import HelperFrozen, NoAnswer
 from ..kernels.base import Kernel
 from ..kernels.flow_control import Heard
 from ..kernels.inside.setup import marked
-from ..kernels.setup_calls import Setup, last_words_code
+from ..kernels.setup_calls import Setup, final_report_code
 from ..sources.notebooks import Source
 from .cell_outputs import CellOutputs
 from .deadline import Deadline
@@ -192,7 +192,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _ask_for_final_report(self) -> None:
         for _ in range(3):  # a kernel drops requests for a moment after an error: "aborted"
-            question = self.kc.execute("", silent=True, user_expressions={"last": last_words_code()})
+            question = self.kc.execute("", silent=True, user_expressions={"last": final_report_code()})
             try:
                 reply = self._loop.reply_to(question, until=time.monotonic() + LOST)["content"]
             except NoAnswer:
@@ -200,7 +200,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             if reply["status"] == "ok":
                 answer = reply["user_expressions"]["last"]
                 if answer["status"] == "ok":
-                    self.kernel.last_words = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+                    self.kernel.final_report = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
                 return
 
     def _wait_for_exit(self) -> None:
@@ -211,7 +211,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             )
             self.kernel.kill()
         if self.kernel.speaks_python:
-            self._take_final_report(*self.kernel.last_words or (None, None))
+            self._take_final_report(*self.kernel.final_report or (None, None))
 
     def _take_final_report(
         self, setup: tuple[int, list[str], tuple[int | None, bool] | None] | None, used: dict[str, Any] | None

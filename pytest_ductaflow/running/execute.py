@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from ..core.model import Failure, Instance
+from ..core.instance import Instance
+from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..kernels.choose import KernelChoice, choose_kernel

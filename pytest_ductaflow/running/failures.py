@@ -13,8 +13,10 @@ from typing import Any
 
 import nbformat
 
-from ..core.model import Failure, Instance, Workplace
+from ..core.instance import Instance, Workplace
+from ..core.record import Failure
 from ..core.run_files import shown
+from ..core.system.places import PACKAGE
 from ..sources.notebooks import Source
 from .warning_lines import strip_ansi
 
@@ -43,7 +45,6 @@ _NOT_THERE = re.compile(
 _QUOTED = re.compile(r"""'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`""")
 _WORD_LIKE_PATH = re.compile(r"[^\s'\"`()\[\],;<>]*(?:/|\\|\.\w)[^\s'\"`()\[\],;<>]*")
 _ONLY_ONCE = re.compile("cannot load module more than once per process")
-_PACKAGE = str(Path(__file__).parent.parent)
 
 
 def running_cell(notebook: Any) -> Any:
@@ -294,7 +295,7 @@ def _cure(text: str, word: Workplace, instance: Instance) -> str:
 
 
 def _is_machinery(frame: str) -> bool:
-    return f"{_PACKAGE}{os.sep}" in frame or bool(_OWN_FRAMES.search(frame))
+    return PACKAGE in frame or bool(_OWN_FRAMES.search(frame))
 
 
 def mark_failure(notebook: Any, failure: Failure, last_good: str = "") -> None:

@@ -18,7 +18,7 @@ import zmq
 from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 
 from ..core.errors import NoAnswer
-from ..core.interrupts import keyboard_later
+from ..core.system.interrupts import keyboard_later
 from ..kernels.base import LOOK, Kernel
 from ..kernels.flow_control import Heard
 from .deadline import Deadline

@@ -13,7 +13,7 @@ from papermill.translators import papermill_translators
 
 from ..core.config_markdown import generate_config_markdown
 from ..core.errors import DuctaflowError
-from ..core.model import JSON
+from ..core.instance import JSON
 from ..sources.notebooks import Source, how_to_tag
 from ..sources.parameters import assigned_in, parameters_of
 from .failures import markdown_cell

@@ -10,10 +10,10 @@ from nbclient.exceptions import CellTimeoutError
 from nbformat import ValidationError
 from papermill.exceptions import PapermillExecutionError
 
-from ..core.child_process import signal_name
 from ..core.errors import HelperFrozen, InstanceFailed, NoAnswer
-from ..core.model import FLOW_FAILED, INTERRUPTED, Failure, Record
 from ..core.number_text import in_bytes
+from ..core.record import FLOW_FAILED, INTERRUPTED, Failure, Record
+from ..core.system.child_process import signal_name
 from ..kernels.base import Kernel
 from ..kernels.out_of_memory import killed_for_memory
 from ..sources.notebooks import Source

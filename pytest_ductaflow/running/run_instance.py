@@ -16,10 +16,12 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING
 
 from ..core import run_files
-from ..core.interrupts import keyboard_later
-from ..core.model import IN_USE, INTERRUPTED, Failure, Instance, Neighbours, Record, Status
+from ..core.errors import InUse
+from ..core.instance import Instance, Neighbours
+from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
+from ..core.system.interrupts import keyboard_later
 from ..tracking.inputs import InputSearch
 from ..tracking.python_caches import drop_young_caches
 from ..tracking.up_to_date import check
@@ -68,14 +70,14 @@ def run(
     first = _decide(instance, files, settings, neighbours)
     if first.record is not None and not first.refreshed:
         return _kept(first.record, files, is_news=False)  # the lock is for those who write
-    from ..core import instance_lock
+    from ..core.system import instance_lock
 
     label, wait = f"{instance.step}/{instance.name}", not settings.no_wait
     with contextlib.ExitStack() as stack:
         try:
             lock = instance_lock.held(files, instance.project_root, label, wait=wait, say=say)
             has_waited = stack.enter_context(lock)
-        except instance_lock.InUse as error:
+        except InUse as error:
             return _refused(instance, first, Failure(IN_USE, str(error)))
         except OSError as error:
             return _refused(instance, first, _unusable(error))

@@ -8,21 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..core.errors import DuctaflowError
+from ..core.errors import Unreadable
 
 _LONGEST_CELL = 2**31 - 1
-
-
-class ExpectedUnreadable(DuctaflowError):
-    """The file of expected values cannot be read as what its suffix says, so nothing can be compared."""
-
-
-class LibraryMissing(ExpectedUnreadable):
-    """The library that reads such files is not installed."""
-
-
-class NotReadable(Exception):
-    """A file is not what its suffix says; the message is the reason, without the file's name."""
 
 
 def text_of(path: Path, encoding: str, cure: str = '"encoding" among its tolerances names another') -> str:
@@ -34,7 +22,7 @@ def text_of(path: Path, encoding: str, cure: str = '"encoding" among its toleran
         cure: Remedy if it has another.
 
     Raises:
-        NotReadable: If a byte is not valid in the encoding, or is NUL, which no text has.
+        Unreadable: If a byte is not valid in the encoding, or is NUL, which no text has.
     """
     data = path.read_bytes()
     codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
@@ -42,12 +30,12 @@ def text_of(path: Path, encoding: str, cure: str = '"encoding" among its toleran
         text = data.decode(codec)
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(codec, "replace").count("\n") + 1
-        raise NotReadable(
+        raise Unreadable(
             f"line {line}: byte 0x{data[error.start]:02x} is no {encoding} text ({cure})"
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise NotReadable(f"line {line} has a NUL byte, which no text has")
+        raise Unreadable(f"line {line} has a NUL byte, which no text has")
     return text
 
 

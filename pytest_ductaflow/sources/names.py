@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..core.errors import Problem
-from ..core.model import SHORT_HASH, Instance, config_hash, slug
+from ..core.instance import SHORT_HASH, Instance, config_hash, slug
+from ..core.problem import Problem
 from ..core.run_files import shown
 
 
@@ -76,7 +76,7 @@ def _directory_suffix(instance: Instance) -> str:
     return f"~{config_hash({'run_dir': instance.run_dir})[:SHORT_HASH]}"
 
 
-def undistinguished(instance: Instance) -> str:
+def original_name(instance: Instance) -> str:
     """Return the name of an instance before it was made distinct."""
     name = instance.name
     if "~" in name:

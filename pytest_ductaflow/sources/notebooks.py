@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DuctaflowError, FlowNotFound
-from ..core.file_state import state_in
-from ..core.model import RUNS
+from ..core.instance import RUNS
+from ..core.system.file_state import state_in
 from .magics import makes_magics, uses_magics, with_comments
 from .unevaluated import mark_unevaluated
 

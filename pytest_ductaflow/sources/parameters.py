@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..core.model import JSON
+from ..core.instance import JSON
 from .notebooks import Source
 from .python_code import parsed, without_magics
 from .tables import NAME

@@ -17,10 +17,11 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from ..core.errors import DuctaflowError, Problem, TableError
-from ..core.model import TEXT_COLUMNS
+from ..core.errors import DuctaflowError, TableError, Unreadable
+from ..core.instance import TEXT_COLUMNS
 from ..core.number_text import listed
-from .file_reading import NotReadable, long_cells, text_of
+from ..core.problem import Problem
+from .file_reading import long_cells, text_of
 from .table_cells import number_in
 
 # What pandas and NumPy write for a cell without a value. Other words that pandas reads so are not among them:
@@ -74,7 +75,7 @@ def _from_csv(path: Path, tell: Tell) -> pd.DataFrame:
     with long_cells():
         lines = list(_lines(text_of(path, "utf-8", _CURE)))
     if not lines:
-        raise NotReadable("it is empty")
+        raise Unreadable("it is empty")
     (_, header), *rows = lines
     columns = _columns(header)
     other = next((sign for sign in (";", "\t") if len(columns) == 1 and sign in columns[0]), None)
@@ -95,14 +96,14 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
             if any(cell.strip() for cell in cells):
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise NotReadable(f"line {reader.line_num}: {error}") from error
+        raise Unreadable(f"line {reader.line_num}: {error}") from error
 
 
 def _check_lengths(rows: Sequence[tuple[int, list[str]]], width: int) -> None:
     """Check that no row has more cells than the header, as these would be lost.
 
     Raises:
-        NotReadable: If a row is longer than the header.
+        Unreadable: If a row is longer than the header.
     """
     longer = [
         f"row {number} (line {line}) has {len(cells)}"
@@ -110,7 +111,7 @@ def _check_lengths(rows: Sequence[tuple[int, list[str]]], width: int) -> None:
         if len(cells) > width
     ]
     if longer:
-        raise NotReadable(
+        raise Unreadable(
             f"some rows have more cells than the header, which has {width}: {listed(longer, 5)} "
             "(a comma at their end, a text with a comma that is not in quotes, or names of rows as R writes "
             "them: row.names = FALSE)"

@@ -16,9 +16,10 @@ from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import DuctaflowError, Problem, TableError
-from ..core.model import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
+from ..core.errors import DuctaflowError, TableError
+from ..core.instance import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
 from ..core.number_text import listed
+from ..core.problem import Problem
 from ..core.run_files import EARLIER, LOCKS
 from .table_cells import is_a, is_mapping, is_sequence, is_unset, plain
 

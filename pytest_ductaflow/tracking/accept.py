@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..core import run_files
-from ..core.errors import DuctaflowError
-from ..core.instance_lock import InUse, held
-from ..core.model import Instance, Neighbours, Record, stem_of
+from ..core.errors import InUse, NothingToAccept
+from ..core.instance import Instance, Neighbours, stem_of
+from ..core.record import Record
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
+from ..core.system.instance_lock import held
 from ..kernels.inside.trace import LISTED, OPENED, WRITTEN
 from .digests import code_digest, config_digest, input_digest
 from .inputs import InputSearch
@@ -25,10 +26,6 @@ from .observed import Used
 from .paths_in_code import modules_named_in_code
 from .up_to_date import check, missing, versions_now
 from .upstreams import records_of, upstream_files
-
-
-class NothingToAccept(DuctaflowError):
-    """An instance has not ended well, or its files are not there."""
 
 
 def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) -> Record:

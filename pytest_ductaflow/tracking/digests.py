@@ -13,9 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..core.errors import DuctaflowError
-from ..core.file_state import settled, stat_of, state_in, tells_of_names
-from ..core.model import JSON, Record
+from ..core.instance import JSON
+from ..core.record import Record
 from ..core.run_files import REPORT, SHARED_BY_PAGES, digest, is_record, read_record
+from ..core.system.file_state import settled, stat_of, state_in, tracks_names
 from ..sources.notebooks import looks_like_flow, read_flow
 from ..sources.python_code import normalised
 
@@ -70,7 +71,7 @@ def listing_digest(folder: str | Path, left_out: Collection[str] = ()) -> str:
     try:
         status = os.stat(folder)
         stat = state_in(status)
-        if not left_out and settled(stat) and tells_of_names(status):
+        if not left_out and settled(stat) and tracks_names(status):
             known = _digest_of_names(str(folder), stat)
             if known is not None:
                 return known

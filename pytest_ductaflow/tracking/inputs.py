@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 
-from ..core.file_state import changed_since, settled, stat_of
-from ..core.model import RUNS, Instance, Neighbours, Record
+from ..core.instance import RUNS, Instance, Neighbours
+from ..core.record import Record
 from ..core.run_files import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, shown
-from ..core.system_places import belongs_to_others, is_in_environment, is_shared_library
+from ..core.system.file_state import changed_since, settled, stat_of
+from ..core.system.places import PACKAGE, belongs_to_others, is_in_environment, is_shared_library
 from ..kernels.inside.trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
 from ..kernels.observer.notes import FOLDER
 from ..kernels.preload_rules import READ_AT_IMPORT
@@ -37,7 +37,6 @@ from .outside_files import left_out_of_listing, own_names
 from .paths_in_code import Guesses, absolute_paths_in_code, imports_of
 from .paths_in_config import files_named_exactly, folders_down_to, named_files, named_places, what_is_at
 
-_PACKAGE = os.path.join(Path(__file__).parent.parent, "")
 _OURS_IN_RUNS = tuple(os.path.join(RUNS, name) for name in (REPORT, *SHARED_BY_PAGES, *OURS_BESIDE))
 _LAG = 10**9  # ns by which clocks may seem to differ only because the machine is busy
 _NEVER = ("/proc/", "/sys/", "/dev/pts/", "/dev/fd/")
@@ -298,7 +297,7 @@ class _Run:
             inside = os.path.relpath(path, self.run_dir)
             is_ours = path in self.own or inside in self._our_files or inside.split(os.sep)[0] == RUNS
             return not is_ours and not _is_hidden(inside) and os.path.exists(path)
-        if path.startswith(_PACKAGE):
+        if path.startswith(PACKAGE):
             return False
         if self.is_in_project(path):
             inside = os.path.relpath(path, self.root)
@@ -367,7 +366,7 @@ class _Run:
 
     @cached_property
     def _names(self) -> set[str]:
-        modules = (path for path in self.used.modules if not path.startswith(_PACKAGE))
+        modules = (path for path in self.used.modules if not path.startswith(PACKAGE))
         return named_places(self.instance) | absolute_paths_in_code({self.instance.flow, *modules})
 
     def _is_installed(self, path: str) -> bool:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import all_suffixes
 
-from ..core.model import Instance
-from ..core.system_places import is_in_environment
+from ..core.instance import Instance
+from ..core.system.places import is_in_environment
 from ..sources.installed_versions import providers
 from .observed import Used
 from .paths_in_code import imports_of, package_folder

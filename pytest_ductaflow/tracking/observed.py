@@ -93,17 +93,17 @@ class Used:
 
     @classmethod
     def told(
-        cls, trace: Path, last_words: Mapping[str, Any], observation: Mapping[str, Any] | None = None
+        cls, trace: Path, final_report: Mapping[str, Any], observation: Mapping[str, Any] | None = None
     ) -> Self:
         """Return what is known of a run.
 
         Args:
             trace: Trace file, as named by `kernels.inside.trace.begin`.
-            last_words: Final report of `kernels.inside.trace.used`; empty if the kernel could not send it.
+            final_report: Final report of `kernels.inside.trace.used`; empty if the kernel could not send it.
             observation: Notes of `observer.notes`; None if there was no observer.
         """
         words: dict[str, Any] = {
-            name: tuple(value) if name in _LISTS else value for name, value in last_words.items()
+            name: tuple(value) if name in _LISTS else value for name, value in final_report.items()
         }
         told = list(_lines_of(trace))
         if observation is None:

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from ..core.file_state import changed_since, stat_of
-from ..core.model import RUNS, Instance, Record
+from ..core.instance import RUNS, Instance
+from ..core.record import Record
 from ..core.run_files import RunFiles, names_of_ours, read_record
+from ..core.system.file_state import changed_since, stat_of
 
 
 def files_outside(record: Record, root: str) -> Iterator[str]:

@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from ..core.errors import DuctaflowError
-from ..core.file_state import stat_of
-from ..core.model import RUNS, Instance
+from ..core.instance import RUNS, Instance
+from ..core.system.file_state import stat_of
 from ..sources.notebooks import FLOW_FOLDERS
 from ..sources.python_code import parsed
 from .digests import MANY, code_cells

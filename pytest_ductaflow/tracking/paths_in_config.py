@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import run_files
-from ..core.model import RUNS, Instance, Record
+from ..core.instance import RUNS, Instance
+from ..core.record import Record
 from ..sources.notebooks import FLOW_FOLDERS
 from .digests import MANY, files_below
 

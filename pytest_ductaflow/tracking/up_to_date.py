@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from ..core.file_state import settled, stat_of
-from ..core.model import INTERRUPTED, JSON, Instance, Neighbours, Record, Status
+from ..core.instance import JSON, Instance, Neighbours
+from ..core.record import INTERRUPTED, Record, Status
 from ..core.run_files import RunFiles, is_record, shown, variables_of
+from ..core.system.file_state import settled, stat_of
 from ..sources.installed_versions import installed, own_path, python_version
 from .digests import (
     ABSENT,

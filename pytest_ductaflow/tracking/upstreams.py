@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..core.model import Instance, Neighbours, Record
+from ..core.instance import Instance, Neighbours
+from ..core.record import Record
 from ..core.run_files import RunFiles, read_record
 from .paths_in_config import output_files
 

@@ -18,7 +18,7 @@ from pytest_ductaflow.api.read_runs import (
     results,
 )
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Failure, Record, Status
+from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import papermill
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.prepare import prepare_notebook
 from pytest_ductaflow.running.run_instance import run

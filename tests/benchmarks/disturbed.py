@@ -147,7 +147,7 @@ EDITED = {
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "-v"]
 PYTEST += ["--ductaflow-html", "none"]
 PATIENCE = 180.0  # seconds that a session may take
-LAST_WORDS = 20.0  # seconds after which no process may be left
+FINAL_CALLS = 20.0  # seconds after which no process may be left
 
 
 class Different(Exception):
@@ -298,7 +298,7 @@ class Rounds:
         return output
 
     def expect_no_process(self) -> None:
-        deadline = time.monotonic() + LAST_WORDS
+        deadline = time.monotonic() + FINAL_CALLS
         while left := [process for process in family(self._mark, os.getpid()) if is_alive(process)]:
             if time.monotonic() > deadline:
                 raise Different(f"processes are left: {left}")

@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.report.live import PAUSE, SHARE, LiveReport
 
 SECONDS = 20.0

@@ -17,9 +17,10 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import interruptible
 
-from pytest_ductaflow.core.instance_lock import held
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.system.instance_lock import held
 from pytest_ductaflow.report import live
 from pytest_ductaflow.report.live import LiveReport
 

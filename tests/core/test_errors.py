@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ductaflow.core.errors import Problem, TableError, told_once
+from pytest_ductaflow.core.errors import TableError
+from pytest_ductaflow.core.problem import Problem, merged_lines
 
 
 def of_rows(rows, what="no such flow", column=""):
@@ -21,8 +22,8 @@ def of_rows(rows, what="no such flow", column=""):
     ],
 )
 def test_what_many_rows_have_in_common_is_one_line(rows, said):
-    assert told_once(of_rows(rows)) == [f"c.py:4, {said}: no such flow (write it)"]
-    in_column = told_once(of_rows(rows, column=", column 'flow'"))
+    assert merged_lines(of_rows(rows)) == [f"c.py:4, {said}: no such flow (write it)"]
+    in_column = merged_lines(of_rows(rows, column=", column 'flow'"))
     assert in_column == [f"c.py:4, {said}, column 'flow': no such flow (write it)"]
 
 
@@ -30,20 +31,20 @@ def test_lines_come_in_the_order_of_the_first_of_their_problems():
     """Other places, columns and messages are lines of their own, and a table's error has them, too."""
     problems = [*of_rows([1], "b"), *of_rows([1, 2], "a"), Problem("c.py:9", "x"), *of_rows([3], "b")]
     lines = ["c.py:4, rows 1, 3: b (write it)", "c.py:4, rows 1 to 2: a (write it)", "c.py:9: x"]
-    assert told_once(problems) == lines
+    assert merged_lines(problems) == lines
     assert str(TableError(problems)) == "\n".join(lines)
 
 
 def test_the_same_call_in_a_loop_is_told_once():
-    assert told_once([Problem("c.py:9", "x")] * 300) == ["c.py:9: x"]
+    assert merged_lines([Problem("c.py:9", "x")] * 300) == ["c.py:9: x"]
 
 
 def test_of_problems_that_differ_in_every_row_the_first_are_told():
     problems = [problem for row in range(1, 301) for problem in of_rows([row], f"{row} is no date")]
-    lines = told_once(problems)
+    lines = merged_lines(problems)
     assert lines[:2] == [f"c.py:4, row {row}: {row} is no date (write it)" for row in (1, 2)]
     assert lines[20:] == ["c.py:4: and 280 more like those above, in other rows"]
 
 
 def test_of_problems_without_rows_none_is_left_out():
-    assert len(told_once([Problem("c.py:9", str(number)) for number in range(50)])) == 50
+    assert len(merged_lines([Problem("c.py:9", str(number)) for number in range(50)])) == 50

@@ -12,9 +12,10 @@ import pytest
 from helpers.projects import lay
 
 import pytest_ductaflow
-from pytest_ductaflow.core import file_state, run_files
-from pytest_ductaflow.core.file_state import born, changed_since, settled, stat_of, tells_of_names
+from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.system import file_state
+from pytest_ductaflow.core.system.file_state import changed_since, created_ns, settled, stat_of, tracks_names
 from pytest_ductaflow.sources.notebooks import read_flow
 
 PACKAGE = Path(pytest_ductaflow.__file__).parent
@@ -115,7 +116,7 @@ def test_a_folder_tells_of_its_names_where_its_time_is_known_to_change_with_them
     )
     monkeypatch.setattr(file_state, "_MOUNTS", str(mounts))
     file_state._file_system.cache_clear()
-    assert tells_of_names(status) == tells
+    assert tracks_names(status) == tells
     file_state._file_system.cache_clear()
 
 
@@ -123,7 +124,7 @@ def test_where_nothing_tells_of_the_disk_a_folder_tells_nothing(tmp_path, monkey
     """As on macOS and Windows."""
     monkeypatch.setattr(file_state, "_MOUNTS", str(tmp_path / "none"))
     file_state._file_system.cache_clear()
-    assert not tells_of_names(os.stat(tmp_path))
+    assert not tracks_names(os.stat(tmp_path))
     file_state._file_system.cache_clear()
 
 
@@ -136,7 +137,7 @@ def test_where_nothing_tells_of_the_disk_a_folder_tells_nothing(tmp_path, monkey
     ],
 )
 def test_a_file_was_born_when_the_system_says_so(status, expected):
-    assert born(SimpleNamespace(**status)) == expected
+    assert created_ns(SimpleNamespace(**status)) == expected
 
 
 def test_no_other_module_has_a_state_of_its_own():

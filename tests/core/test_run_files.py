@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import SCHEMA_VERSION, Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import SCHEMA_VERSION, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 
 

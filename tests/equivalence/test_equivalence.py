@@ -24,7 +24,8 @@ from helpers.equivalence_cases import CASES, PARAMETERS, Case
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.choose import choose_kernel

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_ductaflow.core.errors import StoredError
 from pytest_ductaflow.gate.instance_file import (
-    StoredError,
     StoredInstance,
     in_project,
     is_compared,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.gate.judge import Judge
 
 TABLE = "zone,cost,created\nnorth,1.5,monday\n"

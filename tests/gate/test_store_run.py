@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from pytest_ductaflow.cli import main
 from pytest_ductaflow.core.errors import DuctaflowError
-from pytest_ductaflow.core.model import Failure, Record, Status
+from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, digest, write_config, write_record
 from pytest_ductaflow.gate.instance_file import read_stored
 from pytest_ductaflow.gate.store_run import StoreOptions, store_run

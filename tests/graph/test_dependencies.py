@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ductaflow.core.errors import Problem
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.problem import Problem
 from pytest_ductaflow.graph.dependencies import LEARNED, Graph, make_graph
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.graph.drawing import dot, mermaid
 

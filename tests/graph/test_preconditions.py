@@ -1,4 +1,4 @@
-"""What keeps an instance from being run, told from verdicts and records alone."""
+"""What keeps an instance from being run, told from outcomes and records alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, write_record
 from pytest_ductaflow.graph.dependencies import Graph
-from pytest_ductaflow.graph.preconditions import Gate, Hindrance
-from pytest_ductaflow.graph.verdicts import Statuses
+from pytest_ductaflow.graph.preconditions import Obstacle, Preconditions
+from pytest_ductaflow.graph.session_outcomes import SessionOutcomes
 from pytest_ductaflow.planning.plan import Plan
 from pytest_ductaflow.pytest_hooks import collection
 
@@ -24,7 +25,7 @@ def gate(
     selected: Sequence[int] | None = None,
     externals: dict[int, tuple[str, ...]] | None = None,
     orphans: dict[int, tuple[tuple[str, str], ...]] | None = None,
-) -> Gate:
+) -> Preconditions:
     """A gate before instances `etl/n0`, `etl/n1`, … of a project, all of them selected unless said."""
     instances = [
         Instance(str(root / "flows/etl.py"), "etl", f"n{n}", {}, str(root / f"runs/etl/n{n}"), str(root))
@@ -33,7 +34,9 @@ def gate(
     edges = tuple(map(tuple, upstreams))
     labels = tuple(f"{i.step}/{i.name}" for i in instances)
     graph = Graph(labels, edges, edges, externals=externals or {}, orphans=orphans or {})
-    made = Gate(graph, instances, Statuses(), lambda what: f"pytest {' '.join(map(str, what))}")
+    made = Preconditions(
+        graph, instances, SessionOutcomes(), lambda what: f"pytest {' '.join(map(str, what))}"
+    )
     made.selected = range(len(upstreams)) if selected is None else selected
     return made
 
@@ -45,54 +48,54 @@ def leave_record(run_dir: Path, status: Status) -> None:
 
 def test_instance_without_upstreams_is_let_through(tmp_path):
     """There is nothing that could keep it."""
-    assert gate(tmp_path, [[]]).hindrance(0) is None
+    assert gate(tmp_path, [[]]).obstacle(0) is None
 
 
 def test_upstreams_that_ended_well_let_it_through(tmp_path):
     """All of them have to."""
     made = gate(tmp_path, [[], [], [0, 1]])
-    made.statuses.write(0, "ok")
-    assert made.hindrance(2) == Hindrance("blocked", "upstream etl/n1 has not ended")
-    made.statuses.write(1, "ok")
-    assert made.hindrance(2) is None
+    made.outcomes.write(0, "passed")
+    assert made.obstacle(2) == Obstacle("blocked", "upstream etl/n1 has not ended")
+    made.outcomes.write(1, "passed")
+    assert made.obstacle(2) is None
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "reason", "of_failure"),
+    ("outcomes", "reason", "of_failure"),
     [
         (["failed", "blocked", "skipped"], "upstream etl/n0 failed", True),
-        (["failed", "failed", "ok"], "upstream etl/n0 failed (and 1 more)", True),
-        (["ok", "ok", "skipped"], "upstream etl/n2 was skipped", False),
-        (["skipped", "failed", "ok"], "upstream etl/n1 failed", True),
+        (["failed", "failed", "passed"], "upstream etl/n0 failed (and 1 more)", True),
+        (["passed", "passed", "skipped"], "upstream etl/n2 was skipped", False),
+        (["skipped", "failed", "passed"], "upstream etl/n1 failed", True),
     ],
 )
-def test_worst_upstream_is_named(tmp_path, verdicts, reason, of_failure):
+def test_worst_upstream_is_named(tmp_path, outcomes, reason, of_failure):
     """Failures before others; how many more there are of the kind is told."""
     made = gate(tmp_path, [[], [], [], [0, 1, 2]])
-    for number, verdict in enumerate(verdicts):
-        made.statuses.write(number, verdict)
-    assert made.hindrance(3) == Hindrance("blocked", reason, of_failure=of_failure)
+    for number, outcome in enumerate(outcomes):
+        made.outcomes.write(number, outcome)
+    assert made.obstacle(3) == Obstacle("blocked", reason, of_failure=of_failure)
 
 
-@pytest.mark.parametrize(("verdict", "verb"), [("failed", "failed"), ("skipped", "was skipped")])
-def test_blame_is_found_at_the_far_end_of_a_long_chain(tmp_path, verdict, verb):
+@pytest.mark.parametrize(("outcome", "verb"), [("failed", "failed"), ("skipped", "was skipped")])
+def test_blame_is_found_at_the_far_end_of_a_long_chain(tmp_path, outcome, verb):
     """A chain as long as a plan may be."""
     length = 10_000
     made = gate(tmp_path, [[], *([number] for number in range(length - 1))])
-    made.statuses.write(0, verdict)
+    made.outcomes.write(0, outcome)
     for number in range(1, length - 1):
-        made.statuses.write(number, "blocked")
+        made.outcomes.write(number, "blocked")
     expected = f"upstream etl/n{length - 2} is blocked: upstream etl/n0 {verb}"
-    assert made.hindrance(length - 1) == Hindrance("blocked", expected, of_failure=verdict == "failed")
+    assert made.obstacle(length - 1) == Obstacle("blocked", expected, of_failure=outcome == "failed")
 
 
 def test_skipped_upstream_with_a_good_record_lets_it_through(tmp_path):
     """What an earlier run wrote is still there."""
     made = gate(tmp_path, [[], [0]])
-    made.statuses.write(0, "skipped")
-    assert made.hindrance(1) is not None
+    made.outcomes.write(0, "skipped")
+    assert made.obstacle(1) is not None
     leave_record(tmp_path / "runs/etl/n0", Status.WARNING)
-    assert made.hindrance(1) is None
+    assert made.obstacle(1) is None
 
 
 @pytest.mark.parametrize("status", [None, Status.ERROR, Status.RUNNING, Status.BLOCKED])
@@ -102,15 +105,15 @@ def test_upstream_that_is_not_selected_needs_a_good_record(tmp_path, status):
     if status is not None:
         leave_record(tmp_path / "runs/etl/n0", status)
     reason = "upstream etl/n0 was not selected and has no good record; run it first: pytest 0"
-    assert made.hindrance(1) == Hindrance("failed", reason)
+    assert made.obstacle(1) == Obstacle("failed", reason)
     leave_record(tmp_path / "runs/etl/n0", Status.SUCCESS)
-    assert made.hindrance(1) is None
+    assert made.obstacle(1) is None
 
 
 def test_only_some_of_many_upstreams_are_named(tmp_path):
     """A line stays readable, its command can be typed."""
     made = gate(tmp_path, [*[[]] * 7, range(7)], selected=[7])
-    assert made.hindrance(7) == Hindrance(
+    assert made.obstacle(7) == Obstacle(
         "failed",
         "upstreams etl/n0, etl/n1, etl/n2, etl/n3, etl/n4 and 2 more were not selected and have no good "
         "record; run them first: pytest 0 1 2 3 4",
@@ -120,18 +123,18 @@ def test_only_some_of_many_upstreams_are_named(tmp_path):
 def test_failure_in_this_session_is_told_before_what_was_not_selected(tmp_path):
     """The instance is blocked then, whatever else is missing."""
     made = gate(tmp_path, [[], [], [0, 1]], selected=[1, 2])
-    made.statuses.write(1, "failed")
-    assert made.hindrance(2) == Hindrance("blocked", "upstream etl/n1 failed", of_failure=True)
+    made.outcomes.write(1, "failed")
+    assert made.obstacle(2) == Obstacle("blocked", "upstream etl/n1 failed", of_failure=True)
 
 
 def test_run_directory_outside_of_the_plan_must_hold_no_bad_record(tmp_path):
     """One without any record, made by other means, is as good as can be known."""
     outside = tmp_path / "runs/old/A"
     outside.mkdir(parents=True)
-    assert gate(tmp_path, [[]], externals={0: (str(outside),)}).hindrance(0) is None
+    assert gate(tmp_path, [[]], externals={0: (str(outside),)}).obstacle(0) is None
     leave_record(outside, Status.ERROR)
     reason = f"upstream runs/old/A has no good record; run it first: pytest {outside}"
-    assert gate(tmp_path, [[]], externals={0: (str(outside),)}).hindrance(0) == Hindrance("failed", reason)
+    assert gate(tmp_path, [[]], externals={0: (str(outside),)}).obstacle(0) == Obstacle("failed", reason)
 
 
 @pytest.mark.parametrize(
@@ -149,23 +152,23 @@ def test_path_into_runs_that_nothing_writes_must_be_there(tmp_path, path, there,
     text = path.format(root=tmp_path)
     made = gate(tmp_path, [[], []], orphans={1: (("table", text),)})
     reason = f"config key 'table': {text} is not there, and no instance writes it{near}"
-    assert made.hindrance(1) == Hindrance("failed", reason)
+    assert made.obstacle(1) == Obstacle("failed", reason)
     (tmp_path / there).mkdir(parents=True)
-    assert made.hindrance(1) is None
+    assert made.obstacle(1) is None
 
 
 @pytest.mark.parametrize("text", ["runs/" + "long" * 100, "runs/\0"])
 def test_text_that_no_file_system_holds_is_not_there(tmp_path, text):
     """It is told as any other path that leads nowhere."""
     made = gate(tmp_path, [[]], orphans={0: (("table", text),)})
-    found = made.hindrance(0)
+    found = made.obstacle(0)
     assert found is not None
     assert "is not there" in found.reason
 
 
 def upstream_and_reader(
     root: Path, config: dict[str, object], outputs: Sequence[str], **more
-) -> Hindrance | None:
+) -> Obstacle | None:
     """What keeps `etl/n1` from reading what a path in its config names of `etl/n0`."""
     made = gate(root, [[], [0]])
     made._instances = [made._instances[0], made._instances[1].with_(config=config)]
@@ -173,8 +176,8 @@ def upstream_and_reader(
     files.directory.mkdir(parents=True, exist_ok=True)
     record = Record(Status.SUCCESS, "flows/etl.py", "etl", "n0", "runs/etl/n0", **more)
     write_record(files, record.with_(outputs=dict.fromkeys(outputs, "")))
-    made.statuses.write(0, "ok")
-    return made.hindrance(1)
+    made.outcomes.write(0, "passed")
+    return made.obstacle(1)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_a_path_to_what_an_upstream_did_not_write_keeps_it(tmp_path, is_there):
         (tmp_path / "runs/etl/n0/old.csv").touch()
     reason = "config key 'deep.src': runs/etl/n0/old.csv is not among what etl/n0 wrote last"
     config = {"deep": {"src": "runs/etl/n0/old.csv"}}
-    assert upstream_and_reader(tmp_path, config, ["new.csv"]) == Hindrance("failed", reason)
+    assert upstream_and_reader(tmp_path, config, ["new.csv"]) == Obstacle("failed", reason)
 
 
 def test_a_file_that_the_instance_itself_writes_into_an_upstreams_folder_is_let_through(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph import run_dir_index
 from pytest_ductaflow.graph.references import References, references
 from pytest_ductaflow.sources import names

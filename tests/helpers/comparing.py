@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_ductaflow.core.model import Difference
+from pytest_ductaflow.core.record import Difference
 from pytest_ductaflow.gate.compare.files import compare
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
 

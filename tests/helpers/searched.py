@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from helpers.projects import PARAMETERS
-from pytest_ductaflow.core.file_state import stat_of
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.system.file_state import stat_of
 
 FLOW = "flows/model.py"
 

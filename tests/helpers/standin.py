@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Failure, Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.running import run_instance
 
 

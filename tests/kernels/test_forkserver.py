@@ -37,7 +37,8 @@ pytestmark = [
 ]
 
 from pytest_ductaflow.core.errors import KernelStartError  # noqa: E402
-from pytest_ductaflow.core.model import Instance, Record, Status  # noqa: E402
+from pytest_ductaflow.core.instance import Instance  # noqa: E402
+from pytest_ductaflow.core.record import Record, Status  # noqa: E402
 from pytest_ductaflow.core.settings import Settings  # noqa: E402
 from pytest_ductaflow.kernels import server_pool  # noqa: E402
 from pytest_ductaflow.kernels.forked import ForkedKernel, can_fork  # noqa: E402
@@ -1434,7 +1435,7 @@ def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path
     def serve() -> None:
         connection, _ = listener.accept()
         connection.recv(65_536)
-        connection.sendall(json.dumps(here).encode() + b'\n\n{"last_words": [1, \n{"exit": 9}\n')
+        connection.sendall(json.dumps(here).encode() + b'\n\n{"final_report": [1, \n{"exit": 9}\n')
         connection.close()
 
     threading.Thread(target=serve).start()
@@ -1442,7 +1443,7 @@ def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path
         forked = ForkedKernel(str(tmp_path / "s"), preload=[], cwd=str(tmp_path), env={})
         assert forked.wait_for_exit_code(PATIENCE) == -signal.SIGKILL
         forked.close()
-    assert forked.last_words is None
+    assert forked.final_report is None
 
 
 @pytest.mark.parametrize("fork", [True, False])

@@ -13,8 +13,9 @@ from textwrap import dedent, indent
 import pytest
 from helpers.projects import write_project
 
+from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.planning.plan import Plan, PlanError, Source, make_plan
+from pytest_ductaflow.planning.plan import Plan, Source, make_plan
 from pytest_ductaflow.planning.processes.declare_process import of_stored
 
 HEAD = """\

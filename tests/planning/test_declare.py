@@ -14,7 +14,7 @@ import pytest
 from helpers.projects import stable_repr, write_project
 
 from pytest_ductaflow.core.errors import DuctaflowError
-from pytest_ductaflow.core.model import Instance, config_hash, slug
+from pytest_ductaflow.core.instance import Instance, config_hash, slug
 from pytest_ductaflow.planning import declare
 from pytest_ductaflow.planning.declare import (
     RESERVED,

@@ -11,8 +11,9 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run
 
+from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.planning.plan import Plan, PlanError, Source, make_plan
+from pytest_ductaflow.planning.plan import Plan, Source, make_plan
 
 GROW = """\
     import json

@@ -8,11 +8,13 @@ import pytest
 from helpers.projects import write_project
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.errors import PlanError
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
-from pytest_ductaflow.planning.plan import EarlierRuns, Plan, PlanError, Source, earlier_runs, make_plan
+from pytest_ductaflow.planning.plan import EarlierRuns, Plan, Source, earlier_runs, make_plan
 
 FLOWS = {"flows/etl.py": "", "flows/model.py": ""}
 

@@ -15,9 +15,10 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import wait_for
 
+from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.planning import plan
-from pytest_ductaflow.planning.plan import Plan, PlanError, Source, make_plan
+from pytest_ductaflow.planning.plan import Plan, Source, make_plan
 from pytest_ductaflow.planning.processes import pool
 
 CALL = """
@@ -200,7 +201,7 @@ def test_a_process_that_is_not_waited_for_is_killed_also_if_the_warm_one_hangs(t
     request, output = tmp_path / "request", tmp_path / "output"
     request.write_text(json.dumps(data))
     output.touch()
-    with pool.Planners([tmp_path] * 2, fork=True, echo=False) as planners:
+    with pool.DeclareProcesses([tmp_path] * 2, fork=True, echo=False) as planners:
         planners.start(request, tmp_path / "result", output, tmp_path)
         told = tmp_path / "pid"
         pid = wait_for(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ductaflow.core.errors import Problem
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.problem import Problem
 from pytest_ductaflow.planning import recording
 
 

@@ -12,29 +12,37 @@ import pytest
 from helpers.projects import write_project
 from markdown_it import MarkdownIt
 
-from pytest_ductaflow.core.model import Difference, DifferingValue
-from pytest_ductaflow.pytest_hooks.github import ANNOTATIONS, LARGEST, Ending, summary, workflow_commands
+from pytest_ductaflow.core.record import Difference, DifferingValue
+from pytest_ductaflow.pytest_hooks.github import (
+    ANNOTATIONS,
+    LARGEST,
+    EndedInstance,
+    summary,
+    workflow_commands,
+)
 
 HOSTILE = "a | b <script>x</script> `c` *d* _e_ [f](g) # @h\nsecond &amp; \\"
 ONE_LINE = " ".join(HOSTILE.split())
 
 
-def make_ending(name: str = "A", kind: str = "failed", message: str = "ValueError: no", **more) -> Ending:
-    return Ending(f"conductor.py::fit::{name}", f"fit/{name}", kind, message, **more)
+def make_ending(
+    name: str = "A", outcome: str = "failed", message: str = "ValueError: no", **more
+) -> EndedInstance:
+    return EndedInstance(f"conductor.py::fit::{name}", f"fit/{name}", outcome, message, **more)
 
 
-def texts(markdown: str, kind: str) -> list[str]:
-    """What a reader of Markdown sees, of all elements of a kind, such as `td`."""
+def texts(markdown: str, outcome: str) -> list[str]:
+    """What a reader of Markdown sees, of all elements of a outcome, such as `td`."""
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
-    found = [after for before, after in pairwise(tokens) if before.type == f"{kind}_open"]
+    found = [after for before, after in pairwise(tokens) if before.type == f"{outcome}_open"]
     assert all(child.type in ("text", "text_special") for token in found for child in token.children)
     return ["".join(child.content for child in token.children) for token in found]
 
 
 def test_the_heading_counts():
     kinds = ("passed", "passed", "failed", "warned", "blocked", "unchanged")
-    endings = [make_ending(str(number), kind) for number, kind in enumerate(kinds)]
-    page = summary(endings, "ductaflow, shard 1/2")
+    ended_instances = [make_ending(str(number), outcome) for number, outcome in enumerate(kinds)]
+    page = summary(ended_instances, "ductaflow, shard 1/2")
     assert texts(page, "heading") == [
         "ductaflow, shard 1/2: 2 passed, 1 warned, 1 failed, 1 blocked, 1 unchanged",
         "Warned",
@@ -42,8 +50,8 @@ def test_the_heading_counts():
 
 
 def test_names_and_messages_stay_what_they_are_in_tables_and_lists():
-    endings = [make_ending(HOSTILE, message=HOSTILE), make_ending(HOSTILE, "warned", HOSTILE)]
-    page = summary(endings, "ductaflow")
+    ended_instances = [make_ending(HOSTILE, message=HOSTILE), make_ending(HOSTILE, "warned", HOSTILE)]
+    page = summary(ended_instances, "ductaflow")
     assert texts(page, "td") == [f"conductor.py::fit::{ONE_LINE}", ONE_LINE]
     assert f"conductor.py::fit::{ONE_LINE}: {ONE_LINE}" in texts(page, "paragraph")
     assert "<script>" not in page
@@ -77,9 +85,9 @@ def test_differences_of_a_stored_instance_are_tables():
 
 
 def test_a_summary_stays_below_the_limit_and_tells_what_it_leaves_out():
-    endings = [make_ending(str(n), text="ö" * 1_000, message="m" * 900) for n in range(2_000)]
-    endings += [make_ending(str(n), "warned") for n in range(100)]
-    page = summary(endings, "ductaflow")
+    ended_instances = [make_ending(str(n), text="ö" * 1_000, message="m" * 900) for n in range(2_000)]
+    ended_instances += [make_ending(str(n), "warned") for n in range(100)]
+    page = summary(ended_instances, "ductaflow")
     assert len(page.encode()) <= LARGEST
     assert "2000 failed" in page
     assert "more failed instances: see the report" in page
@@ -93,30 +101,32 @@ def test_many_warned_instances_are_counted():
 
 
 def test_annotations_are_escaped_as_github_wants_it():
-    ending = make_ending("a:b,c%d", message="50% ::\r\nmore", file="/w/flows/a,b.py", line=12)
-    assert list(workflow_commands([ending], "/w")) == [
+    ended = make_ending("a:b,c%d", message="50% ::\r\nmore", file="/w/flows/a,b.py", line=12)
+    assert list(workflow_commands([ended], "/w")) == [
         "::error file=flows/a%2Cb.py,line=12,title=fit/a%3Ab%2Cc%25d::50%25 ::%0D%0Amore"
     ]
 
 
 def test_a_flow_outside_of_the_checkout_is_annotated_without_a_place():
-    ending = make_ending(kind="warned", message="few data", file="/elsewhere/a.py")
+    ended = make_ending(outcome="warned", message="few data", file="/elsewhere/a.py")
     expected = ["::warning title=fit/A::few data"]
-    assert list(workflow_commands([ending], "/w")) == expected
-    assert list(workflow_commands([ending], "")) == expected
+    assert list(workflow_commands([ended], "/w")) == expected
+    assert list(workflow_commands([ended], "")) == expected
 
 
 def test_as_many_annotations_as_github_shows():
-    endings = [make_ending(str(n), kind) for n in range(30) for kind in ("failed", "warned", "passed")]
-    lines = list(workflow_commands(endings, ""))
+    ended_instances = [
+        make_ending(str(n), outcome) for n in range(30) for outcome in ("failed", "warned", "passed")
+    ]
+    lines = list(workflow_commands(ended_instances, ""))
     assert [line.partition(" ")[0] for line in lines] == ["::error"] * ANNOTATIONS + [
         "::warning"
     ] * ANNOTATIONS
-    assert len(list(workflow_commands(endings, "", failures=False))) == ANNOTATIONS
+    assert len(list(workflow_commands(ended_instances, "", failures=False))) == ANNOTATIONS
 
 
 FILES = {
-    "sub/flows/warns.py": "kind = 'few'\nprint(f'⚠️ {kind} | data')\n",
+    "sub/flows/warns.py": "outcome = 'few'\nprint(f'⚠️ {outcome} | data')\n",
     "sub/flows/fails.py": "x = 1\n\n# %%\nraise ValueError('no <b> zone')\n",
     "sub/flows/never.py": "",
     "sub/flows/builds.py": """\

@@ -15,7 +15,7 @@ from helpers.projects import write_project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.planning.plan import Plan
 from pytest_ductaflow.pytest_hooks.sharding import bound_together, divide, division_of, headline, loads_of

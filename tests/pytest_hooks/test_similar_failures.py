@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from _pytest._io import TerminalWriter
 
-from pytest_ductaflow.core.model import OUTPUTS_DIFFER, Difference, Failure, Record, Status
+from pytest_ductaflow.core.record import OUTPUTS_DIFFER, Difference, Failure, Record, Status
 from pytest_ductaflow.pytest_hooks.outcomes import FailureRepr, failure_repr
 from pytest_ductaflow.pytest_hooks.similar_failures import AlikeFailures
 from pytest_ductaflow.report.failure_text import message_of, place_of
@@ -28,7 +28,7 @@ def shown(records: list[Record], *, verbosity: int = 0, style: str = "auto") -> 
     reprs: list[FailureRepr] = []
     for record in records:
         made = failure_repr(record, Path("/p"), Path("/p"), f"repeat {record.instance}", style)
-        if not alike.is_told_with_another(place_of(record), record.instance, message_of(record), made):
+        if not alike.merge_into_earlier(place_of(record), record.instance, message_of(record), made):
             reprs.append(made)
     text = io.StringIO()
     writer = TerminalWriter(text)

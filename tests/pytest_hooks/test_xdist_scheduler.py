@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
 from pytest_ductaflow.pytest_hooks.workload import Workload, chunks_of, weights_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ductaflow.core.model import Failure, Record, Status
+from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.report.failure_text import failure_lines
 
 TRACEBACK = """\

@@ -7,7 +7,7 @@ import io
 import pytest
 from _pytest._io import TerminalWriter
 
-from pytest_ductaflow.core.model import Record, Status
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.report.terminal_summary import Summary, show_flows
 
 

@@ -21,7 +21,8 @@ from pytest_ductaflow.api import read_runs
 from pytest_ductaflow.cli import main
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import DuctaflowError
-from pytest_ductaflow.core.model import Instance, Owner, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Owner, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running import clean_start, run_instance

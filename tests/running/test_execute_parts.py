@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ductaflow.core.errors import DuctaflowError
-from pytest_ductaflow.core.model import Failure, Record, Status
+from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.kernels.inside.setup import marked
 from pytest_ductaflow.running import failures
@@ -400,7 +399,7 @@ def test_the_log_has_as_many_lines_as_were_printed(tmp_path_factory, text, size)
 HEAD = "ValueError                                Traceback (most recent call last)"
 CELL = "Cell In[3], line 2\n      1 x = 0\n----> 2 call(x)\n"
 MINE = "File /p/lib/m.py:12, in call(x)\n     11 def call(x):\n---> 12     raise ValueError('no')\n"
-OWN = f"File {failures._PACKAGE}{os.sep}conductor.py:9, in run_notebook(flow)\n----> 9     raise error\n"
+OWN = f"File {failures.PACKAGE}conductor.py:9, in run_notebook(flow)\n----> 9     raise error\n"
 MACHINERY = "File /v/lib/python3.11/site-packages/{}/client.py:5, in run(self)\n----> 5 await it\n"
 END = "ValueError: no"
 
@@ -473,7 +472,7 @@ def test_a_message_with_a_blank_line_is_kept_whole_behind_a_hidden_frame():
 
 def test_paths_under_the_home_directory_are_known_too(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr(failures, "_PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow")
+    monkeypatch.setattr(failures, "PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow/")
     own = "File ~/venv/lib/site-packages/pytest_ductaflow/conductor.py:9, in f()\n----> 9 raise\n"
     mine = "File ~/project/lib/m.py:12, in call(x)\n---> 12 raise\n"
     found = readable_traceback(a_traceback(CELL, own, mine), Path("/home/me/project"))

@@ -10,7 +10,8 @@ from helpers.projects import write_project
 
 from pytest_ductaflow import results
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Instance, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running import attempts, run_instance
 

@@ -14,7 +14,7 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import own_environment
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.run_instance import run
 

@@ -15,7 +15,7 @@ from helpers.projects import write_project
 from helpers.sessions import own_environment
 from nbconvert.exporters import HTMLExporter
 
-from pytest_ductaflow.core.model import Record, Status
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, read_record, write_record
 from pytest_ductaflow.running.html import process as html_process
 from pytest_ductaflow.running.html.page import write_full_html, write_html

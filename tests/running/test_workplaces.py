@@ -12,7 +12,8 @@ import pytest
 from helpers.projects import write_project
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Failure, Instance
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Failure
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.failures import last_printed, users_traceback, with_hint_at_place
 

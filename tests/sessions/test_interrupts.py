@@ -18,7 +18,8 @@ from helpers.projects import write_project
 from helpers.sessions import PATIENCE, interruptible, is_gone, wait_for
 from helpers.waiting import SESSION, kernel_pids, outcomes
 
-from pytest_ductaflow.core.model import Instance, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.run_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running import attempts, execute, run_instance

@@ -13,9 +13,10 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import own_environment
 
-from pytest_ductaflow.core import instance_lock, run_files
-from pytest_ductaflow.core.model import Record, Status
+from pytest_ductaflow.core import run_files
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.system import instance_lock
 from pytest_ductaflow.planning.declared_history import Declaration
 
 pytestmark = pytest.mark.slow

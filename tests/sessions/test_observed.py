@@ -13,7 +13,7 @@ import pytest
 from helpers.edited import Session, edit, record
 from helpers.projects import write_project
 
-from pytest_ductaflow.core.model import Failure
+from pytest_ductaflow.core.record import Failure
 from pytest_ductaflow.kernels.observation import can_observe
 from pytest_ductaflow.running.attempts import _without_rights
 from pytest_ductaflow.tracking.observed import Used

@@ -22,11 +22,14 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import interruptible
 
-from pytest_ductaflow.core import instance_lock, run_files
-from pytest_ductaflow.core.instance_lock import InUse, held, is_alive, is_free, this_process
-from pytest_ductaflow.core.model import Instance, Owner, Record, Status
+from pytest_ductaflow.core import run_files
+from pytest_ductaflow.core.errors import InUse
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Owner, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, read_record
 from pytest_ductaflow.core.settings import Settings
+from pytest_ductaflow.core.system import instance_lock
+from pytest_ductaflow.core.system.instance_lock import held, is_alive, is_free, this_process
 from pytest_ductaflow.running import run_instance
 
 PATIENCE = 60.0  # seconds; only a bug waits that long
@@ -357,7 +360,7 @@ HOLD = """
 import sys
 import threading
 from pathlib import Path
-from pytest_ductaflow.core.instance_lock import held
+from pytest_ductaflow.core.system.instance_lock import held
 from pytest_ductaflow.core.run_files import RunFiles
 with held(RunFiles(Path(sys.argv[2]), "x"), sys.argv[1], "x/A", wait=True, say=print):
     print("held", flush=True)

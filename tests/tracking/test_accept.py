@@ -12,13 +12,15 @@ import pytest
 from helpers.projects import PARAMETERS
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Instance, Neighbours, Record, Status
+from pytest_ductaflow.core.errors import NothingToAccept
+from pytest_ductaflow.core.instance import Instance, Neighbours
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.sources.installed_versions import python_version
 from pytest_ductaflow.tracking import inputs as inputs_module
 from pytest_ductaflow.tracking import up_to_date
-from pytest_ductaflow.tracking.accept import NothingToAccept, accept
+from pytest_ductaflow.tracking.accept import accept
 from pytest_ductaflow.tracking.digests import UNSTABLE, code_digest, config_digest, file_digest, input_digest
 from pytest_ductaflow.tracking.up_to_date import check
 

@@ -12,7 +12,7 @@ import pytest
 from helpers.projects import PARAMETERS, lay
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Record, Status
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import REPORT, RunFiles
 from pytest_ductaflow.sources.python_code import normalised, parsed
 from pytest_ductaflow.tracking import digests
@@ -159,7 +159,7 @@ def looks(monkeypatch) -> list[str]:
     """The folders of which the names are read, on a disk on which times tell of them."""
     read, scandir = [], os.scandir
     monkeypatch.setattr(digests, "settled", lambda _stat: True)
-    monkeypatch.setattr(digests, "tells_of_names", lambda _status: True)
+    monkeypatch.setattr(digests, "tracks_names", lambda _status: True)
     monkeypatch.setattr(os, "scandir", lambda folder: read.append(str(folder)) or scandir(folder))
     return read
 
@@ -201,7 +201,7 @@ def test_names_are_read_each_time_where_links_may_lead_elsewhere(tmp_path, looks
     assert listing_digest(tmp_path / "data") != before
 
 
-@pytest.mark.parametrize("unknown", ["settled", "tells_of_names"])
+@pytest.mark.parametrize("unknown", ["settled", "tracks_names"])
 def test_names_are_read_each_time_where_the_state_of_a_folder_may_not_tell(
     tmp_path, monkeypatch, looks, unknown
 ):

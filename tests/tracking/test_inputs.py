@@ -13,8 +13,8 @@ from helpers.projects import PARAMETERS
 from helpers.searched import FILES, FLOW, RUN, an_instance, edit, lay, moment
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.file_state import stat_of
-from pytest_ductaflow.core.model import Record, Status
+from pytest_ductaflow.core.record import Record, Status
+from pytest_ductaflow.core.system.file_state import stat_of
 from pytest_ductaflow.kernels.inside.trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from pytest_ductaflow.tracking import inputs as inputs_module
 from pytest_ductaflow.tracking.digests import ABSENT, UNSTABLE, file_digest, listing_digest

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.searched import FLOW, RUN, an_instance, edit, lay, moment
 
-from pytest_ductaflow.core.file_state import stat_of
+from pytest_ductaflow.core.system.file_state import stat_of
 from pytest_ductaflow.tracking import inputs as inputs_module
 from pytest_ductaflow.tracking.digests import ABSENT, UNSTABLE, file_digest, listing_digest
 from pytest_ductaflow.tracking.inputs import Inputs, InputSearch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.projects import PARAMETERS
 
-from pytest_ductaflow.core.model import Instance
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.tracking.paths_in_code import Guesses, modules_named_in_code
 
 FILES = (

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.model import Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.tracking import paths_in_config
 from pytest_ductaflow.tracking.paths_in_config import named_files, output_files

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ductaflow.core.model import Instance, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.run_instance import run
 from pytest_ductaflow.tracking.python_caches import drop_young_caches

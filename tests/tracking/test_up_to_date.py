@@ -16,9 +16,10 @@ from helpers.projects import PARAMETERS
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.file_state import settled, stat_of
-from pytest_ductaflow.core.model import INTERRUPTED, Failure, Instance, Record, Status
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import INTERRUPTED, Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.system.file_state import settled, stat_of
 from pytest_ductaflow.sources.installed_versions import own_path, python_version
 from pytest_ductaflow.tracking import digests, up_to_date
 from pytest_ductaflow.tracking.digests import (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...sources.file_reading import NotReadable
+from ...core.errors import Unreadable
 
 _OPENERS: Mapping[str, tuple[str, Callable[[Path], Any]]] = {
     ".gz": ("gzip", gzip.open),
@@ -32,7 +32,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     """Unpack a file for the duration of the context: `trips.csv` from `trips.csv.gz`.
 
     Raises:
-        NotReadable: If it is not in the format of its suffix, or its end is missing.
+        Unreadable: If it is not in the format of its suffix, or its end is missing.
     """
     kind, open_ = _OPENERS[path.suffix.lower()]
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as folder:
@@ -41,5 +41,5 @@ def unpacked(path: Path) -> Iterator[Path]:
             with open_(path) as packed, inside.open("wb") as target:
                 shutil.copyfileobj(packed, target)
         except _BROKEN as error:
-            raise NotReadable(f"it cannot be unpacked as {kind}: {error}") from error
+            raise Unreadable(f"it cannot be unpacked as {kind}: {error}") from error
         yield inside

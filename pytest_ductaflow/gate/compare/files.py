@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ...core.model import Difference
-from ...sources.file_reading import ExpectedUnreadable, LibraryMissing, NotReadable
+from ...core.errors import ExpectedUnreadable, LibraryMissing, Unreadable
+from ...core.record import Difference
 from .compressed import is_compressed, unpacked
 from .kinds.any_bytes import compare_bytes, digest_of
 from .tolerance import Tolerance
@@ -84,11 +84,11 @@ def known_suffixes() -> tuple[str, ...]:
     return tuple(_KINDS)
 
 
-def way_of(name: str, tolerance: Tolerance) -> str:
+def comparison_description(name: str, tolerance: Tolerance) -> str:
     """Return how files of a name are compared, in words: `CSV, rtol 1e-06, atol 0, keys zone`."""
     path = Path(name)
     if is_compressed(path):
-        return f"unpacked, {way_of(path.stem, tolerance)}"
+        return f"unpacked, {comparison_description(path.stem, tolerance)}"
     kind = _KINDS.get(path.suffix.lower())
     return "byte by byte" if kind is None else ", ".join([kind.title, *tolerance.described(kind.allowed)])
 
@@ -144,7 +144,7 @@ def compare(
         with _unpacked_expected(expected) as ours, contextlib.ExitStack() as stack:
             try:
                 theirs = stack.enter_context(unpacked(found))
-            except NotReadable as error:
+            except Unreadable as error:
                 return Difference(name, str(error))
             return compare(ours, theirs, tolerance, name=name, figures=figures, names=names)
     kind = _KINDS.get(expected.suffix.lower())
@@ -196,7 +196,7 @@ def _unpacked_expected(path: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             inside = stack.enter_context(unpacked(path))
-        except NotReadable as error:
+        except Unreadable as error:
             raise ExpectedUnreadable(f"{path}: {error}") from error
         try:
             yield inside
@@ -243,7 +243,7 @@ def _why(error: Exception, title: str) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if isinstance(error, NotReadable) else lines[0][:200]
+    return lines[0] if isinstance(error, Unreadable) else lines[0][:200]
 
 
 def _library_missing(kind: _Kind, path: Path, error: ImportError) -> LibraryMissing:

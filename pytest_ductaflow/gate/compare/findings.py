@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.model import Difference, DifferingValue
 from ...core.number_text import amount, percent
+from ...core.record import Difference, DifferingValue
 from .values import Gaps
 
 _WORST = 10  # values shown

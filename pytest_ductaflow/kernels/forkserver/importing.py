@@ -47,7 +47,7 @@ _AS_IN_A_KERNEL = {
 }
 
 
-class Misbehaved(Exception):
+class ImportSideEffect(Exception):
     """An import with a side effect that a flow would notice.
 
     Attributes:
@@ -55,10 +55,10 @@ class Misbehaved(Exception):
         deed: What it did, in words.
     """
 
-    def __init__(self, module: str, deed: str) -> None:
-        super().__init__(f"{module} {deed}")
+    def __init__(self, module: str, description: str) -> None:
+        super().__init__(f"{module} {description}")
         self.module = module
-        self.deed = deed
+        self.description = description
 
 
 def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, tuple[str | None, str]]:
@@ -74,7 +74,7 @@ def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, 
         The environment variables that imports have set: their values before, and now.
 
     Raises:
-        Misbehaved: At the first module that prints, warns or starts a thread; this process is then unusable.
+        ImportSideEffect: If a module prints, warns or starts a thread; the process is unusable then.
     """
     before = dict(os.environ)
     for name, value in _AS_IN_A_KERNEL.items():
@@ -98,9 +98,9 @@ def _import(module: str) -> None:
     with _listening() as heard, contextlib.suppress(Exception):
         importlib.import_module(module)
     if threading.active_count() > threads:
-        raise Misbehaved(module, "starts a thread")
+        raise ImportSideEffect(module, "starts a thread")
     if heard:
-        raise Misbehaved(module, f"says at its import: {heard[0].strip()}")
+        raise ImportSideEffect(module, f"says at its import: {heard[0].strip()}")
 
 
 @contextlib.contextmanager

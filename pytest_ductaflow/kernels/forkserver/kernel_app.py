@@ -318,7 +318,7 @@ def call(calls: Sequence[tuple[str, str, Sequence[Any]]]) -> list[Any]:
     return [getattr(sys.modules[module], name)(*arguments) for module, name, arguments in calls]
 
 
-def last_words(request: Mapping[str, Any]) -> list[Any]:
+def final_report(request: Mapping[str, Any]) -> list[Any]:
     """Return the results of the calls to make at the end; None for a call that fails."""
     answers = []
     for question in request["last"]:

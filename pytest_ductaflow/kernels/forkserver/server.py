@@ -7,7 +7,7 @@ JSON; the connection then is the kernel's lifeline in both directions:
               "umask": …, "all_channels": false, "first": [calls], "last": [calls], "observe": null}
     server:  {"pid": …, "raw": …, "connection": {…}, "left_out": {module: why}}
     client:  {"signal": 2}     to the kernel's process group; as often as wanted
-    kernel:  {"last_words": […]}    the results of the last calls; exit handlers have not run yet
+    kernel:  {"final_report": […]}    the results of the last calls; exit handlers have not run yet
     kernel:  {"done": true}    nothing of the flow is left to run
     server:  {"exit": …, "peak_memory": …}    the status of `os.wait4`, and bytes
     server:  {"error": …}      what is wrong with a line of the client, which is ignored otherwise

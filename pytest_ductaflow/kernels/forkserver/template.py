@@ -19,7 +19,7 @@ import psutil
 
 from ..observer.orphans import adopt_orphans, children, end_orphans, share_fate_of
 from . import kernel_app
-from .importing import Misbehaved, preload
+from .importing import ImportSideEffect, preload
 from .protocol import LENGTH, PATIENCE, SENTENCE, BadRequest, check_signal, receive, say
 from .shutdown import leave
 
@@ -58,8 +58,8 @@ def answer_as_template(
         # As in a cell: modules call `get_ipython` to detect a notebook, or keep what shows results.
         with app.shell.builtin_trap, app.shell.display_trap:
             kernel_app.IMPORTED_ENVIRONMENT.update(preload(modules, left_out))
-    except Misbehaved as error:
-        answer(misbehaved=error.module, deed=error.deed)
+    except ImportSideEffect as error:
+        answer(misbehaved=error.module, deed=error.description)
         os._exit(0)
     app.tell("after_preload")
     answer(ready=True)
@@ -192,7 +192,7 @@ class _Template:
         code = 1
         try:
             kernel_app.run_flow(self.app, request)
-            say(client, last_words=kernel_app.last_words(request))
+            say(client, final_report=kernel_app.final_report(request))
             code = 0
         except SystemExit as exit_:
             code = 0 if exit_.code is None else exit_.code if isinstance(exit_.code, int) else 1
@@ -217,7 +217,7 @@ class _Template:
 
     def _look_at(self, child: _Child, number: int) -> None:
         if number == child.pidfd or child.client is None:
-            self._bury(child)
+            self._reap(child)
             return
         try:
             heard = child.client.recv(SENTENCE)
@@ -259,7 +259,7 @@ class _Template:
             child.client.close()
             child.client = None
 
-    def _bury(self, child: _Child) -> None:
+    def _reap(self, child: _Child) -> None:
         """Reap a kernel, kill all that its flow has left running, and report how it ended."""
         self.poll.unregister(child.pidfd)
         del self.children[child.pidfd]

@@ -110,7 +110,7 @@ def _is_printed(logger: logging.Logger) -> bool:
     return False
 
 
-def last_words() -> tuple[int, list[str], tuple[int | None, bool] | None]:
+def final_report() -> tuple[int, list[str], tuple[int | None, bool] | None]:
     """Return the final report: what is known only when the flow has ended.
 
     Returns:

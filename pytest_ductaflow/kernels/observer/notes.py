@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...core.file_state import state_in
+from ...core.system.file_state import state_in
 from .seccomp import ARCHITECTURE, CALLS, SOURCES, Notification, text_at, word_at
 
 READ = "r"  # opened for reading

@@ -20,12 +20,14 @@ from textwrap import dedent
 from typing import IO, Any
 
 from ...core import run_files
-from ...core.child_process import run_module, signal_name
-from ...core.file_state import changed_since, settled, stat_of
-from ...core.model import INTERRUPTED, RUNS, Failure, Instance, Record, Status, slug
+from ...core.instance import RUNS, Instance, slug
+from ...core.outcome import Outcome
+from ...core.record import INTERRUPTED, Failure, Record, Status
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
-from ...core.system_places import belongs_to_others
+from ...core.system.child_process import run_module, signal_name
+from ...core.system.file_state import changed_since, settled, stat_of
+from ...core.system.places import PACKAGE, belongs_to_others
 from ...kernels.inside.trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from ...running.html.process import write_page
 from ...running.output_log import Output
@@ -33,10 +35,8 @@ from ...tracking.digests import input_digest, text_digest
 from ...tracking.observed import Used
 from .. import declared_history
 from . import answers
-from .answers import Ending
 
 STEP = "after"
-_PACKAGE = os.path.join(Path(__file__).parents[2], "")
 _UNSTABLE = ""  # digest of a file that changed while it was being read
 _Known = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ class After:
     """
 
     instance: Instance
-    instances: Sequence[tuple[Instance, Ending]]
+    instances: Sequence[tuple[Instance, Outcome | None]]
 
     @property
     def files(self) -> RunFiles:
@@ -110,9 +110,9 @@ class After:
     def _state_of_runs(self) -> str:
         """Return a digest of which runs of the instances there are."""
         told: list[Any] = [platform.python_version()]
-        for instance, ending in self.instances:
+        for instance, outcome in self.instances:
             record, _ = run_files.read_record(RunFiles.of(instance).record)
-            has_run = ending if ending in ("blocked", "skipped") else "run"
+            has_run = outcome if outcome in ("blocked", "skipped") else "run"
             told.append(
                 [
                     instance.step,
@@ -142,7 +142,7 @@ class After:
         files = self.files
         files.directory.mkdir(parents=True, exist_ok=True)
         self._seen.unlink(missing_ok=True)
-        running = self._first_words("; ".join(reasons))
+        running = self._running_record("; ".join(reasons))
         run_files.write_record(files, running)
         began = time.monotonic()
         try:
@@ -173,15 +173,15 @@ class After:
 
     def _write_missing_pages(self, settings: Settings) -> None:
         """Write the HTML pages that other processes have not written yet."""
-        for instance, ending in self.instances:
+        for instance, outcome in self.instances:
             files = RunFiles.of(instance)
             is_wanted = instance.html and (
-                settings.html == "all" or (settings.html == "failed" and ending == "failed")
+                settings.html == "all" or (settings.html == "failed" and outcome == "failed")
             )
             if is_wanted and files.notebook.exists() and not files.html.exists():
                 write_page(files, Path(self._runs))
 
-    def _first_words(self, reason: str) -> Record:
+    def _running_record(self, reason: str) -> Record:
         instance = self.instance
         return Record(
             status=Status.RUNNING,
@@ -268,7 +268,7 @@ class After:
 
     def _is_known(self, path: str) -> bool:
         """Return whether a file needs no comparison: ours, or an instance's, which `runs` covers."""
-        if path.startswith(_PACKAGE) or path in self._ours:
+        if path.startswith(PACKAGE) or path in self._ours:
             return True
         folder = path
         while len(folder) > len(self._runs):

@@ -11,8 +11,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from ...core.child_process import end_with_parent
 from ...core.run_files import write_json
+from ...core.system.child_process import end_with_parent
 from ...kernels.inside import trace
 from .. import conductor_file
 from . import answers

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DuctaflowError
-from ...core.model import JSON, Failure, Instance, Record, Status
+from ...core.instance import JSON, Instance
+from ...core.outcome import GOOD, Outcome
+from ...core.record import Failure, Record, Status
 from ...core.run_files import RunFiles, read_record, shown, surrounding_build, write_json
-from ...graph.verdicts import Verdict
 from ...sources.names import path_key
 
 VARIABLE = "DUCTAFLOW_ANSWERS"
@@ -25,10 +26,11 @@ NOT_RUN = "NotRun"  # failure type of an instance without a current record
 _SHOWN = 3  # names in a message
 
 _told = ""  # the file of answers, in the process that executes the conductor again
-Ending = Verdict | None  # None if this session has not run the instance
 
 
-def write(file: Path, root: Path, settings: str, instances: Iterable[tuple[Instance, Ending]]) -> None:
+def write(
+    file: Path, root: Path, settings: str, instances: Iterable[tuple[Instance, Outcome | None]]
+) -> None:
     """Write the answers for the calls of a conductor.
 
     Args:
@@ -37,7 +39,7 @@ def write(file: Path, root: Path, settings: str, instances: Iterable[tuple[Insta
         settings: Settings of the session, as text.
         instances: All instances that it declares, and how each ended.
     """
-    told = [(instance.to_json(), ending) for instance, ending in instances]
+    told = [(instance.to_json(), outcome) for instance, outcome in instances]
     write_json(file, {"root": str(root), "settings": settings, "instances": told})
 
 
@@ -55,7 +57,7 @@ class Answers:
 
     root: Path
     settings: str
-    endings: Mapping[tuple[str, str], tuple[Instance, Ending]]
+    endings: Mapping[tuple[str, str], tuple[Instance, Outcome | None]]
     asked_for: set[tuple[str, str]] = field(default_factory=set)
     new: list[str] = field(default_factory=list)
 
@@ -70,7 +72,7 @@ class Answers:
         if key not in self.endings:
             self.new.append(label)
             return None
-        known, ending = self.endings[key]
+        known, outcome = self.endings[key]
         if differing := _differences(known.config, instance.config):
             raise DuctaflowError(
                 f"{label} has run with another config than it is called with now ({differing}): give what "
@@ -78,10 +80,10 @@ class Answers:
             )
         self.asked_for.add(key)
         files = RunFiles.of(known)
-        if ending in ("ok", "failed") and not files.record.exists():
+        if outcome in (*GOOD, "failed") and not files.record.exists():
             self.new.append(label)
             return None
-        return _record(known, ending)
+        return _record(known, outcome)
 
     @property
     def doubt(self) -> str | None:
@@ -116,15 +118,15 @@ def is_known(directory: str, stem: str) -> bool:
 @lru_cache(maxsize=1)
 def _read(file: str) -> Answers:
     data = json.loads(Path(file).read_text(encoding="utf-8"))
-    known = [(Instance.from_json(instance), ending) for instance, ending in data["instances"]]
+    known = [(Instance.from_json(instance), outcome) for instance, outcome in data["instances"]]
     by_key = {(path_key(instance.run_dir), instance.stem): (instance, end) for instance, end in known}
     return Answers(Path(data["root"]), data["settings"], by_key)
 
 
-def _record(instance: Instance, ending: Ending) -> Record:
+def _record(instance: Instance, outcome: Outcome | None) -> Record:
     record, _ = read_record(RunFiles.of(instance).record)
-    if ending in ("blocked", "skipped"):
-        return _without_run(instance, f"it was {ending} in this session")
+    if outcome in ("blocked", "skipped"):
+        return _without_run(instance, f"it was {outcome} in this session")
     return record if record is not None else _without_run(instance, "it has no record")
 
 

@@ -18,9 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from ...core import run_files
-from ...core.errors import DuctaflowError, FlowNotFound, Problem, told_once
-from ...core.model import JSON, RUNS, Instance, Record, default_step, slug, stem_of
-from ...gate.instance_file import REPLAYS, StoredError, in_project, read_stored, unfit_for_replay
+from ...core.errors import DuctaflowError, FlowNotFound, StoredError
+from ...core.instance import JSON, RUNS, Instance, default_step, slug, stem_of
+from ...core.problem import Problem, merged_lines
+from ...core.record import Record
+from ...gate.instance_file import REPLAYS, in_project, read_stored, unfit_for_replay
 from ...sources.names import with_distinct_names
 from ...sources.notebooks import (
     NOTEBOOK_SUFFIXES,
@@ -33,8 +35,8 @@ from ...sources.notebooks import (
 from ...sources.table_cells import is_a
 from ...sources.tables import FLOW_COLUMNS, NAME
 from .. import conductor_file, recording
+from ..collecting.guard import Guard
 from ..declare import Origin, TableDeclaration, columns_of, declare_call, flow_problem
-from ..guarding import Guard
 from .warm_process import forked
 
 _OF_CONDUCTORS = ("api.as_ductaflow", "api.conductor")  # modules that nearly all conductors import
@@ -303,7 +305,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {
         path: {
             "instances": [instance.to_json() for instance in outcome.instances],
-            "problems": told_once(outcome.problems),
+            "problems": merged_lines(outcome.problems),
             "error": outcome.error,
             "notes": outcome.notes,
             "has_after": outcome.has_after,

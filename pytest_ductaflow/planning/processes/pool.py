@@ -15,8 +15,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol, Self
 
-from ...core.child_process import may_fork
-from ...core.interrupts import keyboard_later
+from ...core.system.child_process import may_fork
+from ...core.system.interrupts import keyboard_later
 from .warm_process import ENDED, STARTED, Request
 
 _PATIENCE = 5.0  # seconds to wait for what takes milliseconds
@@ -39,7 +39,7 @@ class Process(Protocol):
         """Kill it."""
 
 
-class Planners:
+class DeclareProcesses:
     """A starter of processes that read sources; on Linux it forks if several share a working directory.
 
     Args:

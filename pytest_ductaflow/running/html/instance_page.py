@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core import run_files
-from ...core.machine import has_idle_core
-from ...core.model import RUNS, Instance
+from ...core.instance import RUNS, Instance
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
+from ...core.system.machine import has_idle_core
 from .process import PageWriter, write_page
 
 

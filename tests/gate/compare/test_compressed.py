@@ -9,9 +9,9 @@ import lzma
 import pytest
 from helpers.comparing import compared, said
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.files import read_expected
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 TABLE = b"zone,trips\nnorth,1.0\nsouth,2.0\n"
 PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}

@@ -10,8 +10,8 @@ from helpers.comparing import compared, said
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.tolerance import Tolerance, Tolerances
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 TRIPS = "zone,mode,trips\n1,bus,12.5\n2,tram,3\n3,bus,1e3\n"
 

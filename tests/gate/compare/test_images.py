@@ -10,9 +10,9 @@ import pytest
 from helpers.comparing import compared, said, written
 from PIL import Image, ImageDraw
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.kinds.images import _distances
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 SUFFIXES = ("png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff")
 RED, BLUE = (200, 30, 30), (30, 30, 200)

@@ -10,8 +10,8 @@ from helpers.comparing import compared, said
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 TOTALS = {"totals": {"cost": [1, 2.5, 4.0], "mode": "bus"}, "open": True, "none": None, "created": "today"}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers.comparing import compared
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 GRID = np.arange(12.0).reshape(3, 4)
 POINTS = np.array([(1, (2.5, 3.5)), (2, (4.5, 5.5))], dtype=[("n", "i4"), ("at", [("x", "f8"), ("y", "f8")])])

@@ -13,8 +13,8 @@ import pytest
 from helpers.comparing import compared, said
 from pyarrow import feather, parquet
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 ZONES = pd.DataFrame(
     {

@@ -7,9 +7,9 @@ import hashlib
 import pytest
 from helpers.comparing import compared, written
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.kinds.any_bytes import compare_digest
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 LINES = "".join(f"line {number}\n" for number in range(1, 121))
 

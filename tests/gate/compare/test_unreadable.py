@@ -11,9 +11,9 @@ import pytest
 from helpers.comparing import compared, written
 from PIL import Image
 
+from pytest_ductaflow.core.errors import ExpectedUnreadable
 from pytest_ductaflow.gate.compare.files import _KINDS, compare, known_suffixes
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
-from pytest_ductaflow.sources.file_reading import ExpectedUnreadable
 
 TABLE = pd.DataFrame({"a": range(100), "b": [f"text {number}" for number in range(100)]})
 BINARY = bytes(range(256)) * 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....core.model import Difference
+from ....core.record import Difference
 from ....core.run_files import digest
 
 _SHOWN = len("sha256:") + 12  # characters of a digest

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....sources.file_reading import NotReadable, long_cells, text_of
+from ....core.errors import Unreadable
+from ....sources.file_reading import long_cells, text_of
 from ....sources.table_cells import number_in
 from ..findings import Findings
 from ..tables import Cell, compare_tables
@@ -28,18 +29,18 @@ def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
     """Read a table of texts.
 
     Raises:
-        NotReadable: If it has no header, a row of another length or two columns of the same name.
+        Unreadable: If it has no header, a row of another length or two columns of the same name.
     """
     text = text_of(path, tolerance.encoding)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
     with long_cells():
         rows = list(_rows(text, delimiter))
     if not rows or not any(cell.strip() for cell in rows[0]):
-        raise NotReadable("line 1 has no header, expected the names of the columns")
+        raise Unreadable("line 1 has no header, expected the names of the columns")
     header, *rows = rows
     name, times = Counter(header).most_common(1)[0]
     if times > 1:
-        raise NotReadable(f"line 1: column {name!r} is there {times} times")
+        raise Unreadable(f"line 1: column {name!r} is there {times} times")
     columns = list(zip(*rows, strict=True)) or [()] * len(header)
     return pd.DataFrame({name: _as_objects(cells) for name, cells in zip(header, columns, strict=True)})
 
@@ -115,11 +116,11 @@ def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
             elif not row and width:
                 empty = empty or reader.line_num
             elif empty:
-                raise NotReadable(f"line {empty} is empty, expected {width} fields")
+                raise Unreadable(f"line {empty} is empty, expected {width} fields")
             elif len(row) == width:
                 yield row
             else:
                 fields = "1 field" if len(row) == 1 else f"{len(row)} fields"
-                raise NotReadable(f"line {reader.line_num} has {fields}, expected {width}")
+                raise Unreadable(f"line {reader.line_num} has {fields}, expected {width}")
     except csv.Error as error:
-        raise NotReadable(f"line {reader.line_num}: {error}") from error
+        raise Unreadable(f"line {reader.line_num}: {error}") from error

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from ....core.errors import Unreadable
 from ....core.number_text import percent
-from ....sources.file_reading import NotReadable
 from ..findings import Findings
 from ..tolerance import Tolerance
 from ..values import Array
@@ -50,7 +50,7 @@ def read(path: Path, _tolerance: Tolerance) -> Frames:
     """Read all frames of an image.
 
     Raises:
-        NotReadable: If it has another format, is truncated or is too large to be read safely.
+        Unreadable: If it has another format, is truncated or is too large to be read safely.
     """
     is_raster = path.suffix.lower() in _RASTERS
     return frames_of(path.read_bytes(), _FORMATS[path.suffix.lower()], numbers=_NUMBERS + ("L",) * is_raster)
@@ -65,7 +65,7 @@ def frames_of(data: bytes, kind: str, numbers: tuple[str, ...] = _NUMBERS) -> Fr
         numbers: Modes of pixels that are measurements.
 
     Raises:
-        NotReadable: As in `read`.
+        Unreadable: As in `read`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -73,13 +73,13 @@ def frames_of(data: bytes, kind: str, numbers: tuple[str, ...] = _NUMBERS) -> Fr
             with Image.open(io.BytesIO(data), formats=[kind]) as image:
                 frames = [_pixels(frame, numbers) for frame in ImageSequence.Iterator(image)]
         except UnidentifiedImageError as error:
-            raise NotReadable(f"its content is no {kind} image") from error
+            raise Unreadable(f"its content is no {kind} image") from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             limit = Image.MAX_IMAGE_PIXELS or 0
-            raise NotReadable(f"it has more than {limit:,} pixels; make it smaller") from error
+            raise Unreadable(f"it has more than {limit:,} pixels; make it smaller") from error
     # A truncated GIF may lack its last frames.
     if _ENDS.get(kind, b"") not in data or (kind == "GIF" and not data.endswith(b";")):
-        raise NotReadable("its end is missing")
+        raise Unreadable("its end is missing")
     return frames
 
 

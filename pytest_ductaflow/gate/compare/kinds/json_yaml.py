@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from ....sources.file_reading import NotReadable, text_of
+from ....core.errors import Unreadable
+from ....sources.file_reading import text_of
 from ..findings import Findings
 from ..tolerance import Tolerance
 from ..values import gaps_of_cells, same_cell
@@ -42,15 +43,15 @@ def read(path: Path, tolerance: Tolerance) -> object:
     """Read the value in a file; several YAML documents, and the lines of JSON lines, become a list.
 
     Raises:
-        NotReadable: If it is empty, malformed, has a key twice or is nested too deeply.
+        Unreadable: If it is empty, malformed, has a key twice or is nested too deeply.
     """
     text = text_of(path, tolerance.encoding)
     if not text.strip():
-        raise NotReadable("it is empty")
+        raise Unreadable("it is empty")
     try:
         value = _READERS.get(path.suffix.lower(), _json)(text)
     except RecursionError:
-        raise NotReadable(f"it is nested deeper than {_DEEPEST} levels") from None
+        raise Unreadable(f"it is nested deeper than {_DEEPEST} levels") from None
     _check_size(value)
     return value
 
@@ -59,7 +60,7 @@ def _json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise NotReadable(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise Unreadable(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
 
 
 def _json_lines(text: str) -> object:
@@ -68,9 +69,9 @@ def _json_lines(text: str) -> object:
         try:
             values += [json.loads(line, object_pairs_hook=_object)] if line.strip() else []
         except json.JSONDecodeError as error:
-            raise NotReadable(f"line {number}, column {error.colno}: {error.msg}") from error
-        except NotReadable as error:
-            raise NotReadable(f"line {number}: {error}") from error
+            raise Unreadable(f"line {number}, column {error.colno}: {error.msg}") from error
+        except Unreadable as error:
+            raise Unreadable(f"line {number}: {error}") from error
     return values
 
 
@@ -82,7 +83,7 @@ def _yaml(text: str) -> object:
         if "nesting depth" in (error.problem or ""):  # a limit of the parser, since PyYAML 6.0.4
             raise RecursionError from error
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise NotReadable(f"{line}{error.problem or error.context}") from error
+        raise Unreadable(f"{line}{error.problem or error.context}") from error
     return documents[0] if len(documents) == 1 else documents
 
 
@@ -107,7 +108,7 @@ def _check_keys(keys: Iterable[str]) -> None:
     known = set()
     for key in keys:
         if key in known:
-            raise NotReadable(f"key {key!r} is there twice in one object")
+            raise Unreadable(f"key {key!r} is there twice in one object")
         known.add(key)
 
 
@@ -116,11 +117,11 @@ def _check_size(value: object) -> None:
     for _ in range(_DEEPEST + 1):
         seen += sum(len(_parts(outer)) for outer in level)
         if seen > _LARGEST:
-            raise NotReadable(f"it stands for more than {_LARGEST:,} values")
+            raise Unreadable(f"it stands for more than {_LARGEST:,} values")
         level = [part for outer in level for part in _parts(outer)]
         if not level:
             return
-    raise NotReadable(f"it is nested deeper than {_DEEPEST} levels")
+    raise Unreadable(f"it is nested deeper than {_DEEPEST} levels")
 
 
 def _parts(value: object) -> Collection[Any]:

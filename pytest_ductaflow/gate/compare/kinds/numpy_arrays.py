@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ....sources.file_reading import NotReadable
+from ....core.errors import Unreadable
 from ..findings import Findings
 from ..tolerance import Tolerance
 from ..values import Array, gaps_of_arrays
@@ -23,7 +23,7 @@ def read(path: Path, _tolerance: Tolerance) -> Arrays:
     """Read arrays by name; the single array of a .npy file has an empty name.
 
     Raises:
-        NotReadable: If one is not in NumPy's format, or holds objects, which only pickle can read.
+        Unreadable: If one is not in NumPy's format, or holds objects, which only pickle can read.
     """
     if path.suffix.lower() == ".npy":
         return {"": _array(path.read_bytes(), "")}
@@ -36,19 +36,19 @@ def read(path: Path, _tolerance: Tolerance) -> Arrays:
 
 def _array(data: bytes, prefix: str) -> Array:
     if not data.startswith(_MAGIC):
-        raise NotReadable(f"{prefix}it does not begin as a NumPy array does")
+        raise Unreadable(f"{prefix}it does not begin as a NumPy array does")
     stream = io.BytesIO(data)
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except ValueError as error:
         if "Object arrays" in str(error):
-            raise NotReadable(
+            raise Unreadable(
                 f"{prefix}it holds Python objects, which are not loaded for safety; "
                 "save numbers or texts (array.astype(float)), or another kind of file"
             ) from error
-        raise NotReadable(f"{prefix}{error}") from error
+        raise Unreadable(f"{prefix}{error}") from error
     if stream.read(1):
-        raise NotReadable(f"{prefix}there is more in it than the array")
+        raise Unreadable(f"{prefix}there is more in it than the array")
     return np.asarray(array)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pyarrow import feather, parquet
 
-from ....sources.file_reading import NotReadable
+from ....core.errors import Unreadable
 from ..findings import Findings
 from ..tables import compare_tables, plain_objects
 from ..tolerance import Tolerance
@@ -20,7 +20,7 @@ def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
     An index of row numbers is not meaningful; with keys, neither is one in any other order.
 
     Raises:
-        NotReadable: If two columns have the same name.
+        Unreadable: If two columns have the same name.
     """
     with path.open("rb") as stream:  # from a path `year=2030/x.parquet`, pyarrow would make a column
         is_parquet = path.suffix.lower() == ".parquet"
@@ -32,7 +32,7 @@ def read(path: Path, tolerance: Tolerance) -> pd.DataFrame:
     table.columns = pd.Index([str(name) for name in table.columns], dtype=object)
     name, times = Counter(table.columns).most_common(1)[0] if len(table.columns) else ("", 1)
     if times > 1:
-        raise NotReadable(f"column {name!r} is there {times} times")
+        raise Unreadable(f"column {name!r} is there {times} times")
     return plain_objects(table)
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import resvg_py
 
-from ....sources.file_reading import NotReadable
+from ....core.errors import Unreadable
 from ..findings import Findings
 from ..tolerance import Tolerance
 from . import images
@@ -42,15 +42,15 @@ def read(path: Path, _tolerance: Tolerance) -> Drawing:
     """Read a file and render it.
 
     Raises:
-        NotReadable: If it is not SVG, or too large to be rendered safely.
+        Unreadable: If it is not SVG, or too large to be rendered safely.
     """
     try:
         root = ElementTree.parse(path).getroot()  # noqa: S314 - written by a flow of the user
     except ElementTree.ParseError as error:
-        raise NotReadable(str(error)) from error
+        raise Unreadable(str(error)) from error
     width, height = _size(root)
     if width * height > _LARGEST:
-        raise NotReadable(f"it would have more than {_LARGEST:,} pixels; make it smaller")
+        raise Unreadable(f"it would have more than {_LARGEST:,} pixels; make it smaller")
     zoom = max(1.0, _SMALLEST / max(width, height))
     # Without a resolution, sizes in points, as matplotlib writes them, would not count as sizes.
     drawn = resvg_py.svg_to_bytes(svg_path=str(path), resources_dir=str(path.parent), dpi=_DPI, zoom=zoom)
@@ -66,7 +66,7 @@ def _size(root: ElementTree.Element) -> tuple[float, float]:
         lengths = [float(part) for part in box[2:]] if len(box) == 4 else [_SMALLEST, _SMALLEST]
     width, height = lengths
     if not (width > 0 and height > 0):
-        raise NotReadable("it has no size")
+        raise Unreadable("it has no size")
     return width, height
 
 

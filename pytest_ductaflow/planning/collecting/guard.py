@@ -24,15 +24,15 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..core.errors import Refused
-from ..core.model import RUNS, Instance
-from ..core.run_files import shown
-from ..sources.names import path_key
-from .existing_files import WhatWasThere, in_folder
-from .setting_aside import set_aside
+from ...core.errors import Refused
+from ...core.instance import RUNS, Instance
+from ...core.run_files import shown
+from ...core.system.places import PACKAGE
+from ...sources.names import path_key
+from .existing_files import ExistingFiles, in_folder
+from .file_backups import set_aside
 
 CURE = "put it under `if not is_collecting():`"
-_PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 _STANDARD = f"{Path(os.__file__).parent}{os.sep}"
 _FOR_THE_USER = {"read_runs.py", "table_files.py"}  # our modules that read what a conductor names
 # Functions that query a folder only to create it or to resolve its path.
@@ -62,7 +62,7 @@ class Guard:
         self._conductor, self._root, self._calls = conductor, root, calls
         self._told, self._aside, self._defers = told, aside, defers
         self.deferred: list[str] = []  # places of refused actions that are left for later
-        self._before = WhatWasThere(root)
+        self._before = ExistingFiles(root)
         self._steps_in = path_key(os.path.realpath(root / RUNS))
         self._run_dirs: dict[str, str] = {}  # real path: label of the instance that will write there
         self._steps: dict[str, str] = {}  # step folders in runs/, each with the label of one of its instances
@@ -250,7 +250,7 @@ class Guard:
             file, name = frame.f_code.co_filename, frame.f_code.co_name
             if is_look and name in _NO_LOOKS and _is_library(file):
                 return True
-            if file.startswith(_PACKAGE) and file != __file__:
+            if file.startswith(PACKAGE) and file != __file__:
                 ours.add(os.path.basename(file))
             frame = frame.f_back
         return bool(ours) and not ours & _FOR_THE_USER
@@ -349,7 +349,7 @@ class Guard:
             if file == str(self._conductor):
                 line = f"{shown(file, self._root)}:{frame.f_lineno}"
                 return f"{line} (in {innermost})" if innermost else line
-            if not innermost and not file.startswith(_PACKAGE) and not _is_library(file):
+            if not innermost and not file.startswith(PACKAGE) and not _is_library(file):
                 innermost = f"{shown(file, self._root)}:{frame.f_lineno}"
             frame = frame.f_back
         return innermost or shown(self._conductor, self._root)

@@ -10,14 +10,15 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
-Verdict = Literal["ok", "failed", "blocked", "skipped"]
-_VERDICTS: dict[str, Verdict] = {verdict: verdict for verdict in get_args(Verdict)}
+from ..core.outcome import Outcome
+
+_OUTCOMES: dict[str, Outcome] = {outcome: outcome for outcome in get_args(Outcome)}
 
 
-class Statuses:
-    """The final verdict on each instance that has ended.
+class SessionOutcomes:
+    """The final outcome on each instance that has ended.
 
     Args:
         file: File that the processes of a session share; None if there is only one process.
@@ -26,34 +27,34 @@ class Statuses:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._position = 0  # in the file, in bytes: read up to here
-        self._verdicts: dict[int, Verdict] = {}
+        self._outcomes: dict[int, Outcome] = {}
         self._unwritten = b""  # lines that could not be written (disk full); retried with the next line
 
-    def write(self, number: int, verdict: Verdict) -> None:
+    def write(self, number: int, outcome: Outcome) -> None:
         """Record that an instance has ended for good; if the disk is full, other processes see it later."""
         if self._file is None:
-            self._verdicts[number] = verdict
+            self._outcomes[number] = outcome
             return
-        lines, written = self._unwritten + f"{number} {verdict}\n".encode(), 0
+        lines, written = self._unwritten + f"{number} {outcome}\n".encode(), 0
         with contextlib.suppress(OSError), open(self._file, "ab", buffering=0) as stream:
             written = stream.write(lines) or 0
         # A write may have been cut short: the newline in front ends the torn line.
         self._unwritten = b"" if written == len(lines) else b"\n" + lines.lstrip()
         if self._unwritten:
-            self._verdicts[number] = verdict
+            self._outcomes[number] = outcome
 
-    def read(self) -> Mapping[int, Verdict]:
-        """Return all verdicts so far, by instance number."""
+    def read(self) -> Mapping[int, Outcome]:
+        """Return all outcomes so far, by instance number."""
         if self._file is not None:
             with contextlib.suppress(FileNotFoundError), open(self._file, "rb") as stream:
                 stream.seek(self._position)
                 lines, newline, _ = stream.read().rpartition(b"\n")
                 self._position += len(lines) + len(newline)
                 self._take(lines.decode(errors="replace"))
-        return MappingProxyType(self._verdicts)
+        return MappingProxyType(self._outcomes)
 
     def _take(self, lines: str) -> None:
         for line in lines.splitlines():
-            number, _, verdict = line.partition(" ")
-            if number.isdecimal() and verdict in _VERDICTS:
-                self._verdicts[int(number)] = _VERDICTS[verdict]
+            number, _, outcome = line.partition(" ")
+            if number.isdecimal() and outcome in _OUTCOMES:
+                self._outcomes[int(number)] = _OUTCOMES[outcome]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..core.model import Instance
+from ..core.instance import Instance
 from ..sources.names import path_key
 
 _made: dict[tuple[str, str], Instance] = {}

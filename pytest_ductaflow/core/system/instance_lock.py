@@ -24,20 +24,17 @@ from pathlib import Path
 import psutil
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from . import run_files
-from .errors import DuctaflowError
-from .model import RUNS, Owner, Record
-from .run_files import RunFiles
+from .. import run_files
+from ..errors import InUse
+from ..instance import RUNS
+from ..record import Owner, Record
+from ..run_files import RunFiles
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
 _PAUSE = 0.05  # seconds between polls of a lock that another process holds
 _UNTIL_TOLD = 1.0  # seconds for a process that has just taken a lock to write its id to the record
 _LAST_WORDS = 10.0  # seconds for the kernel of a killed process to end
 _SAME_START = 1.0  # seconds by which two readings of one process's start time may differ
-
-
-class InUse(DuctaflowError):
-    """Another process is running the instance; the message says which."""
 
 
 def this_process() -> Owner:

@@ -32,7 +32,7 @@ def stat_of(path: str | os.PathLike[str]) -> str | None:
         return None
 
 
-def tells_of_names(status: os.stat_result) -> bool:
+def tracks_names(status: os.stat_result) -> bool:
     """Return whether a settled folder's state always changes when a name is added or removed.
 
     Network disks, mounted buckets and FAT have no such times, or update them late.
@@ -52,7 +52,7 @@ def _file_system(device: int) -> str:
         return ""
 
 
-def born(status: os.stat_result) -> int:
+def created_ns(status: os.stat_result) -> int:
     """Return when a file was created, in ns; on Linux, where that is unknown, its last change of any kind."""
     seconds: float = getattr(status, "st_birthtime", 0)
     return getattr(status, "st_birthtime_ns", 0) or int(seconds * 1e9) or status.st_ctime_ns

@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from ..core.file_state import born
-from ..sources.names import path_key
+from ...core.system.file_state import created_ns
+from ...sources.names import path_key
 
 _COARSE = 20_000_000  # ns by which a file system's clock may lag behind
-_real_stat, _real_lstat = os.stat, os.lstat  # `guarding` replaces them
+_real_stat, _real_lstat = os.stat, os.lstat  # `guard` replaces them
 
 
-class WhatWasThere:
+class ExistingFiles:
     """The files of a project, divided into those that existed before and those the process created.
 
     A file counts as created by the process if an event reported that, or if it is younger than the process:
@@ -62,7 +62,7 @@ class WhatWasThere:
             status = _real_lstat(place)
         except OSError:
             return False
-        if key in self._older or born(status) < self._began:
+        if key in self._older or created_ns(status) < self._began:
             return True
         return stat.S_ISDIR(status.st_mode) and any(
             self.was_there(os.path.join(place, name)) for name in os.listdir(place)

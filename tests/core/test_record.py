@@ -10,20 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.core.errors import FlowNotFound, InstanceFailed, Problem, TableError
-from pytest_ductaflow.core.model import (
+from pytest_ductaflow.core.errors import FlowNotFound, InstanceFailed, TableError
+from pytest_ductaflow.core.instance import Instance, config_hash, default_step, slug, stem_of
+from pytest_ductaflow.core.problem import Problem
+from pytest_ductaflow.core.record import (
     SCHEMA_VERSION,
     Difference,
     DifferingValue,
     Failure,
-    Instance,
     Owner,
     Record,
     Status,
-    config_hash,
-    default_step,
-    slug,
-    stem_of,
 )
 
 PLAIN = st.recursive(

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..core.errors import Refused
+from ...core.errors import Refused
 
 NAME = "__ductaflow_can_wait__"  # the conductor's name for the function that returns the exceptions to catch
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom, ast.Await)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pytest_ductaflow.planning.setting_aside import put_back, set_aside
+from pytest_ductaflow.planning.collecting.file_backups import put_back, set_aside
 
 
 def test_two_threads_that_set_files_aside_at_once_keep_a_copy_each(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+PACKAGE = os.path.join(Path(__file__).parents[2], "")  # how the paths of all files of this package begin
 # By folder, the names in it that are not the user's; `*` matches anything, `~` is the home directory. What is
 # not listed counts as an input: a file too many costs a run, one too few gives a wrong result.
 _SHARED = """zoneinfo* fonts fontconfig locale i18n mime misc icons themes X11 xml sgml ca-certificates
