@@ -1,1 +1,1 @@
-"""What conductors, builds and flows import."""
+"""The API that conductors, builds and flows import."""

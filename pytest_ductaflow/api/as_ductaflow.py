@@ -1,6 +1,6 @@
 """The API under the names that existing projects import: `from ductaflow import run_notebook, …`.
 
-Names are loaded when they are first used.
+Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytest_ductaflow.api import older_names as _older
 __version__ = _api.__version__
 __all__ = _api.__all__ + _older.__all__
 
-# What the module was called in its earlier ages, also as a part of the package that it was then.
+# Names of the module in earlier releases, some of them inside a package.
 ductaflow = ductacore = sys.modules[__name__]
 for _name in ("ductaflow", "ductaflow.ductaflow", "ductaflow.ductacore", "ductacore"):
     sys.modules[_name] = ductaflow

@@ -1,7 +1,7 @@
-"""The API of a conductor and of a build: the same calls run instances, or are recorded.
+"""The API of conductors and builds: the same calls run instances or record them.
 
-Run as a script, in a notebook or inside a build, a call carries its instances out there and then.
-Collected by `pytest --ductaflow`, it notes them (see `recording`) and returns at once.
+In a script, a notebook or a build, a call runs its instances immediately. Collected by
+`pytest --ductaflow`, it records them (see `recording`) and returns at once.
 """
 
 from __future__ import annotations
@@ -71,29 +71,29 @@ def conduct(
     keep: str | Sequence[str] = (),
     cwd: Workplace | None = None,
 ) -> list[Instance]:
-    """Spread a flow or build over the rows of a control table: every row is an instance.
+    """Run a flow or build for each row of a control table: every row is an instance.
 
     Args:
-        flow: Path of the flow, relative to the project root; a bare name is looked for in `flows/`
+        flow: Path of the flow, relative to the project root; a bare name is looked up in `flows/`
             and `builds/`.
         table: A DataFrame, a list of dicts, or a `.csv`, `.parquet`, `.xlsx`, `.json` or `.jsonl`
             file. The column `instance_name` names the instances, `step` their step; all others are
             config. Dotted columns nest (`processing.param1`); an empty cell means "not set".
-        step: Folder under `runs/`; by default the flow's stem less a leading number.
-        base: Config under every row.
-        config: A function from a row (a dict without empty cells) to its config, in place of the row.
-        after: Instances (as this function returns them) that have to end well before these start.
-        keep: Patterns of files and folders in the run directories (checkpoints, caches) that the next run
-            finds again; all else that an instance wrote is moved aside before it runs again.
-        cwd: Where the flow runs, and its relative paths begin: in the run directory (`run`), in the flow's
-            own folder (`flow`) or in the project root (`project`).
+        step: Folder under `runs/`; by default the flow's stem without a leading number.
+        base: Base config, which each row extends and overrides.
+        config: A function from a row (a dict without empty cells) to its config, used instead of the row.
+        after: Instances (as this function returns them) that must end well before these start.
+        keep: Patterns of files and folders in the run directories (checkpoints, caches) that stay for
+            the next run; all else that an instance wrote is moved aside before it runs again.
+        cwd: Working directory of the flow: the run directory (`run`), the flow's own folder (`flow`) or the
+            project root (`project`).
 
     Returns:
         The instances, in the order of the table.
 
     Raises:
-        TableError: With all problems of the table; nothing has run then. While pytest collects, the
-            problems are noted instead.
+        TableError: If the table has problems, with all of them; nothing has run then. While pytest
+            collects, they are recorded instead.
         SweepFailed: After the last instance, if some have failed.
     """
     __tracebackhide__ = True
@@ -111,7 +111,7 @@ def conduct(
     if problems:
         _quiet_traceback()
         raise TableError(problems)
-    for note in made.notes if answers.current() is None else ():  # else pytest has told them
+    for note in made.notes if answers.current() is None else ():  # otherwise pytest has reported them
         warnings.warn_explicit(note, UserWarning, origin.file, origin.line or 1)
     _tell_overwritten(made.instances)
     _note(made.instances, at_once=True)
@@ -123,11 +123,11 @@ def conduct(
 
 
 def _tell_overwritten(instances: list[Instance]) -> None:
-    """Warn of instances of a script that overwrite what an earlier call of it has run with another config.
+    """Warn of instances that overwrite the results of an earlier call in the script with another config.
 
-    A script may do so on purpose, in a loop that calibrates, say. pytest refuses it, as all instances are to
-    be there at its end. In a notebook a call is made again with another config, and a build may run its
-    flows in turns.
+    A script may do so on purpose, in a calibration loop for example. pytest refuses it, because the files of
+    all instances must exist at its end. Notebooks and builds get no warning: a cell is run again with another
+    config, and a build may run its flows in turns.
     """
     if answers.current() is not None or _script() is None or run_files.surrounding_build() is not None:
         return
@@ -141,7 +141,7 @@ def _tell_overwritten(instances: list[Instance]) -> None:
 
 
 def _note(instances: list[Instance], *, at_once: bool) -> None:
-    """Note what a call is going to run; of a conductor also for other processes, at the latest at its end."""
+    """Note the instances of a call; those of a conductor also on disk, when it exits or at once."""
     called_instances.note(instances)
     script = _script()
     if script is None or not instances or run_files.surrounding_build() is not None:
@@ -157,8 +157,8 @@ def _note_at_exit(script: Path) -> None:
 
 
 def _note_script(script: Path) -> None:
-    """Note what a conductor has run, now that it has ended."""
-    is_whole = len(sys.argv) == 1 and not hasattr(sys, "last_value")  # arguments may leave out a part
+    """Note on disk which instances a conductor ran, when it exits."""
+    is_whole = len(sys.argv) == 1 and not hasattr(sys, "last_value")  # arguments may select a part
     by_root: dict[str, list[Instance]] = {}
     for instance in called_instances.made():
         by_root.setdefault(instance.project_root, []).append(instance)
@@ -167,7 +167,7 @@ def _note_script(script: Path) -> None:
 
 
 def _script() -> Path | None:
-    """The conductor that Python is running; None in a notebook, and in programs that are installed."""
+    """Return the conductor that Python is running; None in notebooks and in installed programs."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     path = Path(file).resolve() if file else None
     if path is None or path.suffix != ".py" or "site-packages" in path.parts or looks_like_flow(path):
@@ -176,7 +176,7 @@ def _script() -> Path | None:
 
 
 def _answer_all(instances: list[Instance], given: Answers) -> None:
-    """Tell of instances that have run under pytest, and run those that nobody collected.
+    """Take the results of instances that ran under pytest, and run those that were not collected.
 
     Raises:
         SweepFailed: If some have failed.
@@ -190,7 +190,7 @@ def _answer_all(instances: list[Instance], given: Answers) -> None:
 
 @lru_cache
 def _report_of(root: Path) -> LiveReport:
-    """The report of a script's run, shared by all its calls of `conduct`."""
+    """Return the report of a script's run, shared by all its calls of `conduct`."""
     from ..report.live import LiveReport
 
     report = LiveReport(root, command=shlex.join(["python", sys.argv[0]]))
@@ -199,9 +199,9 @@ def _report_of(root: Path) -> LiveReport:
 
 
 def _report_of_script(instance: Instance) -> LiveReport | None:
-    """The report to which a single call of a conductor belongs; None for other callers.
+    """Return the report to which a single call of a conductor belongs; None for other callers.
 
-    A flow that runs itself from the command line, a build and a notebook are no conductors: a page
+    A flow that runs itself from the command line, a build and a notebook are not conductors: a page
     with their one row would replace that of the sweep.
     """
     script = Path(sys.argv[0]).resolve()
@@ -212,7 +212,7 @@ def _report_of_script(instance: Instance) -> LiveReport | None:
 
 
 def _run_all(instances: list[Instance]) -> list[Record]:
-    """Run one after the other behind a progress bar; the report follows.
+    """Run instances one after the other with a progress bar, and keep the report up to date.
 
     Returns:
         The records of those that failed.
@@ -226,7 +226,7 @@ def _run_all(instances: list[Instance]) -> list[Record]:
     counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
     is_part = (
         run_files.surrounding_build() is not None or answers.current() is not None
-    )  # of what has a report
+    )  # of a run that has a report
     report = None if is_part else _report_of(Path(instances[0].project_root))
     for instance in instances:
         if report is not None:
@@ -246,16 +246,16 @@ def _run_all(instances: list[Instance]) -> list[Record]:
 
 
 def _finish_pages() -> None:
-    """Let the pages be there for what comes after a call; their problems are in the records."""
+    """Wait for pages, so that code after a call finds them; their problems are in the records."""
     if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
         runner.finish()
 
 
 def _raise_if_any(failed: list[Record], number: int) -> None:
-    """Say which of a number of instances have failed.
+    """Raise an error that names the instances that failed, if any.
 
     Raises:
-        SweepFailed: If there are any.
+        SweepFailed: If any failed.
     """
     __tracebackhide__ = True
     if failed:
@@ -270,7 +270,7 @@ def _run_reported(
     _quiet_traceback()
     if report is not None:
         report.started(_id_of(instance))
-    with unobserved():  # in the kernel of a build, what runs its flows is no input of it
+    with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
         from ..running.run_instance import run
 
         record = run(instance, settings, page_may_follow=page_may_follow)
@@ -280,7 +280,7 @@ def _run_reported(
 
 
 def _id_of(instance: Instance) -> str:
-    """The node id that the instance would have under pytest in the project root."""
+    """Return the node id that the instance would have under pytest in the project root."""
     source = run_files.shown(instance.source, instance.project_root)
     return f"{source}::{slug(instance.step)}::{slug(instance.name)}"
 
@@ -305,17 +305,17 @@ def run_notebook(
 
     Args:
         notebook_file: The flow, relative to `notebooks_dir`, the working directory or the project root.
-        notebooks_dir: Where the flow lies.
+        notebooks_dir: Folder of the flow.
         config: The config, or the path of a JSON file that holds it; `_project_root` is added.
-        output_suffix: What the executed notebook is called after the flow's stem.
-        kernel_name: Jupyter kernel, whatever the flow names; by default that one, else `python3`.
-        timeout: Seconds for each cell, as in papermill; `_timeout` in the config is for all of the run.
-        export_html: Whether to write the notebook as HTML, too.
+        output_suffix: Suffix of the executed notebook's name, after the flow's stem.
+        kernel_name: Jupyter kernel; by default the one that the flow names, else `python3`.
+        timeout: Seconds for each cell, as in papermill; `_timeout` in the config limits the whole run.
+        export_html: Whether to write the notebook as HTML as well.
         execution_dir: The run directory; by default the working directory, if the caller has changed into
             one of the project, else `runs/{flow}/{config["instance_name"] or a short hash of the config}`.
-            In a build, a flow without a name of its own runs in the build's run directory, the first time.
-        project_root: The project; by default `config["_project_root"]`, or that of the calling file.
-        no_execute: Lay out the directory (config, notebook ready to run) without running.
+            In a build, the first run of a flow without its own name uses the build's run directory.
+        project_root: The project; by default `config["_project_root"]`, or the calling file's project.
+        no_execute: Whether to only lay out the directory (config, notebook ready to run).
 
     Returns:
         Path of the executed notebook.
@@ -369,8 +369,8 @@ def run_step_flow(
         step_name: Folder under `runs/`.
         instance_name: Folder under the step.
         config: The config, or the path of a JSON file that holds it.
-        suffix: Put after the instance's name, when the same flow runs more than once.
-        notebook_path: The older name of `notebook_file`.
+        suffix: Suffix of the instance's name, for a flow that runs more than once.
+        notebook_path: Older name of `notebook_file`.
 
     Returns:
         Path of the executed notebook.
@@ -404,8 +404,8 @@ def run_step_flow(
 def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_execute: bool) -> Path:
     """Run, record or lay out the instance of one call.
 
-    While a conductor is collected, what is wrong with a call is noted and not raised: many a conductor
-    has its calls in `try:` and would go on without the instance, which would then be missing in silence.
+    While a conductor is collected, problems of a call are recorded, not raised: many conductors have their
+    calls in `try:` and would continue without the instance, which would then be missing silently.
     """
     __tracebackhide__ = True
     _quiet_traceback()
@@ -439,10 +439,10 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
 
 
 def _not_declared(error: DuctaflowError, origin: Origin, root: Path) -> Path:
-    """Note what is wrong with a call while a conductor is collected, and return something to go on with.
+    """Record a call's problem while a conductor is collected, and return a path to continue with.
 
     Raises:
-        DuctaflowError: The same, at any other time.
+        DuctaflowError: The given error, at any other time.
     """
     __tracebackhide__ = True
     if not recording.is_recording():
@@ -454,7 +454,7 @@ def _not_declared(error: DuctaflowError, origin: Origin, root: Path) -> Path:
 
 
 def _config_of(given: Any, origin: Origin) -> dict[str, Any]:
-    """The config that a call gives, as it is or as the path of a file.
+    """Return the config that a call was given as a dict or as the path of a file.
 
     Raises:
         DuctaflowError: If it is neither.
@@ -524,19 +524,19 @@ def debug_flow(
     config: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> Path:
-    """Set a run directory up without running, and print an entry for VS Code's `launch.json`.
+    """Set up a run directory without running, and print an entry for VS Code's `launch.json`.
 
     Args:
         flow_path: The flow or build.
         execution_dir: The run directory.
         config: The config; by default that of the earlier run in `execution_dir`.
-        force: Delete the directory first, if it is one in which the flow was laid out or run before.
+        force: Whether to delete the directory first, if the flow was laid out or run in it before.
 
     Returns:
         The run directory.
 
     Raises:
-        DuctaflowError: If there is no config, or the directory to be deleted is no run directory of the flow.
+        DuctaflowError: If there is no config, or the directory to delete is not a run directory of the flow.
     """
     _not_while_pytest_imports("debug_flow", caller())
     directory, stem = Path(execution_dir), stem_of(flow_path)
@@ -577,10 +577,10 @@ def debug_flow(
 
 
 def _check_run_directory(directory: Path, stem: str, flow: Path) -> None:
-    """Refuse a folder that is not just a run directory of a flow.
+    """Refuse to delete a folder that is not just a run directory of a flow.
 
     Raises:
-        DuctaflowError: Then, with the reason.
+        DuctaflowError: If it is refused, with the reason.
     """
     real, inside = directory.resolve(), next(directory.iterdir(), None) if directory.is_dir() else directory
     within = [
@@ -599,10 +599,10 @@ def _check_run_directory(directory: Path, stem: str, flow: Path) -> None:
 
 
 def _not_while_pytest_imports(call: str, origin: Origin) -> None:
-    """Refuse a call at the top of a module that pytest, without `--ductaflow`, imports to look for tests.
+    """Refuse a call made while pytest, without `--ductaflow`, imports the module to look for tests.
 
     Raises:
-        Refused: Then, and before anything has been done.
+        Refused: In that case, before anything is done.
     """
     if pytest_imports.is_importing():
         line = f":{origin.line}" if origin.line else ""
@@ -610,7 +610,7 @@ def _not_while_pytest_imports(call: str, origin: Origin) -> None:
 
 
 def _root_of(origin: Origin) -> Path:
-    """The project of a calling file; of the working directory where there is no file (a notebook)."""
+    """Return the project of the calling file, or of the working directory if there is none (a notebook)."""
     if (told := recording.project_root()) is not None:
         return told
     if (given := answers.current()) is not None:
@@ -624,7 +624,7 @@ _started_in = os.getcwd()
 
 
 def _changed_directory(root: Path) -> Path | None:
-    """The working directory if code has changed it since it began, to another one of the project.
+    """Return the working directory if code has changed it to another directory of the project, else None.
 
     Projects made for early releases of ductaflow change into the run directory and call `run_notebook`.
     """
@@ -637,7 +637,7 @@ def _changed_directory(root: Path) -> Path | None:
 
 
 def _run_directory(given: str | Path, root: Path) -> Path:
-    """A run directory as the project calls it: `runs/` may be a link to a larger disk."""
+    """Return a run directory under the root without resolving links: `runs/` may link to a larger disk."""
     path = os.path.abspath(given)
     real_root = os.path.realpath(root)
     inside = os.path.relpath(path, real_root)
@@ -646,12 +646,12 @@ def _run_directory(given: str | Path, root: Path) -> Path:
 
 
 def _from_here(directory: str | Path) -> Path:
-    """A directory as a call means it: in a build from the build's own, wherever else that runs."""
+    """Return a directory as a call means it: in a build relative to the build's, wherever the build runs."""
     return (run_files.place_in_build() or Path.cwd()) / directory
 
 
 def _folder_of_build(config: Mapping[str, Any]) -> Path | None:
-    """The run directory of the build around this call, for a flow that has no name of its own."""
+    """Return the run directory of the surrounding build for a flow without its own name, else None."""
     build = run_files.surrounding_build()
     if build is None:
         return None
@@ -660,7 +660,7 @@ def _folder_of_build(config: Mapping[str, Any]) -> Path | None:
 
 
 def _is_free(instance: Instance) -> bool:
-    """Whether the files of an instance are none of the build's own, or of another call in it."""
+    """Return whether an instance's files are neither the build's own nor those of another call in it."""
     build, journal = run_files.surrounding_build(), RunFiles.of(instance).journal
     is_build = build is not None and build[0] == journal
     other = called_instances.earlier(instance)
@@ -668,7 +668,7 @@ def _is_free(instance: Instance) -> bool:
 
 
 def _runs_of_this_build() -> Path | None:
-    """Inside a build, flows without a directory of their own go into the build's run directory."""
+    """Return the folder for a build's flows without their own directory; None outside of a build."""
     place = run_files.place_in_build()
     return None if place is None else place / RUNS
 
@@ -678,11 +678,11 @@ def _settings() -> Settings:
         return Settings.loads(build[1])
     if (given := answers.current()) is not None:
         return Settings.loads(given.settings)
-    return Settings(force=True)  # who calls wants it run
+    return Settings(force=True)  # an explicit call always runs
 
 
 def _quiet_traceback() -> None:
-    """In a plain script, let an uncaught error of ours, or Ctrl-C while we run, end without our frames."""
+    """Print our uncaught errors, and Ctrl-C while we run, without our frames; only in a plain script."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _excepthook
 
@@ -700,7 +700,7 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 
 def _places(trace: TracebackType | None) -> Iterator[str]:
-    """The lines on the way to an error as `file:line: `, each of our own as ""."""
+    """Yield the lines that lead to an error as `file:line: `, and "" for each of our own."""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         yield "" if file.startswith((PACKAGE, "<frozen")) else f"{file}:{trace.tb_lineno}: "

@@ -1,7 +1,7 @@
-"""Run a flow in this very process, with a config, for a debugger.
+"""Run a flow in this process, with a config, for a debugger.
 
-`python -m pytest_ductaflow.api.debugging FLOW CONFIG`; the lines are those of the flow's file, so that
-breakpoints hold, and the working directory is that of the config.
+`python -m pytest_ductaflow.api.debugging FLOW CONFIG`; line numbers are those of the flow's file, so that
+breakpoints work, and the working directory is that of the config.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MODULE = "pytest_ductaflow.api.debugging"
 
 
 def command_for(flow: str, config: str) -> str:
-    """What a user types to have a flow stop in Python's debugger where it fails, or at a `breakpoint()`."""
+    """Return the command that stops a flow in Python's debugger where it fails, or at a `breakpoint()`."""
     return f"python -m pdb -c continue -m {MODULE} {shlex.quote(flow)} {shlex.quote(config)}"
 
 
 def compiled(flow: Path, config: dict[str, object]) -> CodeType:
-    """The code of a flow, with the config set behind its parameters cell.
+    """Return the code of a flow, with the config set after its parameters cell.
 
     Raises:
-        DuctaflowError: If the flow is no Python file, or has what only a notebook understands.
+        DuctaflowError: If the flow is not a Python file, or has syntax that only notebooks understand.
     """
     if flow.suffix != ".py":
         raise DuctaflowError(f"{flow}: only .py flows run as a script, for a debugger")
@@ -54,7 +54,7 @@ def compiled(flow: Path, config: dict[str, object]) -> CodeType:
 
 
 def main() -> None:
-    """Run what the command line names."""
+    """Run the flow that the command line names."""
     if len(sys.argv) != 3:
         sys.exit(f"usage: python -m {MODULE} FLOW CONFIG")
     flow, config_file = (Path(argument).resolve() for argument in sys.argv[1:])
@@ -63,7 +63,7 @@ def main() -> None:
         code = compiled(flow, config)
     except (OSError, ValueError, DuctaflowError) as error:
         sys.exit(str(error))
-    sys.argv = [str(flow), "--config", str(config_file)]  # for a flow that reads it by itself
+    sys.argv = [str(flow), "--config", str(config_file)]  # for a flow that reads its config itself
     sys.path += [str(flow.parent), str(project_root_of(flow))]
     os.chdir(config_file.parent)
     module = sys.modules["__main__"] = ModuleType("__main__")

@@ -1,4 +1,4 @@
-"""What a flow imports: unpack its config, show it, and run as a plain script as well.
+"""Functions that a flow imports: unpack and show its config, and run as a plain script.
 
 Cheap to import: nothing here loads pytest, papermill or pandas.
 """
@@ -32,7 +32,7 @@ PATH_KEYS = (
 
 
 def is_notebook_execution() -> bool:
-    """Whether this code runs in a notebook (Jupyter, papermill) and not as a plain script."""
+    """Return whether this code runs in a notebook (Jupyter, papermill) rather than as a plain script."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
 
@@ -42,12 +42,12 @@ def unpack_config(
     flow_name: str | None = None,
     caller_locals: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A config as variables: `vars().update(unpack_config(config, "My flow", locals()))`.
+    """Return a config as variables: `vars().update(unpack_config(config, "My flow", locals()))`.
 
     Args:
-        config: The config. Nested dicts are kept, and their entries are there on their own, too.
+        config: The config. Nested dicts are kept, and their entries become variables as well.
         flow_name: If given, the config is also shown as a table under this name.
-        caller_locals: A namespace that gets the variables as well.
+        caller_locals: Namespace to update with the variables.
 
     Returns:
         The variables. `model_runs_dir`, `run_folder`, `output_dir`, `data_dir`, `input_dir`,
@@ -73,7 +73,7 @@ def unpack_config(
 
 
 def display_config_summary(config: Mapping[str, Any], flow_name: str | None = None) -> None:
-    """Show a config as a table in a notebook; outside of one as text."""
+    """Show a config as a table in a notebook, or as text elsewhere."""
     markdown = generate_config_markdown(config, flow_name)
     if is_notebook_execution():
         from IPython.display import Markdown, display
@@ -84,17 +84,17 @@ def display_config_summary(config: Mapping[str, Any], flow_name: str | None = No
 
 
 def load_cli_config(default_config_path: str | Path, description: str = "Run this flow") -> dict[str, Any]:
-    """The config of a flow that is run as a script: `python flows/x.py --config c.json`.
+    """Load the config of a flow that runs as a script: `python flows/x.py --config c.json`.
 
     With `--output-dir d` the flow runs there as an instance does under pytest, leaves the same
     files, and this call does not return: the script ends with exit code 0, or 1 if the flow failed.
-    `--no-execute` only lays out the directory. Without `--output-dir` the flow goes on in this very
+    `--no-execute` only lays out the directory. Without `--output-dir` the flow continues in this
     process (for a debugger), with its output also in `{flow}_execution_output.txt`.
 
     Args:
-        default_config_path: The config without `--config`; looked for in the working directory,
-            then in the flow's project.
-        description: For `--help`.
+        default_config_path: Path of the config to use without `--config`, relative to the working
+            directory or else to the flow's project.
+        description: Text for `--help`.
 
     Returns:
         The config, with `_project_root`.
@@ -138,7 +138,7 @@ def _read_config(parser: argparse.ArgumentParser, name: str, root: Path) -> dict
 
 def _config_file(parser: argparse.ArgumentParser, name: str, root: Path) -> Path:
     places = (Path(name), root / name)
-    # os.path's say False, unlike Path's, to a name that no file can have
+    # unlike Path's methods, those of os.path return False for a name that no file can have
     if file := next(filter(os.path.isfile, places), None):
         return file
     if folder := next(filter(os.path.isdir, places), None):
@@ -164,7 +164,7 @@ def _print_log_records() -> None:
 
 
 class _Tee:
-    """A stream that also goes into a file."""
+    """A stream that also writes to a file."""
 
     def __init__(self, stream: IO[str], file: IO[str]) -> None:
         self._stream, self._file = stream, file
@@ -175,7 +175,7 @@ class _Tee:
         return self._stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:  # the stream's own would leave the file out
+        for line in lines:  # the stream's own method would bypass the file
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
@@ -183,7 +183,7 @@ class _Tee:
 
 
 def _copy_output(log: Path) -> None:
-    """From now on, let all that this process prints go into the log as well."""
+    """Copy all further output of this process into a log as well."""
     file = open(log, "w", encoding="utf-8")  # noqa: SIM115 - open to the end of the process
     sys.stdout, sys.stderr = _Tee(sys.stdout, file), _Tee(sys.stderr, file)
 
@@ -194,13 +194,13 @@ def setup_execution_logging(
     level: int = logging.INFO,
     propagate: bool = False,
 ) -> logging.Logger:
-    """A logger that writes to a file, with times and levels, and to the console, bare.
+    """Return a logger that writes to a file, with times and levels, and to the console, without them.
 
     Args:
-        log_file_path: The file; its folder is made if need be.
+        log_file_path: The file; its folder is created if missing.
         logger_name: Name of the logger.
         level: Lowest level that is written.
-        propagate: Whether records go on to the parents of the logger.
+        propagate: Whether records also go to the logger's parents.
     """
     path = Path(log_file_path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +226,7 @@ def setup_conductor_logging(
     logger_name: str = "conductor",
     level: int = logging.INFO,
 ) -> logging.Logger:
-    """A conductor's logger, with a file for each day in `session_outputs_dir`.
+    """Return a conductor's logger, which writes one file per day in `session_outputs_dir`.
 
     A record with `extra={"save_state": True}` is logged; a warning says that it saves no notebook.
     """
@@ -240,7 +240,7 @@ def setup_conductor_logging(
 
 
 def _tell_of_state(record: logging.LogRecord) -> bool:
-    """Say of a record that is to save the conductor's state that it does not."""
+    """Warn if a record asks to save the conductor's state, which is no longer done; keep the record."""
     if getattr(record, "save_state", False):
         warnings.warn(
             "save_state saves no copy of the conductor any more: what each instance has run, shown and "

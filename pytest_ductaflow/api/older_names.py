@@ -1,6 +1,6 @@
-"""The names that earlier ages of ductaflow had and later ones dropped, for projects that still use them.
+"""Names that earlier releases of ductaflow had and later ones dropped, for projects that still use them.
 
-They are offered by the modules `ductaflow` and `ductacore`, not by `pytest_ductaflow`.
+The modules `ductaflow` and `ductacore` offer them, `pytest_ductaflow` does not.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ def load_config(config_path: str | Path) -> Any:
 
 
 def save_config(config: Mapping[str, Any], config_path: str | Path) -> None:
-    """Write a config into a JSON file, whose folder is made if need be; what JSON lacks becomes text."""
+    """Write a config to a JSON file, creating its folder if missing; values that JSON lacks become text."""
     path = Path(config_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(config), indent=2, default=str), encoding="utf-8")
 
 
 def get_param(param_path: str, config: Mapping[str, Any], default: Any = None) -> Any:
-    """Return a value from one of the groups of a config.
+    """Return a value from one of a config's groups.
 
     Args:
         param_path: `group/name`, or `name` for the first group that has it.
         config: The config.
-        default: What is returned if it is not there.
+        default: Value to return if there is none.
     """
     group, slash, name = param_path.partition("/")
     if slash:
@@ -74,12 +74,12 @@ def setup_run_config(
     overrides: Mapping[str, Any] | None = None,
     config_processors: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return a config with other values, in which texts that mean something else have become that.
+    """Return a config with overrides applied, and texts that stand for other values converted.
 
     Args:
-        base_config: The config; it stays as it is.
-        overrides: Values that take the place of those in it.
-        config_processors: By key, a function from its value to the one to be used.
+        base_config: The config; not changed.
+        overrides: Values that replace those in it.
+        config_processors: Functions by key, each from the key's value to the one to use.
 
     Returns:
         The config, with `"true"` and `"false"` as booleans and texts that look like paths as paths.
@@ -101,7 +101,7 @@ def _meant(value: Any) -> Any:
 
 
 def setup_logging(run_dir: str | Path) -> logging.Logger:
-    """Let all loggers write to the console and to `pipeline_execution.log` in a folder.
+    """Make all loggers write to the console and to `pipeline_execution.log` in a folder.
 
     Returns:
         The logger `pipeline`.
@@ -113,7 +113,7 @@ def setup_logging(run_dir: str | Path) -> logging.Logger:
 
 
 def _without_need(name: str, instead: str) -> Callable[..., NoReturn]:
-    """A function that says what to do in place of calling it."""
+    """Return a function that raises an error saying what to do instead of calling it."""
 
     def refuse(*_args: object, **_more: object) -> NoReturn:
         raise DuctaflowError(f"{name}() is not needed any more: {instead}")

@@ -1,7 +1,7 @@
-"""Whether pytest is importing modules right now, to look for tests in them.
+"""Track whether pytest is importing modules right now, to look for tests in them.
 
-The plugin says so, in every pytest session; the calls of a conductor look here. Without `--ductaflow`, a
-conductor that pytest takes for a module of tests would else run its whole sweep while it is collected.
+The plugin notes it in every pytest session, and a conductor's calls check it. Without `--ductaflow`, a
+conductor that pytest takes for a test module would otherwise run its whole sweep during collection.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 from ..core.errors import Refused
 
-_at_work: list[list[str]] = []  # for each collector, the innermost last: the calls that were refused in it
+_at_work: list[list[str]] = []  # refused calls of each active collector, innermost last
 
 
 @contextmanager
 def importing() -> Iterator[list[str]]:
-    """Say that modules are being imported.
+    """Mark that modules are being imported.
 
     Yields:
         The calls that were refused meanwhile, as `file:line: name()`.
@@ -30,12 +30,12 @@ def importing() -> Iterator[list[str]]:
 
 
 def is_importing() -> bool:
-    """Whether what is called now is called by a module that pytest imports."""
+    """Return whether the current call comes from a module that pytest is importing."""
     return bool(_at_work)
 
 
 def refuse(call: str) -> None:
-    """Do not let a call run anything.
+    """Refuse to let a call run anything.
 
     Raises:
         Refused: Always.

@@ -1,4 +1,4 @@
-"""Reading what is in `runs/`: results as a DataFrame, lights, lists of instances."""
+"""Read what is in `runs/`: results as a DataFrame, lights, lists of instances."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ERROR_WORDS = ("❌", "error:", "exception:", "failed:")
 
 
 def _runs_folder(runs: str | Path) -> Path:
-    """The folder meant by a relative path: of the working directory, else of the caller's project."""
+    """Return the folder that a path means: in the working directory, else in the caller's project."""
     path = Path(runs)
     file = Path(caller().file)
     if path.is_dir() or not file.is_file():
@@ -38,7 +38,7 @@ def _runs_folder(runs: str | Path) -> Path:
 
 
 def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
-    """What ran, less replays of stored instances, which would count twice, and less flows that are gone."""
+    """Yield records of runs, without replays (they would count twice) and without flows that are gone."""
     for directory, record in run_files.records(runs):
         root = declared_history.root_of(directory, record)
         if not (record.stored or (root is not None and declared_history.has_lost_its_flow(root, record))):
@@ -46,7 +46,7 @@ def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
 
 
 def _calls_here() -> list[Instance]:
-    """The instances of this process's calls, in this project."""
+    """Return the instances of this process's calls in this project."""
     here, file = Path.cwd(), Path(caller().file)
     project = project_root_of(file.resolve()) if file.is_file() else here
     return [
@@ -57,7 +57,7 @@ def _calls_here() -> list[Instance]:
 
 
 def _records_of(instances: Iterable[Instance]) -> Iterator[tuple[Path, Record]]:
-    """What instances have left, in their order."""
+    """Yield the records that instances have left, in their order."""
     for files in map(RunFiles.of, instances):
         record, _ = run_files.read_record(files.record)
         if record is not None:
@@ -65,7 +65,7 @@ def _records_of(instances: Iterable[Instance]) -> Iterator[tuple[Path, Record]]:
 
 
 def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
-    """For each record whether a conductor, table or flow still declares its instance."""
+    """Yield for each record whether a conductor, table or flow still declares its instance."""
     known: dict[Path, declared_history.DeclaredRecords] = {}
     mine = {RunFiles.of(instance).record for instance in called_instances.made()}
     for directory, record in found:
@@ -82,22 +82,22 @@ def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
 
 
 def results(runs: str | Path | None = None) -> pd.DataFrame:
-    """What instances did, one row each.
+    """Return what instances did, one row each.
 
     Args:
-        runs: A folder, relative to the working directory or to the project of the calling file: all that is
-            there, with a column `declared`, which is False for instances that the conductor, table or flow
-            that once declared them does not declare any more. Without a folder, in a conductor (a notebook,
-            too) that has made calls: the instances of its calls so far, in their order, and no others; where
-            no calls were made: those in `runs` that are still declared.
+        runs: A folder, relative to the working directory or to the calling file's project: all its
+            instances, with a column `declared`, which is False for those that their conductor, table or
+            flow no longer declares. By default, in a conductor (also a notebook) that has made calls, only
+            the instances of its calls so far, in their order; without calls, those in `runs` that are
+            still declared.
 
     Returns:
         Columns `step`, `instance`, `status`, `duration` (s), and with a folder `declared`; the config with
-        dotted keys; and every scalar (number, text, truth) of the top-level `*.json` files that the instance
-        wrote, nested ones with dotted keys, too. Where a result has the name of a config key, the config's
-        column is called `config.{key}`; a result that two files have, or one of the first columns, is
-        called `{file}.{key}`. Without any instance the first columns, and no rows. Runs of flows whose file
-        is gone do not count.
+        dotted keys; and every scalar (number, text, truth value) of the top-level `*.json` files that the
+        instance wrote, nested ones with dotted keys, too. If a result has the name of a config key, the
+        config's column is called `config.{key}`; a result found in two files, or named like one of the first
+        columns, is called `{file}.{key}`. Without any instance, the first columns and no rows. Runs of flows
+        whose file is gone do not count.
     """
     mine = _calls_here() if runs is None else []
     records = list(_records_of(mine) if mine else _records(_runs_folder(RUNS if runs is None else runs)))
@@ -129,7 +129,7 @@ def results(runs: str | Path | None = None) -> pd.DataFrame:
 
 
 def _scalars(directory: Path, record: Record) -> dict[tuple[str, str], Any]:
-    """The scalars in the JSON files that an instance wrote, by the file's stem and dotted key."""
+    """Return the scalars in the JSON files that an instance wrote, by file stem and dotted key."""
     files = [name for name in record.outputs if name.endswith(".json") and "/" not in name]
     return {
         (Path(name).stem, key): value
@@ -142,7 +142,7 @@ def _scalars(directory: Path, record: Record) -> dict[tuple[str, str], Any]:
 def _result_names(
     found: list[dict[tuple[str, str], Any]], first: Sequence[str]
 ) -> dict[tuple[str, str], str]:
-    """The column of each result, the same for all instances."""
+    """Return the column of each result, the same for all instances."""
     places = {place: None for scalars in found for place in scalars}  # in order of appearance
     files = Counter(key for _, key in places)
     return {(stem, key): f"{stem}.{key}" if files[key] > 1 or key in first else key for stem, key in places}
@@ -157,7 +157,7 @@ def _json_object(path: Path) -> Mapping[str, Any]:
 
 
 def analyze_execution_logs(output_dir: str | Path) -> str:
-    """The worst light of all runs in a directory and below.
+    """Return the worst light of all runs in a directory and below.
 
     Args:
         output_dir: A run directory, or any folder of them.
@@ -188,7 +188,7 @@ def _light_of_log(log: Path) -> Status:
 
 
 def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str | Path) -> str:
-    """The report of a conductor that keeps its own list of results.
+    """Return the report of a conductor that keeps its own list of results.
 
     Under pytest, and with `conduct`, the report is written without this call.
 
@@ -205,7 +205,7 @@ def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str
     for result in results:
         name = str(result.get("scenario", ""))
         directory = Path(model_root).resolve() / "Model_Runs" / name
-        # While pytest collects nothing has run, and what is there is of an earlier session.
+        # While pytest collects nothing has run; existing records are from an earlier session.
         record = None if is_recording() else _record_in(directory, name, result, root)
         flow, step = (record.flow, record.step) if record is not None else (name, default_step(name))
         config = {key: value for key, value in result.items() if key not in ("scenario", "status", "error")}
@@ -229,7 +229,7 @@ def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str
 
 
 def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path) -> Record:
-    """The record of a run directory, or what the conductor's own result tells."""
+    """Return the record of a run directory, or one made from the conductor's own result."""
     found = next((record for _, record in run_files.records(directory)), None)
     if found is not None:
         return found
@@ -247,11 +247,11 @@ def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path
 
 
 def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, template: str = "lab") -> None:
-    """An executed notebook as a page that stands alone.
+    """Write an executed notebook as a self-contained HTML page.
 
     Args:
         notebook_path: The notebook.
-        html_path: Where the page goes.
+        html_path: Path of the page.
         template: nbconvert's template: `lab`, `classic`, `basic`, …
 
     Raises:
@@ -263,7 +263,7 @@ def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, t
 
 
 def get_available_instances(step_name: str) -> list[str]:
-    """The names of a step's instances that are in `runs/`, sorted."""
+    """Return the names of a step's instances in `runs/`, sorted."""
     folder = _runs_folder(RUNS) / step_name
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
@@ -283,7 +283,7 @@ def _light_of(directory: Path) -> str:
 
 
 def print_pipeline_status() -> None:
-    """Print how many instances of each step there are, and how they ended."""
+    """Print how many instances each step has, and how they ended."""
     runs = _runs_folder(RUNS)
     by_step: dict[str, Counter[str]] = {}
     for _, record in _records(runs):

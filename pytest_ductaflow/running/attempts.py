@@ -37,7 +37,7 @@ class _Tried:
     """The attempts to run an instance.
 
     Attributes:
-        execution: What came of the last one.
+        execution: Result of the last one.
         failed: Why the earlier ones failed.
         flows: The flows of a build that ran in the last one.
     """
@@ -62,13 +62,13 @@ def carry_out(
 
     Args:
         instance: What to run.
-        files: Where it leaves its files.
-        running: Its record as long as it runs.
+        files: Paths of its files.
+        running: Its record while it runs.
         settings: HTML mode, default kernel and default time-out.
-        echo: A stream that gets the flow's output as it comes.
+        echo: A stream that receives the flow's output as it comes.
         search: Finds its inputs.
         start: Its run directory, which is clear.
-        page_may_follow: Whether the page may be written when the record is there.
+        page_may_follow: Whether the page may be written after the record.
 
     Returns:
         The record, and whether the keyboard stopped it.
@@ -91,7 +91,7 @@ def carry_out(
         start.set_aside_others_than(tried.flows)
     record = _with_files(record, instance, files, search, start, tried, began, lag)
     interrupted = tried.execution.interrupted
-    if not page.is_written and not interrupted:  # who leaves waits for the record only
+    if not page.is_written and not interrupted:  # after Ctrl-C the user waits for the record only
         page.write(failed=record.status is Status.ERROR)
     record = record.with_(
         kernel=settings.kernel_of(instance),
@@ -119,12 +119,12 @@ def _with_files(
     Args:
         record: The record so far.
         instance: The instance.
-        files: Where it has left its files.
+        files: Paths of its files.
         search: Finds its inputs.
         start: Knows what was in its run directory before.
         tried: Its attempts.
-        began: When the last write of its config was, in ns on the clock of the file system.
-        lag: How far that clock is behind this machine's, in ns.
+        began: Time when its config was last written, in ns on the clock of the file system.
+        lag: Lag of that clock behind this machine's, in ns.
     """
     used = tried.execution.used
     written = start.written()

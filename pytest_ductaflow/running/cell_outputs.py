@@ -1,4 +1,4 @@
-"""What the notebook keeps of what a cell prints and shows: all of it up to a limit, the rest in one line."""
+"""Limit what the notebook keeps of a cell's output: all up to a limit, the rest in one line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from nbformat.v4 import new_output
 from ..core.number_text import in_bytes
 from ..core.output_limits import KEPT, KEPT_IN_LOG, Limit, left_out
 
-_OVERHEAD = 500  # characters that an output has besides those that it shows
-_PIECES = 1_000  # that are joined at a time
+_OVERHEAD = 500  # characters of an output besides those that it shows
+_PIECES = 1_000  # pieces that are joined at a time
 
 
 class CellOutputs:
@@ -22,26 +22,26 @@ class CellOutputs:
 
     def __init__(self, outputs: list[Any]) -> None:
         self._outputs = outputs
-        self._growing: Any = None  # the stream that the last output is: its text is a list of pieces
-        self._pieces = 0  # of that, since some were joined
+        self._growing: Any = None  # the last output, if a stream is growing: its text is a list of pieces
+        self._pieces = 0  # pieces since some were joined
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was kept: the cell has cleared its outputs."""
+        """Reset the limits, because the cell has cleared its outputs."""
         self._printed, self._shown = Limit(KEPT), Limit(KEPT)
-        self._lines: dict[str, Any] = {}  # in place of what is left out
+        self._lines: dict[str, Any] = {}  # lines that stand for what is left out
 
     def printed(self, text: str) -> str:
-        """What is kept of a printed text."""
+        """Return the part of a printed text that is kept."""
         kept = self._printed.take(len(text))
         return text if kept == len(text) else text[:kept]
 
     def keeps_shown(self, size: int) -> bool:
-        """Whether something that is shown is kept."""
+        """Return whether an output of this size is kept."""
         return self._shown.take_whole(size + _OVERHEAD)
 
     def grow(self, name: str, text: str) -> bool:
-        """Add a text to the last output, if that is of the same stream."""
+        """Append a text to the last output and return True, if that is of the same stream."""
         last = self._outputs[-1] if self._outputs else None
         if last is None or last.output_type != "stream" or last.name != name:
             return False
@@ -63,7 +63,7 @@ class CellOutputs:
             self._growing = None
 
     def tell(self) -> None:
-        """Say in place what is left out so far."""
+        """Add or update the lines that say what is left out so far."""
         for limit, deed in ((self._printed, "printed"), (self._shown, "shown")):
             if limit.left_out:
                 if deed not in self._lines:
@@ -73,6 +73,6 @@ class CellOutputs:
                 self._lines[deed].text = f"\n{left_out(limit.left_out, deed, more)}\n"
 
     def complete(self) -> None:
-        """The cell has ended."""
+        """Finish the outputs of a cell that has ended."""
         self._settle()
         self.tell()

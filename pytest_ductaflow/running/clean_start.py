@@ -1,23 +1,23 @@
-"""A clean start: what the last run of an instance has written is out of the way before it runs again.
+"""Move what the last run of an instance wrote out of the way before it runs again.
 
-What it wrote is known from its record, or, where it was killed, from what was in its run directory when
-it began. The files of a run that ended well go to `runs/.earlier`, under the name of their run directory;
-there they stay until another run has ended well and is itself replaced. All else is deleted. What others
-have put into the run directory stays, and so does what the instance says it keeps.
+What it wrote is known from its record or, if it was killed, from what its run directory held when it
+began. The files of a run that ended well go to `runs/.earlier`, under the name of their run directory;
+they stay there until another run has ended well and is itself replaced. All else is deleted. Files that
+others put into the run directory stay, and so does what the instance keeps.
 
-A process may be killed between any two steps. They come in this order:
+A process may be killed between any two of these steps:
 
-1. a copy of the good record to `.earlier/.moving`,
-2. the running record in the place of the good one: from now on nobody takes the instance for unchanged,
-3. the files, one by one, to `.earlier/.moving`,
-4. from there to their place, the record last.
+1. copy the good record to `.earlier/.moving`,
+2. replace the good record by the running one: from now on the instance does not count as unchanged,
+3. move the files, one by one, to `.earlier/.moving`,
+4. move them from there to their place, the record last.
 
-A record in `.earlier/.moving` beside a running one therefore means that 3 or 4 was cut off: they are done
-to their end when the instance runs next. Beside the good one of the same run it means that there is no
-running record yet, or that bringing an earlier run back was cut off: what has moved is moved back.
+A record in `.earlier/.moving` beside a running one therefore means that 3 or 4 was cut off: the next run
+of the instance completes them. Beside the good record of the same run it means that there is no running
+record yet, or that restoring an earlier run was cut off: what was moved is moved back.
 
-An earlier run comes back with its record first, which leaves `.earlier` last. Where both have the same one,
-that was cut off, and is done to its end.
+An earlier run is restored with its record first, and that record leaves `.earlier` last. If both places
+have the same record, the restore was cut off, and is completed.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from ..core.record import Record
 from ..core.run_files import RunFiles
 from ..core.system import instance_lock
 
-_MOVING = ".moving"  # beside the steps in `.earlier`: what is on its way there
+_MOVING = ".moving"  # beside the steps in `.earlier`: runs that are being moved there
 _UP = ("..", "/")
 
 
 def is_kept(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a file or folder is one that the next run finds again.
+    """Return whether a file or folder is kept for the next run.
 
     Args:
         name: Its path relative to the run directory, with `/` between the parts.
-        patterns: Of files, or of folders for all that is in them; without `/`, of names in any folder.
+        patterns: Patterns of files, or of folders with all in them; without `/`, of names in any folder.
     """
     parts, ways = name.rstrip("/").split("/"), _ways_to(name)
     for pattern in (pattern.strip("/").removeprefix("./") for pattern in patterns):
@@ -57,7 +57,7 @@ def is_kept(name: str, patterns: Iterable[str]) -> bool:
 
 
 def own_names(record: Record) -> set[str]:
-    """What an instance has made in its run directory; not what it has only changed, or made elsewhere."""
+    """Return what an instance made in its run directory, not what it only changed or made elsewhere."""
     outputs = {name for name in record.outputs if not name.startswith(_UP) and not os.path.isabs(name)}
     return (outputs - set(record.altered)) | set(record.made)
 
@@ -67,9 +67,9 @@ class Written:
     """What a run has left in its run directory, for its record.
 
     Attributes:
-        outputs: The files that it wrote, or found again because they are kept.
-        altered: Those of them that others had made.
-        made: Folders, pipes and links that lead nowhere, that were not there before.
+        outputs: Files that it wrote, or that were kept from the last run.
+        altered: Outputs that others had made.
+        made: New folders, pipes, and links that lead nowhere.
     """
 
     outputs: tuple[str, ...]
@@ -81,11 +81,11 @@ class CleanStart:
     """The run directory of an instance before, between and after the attempts of one run.
 
     Args:
-        files: Those of the instance, which nobody else is running.
+        files: The files of the instance, which no other process is running.
         root: The project root.
         earlier: The record of its last run.
-        keep: Patterns of what it finds again, those of the project among them.
-        generations: How many good runs are kept.
+        keep: Patterns of what is kept for the next run, including the project's.
+        generations: Number of good runs to keep.
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class CleanStart:
         self._before: dict[str, str | None] = {}
 
     def announce(self, running: Record) -> Record:
-        """Let the record say that the instance runs, and what was in its run directory.
+        """Write the record that says that the instance is running, and what its run directory holds.
 
         Args:
-            running: The record without that.
+            running: The record without that list.
 
         Returns:
-            The record as it was written.
+            The record as written.
         """
         self._files.directory.mkdir(parents=True, exist_ok=True)
         self._announce_good_run()
@@ -135,13 +135,13 @@ class CleanStart:
             if self._generations:
                 self._shelf.announce(self._earlier)
             else:
-                self._shelf.clear()  # what is there is of before the good run that is not kept
+                self._shelf.clear()  # what is there is older than the good run, which is not kept
 
     def set_aside_others_than(self, flows: Iterable[Record]) -> None:
-        """Clear the folders of flows that a build has run in earlier times, and not now.
+        """Clear the folders of flows that a build ran earlier, but not this time.
 
         Args:
-            flows: Those that it has run now.
+            flows: The flows that it ran this time.
         """
         known = {
             (flow.run_dir, flow.flow) for record in (*self._others(), *flows) for flow in record.with_flows()
@@ -153,7 +153,7 @@ class CleanStart:
                 _remove_empty(folder, self._files.directory)
 
     def _retire(self, files: RunFiles) -> None:
-        """Clear a folder in which nothing is going to run."""
+        """Clear a folder in which nothing will run."""
         record, _ = run_files.read_record(files.record)
         start = CleanStart(files, self._root, record, generations=self._generations)
         start._announce_good_run()
@@ -163,7 +163,7 @@ class CleanStart:
         _remove_empty(files.directory, self._files.directory)
 
     def clear(self) -> None:
-        """Move or delete what the last run has left; where that was begun earlier, do it to its end."""
+        """Move or delete what the last run left; complete a move that was cut off."""
         if (moving := self._shelf.moving) is not None:
             names = own_names(moving) - self._kept - self._of_others()
             within = [os.path.relpath(folder, self._files.directory) for folder in self._within(moving.flows)]
@@ -171,24 +171,24 @@ class CleanStart:
             self._shelf.take(names, max(self._generations, 1))
         self._delete(self._going)
         for ours in (self._files.notebook, self._files.html, self._files.log):
-            ours.unlink(missing_ok=True)  # whatever comes now, these would tell of an earlier run
+            ours.unlink(missing_ok=True)  # they would describe an earlier run, whatever comes now
         self._drop_leftovers_of_ours()
         self._before = run_files.contents(self._files)
 
     def clear_attempt(self) -> None:
-        """Delete what an attempt has written that was not the last."""
+        """Delete what an attempt wrote, before the next attempt."""
         there = run_files.contents(self._files, self._run_dirs_within())
         self._delete(name for name in there.keys() - self._found if not is_kept(name, self._keep))
         self._before = run_files.contents(self._files)
 
     def in_the_way(self, names: Iterable[str]) -> list[str]:
-        """Return what lies where an earlier run is to come back, and is others' or kept."""
+        """Return what others made, or what is kept, where an earlier run is to be restored."""
         theirs = self._found | self._kept
         ways = ({*_ways_to(name), f"{name}/" if not name.endswith("/") else ""} for name in names)
         return sorted(theirs & set().union(*ways))
 
     def written(self) -> Written:
-        """What is there that was not there when the last attempt began, or has changed since."""
+        """Return what is new or changed in the run directory since the last attempt began."""
         there = run_files.contents(self._files)
         changed = {
             name for name, stat in there.items() if stat is not None and self._before.get(name) != stat
@@ -200,7 +200,7 @@ class CleanStart:
         )
 
     def _left(self, there: Iterable[str]) -> set[str]:
-        """What the last run has left, of what is in the run directory."""
+        """Return those names in the run directory that the last run left."""
         earlier = self._earlier
         if earlier is None:
             return set()
@@ -208,20 +208,20 @@ class CleanStart:
         if earlier.found is None:
             return (own_names(earlier) & set(there)) - others
         if any(_is_running(record) for record in self._others()):
-            return set()  # what came meanwhile may be that one's
+            return set()  # what is new may be that one's
         return set(there) - set(earlier.found) - others
 
     def _others(self) -> Iterator[Record]:
-        """Records of other flows in the same run directory."""
+        """Return the records of other flows in the same run directory."""
         found = run_files.records_in(self._files.directory)
         return (record for stem, record in found.items() if stem != self._files.stem)
 
     def _of_others(self) -> set[str]:
-        """What other flows have made in the same run directory."""
+        """Return what other flows have made in the same run directory."""
         return {name for record in self._others() for name in own_names(record)}
 
     def _run_dirs_within(self) -> list[str]:
-        """The run directories of a build's flows, which clear their own."""
+        """Return the run directories of a build's flows, each of which clears its own."""
         told = run_files.read_journal(self._files.journal)
         return self._within((*told, *(self._earlier.flows if self._earlier is not None else ())))
 
@@ -233,7 +233,7 @@ class CleanStart:
         _remove(self._files.directory, names)
 
     def _drop_leftovers_of_ours(self) -> None:
-        """Files of ours that a killed process had not written to their end."""
+        """Delete our temporary files that a killed process left incomplete."""
         ours = self._files.names
         for path in self._files.directory.glob(".*.tmp"):
             if run_files.is_temporary(path.name, ours):
@@ -248,7 +248,7 @@ class Shelf:
     """The earlier good runs of an instance in `.earlier`, the latest under the name of its run directory.
 
     Args:
-        files: Those of the instance.
+        files: The files of the instance.
         root: The project root.
     """
 
@@ -260,39 +260,39 @@ class Shelf:
 
     @property
     def latest(self) -> str:
-        """The folder of the latest, as records show it, if one is there or on its way; else empty."""
+        """The folder of the latest run, as in records, if it is there or being moved there; else empty."""
         there = self.record() or self.moving
         return run_files.shown(self._generation(1).directory, self._root) if there is not None else ""
 
     def record(self, number: int = 1) -> Record | None:
-        """The record of the latest, or of that which was the latest some runs earlier."""
+        """Return the record of the latest run (1), or of the run before it (2), and so on."""
         return run_files.read_record(self._generation(number).record)[0]
 
     def stems(self) -> list[str]:
-        """The flows of which there is an earlier run."""
+        """Return the stems of the flows that have an earlier run."""
         folders = (self._generation(1).directory, self._staging.directory)
         return sorted({stem for folder in folders for stem in run_files.records_in(folder)})
 
     @property
     def moving(self) -> Record | None:
-        """The record of a run that is on its way here."""
+        """The record of a run that is being moved here."""
         return run_files.read_record(self._staging.record)[0]
 
     def announce(self, record: Record) -> None:
-        """Note that a run is going to be taken; until then its files stay where they are."""
+        """Note that a run will be moved here; until then its files stay where they are."""
         self._staging.directory.mkdir(parents=True, exist_ok=True)
         run_files.write_record(self._staging, record)
 
     def forget(self) -> None:
-        """Nothing is on its way."""
+        """Discard the announced run."""
         self._drop(self._staging)
 
     def take(self, names: Iterable[str], generations: int) -> None:
-        """Move a run here from its run directory, and those before it one place further.
+        """Move an announced run here from its run directory, and those before it one place further.
 
         Args:
-            names: What it has made there; its record was announced before.
-            generations: How many places there are.
+            names: What it made there.
+            generations: Number of places.
         """
         self._fetch(names)
         self._drop_from(generations)
@@ -302,21 +302,21 @@ class Shelf:
         self._remove_empty_folders(generations)
 
     def exchange(self, names: Iterable[str]) -> None:
-        """Let the latest and the run in the run directory, which was announced, change places."""
+        """Exchange the latest run and the announced one, which is in the run directory."""
         self._fetch(names)
         self._bring_back(self._generation(1))
         self._shift(self._staging, self._generation(1))
         self._remove_empty_folders(1)
 
     def names_back(self) -> list[str]:
-        """Return the files and folders that come back with the latest."""
+        """Return the files and folders that are restored with the latest run."""
         moving, latest = self.moving, self.record()
         record, found = (moving, self._staging) if moving is not None else (latest, self._generation(1))
         names = own_names(record) if record is not None else ()
         return [name for name in names if os.path.lexists(found.directory / name)]
 
     def finish(self, current: Record | None) -> None:
-        """Do to its end what a process that was killed had begun, in bringing the latest back.
+        """Complete what a killed process had begun in restoring the latest run.
 
         Args:
             current: The record in the run directory.
@@ -331,7 +331,7 @@ class Shelf:
             self._shift(self._staging, self._generation(1))
 
     def give_back(self) -> None:
-        """Move the latest back to its run directory, which is clear, and let those before it follow."""
+        """Move the latest run back to its run directory, which is clear, and shift those before it."""
         self._bring_back(self._generation(1))
         number = 1
         while self.record(number + 1) is not None:
@@ -340,11 +340,11 @@ class Shelf:
         self._remove_empty_folders(number)
 
     def _fetch(self, names: Iterable[str]) -> None:
-        """Move the files of a run that was announced out of its run directory."""
+        """Move the files of an announced run out of its run directory."""
         source, target = self._files.directory, self._staging.directory
         _move(source, target, names)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(self._files.config, self._staging.config)  # a new one takes its place
+            shutil.copy2(self._files.config, self._staging.config)  # the next run overwrites the original
         _move(source, target, _ours(self._files))
 
     def _generation(self, number: int) -> RunFiles:
@@ -356,7 +356,7 @@ class Shelf:
         return replace(self._files, directory=Path(os.path.normpath(self._base / _MOVING / self._name)))
 
     def _shift(self, source: RunFiles, target: RunFiles) -> None:
-        """Move a whole run; its record goes last, so that one that was cut off is found and ended."""
+        """Move a whole run, its record last, so that a move that was cut off is found and completed."""
         record, _ = run_files.read_record(source.record)
         if record is None:
             return
@@ -366,7 +366,7 @@ class Shelf:
         _move(source.directory, target.directory, [source.record.name])
 
     def _bring_back(self, source: RunFiles) -> None:
-        """Move a whole run to the run directory; its record is there first, and goes from here last."""
+        """Move a whole run to the run directory: write its record there first, delete it here last."""
         record, _ = run_files.read_record(source.record)
         if record is None:
             return
@@ -396,19 +396,19 @@ class Shelf:
             _remove(files.directory, [files.config.name, *_ours(files), files.record.name])
 
     def _remove_empty_folders(self, generations: int) -> None:
-        """Leave no folders behind that hold nothing."""
+        """Remove the empty folders of all runs."""
         runs = [self._generation(number) for number in range(1, generations + 2)]
         for files in (self._staging, *runs):
             _remove_empty(files.directory, self._base.parent)
 
 
 def _ours(files: RunFiles) -> Iterator[str]:
-    """Our own files of a run that go where its outputs go, less config and record."""
+    """Return the names of our files that move with the outputs of a run, except config and record."""
     return (path.name for path in (files.notebook, files.html, files.log))
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Move files to the same names in another folder, and make folders there."""
+    """Move files to the same names in another folder, and create folders there."""
     names = set(names)
     for name in sorted(name for name in names if not name.endswith("/")):
         if _is_file_or_link(source / name):
@@ -427,18 +427,18 @@ def _move_file(source: Path, target: Path) -> None:
         return
     try:
         source.replace(target)
-    except OSError:  # to another disk, where it cannot go; it holds nothing
+    except OSError:  # it cannot move to another disk, and holds nothing
         source.unlink(missing_ok=True)
 
 
 def _ways_to(name: str) -> list[str]:
-    """Return a path and the folders that lead to it, without a `/` at the end."""
+    """Return a path and the folders that lead to it, without a final `/`."""
     parts = name.rstrip("/").split("/")
     return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    """Delete a folder that holds nothing, and those around it that do not either, up to another one."""
+    """Delete an empty folder, and the empty folders around it, up to another one."""
     while folder != top and folder.is_relative_to(top):
         try:
             folder.rmdir()
@@ -450,7 +450,7 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _is_file_or_link(path: Path) -> bool:
-    """Whether something is there that is no folder: what was a file may be somebody's folder now."""
+    """Return whether something other than a folder exists: a former file may be another's folder now."""
     return os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
 
 
@@ -460,20 +460,20 @@ def _remove(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if not name.endswith("/") and _is_file_or_link(folder / name):
             (folder / name).unlink(missing_ok=True)
-    for name in sorted((name for name in names if name.endswith("/")), reverse=True):  # the deepest first
+    for name in sorted((name for name in names if name.endswith("/")), reverse=True):  # deepest first
         shutil.rmtree(folder / name / "__pycache__", ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody else's file is in it
+        with contextlib.suppress(OSError):  # another's file is in it
             (folder / name).rmdir()
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was brought back.
+    """The result of restoring a run.
 
     Attributes:
-        record: Of the run that is back.
-        replaced: The record of the run in whose place it is, None if there was none.
-        missing: The flows of a build whose earlier run is not kept any more.
+        record: Record of the restored run.
+        replaced: Record of the run that it replaced, None if there was none.
+        missing: Flows of a build of which the earlier run is no longer kept.
     """
 
     record: Record
@@ -482,12 +482,12 @@ class Restored:
 
 
 def flow_of_earlier_run(run_dir: Path, root: Path, flow: str | None) -> str:
-    """The stem of the flow whose earlier run is kept of a run directory.
+    """Return the stem of the flow of which a run directory has an earlier run.
 
     Args:
         run_dir: The run directory.
         root: The project root.
-        flow: Which one is meant, None if there is only one.
+        flow: The flow, None if there is only one.
 
     Raises:
         DuctaflowError: If there is none, or there are several and none is named.
@@ -504,15 +504,15 @@ def flow_of_earlier_run(run_dir: Path, root: Path, flow: str | None) -> str:
 
 
 def restore(files: RunFiles, root: Path, keep: Sequence[str] = ()) -> Restored:
-    """Bring the last good run of an instance back into its run directory, record and all.
+    """Restore the last good run of an instance to its run directory, with its record.
 
-    The run that is there now is deleted; if it ended well, too, the two change places. The flows of a
-    build come back with it.
+    The present run is deleted or, if it also ended well, changes places with the restored one. The
+    flows of a build are restored with it.
 
     Args:
-        files: Those of the instance, which nobody is running.
+        files: The files of the instance, which no process is running.
         root: The project root.
-        keep: Patterns of what stays as it is, besides those of the instance.
+        keep: Patterns of what is left as it is, in addition to the instance's.
 
     Raises:
         DuctaflowError: If no earlier good run is kept, or files of others are in its way; nothing is changed.
@@ -551,7 +551,7 @@ def remove_earlier(run_dir: Path, root: Path) -> None:
 
 
 def _restore_flow(flow: Record, root: Path, keep: Sequence[str]) -> Iterator[str]:
-    """Bring a flow of a build back as the build had left it; its name if that is not kept any more."""
+    """Restore a flow as its build had left it; yield its run directory if that run is no longer kept."""
     files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
     there, _ = run_files.read_record(files.record)
     if there is not None and there.started == flow.started:
@@ -564,6 +564,6 @@ def _restore_flow(flow: Record, root: Path, keep: Sequence[str]) -> Iterator[str
 
 
 def clear_replay(files: RunFiles) -> None:
-    """Empty the run directory of a replay: an output of an earlier one could pass for one of the next."""
+    """Empty the run directory of a replay: an old output could pass for one of the next replay."""
     if files.directory.exists():
         shutil.rmtree(files.directory)

@@ -1,7 +1,7 @@
 """Run the cells of a notebook in a kernel.
 
-nbclient decides what messages mean for a notebook, papermill what is noted about its cells; `message_loop`
-replaces nbclient's transport.
+nbclient interprets the messages for the notebook, papermill keeps the metadata of its cells;
+`message_loop` replaces nbclient's transport.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from .notebook_writer import NotebookFile
 from .output_log import Output, by_source
 from .warning_lines import strip_ansi
 
-_EXIT = 60.0  # seconds for what a flow has left for its exit
+_EXIT = 60.0  # seconds for the threads, processes and exit handlers of a flow
 _SHOWN = ("stream", "display_data", "execute_result")
-# What ends a run, apart from a cell that fails; a time-out is an OSError, a kernel's death a RuntimeError.
+# What ends a run, except a failing cell; a time-out is an OSError, a kernel's death a RuntimeError.
 _ENDS = (RuntimeError, OSError, HelperFrozen, ValidationError, KeyboardInterrupt)
 
 _logger = logging.getLogger("pytest_ductaflow.kernels.base")
-_logger.disabled = True  # what went wrong is in the record; nbclient's own messages would repeat it
+_logger.disabled = True  # what went wrong is in the record; nbclient's messages would repeat it
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of the cells of a flow.
+    """The result of running the cells of a flow.
 
     Attributes:
-        error: What ended the run, if that was not a cell that failed.
-        reply: Of the cell that failed, or that Ctrl-C stopped; empty if none was.
-        time_limit: The limit that a cell exceeded, as a message says it; empty if none did.
-        exit: Of a flow that an exit stopped, the line of its last cell, and whether it is a good exit.
+        error: The error that ended the run, unless a cell failed.
+        reply: Reply of the cell that failed, or that Ctrl-C stopped; empty if none.
+        time_limit: The limit that a cell exceeded, as text for a message; empty if none did.
+        exit: For a flow stopped by an exit, the line in its last cell, and whether it is a good exit.
         peak_memory: Bytes, as far as the kernel could tell.
         used: The report of `kernels.inside.trace.used`.
         observation: The observer's report, None if there was none.
-        complaints: What did not go as it should and is no failure of the flow.
-        printed_outside: What the kernel's process printed before it was a kernel, and after.
+        complaints: Problems that are no failure of the flow.
+        printed_outside: Output of the kernel's process from before it was a kernel, and after.
     """
 
     error: BaseException | None
@@ -75,22 +75,22 @@ class RunResult:
 
 
 class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
-    """Runs the cells of one notebook in one kernel, which `close` ends in any case.
+    """A client that runs the cells of one notebook in one kernel, which `close` ends in any case.
 
     Args:
         file: The notebook and where it is saved.
         kernel: The kernel, started and not connected.
-        output: Gets what cells print.
+        output: Receives what cells print.
         source: The flow.
         root: The project root.
-        setup: What the kernel gets before the first cell, if it speaks Python.
-        heard: Where the kernel sees how far it is ahead of its reader.
-        seconds: For the whole run.
-        cell_seconds: For each cell.
+        setup: Code that the kernel runs before the first cell, if it speaks Python.
+        heard: Counter by which the kernel sees how far it is ahead of its reader.
+        seconds: Time limit of the whole run.
+        cell_seconds: Time limit of each cell.
 
     Attributes:
         kernel: The kernel.
-        error: What ended the run, if that was not a cell that failed.
+        error: The error that ended the run, unless a cell failed.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def keeping_errors(self) -> Iterator[None]:
-        """Keep what ends the run, Ctrl-C for instance, as its error."""
+        """Keep an exception that ends the run, Ctrl-C for instance, as its error."""
         try:
             yield
         except _ENDS as error:
@@ -144,7 +144,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self.kernel.shut_down()
 
     def finish(self) -> RunResult:
-        """Wait for the end of the kernel, unless an error has ended the run, and return what came of it."""
+        """Wait for the kernel to end, unless an error has ended the run, and return the result."""
         if self.error is None:
             with self.keeping_errors():
                 self._wait_for_exit()
@@ -165,7 +165,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         )
 
     def close(self) -> None:
-        """End the kernel, if it has not ended, and give back what it holds; a second call does nothing."""
+        """End the kernel if it is running, and release its resources; a second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
             self._loop.close()
@@ -174,7 +174,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     def _prepare_kernel(self) -> None:
         """Send kernel_info and the setup code; the reply proves that the channels are connected.
 
-        A kernel that has its setup knows its client, and publishes nothing before that has subscribed.
+        A kernel that has its setup knows its client, and publishes nothing before the client has subscribed.
         """
         if self.kernel.has_setup:
             self.nb.metadata["language_info"] = self.kernel.language_info
@@ -268,7 +268,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self._output.begin_cell(cell.source, self._source.lines.get(cell["id"]))
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        """Take a published message: into the log, and into the outputs of the cell.
+        """Write a published message to the log and to the outputs of the cell.
 
         Raises:
             CellExecutionComplete: If it was the last one.
@@ -276,7 +276,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         content, kind = msg["content"], msg["msg_type"]
         if kind == "stream":
             self._take_printed(content)
-        elif kind == "display_data":  # so do libraries show in notebooks what they print elsewhere
+        elif kind == "display_data":  # libraries show this way in notebooks what they print elsewhere
             if isinstance(text := content["data"].get("text/plain"), str):
                 self._output.write("display", f"{text.rstrip()}\n")
         elif kind == "error":
@@ -288,9 +288,9 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         return super().process_message(msg, cell, cell_index)
 
     def _put_in_notebook(self, message: dict[str, Any], cell: Any, cell_index: int) -> Any:
-        """Keep an output as far as there is room for what a cell prints and shows."""
+        """Add an output to the notebook, within the limits for what a cell prints and shows."""
         content, outputs = message["content"], self._cell_outputs
-        # Then a widget takes it, or it takes the place of what was there.
+        # True if it goes to a widget, or below, if it replaces the earlier outputs.
         is_apart = self.output_hook_stack[message["parent_header"].get("msg_id")]
         if self.clear_before_next_output and not is_apart:
             outputs.clear()
@@ -311,7 +311,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         return None
 
     def _take_printed(self, content: dict[str, Any]) -> None:
-        """Log a piece of a stream, and take the marks of its sources out of it."""
+        """Log a piece of a stream, and remove the marks of its sources from it."""
         name, pieces = content["name"], by_source(content["text"], self._setup.mark)
         for source, piece in pieces:
             self._output.write(name, piece, source)
@@ -319,7 +319,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self._taken[name] = self._taken.get(name, 0) + len(content["text"])
 
     def _recover(self, request: str, cell: Any, cell_index: int) -> None:
-        """Take what a kernel printed in its last cell and could not send any more."""
+        """Process what a dead kernel printed in its last cell and could not send."""
         for name, text in _not_sent(self._setup.spill, self._taken, self._setup.mark):
             message = {
                 "msg_type": "stream",
@@ -332,7 +332,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _RunningCell:
-    """A cell that is running, as the message loop knows it."""
+    """A running cell as the message loop sees it."""
 
     client: FlowClient
     cell: Any
@@ -346,11 +346,11 @@ class _RunningCell:
 
 
 def _not_sent(path: Path, taken: Mapping[str, int], mark: str) -> Iterator[tuple[str, str]]:
-    """Yield what `kernels.inside.setup._spill_output` has kept and has not arrived, in runs of one stream.
+    """Yield what `kernels.inside.setup._spill_output` kept and has not arrived, joined by stream.
 
     Args:
-        path: A JSON line for each piece; the last one may be cut off.
-        taken: By stream, how many characters have arrived.
+        path: File with a JSON line for each piece; the last one may be cut off.
+        taken: Number of characters that have arrived, by stream.
         mark: As in `Setup`.
     """
     left = dict(taken)

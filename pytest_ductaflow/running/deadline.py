@@ -10,19 +10,19 @@ from nbclient.exceptions import CellTimeoutError
 from ..kernels.base import Kernel
 
 INTERRUPT_GRACE = 5.0  # seconds between the interrupt of a time-out and the kill
-_KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which people press again
+_KEYBOARD_GRACE = 2.0  # the same after Ctrl-C, which users press again
 
 
 class Deadline:
-    """When the cells of a run have to end, and whether one was stopped.
+    """The time limits of a run and of its cells, and whether a cell was stopped.
 
     Args:
         kernel: The kernel that runs the cells.
-        seconds: For the whole run, from now on; None for no limit.
-        cell_seconds: For each cell.
+        seconds: Limit of the whole run, from now on; None for no limit.
+        cell_seconds: Limit of each cell.
 
     Attributes:
-        limit: The limit of the running cell, as a message says it.
+        limit: The limit of the running cell, as text for a message.
         timed_out: Whether a cell was interrupted because its time was up.
         interrupted: Whether Ctrl-C was pressed.
     """
@@ -38,7 +38,7 @@ class Deadline:
         """Return when a cell that begins now has to end, on the clock of `time.monotonic`.
 
         Raises:
-            CellTimeoutError: If the cell before was interrupted, and came to its end all the same.
+            CellTimeoutError: If the previous cell was interrupted by its time-out but ended normally.
         """
         if self.timed_out:
             raise CellTimeoutError(self.limit)
@@ -70,7 +70,7 @@ class Deadline:
         return time.monotonic() + INTERRUPT_GRACE
 
     def interrupt(self) -> float:
-        """Interrupt the cell after Ctrl-C, and return when to kill it; a second Ctrl-C is raised.
+        """Interrupt the cell after the first Ctrl-C, and return when to kill it.
 
         Raises:
             KeyboardInterrupt: If Ctrl-C was pressed before.

@@ -1,4 +1,4 @@
-"""Execute one flow once: its kernel, its notebook, its log, and how it ended.
+"""Execute one flow once: start its kernel, write its notebook and log, and find out how it ended.
 
 The pytest process never changes its working directory; the kernel is started in the run directory.
 """
@@ -38,7 +38,7 @@ _OF_PROGRAMS = ("CalledProcessError", "SystemExit")  # the reason for these is i
 
 @dataclass(frozen=True)
 class Execution:
-    """What came of a run.
+    """The result of executing a flow.
 
     Attributes:
         failure: What stopped it, None if it ran to its end.
@@ -48,8 +48,8 @@ class Execution:
         warning_count: How many there were.
         warning_line: The line of the flow that belongs to the first one, if that is known.
         python_warnings: What `warnings.warn` printed, each once.
-        interrupted: Whether Ctrl-C stopped it, and so has to stop the session.
-        used: What it used, as far as that was seen.
+        interrupted: Whether Ctrl-C stopped it, and so must stop the session.
+        used: What it used, as far as observed.
         kernel_files: The files that decided which kernel ran it.
     """
 
@@ -75,19 +75,19 @@ def flow_run(
     echo: IO[str] | None = None,
     last_good: str = "",
 ) -> Iterator[FlowRun]:
-    """Prepare a run of an instance's flow in its run directory, which holds its config already.
+    """Prepare a run of an instance's flow in its run directory, which already holds its config.
 
     Args:
         instance: What to run.
-        files: Where notebook and log go. The notebook is saved while cells run and at the end, however
-            that comes.
+        files: Paths of notebook and log. The notebook is saved while cells run and at the end, in any
+            case.
         settings: Default kernel, default time-out, and whether and how kernels are forked.
-        environment: Variables of the kernel on top of this process's, and of the instance's own.
-        echo: A stream that gets the output as well.
+        environment: Environment variables of the kernel, on top of this process's and the instance's.
+        echo: A stream that also receives the output.
         last_good: The folder of the last run that ended well, named in the notebook of one that fails.
 
     Yields:
-        The run, of which nothing has begun.
+        The run, not yet started.
 
     Raises:
         DuctaflowError: If the flow cannot be started at all.
@@ -118,9 +118,9 @@ class FlowRun:
         source: The flow.
         choice: The kernel that runs it.
         file: The notebook, prepared.
-        output: Gets what the cells print.
+        output: Receives what the cells print.
         folder: A private folder for the kernel's files.
-        variables: Variables of the kernel on top of this process's; None for those that it must not have.
+        variables: Environment variables of the kernel, on top of this process's; None to remove one.
         last_good: The folder of the last run that ended well.
     """
 
@@ -150,7 +150,7 @@ class FlowRun:
         )
         self._began = time.monotonic()
         self._python_warnings = [*_warnings_before(source, instance, choice)]
-        self._failure: Failure | None = None  # to start the kernel
+        self._failure: Failure | None = None  # failure to start the kernel
         self._client: FlowClient | None = None
         self._killed = killed_for_memory()
 
@@ -188,7 +188,7 @@ class FlowRun:
             yield
 
     def finish(self) -> Execution:
-        """Wait for the end of the kernel, save the notebook, and return what came of the run."""
+        """Wait for the kernel to end, save the notebook, and return the result of the run."""
         result, failure = None, self._failure
         if self._client is not None:
             result = self._client.finish()
@@ -257,7 +257,7 @@ class FlowRun:
         return with_hint_at_fork(failure) if failure is not None and client.kernel.is_forked else failure
 
     def _marked(self, failure: Failure) -> Failure:
-        """Mark the failure in log and notebook, and return it with a hint where a file was not found."""
+        """Mark the failure in log and notebook, and return it with a hint if a file was not found."""
         is_printed = self._source.language != "python" or failure.type in _OF_PROGRAMS
         printed = last_printed(self._file.nb) if is_printed else ()
         failure = with_hint_at_place(failure, self._instance, printed)
@@ -269,7 +269,7 @@ class FlowRun:
 
 
 def _warnings_before(source: Source, instance: Instance, choice: KernelChoice) -> Iterator[str]:
-    """Yield what has to be said of a flow before it runs."""
+    """Yield warnings about a flow that are known before it runs."""
     if choice.instead_of:
         said = f"{source.path.name} names the kernel {choice.instead_of!r}, which is not installed"
         yield f"KernelWarning: {said}: {choice.name} runs it"

@@ -1,4 +1,4 @@
-"""What stopped a flow, read off its notebook: the cell, the line, a traceback without the machinery."""
+"""Read from its notebook what stopped a flow: the cell, the line, the traceback without library frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..sources.notebooks import Source
 from .warning_lines import strip_ansi
 
 _LONG_MESSAGE, _LONG_TRACEBACK = 4_000, 40_000  # characters
-_LAST_LINES, _LAST_TEXT = 10, 4_000  # lines of a cell in which a missing file may be named; characters
+_LAST_LINES, _LAST_TEXT = 10, 4_000  # lines, and characters per output, to search for a missing file
 _CELL_LINE = re.compile(r"Cell In\[(\d+)\], line (\d+)")
 _CELL_FILE = re.compile(r"\(\d+\.py, line (\d+)\)$")
 _FRAME_START = re.compile(r"\n(?=(?:File |Cell In\[))")
@@ -30,13 +30,13 @@ _HOME = re.compile(r"^File ~(?=[/\\])", re.MULTILINE)
 _HIDDEN_FRAMES = re.compile(r"\n *\[\.\.\. skipping hidden \d+ frames?\]\n*")
 _OWN_FRAMES = re.compile(
     r"[/\\]site-packages[/\\](papermill|nbclient|nbformat|jupyter_client|jupyter_core)[/\\]"
-    r"|^File ductaflow:"  # what kernels get from here as text
+    r"|^File ductaflow:"  # modules of ours that are sent to kernels as text
 )
 _INSTALLED = re.compile(
     r"^.*[/\\](?:site|dist)-packages[/\\](?P<package>\w+)|[/\\]lib[/\\]python3[\d.]*[/\\]"
     r"|[/\\]Python3\d*[/\\]Lib[/\\]|^File <frozen |^File (?P<compiled>\w+)[^\s:]*\.(?:pyx|pxd|pxi):"
 )
-# Words of an error about a file that is not there, in Python and in what is written in C, Rust and R.
+# Phrases of errors about missing files, from Python and from programs written in C, Rust and R.
 _NOT_THERE = re.compile(
     r"no such|not found|cannot find|(?:does not|doesn't|non-?) ?exist|no files|not a (?:file|directory)"
     r"|not recogni[sz]ed|(?:un)?able to .*open|(?:cannot|can't|could not|failed to) (?:open|read|find|load)",
@@ -48,7 +48,7 @@ _ONLY_ONCE = re.compile("cannot load module more than once per process")
 
 
 def running_cell(notebook: Any) -> Any:
-    """The cell at which the run stopped."""
+    """Return the cell at which the run stopped."""
     states = ("running", "failed")
     stopped = [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("status") in states]
     done = [
@@ -60,7 +60,7 @@ def running_cell(notebook: Any) -> Any:
 
 
 def failure_without_traceback(notebook: Any, source: Source, type_: str, message: str) -> Failure:
-    """A failure at the cell that was running, of which the kernel could tell nothing."""
+    """Return a failure at the running cell for which the kernel reported no error."""
     cell = running_cell(notebook)
     if cell is None:
         return Failure(type_, message)
@@ -79,7 +79,7 @@ def failure_of_cell(
     traceback: list[str],
     line: int | None = None,
 ) -> Failure:
-    """The failure that the error output of the cell that was running tells of.
+    """Return the failure that the error output of the running cell reports.
 
     Args:
         notebook: The notebook, as far as it ran.
@@ -88,7 +88,7 @@ def failure_of_cell(
         type_: Class name of the exception.
         message: Its text.
         traceback: The traceback as the kernel sent it.
-        line: The line of the cell that was running, if the traceback does not tell.
+        line: Line of the cell to use if the traceback has none.
     """
     cell = running_cell(notebook)
     text = strip_ansi("\n".join(traceback))
@@ -115,14 +115,14 @@ def failure_of_cell(
 
 
 def _with_file(message: str, flow: str, first: int | None, blank: int) -> str:
-    """The message of a SyntaxError with the flow's file in place of that which IPython makes of a cell."""
+    """Return a SyntaxError's message with the flow's file instead of IPython's temporary name of a cell."""
     if first is None:
         return message
     return _CELL_FILE.sub(lambda found: f"({flow}, line {first + int(found[1]) + blank - 1})", message)
 
 
 def is_at_the_end(notebook: Any, failure: Failure) -> bool:
-    """Whether a flow stopped in its last statement, so that nothing of it was left out."""
+    """Return whether a flow stopped in its last statement, so that nothing was left out."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and _last_statement(cell.source)]
     stopped = running_cell(notebook)
     if not code or stopped is None or stopped["id"] != code[-1]["id"]:
@@ -131,7 +131,7 @@ def is_at_the_end(notebook: Any, failure: Failure) -> bool:
 
 
 def _last_statement(source: str) -> int:
-    """The line on which the last statement of a cell begins; 0 if there is none."""
+    """Return the line on which the last statement of a cell begins; 0 if there is none."""
     try:
         statements = ast.parse(source).body
     except (SyntaxError, ValueError):  # a magic, or another language
@@ -141,27 +141,27 @@ def _last_statement(source: str) -> int:
 
 
 def _blank_lines(source: str) -> int:
-    """How many blank lines a cell begins with: IPython drops them before it counts."""
+    """Return how many blank lines a cell begins with: IPython drops them before it counts."""
     lines = source.splitlines()
     return next((number for number, line in enumerate(lines) if line.strip()), 0)
 
 
 def _shortened(text: str, limit: int) -> str:
-    """The beginning and the end of a text that is too long to be read; the notebook has it whole."""
+    """Return the start and the end of a text that is too long; the notebook has all of it."""
     if len(text) <= limit:
         return text
     return f"{text[: limit // 2]}\n… {len(text):,} characters …\n{text[-limit // 2 :]}"
 
 
 def _at_file_line(frame: re.Match[str], flow: str, starts: Mapping[int, int | None]) -> str:
-    """`Cell In[5], line 2` with the line of the flow's file."""
+    """Return `Cell In[5], line 2` as a line of the flow's file."""
     number, line = int(frame[1]), int(frame[2])
     first = starts.get(number)
     return f"{flow}:{first + line - 1} in cell [{number}]" if first else frame[0]
 
 
 def readable_traceback(text: str, root: Path) -> str:
-    """An IPython traceback without its ruler and without the frames of the machinery."""
+    """Return an IPython traceback without its ruler and without frames of the tools that run notebooks."""
     home = os.path.expanduser("~")
     text = _HOME.sub(lambda _: f"File {home}", _HIDDEN_FRAMES.sub("", text))
     head, *frames = _FRAME_START.split(text)
@@ -177,7 +177,7 @@ def readable_traceback(text: str, root: Path) -> str:
 
 
 def users_traceback(text: str, root: Path) -> str:
-    """A readable traceback without the frames of libraries, unless it has no others."""
+    """Return a readable traceback without the frames of libraries, unless it has no others."""
     text = readable_traceback(text, root)
     head, *frames = _FRAME_START.split(text)
     places = [frame.partition("\n")[0] for frame in frames]
@@ -205,14 +205,14 @@ def _hidden_frames(packages: Sequence[str]) -> str:
 
 
 def with_hint_at_place(failure: Failure, instance: Instance, printed: Sequence[str] = ()) -> Failure:
-    """A failure that says so where a file that is not there is in another folder in which it could run.
+    """Return a failure with a hint if a missing file exists in another possible working directory.
 
-    Or where it would be there with `/` for the sign that separates folders on Windows only.
+    Or if it would exist with `/` instead of the separator that only Windows knows.
 
     Args:
         failure: What stopped the flow.
-        instance: Tells where it could run.
-        printed: The last lines that the cell printed: R and programs name the file there.
+        instance: Knows the possible working directories.
+        printed: Last lines that the cell printed, in which R and other programs name the file.
     """
     is_told = "NotFound" in failure.type or _NOT_THERE.search(failure.message)
     told = [*([failure.message] if is_told else []), *filter(_NOT_THERE.search, reversed(printed))]
@@ -236,7 +236,7 @@ def _hint_at_place(message: str, instance: Instance) -> str:
 
 
 def last_printed(notebook: Any) -> list[str]:
-    """The last lines that the cell printed at which the run stopped."""
+    """Return the last lines printed by the cell at which the run stopped."""
     cell = running_cell(notebook)
     outputs = [output for output in (cell or {}).get("outputs", ()) if output.output_type == "stream"]
     text = "".join(output.text[-_LAST_TEXT:] for output in outputs[-_LAST_LINES:])
@@ -244,7 +244,7 @@ def last_printed(notebook: Any) -> list[str]:
 
 
 def with_hint_at_fork(failure: Failure) -> Failure:
-    """A failure in a forked kernel that says so if it comes from an import that can be done only once."""
+    """Return a failure of a forked kernel with a hint if it is due to an import that works only once."""
     if failure.type != "ImportError" or not _ONLY_ONCE.search(failure.message):
         return failure
     hint = (
@@ -254,14 +254,14 @@ def with_hint_at_fork(failure: Failure) -> Failure:
 
 
 def _paths(message: str) -> Iterator[str]:
-    """What may be paths in a message."""
+    """Yield what may be paths in a message."""
     quoted = (next(filter(None, found)) for found in _QUOTED.findall(message))
     words = (word.strip(".:") for word in _WORD_LIKE_PATH.findall(message))
     yield from (text for text in dict.fromkeys((*quoted, *words)) if text and "\0" not in text)
 
 
 def _with_slashes(message: str, instance: Instance) -> Iterator[str]:
-    r"""Paths with `\` that lead nowhere, as they lead somewhere; in a message each `\` may be doubled."""
+    r"""Yield paths with `\` that exist only with `/` instead; in a message each `\` may be doubled."""
     for text in _paths(message):
         path = re.sub(r"\\+", "/", text)
         if path != text and any(_is_in(path, folder) for folder in instance.workplaces.values()):
@@ -275,14 +275,14 @@ def _relative_paths(message: str) -> Iterator[str]:
 
 
 def _is_in(text: str, folder: str) -> bool:
-    """Whether a relative path, or a pattern, leads to something in a folder."""
+    """Return whether a relative path, or a pattern, exists in a folder."""
     if glob.has_magic(text) and next(glob.iglob(text, root_dir=folder), None):
         return True
     return os.path.exists(os.path.join(folder, text))
 
 
 def _could_be_made_in(text: str, folder: str) -> bool:
-    """Whether there is the subfolder in which a relative path lies."""
+    """Return whether a folder has the subfolder in which a relative path lies."""
     above = os.path.dirname(text)
     return bool(above) and os.path.isdir(os.path.join(folder, above))
 
@@ -299,7 +299,7 @@ def _is_machinery(frame: str) -> bool:
 
 
 def mark_failure(notebook: Any, failure: Failure, last_good: str = "") -> None:
-    """Say on top of the notebook that it failed and where; papermill drops such cells in a new run.
+    """Add to the notebook that it failed and where; papermill drops such cells in a new run.
 
     Args:
         notebook: The notebook, as far as it ran.
@@ -320,5 +320,5 @@ def mark_failure(notebook: Any, failure: Failure, last_good: str = "") -> None:
 
 
 def markdown_cell(cell_id: str, source: str, tags: Sequence[str] = ()) -> Any:
-    """A Markdown cell of ours, with the metadata that papermill looks for."""
+    """Return a Markdown cell of ours, with the metadata that papermill expects."""
     return nbformat.v4.new_markdown_cell(source, id=cell_id, metadata={"tags": list(tags), "papermill": {}})

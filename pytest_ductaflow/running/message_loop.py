@@ -1,6 +1,6 @@
 """Exchange messages with a kernel: an event loop without polling, in place of nbclient's.
 
-It waits for whatever comes first: a published message, a reply, the end of the kernel's process, the time to
+It waits for the first of these: a published message, a reply, the end of the kernel's process, the time to
 save the notebook, or a deadline.
 """
 
@@ -24,11 +24,11 @@ from ..kernels.flow_control import Heard
 from .deadline import Deadline
 from .notebook_writer import NotebookFile
 
-START = 60.0  # seconds that a kernel may take
+START = 60.0  # seconds that a kernel may take to answer its first requests
 LOST = 10.0  # seconds to wait for a message that should already have arrived
 _EXIT_CODE = 1.0  # seconds to wait for the exit code of a process that has ended
 _SILENCE = 0.2  # seconds without a message about a request with a reply: the subscription came too late
-# After so much, look at the clock, and whether the kernel lives:
+# Amounts after which to check the clock and whether the kernel is alive:
 _AT_A_TIME = 100  # messages
 _BYTES_AT_A_TIME = 4_000_000
 _BYTES_AHEAD = 1_000_000  # after so many at once, a kernel that does not wait by itself is paused
@@ -51,7 +51,7 @@ class Cell(Protocol):
 
 
 class KernelDied(DeadKernelError):  # type: ignore[misc]
-    """The process of a kernel has ended; `exit_code` is negative for a signal, None if it is not known."""
+    """The process of a kernel has ended; `exit_code` is negative for a signal, None if unknown."""
 
     def __init__(self, exit_code: int | None) -> None:
         self.exit_code = exit_code
@@ -60,16 +60,16 @@ class KernelDied(DeadKernelError):  # type: ignore[misc]
 
 @dataclass
 class _Request:
-    """A request that waits for its reply, and for all that is published about it.
+    """A request that waits for its reply and for all that is published about it.
 
     Attributes:
-        id: Of the message.
+        id: Id of the message.
         until: When to give up, on the clock of `time.monotonic`.
         cell: The cell that it runs, None for other requests.
-        deadline: What happens when the cell's time is up.
-        is_complete: Whether nothing more will be published, or all that may be does not matter.
+        deadline: Action when the cell's time is up.
+        is_complete: Whether nothing more will be published about it, or that does not matter.
         reply: The reply.
-        active_at: When the last message about it came.
+        active_at: Time of the last message about it.
     """
 
     id: str
@@ -91,8 +91,8 @@ class MessageLoop:
 
     Args:
         kernel: The kernel, started and not connected.
-        heard: Counts what was taken, for a kernel that waits for its reader.
-        file: The notebook, saved when that is due.
+        heard: Counter of received bytes, for a kernel that waits for its reader.
+        file: The notebook, saved when due.
 
     Attributes:
         kernel_waits: Whether the kernel itself waits when it prints faster than its output is read.
@@ -138,8 +138,8 @@ class MessageLoop:
         Args:
             request: The id of its message.
             until: When to give up.
-            again: Repeats the first request of all, of which the kernel may have published before its
-                channel was subscribed to; only its messages show that it is.
+            again: Sends the very first request again, for which the kernel may have published before the
+                channel was subscribed to; only published messages prove the subscription.
 
         Raises:
             NoAnswer: If the reply does not come in time.
@@ -189,7 +189,7 @@ class MessageLoop:
             self._kernel.look_at_helpers()
         if self._iopub not in ready:
             self._kernel.go_on()
-        with keyboard_later():  # else a message in hand would be in the log and not in the notebook, say
+        with keyboard_later():  # otherwise a message could be in the log but not in the notebook
             if self._iopub in ready:
                 self._take_published(request)
             if self._shell in ready:
@@ -205,7 +205,7 @@ class MessageLoop:
             request.until = request.deadline.expire()
 
     def _look_at_process(self, ready: Mapping[Any, int]) -> None:
-        """Notice the end of the kernel's process; what it had sent before is taken first."""
+        """Raise an error once the kernel's process has ended and all that it sent has been taken."""
         had_ended = self._kernel.has_ended
         if self._kernel.fileno() in ready:
             self._kernel.look()
@@ -227,14 +227,14 @@ class MessageLoop:
         return max(0.0, min(times) - time.monotonic())
 
     def _take_replies(self) -> None:
-        """Keep what has come: requests may be sent before the one before them is answered."""
+        """Store replies that have arrived: a request may be sent before the previous one is answered."""
         with contextlib.suppress(zmq.Again):
             for _ in range(_AT_A_TIME):
                 message = self._received(self._shell)
                 self._replies[message["parent_header"].get("msg_id")] = message
 
     def _take_published(self, request: _Request) -> None:
-        """Take what has come; a kernel that does not wait by itself is paused until all of it is taken."""
+        """Process what has arrived; a kernel that does not wait by itself is paused until that is done."""
         is_ahead = False
         enough = self._heard.count + (_BYTES_AT_A_TIME if self.kernel_waits else _BYTES_AHEAD)
         with contextlib.suppress(zmq.Again, CellExecutionComplete):
@@ -274,8 +274,8 @@ def _context() -> zmq.Context[Any]:
     if context is None:
         _contexts.clear()
         context = _contexts[os.getpid()] = zmq.Context()
-        context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between looks whether a kernel is there already
+        context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between attempts to connect to a starting kernel
         context.setsockopt(zmq.LINGER, 0)
-        # A flow that prints faster than it is read loses nothing; a socket takes this before it connects.
+        # Lose nothing of a flow that prints faster than it is read; must be set before a socket connects.
         context.setsockopt(zmq.RCVHWM, 0)
     return context

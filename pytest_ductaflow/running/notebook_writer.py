@@ -1,4 +1,4 @@
-"""The executed notebook: what papermill notes in it, and when it is saved."""
+"""Keep papermill's metadata in the executed notebook, and decide when to save it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from papermill.engines import NotebookExecutionManager
 from ..core.run_files import write_atomic
 
 _SAVE_AFTER = 0.2  # seconds after a change
-_SAVE_SHARE = 0.05  # of the time may go into saving while cells run
+_SAVE_SHARE = 0.05  # share of the time that saving may take while cells run
 
 
 class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
-    """papermill's bookkeeping; the notebook is saved soon after a change, and never half-written."""
+    """papermill's execution manager; saves the notebook soon after a change, and atomically."""
 
     def __init__(self, notebook: Any, path: Path) -> None:
         super().__init__(notebook, output_path=str(path), progress_bar=False)
@@ -26,16 +26,16 @@ class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
         self._not_before = 0.0
 
     def save(self, **_: Any) -> None:
-        """Note that there is something new."""
+        """Schedule a save, because something has changed."""
         if self._due is None:
             self._due = time.monotonic() + _SAVE_AFTER
 
     def autosave_cell(self) -> None:
-        """Outputs of a running cell are news like any other."""
+        """Schedule a save, as for any other change."""
         self.save()
 
     def cell_complete(self, cell: Any, *arguments: Any, **options: Any) -> None:
-        """As papermill does it, whose way to read a time of any form takes longer than all the rest."""
+        """Complete a cell as papermill does, without its parser for any form of time, the slowest part."""
         told = cell.metadata.papermill
         start = told.pop("start_time", None)
         super().cell_complete(cell, *arguments, **options)
@@ -46,13 +46,13 @@ class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
 
     @property
     def due_at(self) -> float | None:
-        """When to write, on the clock of `time.monotonic`; None if there is nothing to write."""
+        """The time to write, on the clock of `time.monotonic`; None if there is nothing to write."""
         return None if self._due is None else max(self._due, self._not_before)
 
     def write(self) -> None:
         """Write the notebook now."""
         began = time.monotonic()
-        # As nbformat writes it, without asking again whether it is valid.
+        # As nbformat does, but without validating again.
         write_atomic(self._path, nbformat.v4.writes(self.nb) + "\n")
         ended = time.monotonic()
         self._due, self._not_before = None, ended + (ended - began) / _SAVE_SHARE

@@ -1,4 +1,4 @@
-"""A flow's printed output: into its log, line by line as it comes, and looked at for warnings."""
+"""Write a flow's printed output to its log, line by line as it arrives, and find warnings in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEPT_WARNINGS = 100  # lines in the record; the log has them all
 _KEPT_LENGTH = 2_000  # characters of each
 _LEVEL = re.compile("^[A-Z]+: ")  # as `logging` puts it before a message
 _SIGN = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
-_TELLING = 4  # fewest equal characters by which a line of code is taken for the one that printed
+_TELLING = 4  # fewest matching characters that identify the line of code that printed
 
 
 def by_source(text: str, mark: str) -> list[tuple[str, str]]:
@@ -26,17 +26,17 @@ def by_source(text: str, mark: str) -> list[tuple[str, str]]:
 
 
 class Output:
-    """The output on its way to the log, in whole lines.
+    """The output of a flow on its way to the log, in whole lines.
 
     Args:
         log: The file.
-        echo: A stream that gets the lines as well, with their colours.
+        echo: A stream that also receives the lines, with their colours.
 
     Attributes:
         warnings: The first warning lines.
         warning_count: How many there were.
-        warning_line: Of the first one, the line of the flow that printed it, or in which its cell begins.
-        python_warnings: What `warnings.warn` printed, each once, and how much more there was.
+        warning_line: Line of the flow that printed the first one, else the line where its cell begins.
+        python_warnings: What `warnings.warn` printed, each once, and the number of further lines.
     """
 
     def __init__(self, log: Path, echo: IO[str] | None = None) -> None:
@@ -62,16 +62,16 @@ class Output:
         self._file.close()
 
     def begin_cell(self, code: str, line: int | None) -> None:
-        """What is written from now on comes of a cell.
+        """Attribute what is written from now on to a cell.
 
         Args:
             code: Its code.
-            line: The line of the flow in which that begins; None if it is not the flow's.
+            line: Line of the flow where the code begins; None if it is not the flow's.
         """
         self._cell = code, line
 
     def complete_cell(self) -> None:
-        """End the lines that have no end yet, and say what is left out."""
+        """Write lines that have no end yet, and note how much was left out."""
         for splitter in self._streams.values():
             self._lines(splitter.flush())
             self._limit.left_out += splitter.take_lost()
@@ -80,7 +80,7 @@ class Output:
         self._limit = Limit(KEPT_IN_LOG)
 
     def _write_again(self) -> None:
-        """Bring the log back, if the flow has deleted it among all that is in its folder."""
+        """Restore the log if the flow has deleted it, for example with all other files in its folder."""
         self._file.seek(0)
         with contextlib.suppress(OSError), open(self._log, "w", encoding="utf-8") as file:
             shutil.copyfileobj(self._file, file)
@@ -92,18 +92,18 @@ class Output:
         return [*self._python_warnings, *told]
 
     def write(self, stream: str, text: str, source: str = "") -> None:
-        """Take a piece of a stream.
+        """Add a piece of a stream.
 
         Args:
             stream: Its name.
             text: The piece.
-            source: Who has written it: what comes in pieces from several at a time makes lines of each.
+            source: Its writer; interleaved pieces of several writers are joined into lines per writer.
         """
         splitter = self._streams.setdefault((stream, source), LineSplitter())
         self._lines(splitter.feed(text))
 
     def add_logged(self, records: list[str]) -> None:
-        """Take log records that were not printed as warning lines, unless they can be seen among them."""
+        """Add unprinted log records as warnings, unless the warning lines already contain them."""
         for record in records:
             message = record.partition(": ")[2]
             if not any(message[: _KEPT_LENGTH // 2] in line for line in self.warnings):
@@ -115,7 +115,7 @@ class Output:
         self._warn(text)
 
     def note(self, text: str) -> None:
-        """Write text that the flow did not print, a traceback for instance; it has no light."""
+        """Write text that the flow did not print, such as a traceback; it never counts as a warning."""
         limit = self._limit
         self.complete_cell()
         self._limit.kept = limit.kept
@@ -152,7 +152,7 @@ class Output:
             try:
                 self._echo.write(text + "\n")
                 self._echo.flush()
-            except OSError:  # the terminal is gone, which is no fault of the flow
+            except OSError:  # the terminal is gone, which must not fail the flow
                 self._echo = None
 
 
@@ -161,10 +161,10 @@ def _shortened(text: str) -> str:
 
 
 def line_that_prints(text: str, code: str) -> int | None:
-    """The line of code that has most of the beginning of a printed text, of which the rest may be values.
+    """Return the line of code that contains most of the start of a printed text; the rest may be values.
 
     Returns:
-        Its number, from 0 on; None if there is none, or several are as good.
+        Its 0-based number; None if there is none, or several match equally.
     """
     lines = code.splitlines()
     message = _LEVEL.sub("", text)
@@ -175,7 +175,7 @@ def line_that_prints(text: str, code: str) -> int | None:
 
 
 def _share(text: str, line: str) -> int:
-    """How many of the first characters of a text are in a line of code."""
+    """Return how many of the first characters of a text occur in a line of code."""
     length = 0
     while length < len(text) and text[: length + 1] in line:
         length += 1

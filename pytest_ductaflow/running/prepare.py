@@ -23,8 +23,8 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
     """Return the notebook to run: the config as a table on top, the parameters injected.
 
     Raises:
-        DuctaflowError: If there is a config and no cell to inject it behind: in front of the code, the
-            defaults would win over it.
+        DuctaflowError: If there is a config and no cell to inject it after: before the code, the
+            defaults would override it.
     """
     assigned = assigned_in(source, language, config)
     if not (source.has_parameters or assigned.names) and config.keys() - {"_project_root"}:

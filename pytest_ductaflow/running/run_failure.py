@@ -1,4 +1,4 @@
-"""Tell why a run failed: a cell, a time-out, the death of its kernel, Ctrl-C."""
+"""Find out why a run failed: a cell, a time-out, the end of its kernel, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .message_loop import KernelDied
 from .output_log import Output
 
 BY_KEYBOARD = Failure(INTERRUPTED, "stopped by the keyboard")
-_SIGKILL = 9  # a name that Windows has not
+_SIGKILL = 9  # not defined on Windows
 
 
 @dataclass(frozen=True)
 class FailureFinder:
-    """Finds out why a run failed.
+    """A finder of the reason why a run failed.
 
     Attributes:
         notebook: The notebook, as far as it ran.
         source: The flow.
         root: Its project root.
         kernel: The kernel, which has ended.
-        killed: What `killed_for_memory` returned before the kernel began.
-        output: Gets what the kernel printed when it died, and a warning of an exit in the middle of the flow.
+        killed: Result of `killed_for_memory` from before the kernel began.
+        output: Receives the dead kernel's last output, and a warning of an exit in the middle of the flow.
     """
 
     notebook: Any
@@ -73,7 +73,7 @@ class FailureFinder:
         return failure_without_traceback(self.notebook, self.source, type_, message)
 
     def _of_interrupt(self, result: RunResult) -> Failure:
-        """Return what Ctrl-C stopped, with the place where that was if the kernel could still report it."""
+        """Return the failure for Ctrl-C, with its location if the kernel could still report it."""
         traceback = result.reply.get("traceback", [])
         if not traceback:
             return self._at_cell(BY_KEYBOARD.type, BY_KEYBOARD.message)
@@ -125,12 +125,12 @@ class FailureFinder:
 
 
 def death_of_kernel(kernel: Kernel, exit_code: int | None, killed: int | None) -> str:
-    """Return how a kernel ended that should not have ended.
+    """Return a message on how a kernel ended that should not have ended.
 
     Args:
         kernel: The kernel.
         exit_code: Its exit code, negative for a signal; None if it is not known.
-        killed: What `killed_for_memory` returned before the kernel began.
+        killed: Result of `killed_for_memory` from before the kernel began.
     """
     if kernel.lost:
         said = f"the helper process that {kernel.lost} was killed, and the kernel with it"
@@ -157,7 +157,7 @@ def _last_error(notebook: Any) -> dict[str, Any] | None:
 
 
 class FlowExecutionError(InstanceFailed, PapermillExecutionError):  # type: ignore[misc]
-    """A flow failed; papermill's exception, so that what catches that one goes on working."""
+    """A flow failed; a papermill exception, so that code that catches that one keeps working."""
 
     def __init__(self, message: str, record: Record) -> None:
         failure = record.error or Failure("Error", message)

@@ -1,6 +1,6 @@
-"""One instance: unchanged, or run; and its record.
+"""Decide whether an instance has to run, run it, and write its record.
 
-What runs it is imported only when something runs: a session in which nothing has changed ends at once.
+The modules that run it are imported only if something runs: a session without changes ends quickly.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def run(
     Args:
         instance: What to run.
         settings: HTML mode, default kernel, default time-out, and whether to run in any case.
-        neighbours: The other instances, as far as it has to do with them.
-        echo: A stream that gets the flow's output as it comes.
+        neighbours: The other instances that concern it.
+        echo: A stream that receives the flow's output as it comes.
         judge: Returns the final record of an instance that ran.
-        say: Gets one line if another process is running the instance and has to be waited for.
-        page_may_follow: Whether the page need not be there before `finish` is called.
+        say: Receives one line if another process is running the instance and has to be waited for.
+        page_may_follow: Whether the page may be missing until `finish` is called.
 
     Returns:
         The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
@@ -69,7 +69,7 @@ def run(
     files = RunFiles.of(instance)
     first = _decide(instance, files, settings, neighbours)
     if first.record is not None and not first.refreshed:
-        return _kept(first.record, files, is_news=False)  # the lock is for those who write
+        return _kept(first.record, files, is_news=False)  # only writing needs the lock
     from ..core.system import instance_lock
 
     label, wait = f"{instance.step}/{instance.name}", not settings.no_wait
@@ -90,14 +90,14 @@ def run(
 
 @dataclass(frozen=True)
 class _Decision:
-    """Whether an instance has to run, and what that follows from.
+    """The decision whether an instance has to run, and its basis.
 
     Attributes:
         earlier: The record of its last run.
         upstreams: Labels and records of its upstreams.
         reason: Why it has to run.
-        record: The record to keep if it has not.
-        refreshed: Whether that is newer than the file.
+        record: The record to keep if it does not have to.
+        refreshed: Whether that record is newer than the file.
     """
 
     earlier: Record | None
@@ -129,7 +129,7 @@ def _run(
     judge: Callable[[Record], Record] | None,
     page_may_follow: bool,
 ) -> Record:
-    """Run an instance, which nobody else is running, from a clean start to its record."""
+    """Run an instance, the lock of which is held, from a clean start to its record."""
     running = _running_record(instance, decision.reason)
     if settings.fork:
         _start_server(instance)
@@ -154,7 +154,7 @@ def _run(
     except KeyboardInterrupt:  # before its flow began, or after it ended
         _publish_failure(files, running, Failure(INTERRUPTED, "stopped by the keyboard"))
         raise
-    except BaseException as error:  # ours, or a plugin's of pytest: the record must not stay open
+    except BaseException as error:  # ours, or a pytest plugin's: the record must not stay open
         _publish_failure(files, running, Failure(type(error).__name__, str(error)))
         raise
     if interrupted:
@@ -163,7 +163,7 @@ def _run(
 
 
 def _folders_of_modules(instance: Instance, earlier: Record | None) -> Iterator[str]:
-    """Yield the folders in which modules of the project may lie that an instance imports."""
+    """Yield the folders that may hold modules of the project that an instance imports."""
     root = instance.project_root
     yield from (root, os.path.dirname(instance.flow))
     for record in earlier.with_flows() if earlier is not None else ():
@@ -173,7 +173,7 @@ def _folders_of_modules(instance: Instance, earlier: Record | None) -> Iterator[
 def _clean_start(
     instance: Instance, files: RunFiles, earlier: Record | None, settings: Settings
 ) -> CleanStart:
-    """The run directory as the instance will find it; that of a replay is empty."""
+    """Return the run directory ready for the instance's clean start; that of a replay is emptied."""
     from .clean_start import CleanStart, clear_replay
 
     root = instance.project_root
@@ -189,14 +189,14 @@ def _unusable(error: OSError) -> Failure:
 
 
 def _refused(instance: Instance, decision: _Decision, failure: Failure) -> Record:
-    """The record of an instance that was not begun; its run directory is not touched."""
+    """Return the record of an instance that was not started; its run directory is not touched."""
     record = _running_record(instance, decision.reason).with_(status=Status.ERROR, error=failure)
     run_files.tell_build(record)
     return record
 
 
 def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Record:
-    """The record of a run that came to nothing, left where it can be: there may be no run directory yet."""
+    """Write the record of a run without a result, unless there is no run directory yet, and return it."""
     record = running.with_(status=Status.ERROR, error=failure, owner=None)
     with contextlib.suppress(OSError), keyboard_later():
         run_files.write_failure(files, record)
@@ -205,35 +205,35 @@ def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Reco
 
 
 def finish() -> list[str]:
-    """Wait for what goes on in the background after the last instance.
+    """Wait for background work that goes on after the last instance.
 
     Returns:
-        Warnings of what went wrong there; they are in the records, too.
+        Warnings of what went wrong there, which are also in the records.
     """
     pages = _pages()
     return pages.finish_pages() if pages is not None else []
 
 
 def hurry() -> None:
-    """Let `finish` wait for nothing: the user is leaving."""
+    """Make `finish` wait for nothing, because the user is leaving."""
     if (pages := _pages()) is not None:
         pages.give_pages_up()
 
 
 def _pages() -> ModuleType | None:
-    """Return the module that has pages written, if anything has run that could have one."""
+    """Return the module that requests pages, if anything has run that could have one."""
     return sys.modules.get(f"{__package__}.html.instance_page")
 
 
 def _start_server(instance: Instance) -> None:
-    """Let the server of kernels start while the rest is imported here."""
+    """Start the kernel server, which gets ready while the rest is imported here."""
     from ..kernels.server_pool import kernel_environment, servers
 
     servers.start(kernel_environment(dict(instance.variables)))
 
 
 def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
-    """A record that still holds; a build around it hears of it as of one that ran."""
+    """Return a record that still holds, marked `unchanged`, and report it to a surrounding build."""
     if is_news:
         with contextlib.suppress(OSError):  # the older record says the same, and takes longer to check
             run_files.write_record(files, record)
@@ -243,7 +243,7 @@ def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
 
 
 def _running_record(instance: Instance, reason: str) -> Record:
-    """The record of an instance that has begun: if all goes dark now, nobody takes it for done."""
+    """Return the record of an instance that has started; after a crash it does not count as done."""
     root = instance.project_root
     known = Path(instance.source).is_file()  # a call in a kernel has no file
     return Record(

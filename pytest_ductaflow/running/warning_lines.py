@@ -1,7 +1,7 @@
-"""Lights from printed lines: "just print" is how a flow says that something is not as it should be.
+"""Find warnings in printed lines: a flow warns by printing.
 
-The rule is ductaflow's: a line is a warning if `⚠️` or `warning:` (any case) stands within its
-first 15 characters. What `warnings.warn` prints is recognised apart and is not such a line.
+The rule is ductaflow's: a line is a warning if `⚠️` or `warning:` (any case) occurs within its
+first 15 characters. What `warnings.warn` prints is recognised separately and does not count.
 """
 
 from __future__ import annotations
@@ -10,47 +10,47 @@ import re
 
 REACH = 15
 LONGEST = 20_000_000  # characters of a line that are kept
-LOOKED_AT = 8_192  # characters of a line: neither a place of code nor what hides behind colours is longer
-# Colours and movements, titles and links (ended by BEL or ESC \), character sets.
+LOOKED_AT = 8_192  # characters of a line to examine: enough for a code location, and for text after colours
+# Colours and cursor movements, titles and links (ended by BEL or ESC \), character sets.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]+[0-~]")
-# As warnings.formatwarning() writes it, "file:line: Category: message". The place must be one of
-# source code, or "09:15: Warning: rain" would be one; `sys` is Python's word for no place at all.
+# As warnings.formatwarning() writes it, "file:line: Category: message". The location must be one of
+# source code, or "09:15: Warning: rain" would match; `sys` is Python's word for no location.
 _PLACE = r"(?:.+?\.py|.*?[/\\]ipykernel_.+?|<.+?>|sys)"
 _PYTHON_WARNING = re.compile(rf"^{_PLACE}:\d+: (\w*Warning: .*)$")
 
 
 def strip_ansi(text: str) -> str:
-    """Text without terminal colours."""
+    """Return a text without terminal colours."""
     return _ANSI.sub("", text)
 
 
 def python_warning(line: str) -> str | None:
-    """`Category: message` if the line is what Python's `warnings.warn` prints, else None."""
+    """Return `Category: message` if a line was printed by Python's `warnings.warn`, else None."""
     match = _PYTHON_WARNING.match(line[:LOOKED_AT])
     return match.group(1) if match else None
 
 
 def is_warning(line: str) -> bool:
-    """Whether a line of output turns the light orange."""
+    """Return whether a line of output turns the light orange."""
     start = strip_ansi(line[:LOOKED_AT])[:REACH]
     return ("\N{WARNING SIGN}" in start or "warning:" in start.lower()) and not python_warning(line)
 
 
 def settled(line: str) -> str:
-    """What a terminal shows of a line that was rewritten with carriage returns, as progress bars do."""
+    """Return what a terminal shows of a line rewritten with carriage returns, as progress bars do."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 class LineSplitter:
-    """Cuts a stream that comes in arbitrary pieces into whole lines, in time linear in its length."""
+    """A splitter of a stream in arbitrary pieces into whole lines, in time linear in its length."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []  # of the line that has no end yet, as `settled` would leave it
-        self._length = self._lost = 0  # characters of the pieces, and that are not among them
-        self._returned = False  # whether it ends with a carriage return: what comes next takes its place
+        self._pieces: list[str] = []  # of the incomplete line, as `settled` would return it
+        self._length = self._lost = 0  # characters of the pieces, and dropped ones
+        self._returned = False  # whether it ends with a carriage return, so that the next text replaces it
 
     def feed(self, text: str) -> list[str]:
-        """The lines that `text` completes, without their ends."""
+        """Return the lines that `text` completes, without line ends."""
         first, *others = text.split("\n")
         self._add(first)
         if not others:
@@ -79,10 +79,10 @@ class LineSplitter:
         return [line]
 
     def take_lost(self) -> int:
-        """How many characters were left out of lines without an end, since it was asked last."""
+        """Return how many characters of incomplete lines were dropped since the last call."""
         lost, self._lost = self._lost, 0
         return lost
 
     def flush(self) -> list[str]:
-        """The last line, if it had no end."""
+        """Return the last line, if it had no end."""
         return [line for line in self._take() if line]

@@ -1,4 +1,4 @@
-"""`--ductaflow-accept`: what an instance has written is declared good for what it depends on now.
+"""`--ductaflow-accept`: accept what an instance has written as the result of its present inputs.
 
 For a change that is known to leave the results as they are (a refactoring of a model that takes ten
 hours), where running again would only cost time.
@@ -29,18 +29,18 @@ from .upstreams import records_of, upstream_files
 
 
 def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) -> Record:
-    """Let the record of an instance say that its outputs belong to its present inputs.
+    """Update an instance's record so that its outputs belong to its present inputs.
 
     Args:
-        instance: The instance; its record must be good and its outputs there.
+        instance: The instance; its record must be good and its outputs must exist.
         settings: For the default kernel.
-        neighbours: The other instances, as far as it has to do with them.
+        neighbours: The other instances that concern it.
 
     Returns:
-        The record as it now is, `unchanged`.
+        The updated record, marked `unchanged`.
 
     Raises:
-        NothingToAccept: Saying what is missing.
+        NothingToAccept: If it has no good outputs, is stored or is in use; the message says which.
     """
     files, label = RunFiles.of(instance), f"{instance.step}/{instance.name}"
     try:
@@ -51,7 +51,7 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
 
 
 def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> Record:
-    """The same, while nobody else runs the instance."""
+    """Accept the outputs of an instance while its lock is held."""
     earlier, _ = run_files.read_record(files.record)
     label = f"{instance.step}/{instance.name}"
     if instance.stored_in:
@@ -91,13 +91,13 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
 
 
 def _as_if_used(instance: Instance, earlier: Record) -> Used:
-    """What a run would use: what the earlier one did, and the modules that the code imports now."""
+    """Return what a run would use: what the earlier one used, and the modules that the code imports now."""
     root = instance.project_root
     names = [name for name in earlier.inputs if not name.endswith("/**")]
     uses = [
         (LISTED if name.endswith("/") else OPENED, os.path.join(root, name.rstrip("/"))) for name in names
     ]
-    # Written elsewhere: else what the code names there would be an input.
+    # Mark outputs as written: those outside of the run directory that the code names would be inputs.
     paths = (os.path.normpath(os.path.join(instance.run_dir, name)) for name in earlier.outputs)
     uses += [(WRITTEN, path) for path in paths if run_files.shown(path, root) not in earlier.inputs]
     modules = (os.path.join(root, name) for name in _modules(instance.flow, earlier, root))
@@ -105,7 +105,7 @@ def _as_if_used(instance: Instance, earlier: Record) -> Used:
 
 
 def _modules(flow: str, record: Record, root: str) -> set[str]:
-    """The modules that a flow imported and those that it imports now, as records show them."""
+    """Return the modules that a flow imported or imports now, with paths as in records."""
     known = {os.path.join(root, name) for name in record.code if name != record.flow}
     known = {path for path in known if os.path.isfile(path)}
     folders = (os.path.dirname(flow), root, *sorted({_import_folder(path) for path in known}))
@@ -113,7 +113,7 @@ def _modules(flow: str, record: Record, root: str) -> set[str]:
 
 
 def _import_folder(module: str) -> str:
-    """The folder from which a module is imported: that around its packages."""
+    """Return the folder from which a module is imported: the one that holds its top-level package."""
     folder = os.path.dirname(module)
     while os.path.isfile(os.path.join(folder, "__init__.py")):
         folder = os.path.dirname(folder)
@@ -121,7 +121,7 @@ def _import_folder(module: str) -> str:
 
 
 def _present(record: Record, root: str) -> Record:
-    """A record, and those of its flows, with the versions, outputs and inputs that there are now."""
+    """Return a record, and those of its flows, with the present versions, outputs and inputs."""
     python, versions = versions_now(record)
     environment = {**record.environment, "python": python or record.environment.get("python", "")}
     if "kernel_path" not in environment:
@@ -144,7 +144,7 @@ def _is_code(name: str, record: Record) -> bool:
 
 
 def _accept_flows(flows: Iterable[Record], root: str) -> None:
-    """Let the flows of a build keep their outputs as well when it runs again."""
+    """Write the accepted records of a build's flows, so that they keep their outputs when it runs again."""
     for flow in flows:
         files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
         there, _ = run_files.read_record(files.record)

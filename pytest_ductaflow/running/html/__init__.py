@@ -1,1 +1,1 @@
-"""Executed notebooks as HTML pages, written by a process of their own where a core is idle."""
+"""Write executed notebooks as HTML pages, in a separate process where a core is idle."""

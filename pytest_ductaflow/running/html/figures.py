@@ -1,4 +1,4 @@
-"""Outputs of notebooks that nbconvert has no form for: Plotly's figures are drawn, others are told."""
+"""Convert notebook outputs that nbconvert cannot show: draw Plotly figures, and name the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PLOTLY = "application/vnd.plotly.v1+json"
-_DRAWN = ("text/html", "image/svg+xml", "image/png", "image/jpeg")  # better than what we can do
+_DRAWN = ("text/html", "image/svg+xml", "image/png", "image/jpeg")  # better than our own drawing
 _DIV = """\
 <div id="{id}">This figure is drawn by plotly.min.js, which is not there.</div>
 <script>if (window.Plotly) {{
@@ -20,7 +20,7 @@ _DIV = """\
 
 
 def plotly_script() -> Path | None:
-    """The library that draws Plotly's figures, of the package that is installed; None if there is none."""
+    """Return the path of the JavaScript library of the installed Plotly; None if there is none."""
     try:
         spec = importlib.util.find_spec("plotly")
     except (ImportError, ValueError):
@@ -32,7 +32,7 @@ def plotly_script() -> Path | None:
 
 
 def has_plotly_figures(notebook: Any) -> bool:
-    """Whether a notebook has figures that need Plotly's library to be shown."""
+    """Return whether a notebook has figures that need Plotly's library."""
     return any(_needs_plotly(output["data"]) for _, output in _outputs(notebook))
 
 
@@ -45,7 +45,7 @@ def make_displayable(notebook: Any, known: Collection[str], *, with_plotly: bool
         with_plotly: Whether the page has Plotly's library.
 
     Returns:
-        What the page does not show, a sentence each.
+        Sentences on what the page does not show.
     """
     lost = []
     for number, (cell, output) in enumerate(_outputs(notebook)):
@@ -77,6 +77,6 @@ def _needs_plotly(data: Any) -> bool:
 
 
 def _as_script(figure: Any) -> str:
-    """JSON within a script of a page: nothing in it can end the script."""
+    """Return a figure as JSON that cannot end the script element around it."""
     drawn = {name: figure[name] for name in ("data", "layout", "config", "frames") if name in figure}
     return json.dumps(drawn).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""The page of one instance's notebook: written at once, or by the process that writes pages."""
+"""Write the page of one instance's notebook, at once or in the process that writes pages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .process import PageWriter, write_page
 
 
 class InstancePage:
-    """The executed notebook as a page.
+    """The page of an instance's executed notebook.
 
     Args:
         instance: The instance.
-        files: Where notebook and page are.
-        settings: Which notebooks are written as pages.
+        files: Paths of notebook and page.
+        settings: Setting of which notebooks get pages.
         may_follow: Whether the page may be written after the record.
 
     Attributes:
-        is_written: Whether the page shows the notebook of the last attempt, or is going to.
-        problems: What kept it from being written, as a warning.
+        is_written: Whether the page shows the notebook of the last attempt, or will.
+        problems: Warnings of what kept it from being written.
     """
 
     def __init__(self, instance: Instance, files: RunFiles, settings: Settings, *, may_follow: bool) -> None:
@@ -51,10 +51,10 @@ _pages = PageWriter()
 
 
 def finish_pages() -> list[str]:
-    """Wait for the pages that are still being written; return warnings, which are in the records, too."""
+    """Wait for pages that are still being written; return their warnings, which are also in the records."""
     return _pages.finish()
 
 
 def give_pages_up() -> None:
-    """Let `finish_pages` leave out the pages that are not there yet."""
+    """Make `finish_pages` skip the pages that are missing."""
     _pages.give_up()

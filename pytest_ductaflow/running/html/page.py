@@ -1,6 +1,6 @@
-"""An executed notebook as an HTML page; all pages share one stylesheet under `runs/`.
+"""Render an executed notebook as an HTML page; all pages share one stylesheet under `runs/`.
 
-The home of nbconvert. A page of its own would carry 280 KB of the same styles each.
+The only module that imports nbconvert. Each self-contained page would repeat 280 KB of styles.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ...core.config_markdown import in_part
 from ...core.run_files import PLOTLY_SCRIPT, STYLESHEET, write_atomic
 from .figures import has_plotly_figures, make_displayable, plotly_script
 
-# Plotly's library is no module of require.js, which a page may have.
+# Hide require.js, which a page may have, while Plotly's library loads: it is not a module of it.
 _HIDE_AMD = "<script>window.amd = window.define; window.define = undefined;</script>"
 _SHOW_AMD = "<script>window.define = window.amd;</script>"
-# The lab template, but its styles are linked, and scripts from the net are left out where the
-# notebook has no use for them: a page must open without a network.
+# The lab template with linked styles, and without scripts from the network that the notebook does not
+# use: a page must open without a network.
 _LINKED = """\
 {%- extends 'lab/index.html.j2' -%}
 {% block notebook_css %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">
@@ -46,28 +46,28 @@ SHOW_AMD
 _MATHS = re.compile(r"\$|\\\\\(|\\\\\[|text/latex")
 
 
-# What nbconvert's own exporter adds for people who cannot see or have no mouse, by parsing the whole page.
+# Accessibility attributes; nbconvert's own exporter parses the whole page to add them.
 _FOCUSABLE = re.compile(r'<div class="([^"]*\b(?:jp-Cell-inputWrapper|jp-OutputArea-output)\b[^"]*)"')
 _PLAIN = re.compile(r"[\w .+#-]*")
 _NO_ALTERNATIVE = re.compile(r"<img (?![^>]*\balt=)")
-_REMEMBERED = 500  # texts; the instances of a flow have nearly all of theirs in common
+_REMEMBERED = 500  # texts; the instances of a flow share nearly all of theirs
 
 
 class _Highlighted(str):
-    """Code as Pygments marks it up: every character of it that could be taken for markup is escaped."""
+    """Code as highlighted by Pygments, in which all markup characters are escaped."""
 
     __slots__ = ()
 
 
 class _Exporter(HTMLExporter):  # type: ignore[misc]
-    """nbconvert's, quick with what it has seen before."""
+    """nbconvert's exporter, with a cache of what it has rendered before."""
 
     def default_filters(self) -> Iterator[tuple[str, Any]]:
         for name, filter_ in super().default_filters():
             yield name, _cleaner(filter_) if name == "clean_html" else filter_
 
     def _preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        """Without copies and one more validation: the notebook was read for this page."""
+        """Preprocess without copying and validating again: the notebook was read for this page."""
         for preprocessor in self._preprocessors:
             nb, resources = preprocessor(nb, resources)
         return nb, resources
@@ -89,7 +89,7 @@ class _Exporter(HTMLExporter):  # type: ignore[misc]
 
 
 def _cleaner(clean: Callable[[str], str]) -> Callable[[str], str]:
-    """Takes dangerous markup out, where there can be any."""
+    """Return a cached filter that removes dangerous markup; highlighted code cannot have any."""
     remembered = lru_cache(_REMEMBERED)(clean)
     return lambda text: text if isinstance(text, _Highlighted) else remembered(text)
 
@@ -101,7 +101,7 @@ def _highlighter(lexer: str | None) -> Callable[..., str]:
     @lru_cache(_REMEMBERED)
     def remembered(source: str, language: str | None) -> str:
         metadata = {"magics_language": language} if language else None
-        trusted = _Highlighted if _PLAIN.fullmatch(f"{lexer}{language}") else str  # both are in its markup
+        trusted = _Highlighted if _PLAIN.fullmatch(f"{lexer}{language}") else str  # both appear in the markup
         return trusted(highlight(source, metadata=metadata))
 
     return lambda source, metadata=None: remembered(source, (metadata or {}).get("magics_language"))
@@ -118,30 +118,30 @@ def _exporter() -> Any:
     )
     exporter.exclude_anchor_links = True
     exporter.log = logging.getLogger("pytest_ductaflow.html")
-    exporter.log.disabled = True  # "alternative text is missing", for every figure
+    exporter.log.disabled = True  # it warns of missing alternative text for every figure
     return exporter
 
 
 @lru_cache(maxsize=1)
 def stylesheet() -> str:
-    """The lab template's styles, taken from the page of an empty notebook."""
+    """Return the lab template's styles, taken from the page of an empty notebook."""
     page, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.v4.new_notebook())
     return "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", page, flags=re.DOTALL))
 
 
 def write_html(notebook: Path, page: Path, runs: Path) -> list[str]:
-    """Write a notebook's page, and what all pages share if it is not there yet.
+    """Write a notebook's page, and the files that all pages share if they are missing.
 
     Args:
         notebook: The executed notebook.
-        page: Where the page goes.
+        page: Path of the page.
         runs: The folder that holds the stylesheet of all pages.
 
     Returns:
-        What is in the notebook and not on the page, a sentence each.
+        Sentences on what the notebook holds and the page does not show.
 
     Raises:
-        Exception: Whatever nbconvert and its filters raise; the notebook itself is safe.
+        Exception: Anything that nbconvert and its filters raise; the notebook is not affected.
     """
     shared = runs / STYLESHEET
     if not shared.exists():
@@ -168,7 +168,7 @@ def write_html(notebook: Path, page: Path, runs: Path) -> list[str]:
 
 
 def _shorten_parameters(node: Any) -> None:
-    """Show long values of a config by their beginnings; the notebook has them whole."""
+    """Shorten long values of the config on the page; the notebook has them in full."""
     for cell in node.cells:
         if "injected-parameters" in cell.metadata.get("tags", ()):
             cell.source = "\n".join(map(in_part, cell.source.split("\n")))
@@ -179,7 +179,7 @@ def _link(file: Path, page: Path) -> str:
 
 
 def _share(script: Path, shared: Path) -> None:
-    """Lay a library where all pages find it, unless it is there in this version."""
+    """Copy a library to where all pages find it, unless this version is there already."""
     if not shared.exists() or shared.stat().st_size != script.stat().st_size:
         write_atomic(shared, script.read_text(encoding="utf-8"))
 
@@ -190,7 +190,7 @@ def _displayable() -> frozenset[str]:
 
 
 def write_full_html(notebook: Path, page: Path, template: str) -> None:
-    """Write a page that stands alone, styles and all.
+    """Write a self-contained page, with its styles.
 
     Raises:
         ValueError: If nbconvert has no such template.

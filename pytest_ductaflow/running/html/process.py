@@ -1,7 +1,7 @@
-"""Notebooks as pages: written at once, or by a process of its own where a core has nothing to do.
+"""Write notebooks as pages: at once, or in a separate process where a core is idle.
 
-The process is told of a notebook by a line on its standard input, and tells of those that it could not
-render. It ends when its input does, and so with the process that has started it.
+The process reads one notebook per line from its stdin, and reports those that it could not render. It
+ends when its stdin is closed, and thus with the process that started it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from ...core import run_files
 from ...core.run_files import RunFiles
 
-_LOOK = 3.0  # seconds until it is looked whether the process goes on
+_LOOK = 3.0  # seconds between checks whether the process makes progress
 _STUCK = 300.0  # seconds without a page after which it does not
 _INSTEAD = """\
 <!DOCTYPE html>
@@ -34,11 +34,11 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     """Write the page of a notebook, or one that says why there is none.
 
     Args:
-        files: Where both are.
+        files: Paths of both.
         runs: The folder of the stylesheet that all pages share.
 
     Returns:
-        What went wrong, as a warning; None if nothing did.
+        A warning of what went wrong; None if nothing did.
     """
     from .page import write_html
 
@@ -55,7 +55,7 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
 
 
 class PageWriter:
-    """Has the pages of this process written, sooner or later."""
+    """The writer of this process's pages, which starts and feeds a child process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -63,10 +63,10 @@ class PageWriter:
         self._is_given_up = False
 
     def ask(self, files: RunFiles, runs: Path) -> str | None:
-        """Have a page written before `finish` returns; at once where there can be no process for it.
+        """Request a page, to be written before `finish` returns; write it now if no process can be started.
 
         Returns:
-            What went wrong, as a warning, if that is known already.
+            A warning of what went wrong, if that is known already.
         """
         if self._process is None:
             try:
@@ -83,17 +83,17 @@ class PageWriter:
         return None
 
     def give_up(self) -> None:
-        """Let `finish` not wait for the pages that are not there yet."""
+        """Kill the process, and make `finish` skip the pages that are missing."""
         self._is_given_up = True
         if self._process is not None:
             self._process.kill()
 
     def _start(self) -> subprocess.Popen[str]:
-        # delete=False: on Windows what deletes itself cannot be opened by another process.
+        # delete=False: on Windows, another process cannot open a file that deletes itself.
         self._told = tempfile.NamedTemporaryFile(  # noqa: SIM115 - finish
             "r", prefix="dk", encoding="utf-8", delete=False
         )
-        # -P: the folder in which the session runs may hold modules of any name.
+        # -P: the session's working directory may hold modules of any name.
         return subprocess.Popen(
             [sys.executable, "-P", "-m", f"{__package__}.process", self._told.name],
             stdin=subprocess.PIPE,
@@ -101,14 +101,14 @@ class PageWriter:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for the session; the pages of what has ended are written
+            start_new_session=True,  # Ctrl-C must not stop the pages of instances that have ended
         )
 
     def finish(self) -> list[str]:
-        """Wait for the pages; records of notebooks that have none get a warning.
+        """Wait for the pages, and add a warning to the records of notebooks without one.
 
         Returns:
-            These warnings.
+            The warnings.
         """
         process, asked = self._process, self._asked
         if process is None:
@@ -125,8 +125,8 @@ class PageWriter:
         told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
         for files, problem in told:
             record, _ = run_files.read_record(files.record)
-            if record is not None and record.owner is None:  # else somebody is running it again
-                with contextlib.suppress(OSError):  # the disk may be full; the summary tells it
+            if record is not None and record.owner is None:  # else another process is running it again
+                with contextlib.suppress(OSError):  # the disk may be full; the summary reports it
                     run_files.write_record(
                         files, record.with_(python_warnings=(*record.python_warnings, problem))
                     )
@@ -136,7 +136,7 @@ class PageWriter:
 
 
 def _wait_for(process: subprocess.Popen[str], asked: Sequence[RunFiles]) -> list[str]:
-    """Wait until the process has written its pages; a warning if it had to be ended as it did not go on."""
+    """Wait until the process has written its pages; kill it if it is stuck, and return a warning then."""
     import psutil
 
     with contextlib.suppress(OSError):
@@ -165,7 +165,7 @@ def _is_missing(files: RunFiles) -> bool:
 
 
 def _answers(lines: Iterable[str]) -> dict[int, str | None]:
-    """What the process told, by the number of the page; a line may be torn where the disk is full."""
+    """Return the process's reports by page number; a line may be cut off where the disk is full."""
     answers: dict[int, str | None] = {}
     for line in lines:
         with contextlib.suppress(ValueError):
@@ -175,7 +175,7 @@ def _answers(lines: Iterable[str]) -> dict[int, str | None]:
 
 
 def main() -> None:
-    """Write the pages that the standard input names, as long as whoever asks for them is there."""
+    """Write the pages that stdin names, as long as the parent process exists."""
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     asker = os.getppid()
     for line in sys.stdin:
