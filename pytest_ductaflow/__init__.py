@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 # The public names of each module.
 _HOMES = {
     "core.config_markdown": ("generate_config_markdown",),
-    "api.conductor": ("conduct", "debug_flow", "run_notebook", "run_step_flow"),
+    "api.conduct": ("conduct",),
+    "api.debug_flow": ("debug_flow",),
+    "api.run_notebook": ("run_notebook", "run_step_flow"),
     "core.errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
     "running.run_failure": ("FlowExecutionError",),
     "api.in_flow": (
@@ -78,7 +80,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .api.conductor import conduct, debug_flow, run_notebook, run_step_flow
+    from .api.conduct import conduct
+    from .api.debug_flow import debug_flow
     from .api.in_flow import (
         display_config_summary,
         is_notebook_execution,
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
         print_pipeline_status,
         results,
     )
+    from .api.run_notebook import run_notebook, run_step_flow
     from .core.config_markdown import generate_config_markdown
     from .core.errors import DuctaflowError, FlowNotFound, InstanceFailed, SweepFailed, TableError
     from .core.instance import Instance

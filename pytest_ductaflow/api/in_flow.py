@@ -147,7 +147,7 @@ def _config_file(parser: argparse.ArgumentParser, name: str, root: Path) -> Path
 
 
 def _run_as_instance(script: Path, config: dict[str, Any], directory: str | None, no_execute: bool) -> int:
-    from .conductor import run_notebook
+    from .run_notebook import run_notebook
 
     try:
         run_notebook(script, config=config, execution_dir=directory or ".", no_execute=no_execute)

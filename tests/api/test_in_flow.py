@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.api import conductor
+from pytest_ductaflow.api import run_notebook as run_notebook_module
 from pytest_ductaflow.api.in_flow import (
     PATH_KEYS,
     display_config_summary,
@@ -283,7 +283,7 @@ def test_with_an_output_directory_the_script_runs_as_an_instance_and_ends(
     project, monkeypatch, arguments, directory, no_execute
 ):
     calls = []
-    monkeypatch.setattr(conductor, "run_notebook", lambda flow, **more: calls.append({"flow": flow, **more}))
+    monkeypatch.setattr(run_notebook_module, "run_notebook", lambda flow, **more: calls.append({"flow": flow, **more}))
     assert ended(project, *arguments) == (0, "")
     assert calls == [
         {
@@ -308,7 +308,7 @@ def test_a_flow_that_fails_as_an_instance_ends_the_script_with_1_and_the_reason(
     def fail(*_: object, **__: object) -> None:
         raise FlowNotFound("not there")
 
-    monkeypatch.setattr(conductor, "run_notebook", fail)
+    monkeypatch.setattr(run_notebook_module, "run_notebook", fail)
     assert ended(project, "--output-dir", "d") == (1, "not there\n")
 
 

@@ -39,7 +39,11 @@ from ..collecting.guard import Guard
 from ..declare import Origin, TableDeclaration, columns_of, declare_call, flow_problem
 from .warm_process import forked
 
-_OF_CONDUCTORS = ("api.as_ductaflow", "api.conductor")  # modules that nearly all conductors import
+_OF_CONDUCTORS = (
+    "api.as_ductaflow",
+    "api.conduct",
+    "api.run_notebook",
+)  # modules that nearly all conductors import
 NOT_YET = (
     "While pytest collects a conductor its calls are only recorded and nothing has run, so what an "
     "instance writes is not there yet. Put what comes after the runs under `if not is_collecting():` "

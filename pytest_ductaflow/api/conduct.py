@@ -1,0 +1,92 @@
+"""The API of a conductor: spread a flow over a table, here and now or as test items.
+
+Run as a script, in a notebook or inside a build, a call runs its instances immediately. Collected by
+`pytest --ductaflow`, it records them (see `recording`) and returns at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import TableError
+from ..core.instance import Instance, Workplace
+from ..planning import called_instances, recording
+from ..planning.afterwards import answers
+from ..planning.declare import (
+    After,
+    ConfigOfRow,
+    TableDeclaration,
+    caller,
+)
+from ..sources.names import collisions
+from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
+from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten
+from .uncaught import quiet_traceback
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def conduct(
+    flow: str | Path,
+    table: pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path,
+    *,
+    step: str | None = None,
+    base: Mapping[str, Any] | None = None,
+    config: ConfigOfRow | None = None,
+    after: After = None,
+    keep: str | Sequence[str] = (),
+    cwd: Workplace | None = None,
+) -> list[Instance]:
+    """Run a flow or build for each row of a control table: every row is an instance.
+
+    Args:
+        flow: Path of the flow, relative to the project root; a bare name is looked up in `flows/`
+            and `builds/`.
+        table: A DataFrame, a list of dicts, or a `.csv`, `.parquet`, `.xlsx`, `.json` or `.jsonl`
+            file. The column `instance_name` names the instances, `step` their step; all others are
+            config. Dotted columns nest (`processing.param1`); an empty cell means "not set".
+        step: Folder under `runs/`; by default the flow's stem without a leading number.
+        base: Base config, which each row extends and overrides.
+        config: A function from a row (a dict without empty cells) to its config, used instead of the row.
+        after: Instances (as this function returns them) that must end well before these start.
+        keep: Patterns of files and folders in the run directories (checkpoints, caches) that stay for
+            the next run; all else that an instance wrote is moved aside before it runs again.
+        cwd: Working directory of the flow: the run directory (`run`), the flow's own folder (`flow`) or the
+            project root (`project`).
+
+    Returns:
+        The instances, in the order of the table.
+
+    Raises:
+        TableError: If the table has problems, with all of them; nothing has run then. While pytest
+            collects, they are recorded instead.
+        SweepFailed: After the last instance, if some have failed.
+    """
+    __tracebackhide__ = True
+    origin = caller()
+    refuse_while_pytest_imports("conduct", origin)
+    root = root_of(origin)
+    runs = runs_of_this_build()
+    declaration = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs, cwd)
+    made = declaration.declare()
+    if recording.is_recording():
+        called_instances.note(made.instances)
+        recording.record(made.instances, made.problems, made.notes)
+        return made.instances
+    problems = made.problems + collisions(made.instances)
+    if problems:
+        quiet_traceback()
+        raise TableError(problems)
+    for note in made.notes if answers.current() is None else ():  # otherwise pytest has reported them
+        warnings.warn_explicit(note, UserWarning, origin.file, origin.line or 1)
+    warn_if_overwritten(made.instances)
+    note_instances(made.instances, at_once=True)
+    if (given := answers.current()) is not None:
+        answer_all(made.instances, given)
+    else:
+        raise_if_any(run_all(made.instances), len(made.instances))
+    return made.instances

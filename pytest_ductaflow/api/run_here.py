@@ -1,0 +1,217 @@
+"""Run the instances of a call in this process, with a progress bar and the report."""
+
+from __future__ import annotations
+
+import atexit
+import shlex
+import sys
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core import run_files
+from ..core.errors import SweepFailed
+from ..core.instance import Instance, config_hash, slug
+from ..core.record import Record, Status
+from ..core.settings import Settings
+from ..kernels.observation import unobserved
+from ..planning import called_instances, declared_history
+from ..planning.afterwards import answers
+from ..sources.names import place as place_of
+from ..sources.notebooks import looks_like_flow
+from .call_context import settings_of_call
+from .uncaught import quiet_traceback
+
+if TYPE_CHECKING:
+    from ..planning.afterwards.answers import Answers
+    from ..report.live import LiveReport
+
+
+SIGNS = {
+    Status.SUCCESS: "🟢",
+    Status.WARNING: "🟠",
+    Status.ERROR: "🔴",
+    Status.BLOCKED: "⚪",
+    Status.RUNNING: "…",
+}
+
+
+def warn_if_overwritten(instances: list[Instance]) -> None:
+    """Warn of instances that overwrite the results of an earlier call in the script with another config.
+
+    A script may do so on purpose, in a calibration loop for example. pytest refuses it, because the files of
+    all instances must exist at its end. Notebooks and builds get no warning: a cell is run again with another
+    config, and a build may run its flows in turns.
+    """
+    if answers.current() is not None or _script() is None or run_files.surrounding_build() is not None:
+        return
+    for instance in instances:
+        before = called_instances.earlier(instance)
+        if before is not None and config_hash(before.config) != config_hash(instance.config):
+            root = Path(instance.project_root)
+            what = f"{run_files.shown(instance.run_dir, root)} has been run with another config"
+            by = f"({place_of(before, root)}) and is overwritten"
+            warnings.warn_explicit(f"{what} {by}", UserWarning, instance.source, instance.line or 1)
+
+
+def note_instances(instances: list[Instance], *, at_once: bool) -> None:
+    """Note the instances of a call; those of a conductor also on disk, when it exits or at once."""
+    called_instances.note(instances)
+    script = _script()
+    if script is None or not instances or run_files.surrounding_build() is not None:
+        return
+    _note_at_exit(script)
+    if at_once:
+        declared_history.note_script(Path(instances[0].project_root), script, instances, complete=False)
+
+
+@lru_cache
+def _note_at_exit(script: Path) -> None:
+    atexit.register(_note_script, script)
+
+
+def _note_script(script: Path) -> None:
+    """Note on disk which instances a conductor ran, when it exits."""
+    is_whole = len(sys.argv) == 1 and not hasattr(sys, "last_value")  # arguments may select a part
+    by_root: dict[str, list[Instance]] = {}
+    for instance in called_instances.made():
+        by_root.setdefault(instance.project_root, []).append(instance)
+    for root, instances in by_root.items():
+        declared_history.note_script(Path(root), script, instances, complete=is_whole)
+
+
+def _script() -> Path | None:
+    """Return the conductor that Python is running; None in notebooks and in installed programs."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    path = Path(file).resolve() if file else None
+    if path is None or path.suffix != ".py" or "site-packages" in path.parts or looks_like_flow(path):
+        return None
+    return path
+
+
+def answer_all(instances: list[Instance], given: Answers) -> None:
+    """Take the results of instances that ran under pytest, and run those that were not collected.
+
+    Raises:
+        SweepFailed: If some have failed.
+    """
+    __tracebackhide__ = True
+    known = [(instance, given.record_of(instance)) for instance in instances]
+    failed = [record for _, record in known if record is not None and not record.status.good]
+    failed += run_all([instance for instance, record in known if record is None])
+    raise_if_any(failed, len(instances))
+
+
+@lru_cache
+def _report_of(root: Path) -> LiveReport:
+    """Return the report of a script's run, shared by all its calls of `conduct`."""
+    from ..report.live import LiveReport
+
+    report = LiveReport(root, command=shlex.join(["python", sys.argv[0]]))
+    atexit.register(report.finish, "finished")
+    return report
+
+
+def report_of_script(instance: Instance) -> LiveReport | None:
+    """Return the report to which a single call of a conductor belongs; None for other callers.
+
+    A flow that runs itself from the command line, a build and a notebook are not conductors: a page
+    with their one row would replace that of the sweep.
+    """
+    script = Path(sys.argv[0]).resolve()
+    is_conductor = script.is_file() and script == Path(instance.source).resolve()
+    if not is_conductor or looks_like_flow(script) or answers.current() is not None:
+        return None
+    return _report_of(Path(instance.project_root))
+
+
+def run_all(instances: list[Instance]) -> list[Record]:
+    """Run instances one after the other with a progress bar, and keep the report up to date.
+
+    Returns:
+        The records of those that failed.
+    """
+    from tqdm.auto import tqdm
+
+    if not instances:
+        return []
+    settings = settings_of_call()
+    failed: list[Record] = []
+    counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
+    is_part = (
+        run_files.surrounding_build() is not None or answers.current() is not None
+    )  # of a run that has a report
+    report = None if is_part else _report_of(Path(instances[0].project_root))
+    for instance in instances:
+        if report is not None:
+            report.add(_id_of(instance), instance, _repeat_command(instance))
+    if report is not None:
+        report.follow()
+    with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
+        for instance in bar:
+            record = _run_reported(instance, settings, report, page_may_follow=True)
+            counts[record.status] += 1
+            bar.set_postfix_str(" ".join(f"{SIGNS[status]} {n}" for status, n in counts.items() if n))
+            if record.status is Status.ERROR:
+                failed.append(record)
+                tqdm.write(f"🔴 {record.step}/{record.instance}: {record.message} ({record.run_dir})")
+    _finish_pages()
+    return failed
+
+
+def _finish_pages() -> None:
+    """Wait for pages, so that code after a call finds them; their problems are in the records."""
+    if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
+        runner.finish()
+
+
+def raise_if_any(failed: list[Record], number: int) -> None:
+    """Raise an error that names the instances that failed, if any.
+
+    Raises:
+        SweepFailed: If any failed.
+    """
+    __tracebackhide__ = True
+    if failed:
+        names = ", ".join(f"{record.step}/{record.instance}" for record in failed)
+        quiet_traceback()
+        raise SweepFailed(f"{len(failed)} of {number} instances failed: {names}")
+
+
+def _run_reported(
+    instance: Instance, settings: Settings, report: LiveReport | None, *, page_may_follow: bool = False
+) -> Record:
+    quiet_traceback()
+    if report is not None:
+        report.started(_id_of(instance))
+    with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
+        from ..running.run_instance import run
+
+        record = run(instance, settings, page_may_follow=page_may_follow)
+    if report is not None:
+        report.ended(_id_of(instance), record)
+    return record
+
+
+def _id_of(instance: Instance) -> str:
+    """Return the node id that the instance would have under pytest in the project root."""
+    source = run_files.shown(instance.source, instance.project_root)
+    return f"{source}::{slug(instance.step)}::{slug(instance.name)}"
+
+
+def _repeat_command(instance: Instance) -> str:
+    return f"pytest --ductaflow {shlex.quote(_id_of(instance))}"
+
+
+def run_and_print(instance: Instance) -> Record:
+    """Run the instance of a single call, and print how it ended."""
+    report = report_of_script(instance)
+    if report is not None:
+        report.add(_id_of(instance), instance, _repeat_command(instance))
+        report.follow()
+    record = _run_reported(instance, settings_of_call(), report)
+    took = f"{record.duration:.1f} s" if record.duration is not None else ""
+    done = "unchanged" if record.unchanged else took
+    print(f"{SIGNS[record.status]} {instance.stem} {done} {record.run_dir}", flush=True)
+    return record
