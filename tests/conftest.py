@@ -16,27 +16,27 @@ from helpers.sessions import WITHOUT_HYPOTHESIS
 import pytest_ductaflow
 
 with contextlib.suppress(ImportError):
-    # It registers types with pyarrow, once in a process, and pytester makes Python forget imports.
+    # It registers types with pyarrow, once per process, and pytester makes Python forget imports.
     import pandas.core.arrays.arrow.extension_types  # noqa: F401
 
-os.environ.pop("GITHUB_ACTIONS", None)  # else the sessions of the tests speak to the service that runs us
+os.environ.pop("GITHUB_ACTIONS", None)  # otherwise sessions of the tests write to the service that runs us
 
 pytest_plugins = ["pytester"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the package for the sessions of the tests; tell which tests take longest, or what is asked."""
-    if not hasattr(config, "workerinput"):  # where Python is told to write no bytecode, each would compile it
+    """Compile the package for the sessions of the tests; report the slowest tests, or what is asked for."""
+    if not hasattr(config, "workerinput"):  # where Python writes no bytecode, each session would compile it
         compileall.compile_dir(Path(pytest_ductaflow.__file__).parent, quiet=2)
     if config.option.durations is None:
         config.option.durations, config.option.durations_min = 40, 4.0
-    if config.getoption("dist", "no") == "no":  # else workers do it, which need the plugin themselves
+    if config.getoption("dist", "no") == "no":  # else the workers do it, which need the plugin themselves
         os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
-    """Write files of a project; `flows/` and `builds/` get a parameters cell on top of their code."""
+    """Return a function that writes files of a project; flows and builds get a parameters cell on top."""
 
     def write_files(files: Mapping[str, object]) -> Path:
         return write_project(tmp_path, files)
@@ -46,7 +46,7 @@ def write(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `os.stat` tell what it tells on Windows of files that were all made at one moment."""
+    """Make `os.stat` return what it returns on Windows for files that were all created at one moment."""
     stat = os.stat
 
     def as_on_windows(path: str, **options: Any) -> os.stat_result:

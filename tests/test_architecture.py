@@ -1,4 +1,4 @@
-"""The folders of the package: imports go in one direction among them, each foreign library has its homes."""
+"""The folders of the package: imports between them go one way, and foreign libraries have fixed homes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ORDER = (
 )
 MOST_MODULES = 14  # in a folder
 MOST_ENTRIES = 15  # at the top of the package
-# The folders and modules in which a foreign library is imported.
+# The folders and modules that may import a foreign library.
 HOMES = {
     "IPython": {"api.in_flow", "kernels.forkserver"},
     "PIL": {"gate.compare.kinds.images"},
@@ -92,7 +92,7 @@ def imported(module: str, *, only_at_the_top: bool = False) -> Iterator[str]:
 
 
 def modules_imported(module: str, *, only_at_the_top: bool = False) -> set[str]:
-    """Return those of our modules that a module imports."""
+    """Return the modules of ours that a module imports."""
     found = set()
     for name in imported(module, only_at_the_top=only_at_the_top):
         parts = name.split(".")[1:] if name.startswith("pytest_ductaflow.") else []

@@ -1,4 +1,4 @@
-"""The README is true: its files and commands are tried, its tables compared with the code."""
+"""The README is correct: its files and commands are tried, its tables compared with the code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: 
 
 @pytest.mark.slow
 def test_what_the_readme_shows_of_a_gate_that_fails_is_what_is_seen(tmp_path: Path) -> None:
-    """The stored instance of the README, after a change of one digit."""
+    """The stored instance of the README is compared after a change of one digit."""
     files = {block.name: block.text for block in blocks() if block.name and block.language == "python"}
     text = next(block.text for block in blocks() if block.text.startswith("growth ran, but"))
     (tmp_path / "flows").mkdir()
@@ -84,7 +84,7 @@ def test_what_the_readme_shows_of_a_gate_that_fails_is_what_is_seen(tmp_path: Pa
 
 
 def test_the_workflow_in_the_readme_is_one() -> None:
-    """It names actions and commands that exist; GitHub has the last word on it."""
+    """It names actions and commands that exist; only GitHub can validate it fully."""
     block = next(block for block in blocks() if block.language == "yaml")
     jobs = yaml.safe_load(block.text)["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]

@@ -473,7 +473,7 @@ class Restored:
     Attributes:
         record: Record of the restored run.
         replaced: Record of the run that it replaced, None if there was none.
-        missing: Flows of a build of which the earlier run is no longer kept.
+        missing: Flows of a build without a kept earlier run.
     """
 
     record: Record

@@ -129,7 +129,7 @@ def _run(
     judge: Callable[[Record], Record] | None,
     page_may_follow: bool,
 ) -> Record:
-    """Run an instance, the lock of which is held, from a clean start to its record."""
+    """Run an instance while its lock is held, from a clean start to its record."""
     running = _running_record(instance, decision.reason)
     if settings.fork:
         _start_server(instance)

@@ -1,4 +1,4 @@
-"""What a flow imports: its config as variables and as a table, and its life as a plain script."""
+"""What a flow imports: its config as variables and as a table, and running it as a plain script."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def project(write, monkeypatch) -> Path:
 
 @contextlib.contextmanager
 def script(project: Path, *arguments: str) -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    """`python flows/x.py …`: gives its two streams, and puts streams, path and logging back."""
+    """Hold the state of a run of `python flows/x.py …`, with its two streams; restore all afterwards."""
     streams = io.StringIO(), io.StringIO()
     root_logger = logging.getLogger()
     with pytest.MonkeyPatch.context() as patch:
@@ -200,7 +200,7 @@ def test_a_config_of_the_command_line_goes_before_the_default(project):
 
 
 def ended(project: Path, *arguments: str) -> tuple[object, str]:
-    """Exit code and stderr of a script that ends in the call."""
+    """Return exit code and stderr of a script that ends in the call."""
     with script(project, *arguments) as (_, err), pytest.raises(SystemExit) as caught:
         load_cli_config("config/x.json")
     return caught.value.code, err.getvalue()
@@ -283,7 +283,9 @@ def test_with_an_output_directory_the_script_runs_as_an_instance_and_ends(
     project, monkeypatch, arguments, directory, no_execute
 ):
     calls = []
-    monkeypatch.setattr(run_notebook_module, "run_notebook", lambda flow, **more: calls.append({"flow": flow, **more}))
+    monkeypatch.setattr(
+        run_notebook_module, "run_notebook", lambda flow, **more: calls.append({"flow": flow, **more})
+    )
     assert ended(project, *arguments) == (0, "")
     assert calls == [
         {

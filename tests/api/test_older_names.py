@@ -1,4 +1,4 @@
-"""What projects of all ages of ductaflow import is there, under the modules' names of then."""
+"""Everything that projects for any release of ductaflow import exists, under the module names of then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `runs/` tells afterwards: results, lights, lists."""
+"""What can be read from `runs/` after a session: results, lights, lists."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ran(
     outputs: dict[str, object] | None = None,
     log: str = "",
 ) -> None:
-    """Lay down what an instance leaves."""
+    """Write the files that an instance leaves."""
     files = RunFiles(directory, stem)
     run_files.write_config(files, {"_project_root": "/p", **(config or {})})
     for name, content in (outputs or {}).items():

@@ -1,4 +1,4 @@
-"""What it costs to be installed, and to collect 10,000 instances.
+"""Measure the cost of having the plugin installed, and of collecting 10,000 instances.
 
     python tests/benchmarks/collection.py [--rows 10000] [--runs 5]
 

@@ -1,8 +1,9 @@
-"""How soon the death of a kernel is told: from its last moment to the record on disk.
+"""Measure how soon the end of a kernel is reported: from its last moment to the record on disk.
 
     python tests/benchmarks/death.py [--runs 5]
 
-A flow notes the time and dies, in four ways; an ordinary papermill run of the same notebook is timed beside.
+A flow notes the time and kills its kernel, in four ways; an ordinary papermill run of the same notebook is
+timed for comparison.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ with open("died_at", "w") as file:
 
 
 def seconds(root: Path, death: str, how: str) -> float:
-    """From the death of a kernel until everything about it is on disk."""
+    """Return the seconds from the end of a kernel until everything about it is on disk."""
     flow = root / "flows/dies.py"
     flow.write_text(FLOW.format(death=death), encoding="utf-8")
     directory = root / "runs/dies/a"
@@ -76,7 +77,7 @@ def main() -> None:
         (root / "flows").mkdir()
         for title, death in DEATHS.items():
             for how in ("forked", "ordinary", "papermill"):
-                seconds(root, death, how)  # what is imported at first use
+                seconds(root, death, how)  # imports what is imported on first use
                 found = [seconds(root, death, how) for _ in range(options.runs)]
                 rows.append((title, how, found))
     print(f"\n{'milliseconds from death to record':36}{'median':>8}{'min':>8}{'max':>8}")

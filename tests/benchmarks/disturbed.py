@@ -1,4 +1,4 @@
-"""Disturbed sessions end in the files of an undisturbed one: random rounds, over a project that lives on.
+"""Check that disturbed sessions end in the files of an undisturbed one: random rounds over one project.
 
     python tests/benchmarks/disturbed.py [--rounds 50] [--seed N] [--kinds sessions,kills,edits] [--seconds N]
 
@@ -132,9 +132,9 @@ conduct("builds/town.py", [{"instance_name": "town", "source": "data/b.csv"}], b
     "data/notes.txt": "1 note\nanother\nand one more\n",
 }
 INSTANCES = 9
-LOG_OF_BUILD = "town/town/town_execution_output.txt"  # it tells times, and which of its flows have run
+LOG_OF_BUILD = "town/town/town_execution_output.txt"  # it contains times, and which flows ran
 CONFIG = "base.json"
-# A 1 that becomes a 2, and back: the size stays as it is.
+# A 1 becomes a 2, or the other way round: the size stays the same.
 EDITED = {
     CONFIG: ": {}",
     "data/a.csv": "{}\n12",
@@ -151,11 +151,11 @@ FINAL_CALLS = 20.0  # seconds after which no process may be left
 
 
 class Different(Exception):
-    """The files, the processes or the outcome of a round are not as they should be."""
+    """The files, the processes or the outcome of a round are wrong."""
 
 
 class Session:
-    """A session that goes on while its project is disturbed."""
+    """A session that runs while its project is disturbed."""
 
     def __init__(self, project: Path, mark: str, *more: str) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115, as long as the session
@@ -169,7 +169,7 @@ class Session:
         )
 
     def end(self) -> tuple[int, str]:
-        """Exit code and output."""
+        """Wait for the session to end, and return its exit code and output."""
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -184,10 +184,10 @@ class Session:
 
 
 class Rounds:
-    """One kind of rounds over one project.
+    """Rounds of one kind over one project.
 
     Attributes:
-        said: What was done in the round, for people.
+        said: Log of what was done in the round.
     """
 
     def __init__(self, folder: Path, seed: str) -> None:
@@ -211,7 +211,7 @@ class Rounds:
         second = self.start()
         first.end()
         self.expect_success(second)
-        if CONFIG in edited:  # the first session knows the old one, and may be the last to run an instance
+        if CONFIG in edited:  # the first session knows the old one, and may run an instance last
             self.to_the_end()
 
     def kills(self) -> None:
@@ -235,7 +235,7 @@ class Rounds:
             raise Different(f"not all is unchanged:\n{output}")
 
     def run(self, kind: Callable[[Rounds], None]) -> None:
-        """A round and what has to hold after it."""
+        """Run a round, and check what must hold after it."""
         self.said = []
         kind(self)
         self.expect_no_process()
@@ -244,7 +244,7 @@ class Rounds:
             raise Different(describe(expected, found))
 
     def edit(self, count: int = 0) -> set[str]:
-        """Edit some files, else one to three, each in place or by putting another one there."""
+        """Edit the given files, or else one to three, each in place or by replacing it."""
         names = self.chance.sample(list(EDITED), count or self.chance.randint(1, 3))
         for name in names:
             path = self.project / name
@@ -305,7 +305,7 @@ class Rounds:
             time.sleep(0.1)
 
     def expected(self) -> dict[str, str]:
-        """The results of an undisturbed session over the sources as they are."""
+        """Return the results of an undisturbed session over the present sources."""
         sources = {name: (self.project / name).read_text() for name in PROJECT}
         key = json.dumps(sources)
         if key not in self._expected:
@@ -336,7 +336,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def results(project: Path) -> dict[str, str]:
-    """What is in the run directories, by name; of a record, the status and the outputs."""
+    """Return the contents of the run directories by name; of a record, the status and the outputs."""
     found = {}
     runs = project / "runs"
     for path in sorted(runs.rglob("*")):

@@ -1,9 +1,9 @@
-"""Whether a long session grows: time, memory, descriptors and threads, window by window. Linux only.
+"""Find out whether a long session grows: time, memory, descriptors and threads, by window. Linux only.
 
     python tests/benchmarks/growth.py [--instances 600] [--window 25] [options of pytest]
 
-One process runs all instances of a short flow. Its terminal's lines say when an instance has ended; then
-what it holds is read from the system. Options that are not its own go to pytest: `--no-ductaflow-fork`.
+One process runs all instances of a short flow. Lines of its terminal output show when an instance has
+ended; then its resources are read from the system. Unknown options go to pytest: `--no-ductaflow-fork`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ PYTEST = [sys.executable, "-m", "pytest", "-v", "-p", "no:hypothesispytest", "--
 
 @dataclass(frozen=True)
 class Window:
-    """What was found when some more instances had ended.
+    """Resources in use after some more instances have ended.
 
     Attributes:
         ended: Instances since the session began.
         seconds: Wall time for each instance of the window.
         resident: Megabytes of pytest's process.
-        others: Megabytes of all processes that it has started, what they share counted once.
+        others: Megabytes of all processes that it has started, with shared memory counted once.
         processes: Number of these.
     """
 
@@ -69,12 +69,12 @@ def write_project(folder: Path, count: int) -> None:
 
 
 def session(folder: Path, size: int, options: Sequence[str]) -> Iterator[Window]:
-    """Run all instances; a window of the first `size` instances holds the session's start, too."""
+    """Run all instances; the window of the first `size` instances includes the start of the session."""
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     process = subprocess.Popen(
         [*PYTEST, *options],
         cwd=folder,
-        env=environment(mark) | {"PYTHONUNBUFFERED": "1"},  # else lines come by the block
+        env=environment(mark) | {"PYTHONUNBUFFERED": "1"},  # otherwise output is buffered in blocks
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -108,7 +108,7 @@ def sampled(ended: int, seconds: float, pytest: psutil.Process, mark: str) -> Wi
 
 
 def per_hundred(windows: Sequence[Window], value: Callable[[Window], float]) -> float:
-    """Slope of the straight line through all windows after the first quarter, in which caches fill."""
+    """Return the slope of the line through all windows after the first quarter, in which caches fill."""
     settled = windows[len(windows) // 4 :]
     return statistics.linear_regression([w.ended for w in settled], [value(w) for w in settled]).slope * 100
 

@@ -1,4 +1,4 @@
-"""Shared by the benchmark commands: time whole processes in turn, print medians; what processes hold."""
+"""Time whole processes in turn, print medians, and find what processes hold, for the benchmarks."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Sample:
 
 
 def environment(mark: str = "") -> dict[str, str]:
-    """Of a process as a user starts it, found by `family` if it has a mark."""
+    """Return a user's environment for a process, which `family` finds if it has a mark."""
     ours = {name: value for name, value in os.environ.items() if name not in _NOT_OF_USERS}
     return ours | ({_MARK: mark} if mark else {})
 
 
 def run(command: Sequence[str], folder: Path, *, expect: int = 0) -> Sample:
-    """Run a command to its end and measure it; its output is shown if its exit code is not expected."""
+    """Run a command to its end and measure it; show its output if the exit code is not expected."""
     began = time.perf_counter()
     process = subprocess.Popen(
         command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -53,13 +53,13 @@ def run(command: Sequence[str], folder: Path, *, expect: int = 0) -> Sample:
 
 
 def family(mark: str, pid: int) -> list[psutil.Process]:
-    """The processes that a marked session has started, orphans and zombies included."""
+    """Return the processes that a marked session has started, including orphans and zombies."""
     found = set()
     for process in psutil.process_iter():
         try:
             if process.environ().get(_MARK) == mark:
                 found.add(process)
-        except psutil.Error:  # another user's, or gone
+        except psutil.Error:  # another user's process, or it is gone
             continue
     with contextlib.suppress(psutil.NoSuchProcess):
         found.update(psutil.Process(pid).children(recursive=True))
@@ -67,18 +67,18 @@ def family(mark: str, pid: int) -> list[psutil.Process]:
 
 
 def proportional_megabytes(processes: Sequence[psutil.Process]) -> float:
-    """Memory of processes, where what several of them share counts once. Linux only."""
+    """Return the memory of processes, with shared memory counted once. Linux only."""
     total = 0
     for process in processes:
         try:
             total += process.memory_full_info().pss
-        except psutil.Error:  # has just ended
+        except psutil.Error:  # it has just ended
             continue
     return total / 1024**2
 
 
 def in_turn(runs: int, contenders: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
-    """Samples of each contender, measured A B C A B C …, after one round that does not count."""
+    """Return samples of each contender, measured A B C A B C …, after one round that does not count."""
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     for number in range(runs + 1):
         for name, measure in contenders.items():
@@ -89,7 +89,7 @@ def in_turn(runs: int, contenders: dict[str, Callable[[], Sample]]) -> dict[str,
 
 
 def print_table(title: str, samples: dict[str, list[Sample]], reference: str) -> None:
-    """Median, spread, memory, and the ratio to the reference, taken round by round."""
+    """Print median, spread, memory, and the ratio to the reference, taken round by round."""
     print(f"\n{title}")
     print(f"{'':<34}{'median s':>10}{'min':>8}{'max':>8}{'MB':>8}{'ratio':>9}")
     for name, found in samples.items():

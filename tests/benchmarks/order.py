@@ -1,9 +1,9 @@
-"""How near to the ideal instances are spread over workers: makespans of graphs, measured and simulated.
+"""Measure how close the distribution over workers is to the ideal: makespans of graphs, also simulated.
 
     python tests/benchmarks/order.py [--instances 40] [--workers 2 4] [--seed 1]
 
-Instances only sleep, so more workers than cores are no hindrance. The ideal is a list schedule with the
-same priorities and exact durations, in which nothing takes time but the instances themselves.
+Instances only sleep, so there may be more workers than cores. The ideal is a list schedule with the same
+priorities and exact durations, in which only the instances themselves take time.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Work:
     """Instances that only sleep.
 
     Attributes:
-        upstreams: Of each instance; a lower number never waits for a higher one.
-        seconds: That each takes.
+        upstreams: Upstreams of each instance; a lower number never waits for a higher one.
+        seconds: Sleep of each instance.
     """
 
     upstreams: list[list[int]]
@@ -69,7 +69,7 @@ class Work:
         (folder / "instances.json").write_text(json.dumps(rows))
 
     def list_schedule(self, workers: int) -> float:
-        """The time from the first start to the last end if nothing but the instances took any."""
+        """Return the time from the first start to the last end if only the instances took any."""
         before = tuple(map(tuple, self.upstreams))
         queue = ReadyQueue(Graph(before=before), range(len(before)), dict(enumerate(self.seconds)))
         running: list[tuple[float, int]] = []
@@ -83,7 +83,7 @@ class Work:
 
 
 def graphs(instances: int, chance: random.Random) -> dict[str, Work]:
-    """A graph of each kind, with sleeps from 0.05 to 1 s."""
+    """Return a graph of each kind, with sleeps from 0.05 to 1 s."""
 
     def work(upstreams: list[list[int]]) -> Work:
         return Work(upstreams, [round(chance.uniform(0.05, 1), 3) for _ in upstreams])
@@ -125,9 +125,9 @@ def main() -> None:
                 folder = Path(path)
                 work.write(folder)
                 unknown = makespan(folder, workers)
-                known = makespan(folder, workers)  # by the records of the first session
+                known = makespan(folder, workers)  # from the records of the first session
                 measured = [known, unknown]
-                if not any(work.upstreams):  # else its workers would run what is not ready
+                if not any(work.upstreams):  # otherwise its workers would run instances that are not ready
                     measured.append(makespan(folder, workers, *STOCK))
             ideal = work.list_schedule(workers)
             cells = "".join(f"{seconds:>11.2f}{seconds / ideal:>11.3f}" for seconds in measured)

@@ -1,4 +1,4 @@
-"""What the live report costs: rendering and writing it, and its share of a session's time.
+"""Measure the cost of the live report: rendering and writing it, and its share of a session's time.
 
 python tests/benchmarks/report.py
 """

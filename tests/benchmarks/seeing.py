@@ -1,10 +1,10 @@
-"""What it costs to see every file that a flow opens: the same instances with and without an observer.
+"""Measure the cost of observing every file that a flow opens, with and without an observer.
 
     python tests/benchmarks/seeing.py [--instances 8] [--rounds 5] [--flows a,b] [--calls 5000]
 
-The flows are those of `speed.py`, one process, in turn: all is seen, what Python opens, nothing. Beside that,
-what one call of a process costs that is observed: an open, a question whether a file is there, and a call
-that names no file. Linux only.
+The flows are those of `speed.py`, in one process, in turn: everything is observed, only what Python opens,
+nothing. It also measures the cost of one call of an observed process: an open, a check whether a file
+exists, and a call that names no file. Linux only.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def print_calls(count: int) -> None:
-    """Print what a call costs in a process that is observed, and in one that is not."""
+    """Print the cost of a call in a process that is observed, and in one that is not."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-I", "-S", "-c", CALLS, str(count)]
         plain = seconds_of(command)
@@ -72,13 +72,13 @@ def seconds_of(command: list[str]) -> dict[str, float]:
 
 
 def print_flow(flow: str, instances: int, rounds: int) -> None:
-    """Print what a further instance costs in each mode, and by how much more than without an observer."""
+    """Print the cost of a further instance in each mode, and how much it exceeds that without an observer."""
     name, code = FLOWS[flow]
     commands = {mode: [*DUCTAFLOW, "--ductaflow-observe", mode] for mode in MODES}
     ways = {mode: Contender(command, first=_WARM, times=_QUICK) for mode, command in commands.items()}
     costs = {mode: [] for mode in MODES}  # type: dict[str, list[float]]
     for number in range(rounds):
-        for mode in MODES if number % 2 else reversed(MODES):  # a machine that slows down favours none
+        for mode in MODES if number % 2 else reversed(MODES):  # no mode gains if a machine slows down
             costs[mode].append(ways[mode].cost(code, instances).instance)
     print(f"\nflow {flow} ({name}), seconds for each further instance: median (min to max) of {rounds}")
     for mode, found in costs.items():

@@ -1,14 +1,14 @@
-"""What an instance costs, next to papermill, nbmake, plain Python and a bare fork.
+"""Compare the cost of an instance with papermill, nbmake, plain Python and a bare fork.
 
     python tests/benchmarks/speed.py [--instances 8] [--rounds 3] [--flows a,b]
 
-All contenders run the same cells, in turn. What a session costs once is told apart from what each instance
-costs by the difference of two sessions of unequal size. `python flow.py` starts anew for every instance. The
-bare fork is the floor: a process that has imported the libraries executes the cells in a child and keeps
-nothing of what they print. `pip install nbmake scikit-learn` for the comparison and for flow b.
+All contenders run the same cells, in turn. The fixed cost of a session is separated from the cost of each
+instance by the difference of two sessions of unequal size. `python flow.py` starts again for every instance.
+The bare fork is the lower limit: a process that has imported the libraries executes the cells in a child and
+keeps no output. `pip install nbmake scikit-learn` for the comparison and for flow b.
 
-The processor time is that of the whole machine, which should have nothing else to do: what it is divided by
-the time that passes tells how many cores were at work.
+The processor time is that of the whole machine, which should be otherwise idle: divided by the wall time, it
+gives the number of busy cores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from measure import environment, family, proportional_megabytes, run
 
 LINUX = sys.platform == "linux"
 _QUICK = 10
-_WARM = 15  # instances, after which all that starts in the background of a session is ready
+_WARM = 15  # instances after which the background processes of a session are ready
 PARAMETERS = "config = {}"
 BEGIN = f"""\
 # %% tags=["parameters"]
@@ -146,7 +146,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a session takes: of wall time, and of the time of all processors together."""
+    """The wall time of a session, and the time of all processors together."""
 
     wall: float
     cpu: float
@@ -157,12 +157,12 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds.
+    """The cost of a contender in seconds.
 
     Attributes:
-        instance: What each further instance takes.
-        cpu: What it takes of processor time, None where that is not known.
-        session: What is paid once, None if there is nothing that is.
+        instance: Cost of each further instance.
+        cpu: Its processor time, None where that is not known.
+        session: Cost that is paid once, None if there is none.
     """
 
     instance: float
@@ -172,12 +172,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Memory:
-    """Megabytes.
+    """Memory in megabytes.
 
     Attributes:
         session: Largest resident size of the process that was started.
-        own: What the process of an instance shares with no other, at its end.
-        together: The most that all processes held at once, what they share counted once.
+        own: Memory at its end that the process of an instance shares with no other.
+        together: Peak of all processes together, with shared memory counted once.
     """
 
     session: float
@@ -190,10 +190,10 @@ class Contender:
     """A way to run all instances of a project.
 
     Attributes:
-        command: Run in the project; with a config as its last argument in the folder of each instance.
+        command: Command, run in the project; with a config as its last argument in each instance's folder.
         first: Instances of the smaller of the two sessions; None if no session is measured.
-        per_instance: Whether the command runs but one instance.
-        times: How many times more instances it takes to be measured: what is quick drowns in the noise.
+        per_instance: Whether the command runs only one instance.
+        times: Factor for the number of instances: fast contenders need more to stand out from the noise.
     """
 
     command: Sequence[str]
@@ -217,7 +217,7 @@ class Contender:
         return Cost(slope, more.cpu / instances, small.wall - self.first * slope)
 
     def seconds(self, flow: str, instances: int) -> Seconds:
-        """From start to end of whichever processes it takes."""
+        """Return the wall time from start to end of all processes that it takes."""
         with project(flow, instances) as folder:
             commands = list(self._commands(folder))
             before = busy_seconds()
@@ -240,14 +240,14 @@ class Contender:
 
 
 def busy_seconds() -> float:
-    """What all processors of this machine have worked since its start."""
+    """Return the time that all processors of this machine have been busy since its start."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 @contextlib.contextmanager
 def project(flow: str, instances: int) -> Iterator[Path]:
-    """A new project for any contender; in the end each instance must have written its result."""
+    """Make a new project for any contender; at the end, check that each instance has written its result."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_project(folder, flow, instances)
@@ -288,7 +288,7 @@ def write_notebook(path: Path, text: str) -> None:
 
 
 def peak_memory(command: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Largest resident size of the process, and of it and all that it started together."""
+    """Return the largest resident size of the process, and of it and its children together."""
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -297,7 +297,7 @@ def peak_memory(command: Sequence[str], folder: Path) -> tuple[float, float]:
         watched = psutil.Process(process.pid)
         session = together = 0.0
         while process.poll() is None:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it ends meanwhile
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may end meanwhile
                 session = max(session, watched.memory_info().rss / 1024**2)
             together = max(together, proportional_megabytes([watched, *family(mark, process.pid)]))
             time.sleep(0.02)
@@ -308,13 +308,13 @@ def peak_memory(command: Sequence[str], folder: Path) -> tuple[float, float]:
 
 
 def contenders() -> dict[str, Contender]:
-    """Those that can run here; the others are named."""
+    """Return the contenders that can run here, and name the others."""
     quick = _QUICK if LINUX else 1
     found = {
         OURS: Contender(DUCTAFLOW, first=_WARM, times=quick),
         OURS_2: Contender([*DUCTAFLOW, "-n", "2"], first=2 * _WARM, times=2 * quick),
     }
-    if LINUX:  # elsewhere no kernel is forked anyway, and no process is kept on a core so easily
+    if LINUX:  # elsewhere no kernel is forked, and a process cannot be pinned to a core so easily
         one_core = [sys.executable, "-c", ON_ONE_CORE, *DUCTAFLOW[1:]]
         found[OURS_ON_ONE_CORE] = Contender(one_core, first=_WARM, times=quick)
         found[f"{OURS} --no-ductaflow-fork"] = Contender([*DUCTAFLOW, "--no-ductaflow-fork"])
@@ -332,7 +332,7 @@ def contenders() -> dict[str, Contender]:
 
 
 def in_rounds(flow: str, rounds: int, instances: int, found: dict[str, Contender]) -> dict[str, list[Cost]]:
-    """Costs of each contender, measured A B C A B C …, after one instance each that does not count."""
+    """Return the costs of each contender, measured A B C A B C …, after one uncounted instance each."""
     costs: dict[str, list[Cost]] = {name: [] for name in found}
     for contender in found.values():
         contender.seconds(flow, 1)
@@ -344,7 +344,7 @@ def in_rounds(flow: str, rounds: int, instances: int, found: dict[str, Contender
 
 
 def ratios(some: list[Cost], others: list[Cost]) -> list[float]:
-    """Round by round."""
+    """Return the ratios of two contenders, round by round."""
     return [one.instance / other.instance for one, other in zip(some, others, strict=True)]
 
 
@@ -353,7 +353,7 @@ def row(cells: Sequence[str]) -> str:
 
 
 def print_costs(title: str, costs: dict[str, list[Cost]], memory: Callable[[str], Memory | None]) -> None:
-    """A table as a README has it, and in sentences who is faster."""
+    """Print a table as in the README, and sentences on which contender is faster."""
     megabytes = ("its process MB", "an instance's own MB", "all processes MB")
     noisy = [name for name, found in costs.items() if min(cost.instance for cost in found) <= 0]
     head = (title, "s per instance", "min to max", "ratio", "cores at work", "once per session s", *megabytes)

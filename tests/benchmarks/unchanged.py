@@ -1,8 +1,8 @@
-"""What a session costs in which nothing has changed, next to pytask.
+"""Measure the cost of a session in which nothing has changed, next to pytask.
 
     python tests/benchmarks/unchanged.py [--instances 1000] [--runs 5]
 
-One instance is run for real and its run directory copied for all others, each with its own config and
+One instance runs for real and its run directory is copied for all others, each with its own config and
 record: a thousand kernels would take a quarter of an hour, and the second session would be the same.
 Each instance reads one table and writes another; pytask does the same with a thousand tasks.
 `pip install pytask` for the comparison; without it, only our own times are shown.
@@ -60,7 +60,7 @@ for number in range({count}):
         result.parent.mkdir(exist_ok=True)
         (pd.read_csv(table) * factor).to_csv(result, index=False)
 """
-# Only this package and xdist: what the plugins of a development environment cost is not the question.
+# Only this package and xdist: the cost of other plugins in a development environment does not matter.
 PYTEST = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "pytest_ductaflow.plugin"]
 PYTEST += ["--ductaflow", "conductor.py"]
 
@@ -76,7 +76,7 @@ def write_project(folder: Path, count: int) -> None:
 
 
 def run_all_but_in_name(folder: Path, count: int) -> None:
-    """Let all instances have run: the first one has, the others get copies of what it left."""
+    """Make all instances look as after a run: the first one has run, the others get copies of its files."""
     run([*PYTEST, "-k", "s0000", "-q"], folder)
     first = folder / "runs/scale/s0000"
     record = json.loads((first / "scale_record.json").read_text())

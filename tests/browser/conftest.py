@@ -1,4 +1,4 @@
-"""A browser for the tests of the report."""
+"""Start a browser for the tests of the report."""
 
 from __future__ import annotations
 

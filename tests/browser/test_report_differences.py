@@ -1,4 +1,4 @@
-"""What the report shows of a stored instance whose outputs are not what was expected, in a real browser."""
+"""The report of a stored instance with unexpected outputs, in a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOADED = """
 
 
 def write_png(path: Path, width: int, height: int) -> None:
-    """A grey picture."""
+    """Write a grey picture."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         body = kind + content
@@ -43,7 +43,7 @@ def write_png(path: Path, width: int, height: int) -> None:
 
 
 def row_of(page: Page, *differences: Difference, **more: Any) -> dict[str, Any]:
-    """The row of the instance A, as the session makes it from the record; its report lies in `runs`."""
+    """Return the row of instance A as a session makes it from the record; its report is in `runs`."""
     runs = page.file.parent
     values = {"started": ago(9), "error": FAILURE, "outputs": {"result.csv": "1f"}, **more}
     record = Record(
@@ -60,7 +60,7 @@ def row_of(page: Page, *differences: Difference, **more: Any) -> dict[str, Any]:
 
 
 def write_figures(page: Page, folder: str, *, width: int = 64, suffix: str = ".png") -> dict[str, str]:
-    """Three figures in the run directory of A, named as a Difference does."""
+    """Write three figures to the run directory of A, named as a Difference names them."""
     figures = {kind: f"{folder}/{kind}{suffix}" for kind in ("expected", "found", "difference")}
     for path in figures.values():
         write_png(page.file.parent / "analysis/A" / path, width, 48)
@@ -72,7 +72,7 @@ def texts(page: Page, css: str) -> list[str]:
 
 
 def show_figures(page: Page) -> list[int]:
-    """Scroll to the figures, wait until each has loaded or failed, and tell how wide they are."""
+    """Scroll to the figures, wait until each has loaded or failed, and return their widths."""
     page.js("document.querySelector('.figures').scrollIntoView()")
     page.until(lambda: page.js(LOADED) is not False)
     return page.js(LOADED)
@@ -91,7 +91,7 @@ def test_rows_without_differences_have_an_empty_list(page: Page) -> None:
 
 
 def test_differences_are_plain_values(page: Page) -> None:
-    """A row can be written as JSON, whatever its numbers are."""
+    """A row can be written as JSON whatever its numbers are."""
     value = DifferingValue("zone=3", "1.0", "nan", math.nan, math.inf)
     row = row_of(page, Difference("result.csv", "1 value differs", ("note",), (value,), {"found": "f.png"}))
     assert row["differences"] == [
@@ -119,7 +119,7 @@ def test_differences_are_plain_values(page: Page) -> None:
 
 
 def test_each_file_has_its_name_message_notes_and_worst_values(page: Page) -> None:
-    """The opened row tells of every file that differs; the line of the table stays the message."""
+    """The opened row shows every file that differs; the line of the table keeps the message."""
     worst = (
         DifferingValue("zone=3, trips", "150", "151.6", 1.6, 1.6 / 150),
         DifferingValue("zone=1, trips", "0", "0.00012", 0.00012, None),
@@ -143,11 +143,11 @@ def test_each_file_has_its_name_message_notes_and_worst_values(page: Page) -> No
         ["zone=1, trips", "0", "0.00012", "1.20e-4", ""],
         ["zone=2, name", "north", "south", "", ""],
     ]
-    assert texts(page, ".parts h2") == ["Differences"]  # the failure's message would only say it again
+    assert texts(page, ".parts h2") == ["Differences"]  # the failure's message would repeat it
 
 
 def test_numbers_are_short_and_stand_at_the_right(page: Page) -> None:
-    """Amounts have about four digits, and percentages their unit."""
+    """Amounts have about four digits, and percentages have a unit."""
     numbers = [0, 0.00099, 0.001, 1.23456, 999.96, 123456.7, 1e6, 2.5e-300]
     page.open(row_of(page, Difference("result.csv", "", (), (DifferingValue("x", "1", "2", 1.0, 1.0),))))
     shown = page.js("return arguments[0].map(amount)", numbers)
@@ -158,7 +158,7 @@ def test_numbers_are_short_and_stand_at_the_right(page: Page) -> None:
 
 
 def test_lines_of_a_diff_are_colourful_and_others_are_not(page: Page) -> None:
-    """Only lines after the first @@ are of a diff, and they are copied as they are."""
+    """Only lines after the first @@ belong to a diff, and they are copied as they are."""
     diff = (
         "-3 lines",
         "--- expected",
@@ -212,7 +212,7 @@ def test_hostile_differences_are_text(page: Page) -> None:
 
 
 def test_values_are_not_broken_in_the_middle(page: Page) -> None:
-    """On a narrow screen the table of values is scrolled, by keys as well, rather than squeezed."""
+    """On a narrow screen the table of values can be scrolled, also with keys, and is not squeezed."""
     value = DifferingValue(
         "zone=3, purpose=work, trips", "1234567.123456789", "1234568.123456789", 1.0, 8.1e-7
     )
@@ -220,7 +220,7 @@ def test_values_are_not_broken_in_the_middle(page: Page) -> None:
     page.emulate(400)
     page.unfold("A")
     heights = page.js("return [...document.querySelectorAll('.worst tr')].map(row => row.offsetHeight)")
-    assert abs(heights[0] - heights[1]) <= 1  # the row of values has one line, as the head
+    assert abs(heights[0] - heights[1]) <= 1  # the row of values has one line, like the head
     box = page.one(".worst")
     assert page.js("return arguments[0].scrollWidth > arguments[0].clientWidth", box)
     box.send_keys(Keys.ARROW_RIGHT)
@@ -229,7 +229,7 @@ def test_values_are_not_broken_in_the_middle(page: Page) -> None:
 
 
 def test_files_that_were_written_are_linked(page: Page) -> None:
-    """The name leads to what was found; of a file that is missing there is nothing to lead to."""
+    """The name links to the file that was written; for a missing file there is no link."""
     inner = Record(
         Status.SUCCESS, "flows/fit.py", "fit", "B", "runs/analysis/A/runs/fit/B", outputs={"b.csv": "2e"}
     )
@@ -300,7 +300,7 @@ def test_some_figures_are_better_than_none(page: Page) -> None:
 
 
 def test_figures_of_a_new_run_replace_the_old_ones(page: Page) -> None:
-    """An open page does not go on to show what an earlier run drew in files of the same names."""
+    """An open page does not keep showing the figures of an earlier run in files of the same names."""
     difference = Difference("map.png", "differs", figures=write_figures(page, "d"))
     page.open(row_of(page, difference))
     page.unfold("A")

@@ -1,4 +1,4 @@
-"""The report while a session runs, and what it says of instances that are not run in it."""
+"""The report while a session runs, and what it shows of instances that are not run in it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def page_of(root: Path) -> str:
 
 
 def data_of(root: Path) -> dict[str, Any]:
-    """The data of the report; raises if the page is not whole."""
+    """Return the data of the report; fail if the page is not complete."""
     page = page_of(root)
     assert page.rstrip().endswith("</html>")
     return json.loads(re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
@@ -86,7 +86,7 @@ def rows_of(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def wait_for(root: Path, session: subprocess.Popen[str], condition: Callable[[dict], bool]) -> dict[str, Any]:
-    """The first state of the report for which a condition holds; every state on the way is a whole page."""
+    """Return the first state of the report that meets a condition; check that each state is a whole page."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if (root / "runs/conductor_status_report.html").exists():
@@ -103,7 +103,7 @@ def lights_of_flows(rows: dict[str, dict]) -> list[str]:
 
 
 class Watched:
-    """A session that was watched: the report's data half-way and at the end, and pytest's output."""
+    """A watched session: the report's data half-way and at the end, and pytest's output."""
 
     def __init__(self, root: Path) -> None:
         self.root = write_project(root, FILES)
@@ -131,7 +131,7 @@ def watched(tmp_path_factory) -> Watched:
 
 
 def test_report_follows_the_session(watched):
-    """While the session runs, rows are ended, running or waiting; a build shows the flows it began."""
+    """While the session runs, rows are ended, running or waiting; a build shows the flows it has started."""
     assert watched.exit_code == 0, watched.output
     rows = watched.rows(watched.half_way)
     assert {node_id: row["status"] for node_id, row in rows.items()} == {
@@ -147,7 +147,7 @@ def test_report_follows_the_session(watched):
 
 
 def test_report_is_finished_with_the_session(watched):
-    """At the end all rows are in their last state, with what one wants to know of them."""
+    """At the end all rows are in their last state, with all their details."""
     rows = watched.rows(watched.end)
     assert {node_id: row["status"] for node_id, row in rows.items()} == {
         BEFORE: "warning",
@@ -163,7 +163,7 @@ def test_report_is_finished_with_the_session(watched):
 
 
 def test_links_of_the_report_lead_to_files(watched):
-    """Every link of a row leads to a file, seen from the report."""
+    """Every link of a row leads to a file, relative to the report."""
     links = watched.rows(watched.end)[BEFORE]["links"]
     assert set(links) == {"notebook", "log", "config", "executed"}
     assert all((watched.root / "runs" / link).is_file() for link in links.values())
@@ -178,12 +178,12 @@ def test_report_escapes_all_text(watched):
 
 
 def test_report_is_named_in_the_terminal(watched):
-    """The terminal says where the report is."""
+    """The terminal shows the path of the report."""
     assert "report: runs/conductor_status_report.html" in watched.output
 
 
 def test_rows_that_are_not_run_carry_their_last_record(watched):
-    """In a session of one instance the others' rows keep what their last run left, marked `earlier`."""
+    """In a session of one instance the others' rows keep the state of their last run, marked `earlier`."""
     session = start(watched.root, AFTER)
     output, _ = session.communicate(timeout=PATIENCE)
     assert session.returncode == 0, output
@@ -197,7 +197,7 @@ def test_rows_that_are_not_run_carry_their_last_record(watched):
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory) -> Path:
-    """A project whose session was stopped with Ctrl-C while an instance ran."""
+    """Return a project whose session was stopped with Ctrl-C while an instance ran."""
     root = tmp_path_factory.mktemp("interrupted") / "project"
     waits = "from pytest_ductaflow import conduct\nconduct('flows/waits.py', [{'instance_name': 'one'}])\n"
     write_project(root, {**FILES, "conductor.py": waits})
@@ -225,7 +225,7 @@ def test_interrupt_ends_session_instance_and_report(interrupted):
 
 
 def test_report_of_an_interrupted_session_has_no_running_row(interrupted):
-    """After Ctrl-C no row of the report still runs."""
+    """After Ctrl-C no row of the report is shown as running."""
     assert [row["status"] for row in data_of(interrupted)["rows"]] == ["error"]
 
 

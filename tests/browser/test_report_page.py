@@ -119,7 +119,7 @@ def test_header_tells_what_runs_and_how_far_it_is(page: Page) -> None:
 def test_tab_title_begins_with_the_state(
     page: Page, statuses: list[str], end: dict[str, str], title: str, state: str
 ) -> None:
-    """One sees in the tab whether the session runs, has succeeded, has failed or was interrupted."""
+    """The tab shows whether the session runs, has succeeded, has failed or was interrupted."""
     rows = [make_row(f"i{n}", status) for n, status in enumerate(statuses)]
     page.open(*rows, **end, finished=ago(0) if end else None)
     assert page.browser.title == title
@@ -127,7 +127,7 @@ def test_tab_title_begins_with_the_state(
 
 
 def test_time_left_follows_from_throughput(page: Page) -> None:
-    """What is left is estimated from what really ran; unchanged and earlier rows cost nothing."""
+    """The time left is estimated from instances that really ran; unchanged and earlier rows cost nothing."""
     page.open(
         make_row("one"),
         make_row("two"),
@@ -178,7 +178,7 @@ def test_running_durations_tick(page: Page) -> None:
 
 
 def test_a_finished_session_does_not_tick(page: Page) -> None:
-    """A row that an interrupted session left as running has no duration, and elapsed time stands."""
+    """A row that an interrupted session left as running has no duration, and elapsed time stops."""
     page.open(
         make_row("one", "running", started="2030-01-01T00:00:00Z"),
         started="2030-01-01T00:00:00Z",
@@ -190,7 +190,7 @@ def test_a_finished_session_does_not_tick(page: Page) -> None:
 
 
 def test_running_rows_stop_when_the_session_ends(page: Page) -> None:
-    """Once the session is over nothing looks as if it went on."""
+    """Once the session is over, nothing looks as though it were running."""
     row = make_row("one", "running", started=ago(100))
     page.open(row)
     page.follow(row, finished=ago(0), outcome="interrupted")
@@ -199,7 +199,7 @@ def test_running_rows_stop_when_the_session_ends(page: Page) -> None:
     assert page.js(turning) == "none"
 
 
-# ---- Finding
+# ---- Search
 
 
 def test_status_chips_filter_and_all_resets(page: Page) -> None:
@@ -233,7 +233,7 @@ def test_status_chips_filter_and_all_resets(page: Page) -> None:
     ],
 )
 def test_search_finds_rows_with_all_words(page: Page, text: str, found: list[str]) -> None:
-    """Words are looked for in instance, step, source, message and config values; key=value in the config."""
+    """Words are searched in instance, step, source, message and config values; key=value in the config."""
     config = {"degree": 2, "model": {"kind": "Quadratic"}}
     page.open(*of_every_status(), make_row("seven", config=config))
     assert page.search(text) == found
@@ -258,7 +258,7 @@ def test_steps_of_several_sources_are_told_apart(page: Page) -> None:
 
 
 def test_columns_sort(page: Page) -> None:
-    """A column head sorts, then reverses, then gives the order of declaration back."""
+    """A column head sorts, then reverses, then restores the order of declaration."""
     page.open(*of_every_status())
     declared = page.names()
     assert page.sort("status") == ["three", "six", "five", "four", "two", "one"]
@@ -277,7 +277,7 @@ def test_names_sort_by_their_numbers(page: Page) -> None:
 
 
 def test_no_match_offers_to_clear_the_filters(page: Page) -> None:
-    """If filters hide everything the page says so and one click undoes them all."""
+    """If filters hide everything the page says so, and one click clears them all."""
     page.open(*of_every_status())
     page.chip("error").click()
     assert page.search("nowhere") == []
@@ -299,7 +299,7 @@ def test_without_rows_the_page_says_so(page: Page) -> None:
 
 
 def test_lights_have_a_name_for_each_status(page: Page) -> None:
-    """A light does not speak by its colour alone."""
+    """A light does not rely on its colour alone."""
     page.open(*of_every_status())
     names = [light.get_attribute("aria-label") for light in page.all(".light-cell .light")]
     assert names == ["success", "waiting", "error", "running", "warning", "blocked"]
@@ -314,7 +314,7 @@ def test_lights_have_a_name_for_each_status(page: Page) -> None:
 
 
 def test_rows_of_earlier_sessions_are_quiet_and_do_not_count(page: Page) -> None:
-    """What is not part of this session is dimmed; what never ran says so."""
+    """What is not part of this session is dimmed; what never ran is marked so."""
     page.open(
         make_row("new"),
         make_row("old", "error", earlier=True),
@@ -403,7 +403,7 @@ def test_sparse_rows_are_shown(page: Page) -> None:
 
 
 def test_flows_of_a_build_have_lights_in_the_row_and_a_tree_in_the_details(page: Page) -> None:
-    """A build shows how its flows are doing, however deep they nest."""
+    """A build shows the state of its flows, however deeply they are nested."""
     links = {"log": "a b/log.txt"}
     inner = make_flow("inner", "warning", instance="deep", message="warning: thin", links=links)
     flows = [make_flow("prepare", duration=1.5), make_flow("fit", "running", flows=[inner])]
@@ -418,7 +418,7 @@ def test_flows_of_a_build_have_lights_in_the_row_and_a_tree_in_the_details(page:
 
 
 def test_failures_unfold_together(page: Page) -> None:
-    """One button unfolds every failure in sight, another folds everything."""
+    """One button unfolds every visible failure, another folds everything."""
     failures = [make_row("two", "error"), make_row("three", "error"), make_row("four", "error", step="other")]
     page.open(make_row("one"), *failures)
     Select(page.one("#step")).select_by_visible_text("fit")
@@ -443,7 +443,7 @@ def test_the_command_is_copied(page: Page) -> None:
 
 
 def test_the_command_is_copied_without_a_clipboard_interface(page: Page) -> None:
-    """Where the browser gives pages no clipboard, as on plain http, copying works all the same."""
+    """Copying also works where the browser gives pages no clipboard, as on plain http."""
     page.open(make_row("one"))
     page.js("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     page.js("document.addEventListener('copy', () => { window.copied = String(getSelection()); })")
@@ -454,7 +454,7 @@ def test_the_command_is_copied_without_a_clipboard_interface(page: Page) -> None
 
 @pytest.mark.parametrize("width", [360, 700, 1400, 2560])
 def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
-    """Long texts wrap or end in an ellipsis at any width, and lights are never cut."""
+    """Long texts wrap or end in an ellipsis at any width, and lights are never cut off."""
     long = "long_word_" * 60
     row = make_row(
         long, "error", message=long, traceback=long, config={long: long}, command=long,
@@ -474,7 +474,7 @@ def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
 
 
 def test_two_thousand_rows_are_filtered_without_making_details(page: Page) -> None:
-    """A large sweep is one page, and its details are made when they are wanted."""
+    """A large sweep is one page, and details are created only on demand."""
     rows = [make_row(f"n={n}", "error" if n % 100 == 0 else "success", config={"n": n}) for n in range(2000)]
     page.open(*rows)
     assert page.one("#shown").text == "2000 of 2000"
@@ -516,7 +516,7 @@ def test_an_open_page_follows_its_file(page: Page) -> None:
 
 
 def test_only_changed_rows_are_drawn_again(page: Page) -> None:
-    """Rows which did not change keep their elements, also when others move past them."""
+    """Rows that did not change keep their elements, even when others move past them."""
     page.open(*of_every_status())
     page.sort("status")
     page.js("for (const row of document.querySelectorAll('.entry > .row')) row.kept = true")
@@ -532,7 +532,7 @@ def test_only_changed_rows_are_drawn_again(page: Page) -> None:
 
 
 def test_filters_sorting_and_scrolling_survive_new_data(page: Page) -> None:
-    """What the reader has set stays set, and the page does not jump."""
+    """The reader's settings stay, and the page does not jump."""
     rows = [make_row(f"n={n}", "success", step=f"step{n % 2}") for n in range(400)]
     page.open(*rows)
     Select(page.one("#step")).select_by_visible_text("step1")
@@ -556,7 +556,7 @@ def test_a_row_that_is_gone_leaves(page: Page) -> None:
 
 
 def test_a_broken_or_missing_file_is_tolerated(page: Page) -> None:
-    """The page keeps what it shows until there is a whole file again."""
+    """The page keeps its content until there is a complete file again."""
     page.open(make_row("one", "running"))
     whole = page.file.read_text("utf-8")
     page.js("window.ended = 0; const end = endPoll; endPoll = (...a) => { ended += 1; end(...a); }")
@@ -575,7 +575,7 @@ def test_a_broken_or_missing_file_is_tolerated(page: Page) -> None:
 
 
 def test_frames_are_used_one_at_a_time_and_removed(page: Page) -> None:
-    """However often the page looks for news, it loads itself once at a time and leaves nothing behind."""
+    """However often the page looks for new data, it loads itself once at a time and leaves nothing behind."""
     page.open(make_row("one", "running"))
     page.js("""
         window.most = window.made = 0;
@@ -591,7 +591,7 @@ def test_frames_are_used_one_at_a_time_and_removed(page: Page) -> None:
 
 
 def test_a_page_out_of_sight_does_not_load(page: Page) -> None:
-    """While its tab is hidden the page is at rest, and it looks at once when it is seen again."""
+    """While its tab is hidden the page does nothing, and it checks at once when it is visible again."""
     page.open(make_row("one", "running"))
     page.until(lambda: not page.all("iframe"))
     page.js("Object.defineProperty(document, 'hidden', {get: () => window.isHidden}); window.isHidden = true")
@@ -624,7 +624,7 @@ def test_messages_of_strangers_are_ignored(page: Page) -> None:
 
 
 def test_a_polled_page_answers_and_shows_nothing(page: Page) -> None:
-    """In a frame with the agreed hash the page only hands over its data."""
+    """In a frame with the agreed hash the page only returns its data."""
     page.write(make_data(make_row("one")))
     outer = page.file.with_name("outer.html")
     outer.write_text(
@@ -659,7 +659,7 @@ def served(folder: Path) -> Iterator[int]:
 
 
 def test_a_page_from_a_web_server_follows_its_file(page: Page) -> None:
-    """The same way of following works over http."""
+    """Following the file works over http in the same way."""
     page.write(make_data(make_row("one", "running")))
     with served(page.file.parent) as port:
         page.browser.get(f"http://127.0.0.1:{port}/{page.file.name}")
@@ -678,7 +678,7 @@ def test_another_web_site_cannot_read_the_report(page: Page) -> None:
         )
         page.browser.get(f"http://localhost:{port}/outer.html")
         page.browser.switch_to.frame(0)
-        assert page.js("return isPolled()")  # it has had its say, and what it says now comes after
+        assert page.js("return isPolled()")  # its reply has been sent, so the next message comes after it
         page.js("window.parent.postMessage('later', '*')")
         page.browser.switch_to.default_content()
         page.until(lambda: page.js("return got.length"))

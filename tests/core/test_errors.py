@@ -28,7 +28,7 @@ def test_what_many_rows_have_in_common_is_one_line(rows, said):
 
 
 def test_lines_come_in_the_order_of_the_first_of_their_problems():
-    """Other places, columns and messages are lines of their own, and a table's error has them, too."""
+    """Other places, columns and messages have lines of their own, and so does a table's error."""
     problems = [*of_rows([1], "b"), *of_rows([1, 2], "a"), Problem("c.py:9", "x"), *of_rows([3], "b")]
     lines = ["c.py:4, rows 1, 3: b (write it)", "c.py:4, rows 1 to 2: a (write it)", "c.py:9: x"]
     assert merged_lines(problems) == lines

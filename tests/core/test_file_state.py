@@ -1,4 +1,4 @@
-"""The state of a file tells that it was written or replaced, on Windows as far as Python knows it there."""
+"""The state of a file shows that it was written or replaced, on Windows as far as Python knows it there."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_file_was_born_when_the_system_says_so(status, expected):
 
 
 def test_no_other_module_has_a_state_of_its_own():
-    """Else a file that was replaced would have changed for one of them, and not for the other."""
+    """Otherwise a replaced file would count as changed in one module, and not in another."""
     users = {
         path.stem
         for path in PACKAGE.rglob("*.py")

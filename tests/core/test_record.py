@@ -1,4 +1,4 @@
-"""The words of the domain as values that survive the way through JSON."""
+"""Instances, records and the like survive conversion to JSON and back."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ FREE = {"inputs", "outputs", "code", "stats", "packages", "environment", "variab
 
 
 def with_more(value: object) -> object:
-    """JSON with a field more in each object, less those in `FREE`, whose names are the user's."""
+    """Return JSON with a field more in each object, except those in `FREE`, which have the user's names."""
     if isinstance(value, list):
         return [with_more(item) for item in value]
     if not isinstance(value, dict):

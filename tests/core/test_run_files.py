@@ -1,4 +1,4 @@
-"""The layout of `runs/`: written whole or not at all, read with tolerance."""
+"""The layout of `runs/`: files are written completely or not at all, and read with tolerance."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_write_that_fails_leaves_the_old_text_and_nothing_else(tmp_path, monke
 
 
 def test_two_that_write_one_file_at_once_do_not_share_a_temporary_file(tmp_path, monkeypatch):
-    """Also two threads, or two processes of one number on two machines."""
+    """Neither do two threads, or two processes with the same number on two machines."""
     names, replace = [], os.replace
 
     def remember(source: Path, target: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_configs_of_past_runs_are_found_but_not_those_inside_builds(tmp_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}", encoding="utf-8")
         path.with_name(path.name.replace("_config.json", "_execution_output.txt")).touch()
-    (tmp_path / "a/B/model_config.json").write_text("{}", encoding="utf-8")  # the flow's own
+    (tmp_path / "a/B/model_config.json").write_text("{}", encoding="utf-8")  # belongs to the flow
     found = run_files.past_configs(tmp_path)
     assert {path.relative_to(tmp_path).as_posix() for path in found} == {
         "b/A/b_config.json",
@@ -281,7 +281,7 @@ def test_a_digest_depends_on_the_content_alone(tmp_path):
 
 @pytest.fixture
 def run(tmp_path) -> RunFiles:
-    """A run directory with all the files that are ours, of two flows and of flows inside."""
+    """Make a run directory with all files of ours, of two flows and of flows inside."""
     files = RunFiles(tmp_path, "x")
     for directory, stem in ((tmp_path, "x"), (tmp_path, "y"), (tmp_path / "runs" / "i" / "I", "i")):
         directory.mkdir(parents=True, exist_ok=True)

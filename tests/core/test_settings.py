@@ -1,4 +1,4 @@
-"""Options: declared once, from the command line, then the ini file, then the defaults."""
+"""Options: declared once, read from the command line, then the ini file, then the defaults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A flow that we run leaves the notebook and the files that it leaves under ordinary papermill.
+"""A flow that we run leaves the same notebook and files as under ordinary papermill.
 
-Both run in the very same directory, one after the other, so that paths need no care: what is compared
-is all that is in the notebook apart from times, addresses and the marks of a failure.
+Both run in the same directory, one after the other, so that paths need no treatment: everything in the
+notebook is compared except times, addresses and the marks of a failure.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="the flows ask for what POSIX has"),
 ]
 
-WAYS = ["ordinary", "forked", "spare"]  # one that was forked before anybody asked for it
+WAYS = ["ordinary", "forked", "spare"]  # "spare": one that was forked before it was requested
 PATIENCE = 60  # seconds; only a bug waits that long
 DIFFERS_EACH_TIME = {
     r"ipykernel_\d+/\d+\.py": "CELL",
     r"\b0x[0-9a-f]{6,}": "ADDRESS",
-    r"\bpid=\d+": "PID",  # in Python's warning of a fork beside threads
+    r"\bpid=\d+": "PID",  # in Python's warning of a fork in a process with threads
 }
-LONG = 20_000  # characters of a text from which on its digest is compared: the difference is printed
+LONG = 20_000  # characters from which on only the digest of a text is compared: the difference is printed
 MARK = "papermill-error-cell-tag"
 
 
 def settings_for(way: str) -> Settings:
-    """The settings under which a flow is run in one of our ways."""
+    """Return the settings for running a flow in one of our ways."""
     settings = Settings(html="none", force=True, timeout=PATIENCE)
     return replace(settings, fork=way != "ordinary")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left: cells and metadata of its notebook, its files' contents, and how it ended."""
+    """The result of a run: cells and metadata of its notebook, its files' contents, and how it ended."""
 
     cells: list[dict[str, Any]]
     metadata: dict[str, Any]
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def instance_of(folder: Path, name: str, source: str, config: Mapping[str, Any]) -> Instance:
-    """A project with one flow, and an instance of it."""
+    """Make a project with one flow, and return an instance of it."""
     flow = folder / f"flows/{name}.py"
     flow.parent.mkdir(parents=True, exist_ok=True)
     flow.write_text(source, encoding="utf-8")
@@ -84,9 +84,9 @@ def instance_of(folder: Path, name: str, source: str, config: Mapping[str, Any])
 
 
 def run_by_papermill(instance: Instance) -> Outcome:
-    """What papermill makes of the notebook that we would run.
+    """Run our notebook with papermill, and return the outcome.
 
-    Not told that it is in a test, which would keep ipykernel from reading the descriptors 1 and 2.
+    PYTEST_CURRENT_TEST is removed: it would keep ipykernel from reading the descriptors 1 and 2.
     """
     source = read_flow(Path(instance.flow))
     kernel = choose_kernel(source, None, "python3")
@@ -111,7 +111,7 @@ def run_by_papermill(instance: Instance) -> Outcome:
 def run_by_us(instance: Instance, way: str) -> tuple[Outcome, Record]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
-        for _ in range(1 + (way == "spare")):  # the first has the server get one ready
+        for _ in range(1 + (way == "spare")):  # the first run makes the server prepare one
             shutil.rmtree(instance.run_dir, ignore_errors=True)
             record = run(instance, settings_for(way))
     ended = record.error.type if record.error else "well"
@@ -130,7 +130,7 @@ def outcome_of(instance: Instance, path: Path, ended: str) -> Outcome:
 
 
 def comparable_cell(cell: Any) -> dict[str, Any]:
-    """A cell without its id and without times."""
+    """Return a cell without its id and times."""
     metadata = {key: value for key, value in cell.metadata.items() if key not in ("papermill", "execution")}
     state = cell.metadata.get("papermill", {})
     compared = {
@@ -145,7 +145,7 @@ def comparable_cell(cell: Any) -> dict[str, Any]:
 
 
 def joined_streams(outputs: list[Any]) -> list[dict[str, Any]]:
-    """The outputs, with what came of one stream in several messages as one text."""
+    """Return the outputs, with consecutive messages of one stream joined."""
     joined: list[dict[str, Any]] = []
     for output in map(dict, outputs):
         last = joined[-1] if joined else {}
@@ -157,14 +157,14 @@ def joined_streams(outputs: list[Any]) -> list[dict[str, Any]]:
 
 
 def contents(folder: Path, ours: set[str]) -> dict[str, bytes]:
-    """The files that a flow left; compiled modules, which hold times, by their names only."""
+    """Return the files that a flow left; of compiled modules, which contain times, only the names."""
     paths = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
     found = {path.relative_to(folder).as_posix(): path for path in paths if path.name not in ours}
     return {name: b"" if name.endswith(".pyc") else path.read_bytes() for name, path in sorted(found.items())}
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value, keys included."""
+    """Yield all texts in a value, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -176,7 +176,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """A value with all its texts changed."""
+    """Return a value with all its texts changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -198,7 +198,7 @@ def compared_text(case: Case, text: str) -> str:
 
 
 def compared(case: Case, cells: list[dict[str, Any]], instead: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Cells as they are compared: what differs from run to run hidden, what differs on purpose replaced."""
+    """Return cells for comparison: differences from run to run hidden, intended differences replaced."""
 
     def change(text: str) -> str:
         for theirs, ours in instead.items():
@@ -216,7 +216,7 @@ def compared_metadata(case: Case, outcome: Outcome) -> Any:
 
 
 def until_end(outcome: Outcome) -> int:
-    """The number of the cell that ended a flow."""
+    """Return the number of the cell that ended a flow."""
     return next(number for number, cell in enumerate(outcome.cells) if cell["state"][0] == "failed")
 
 
@@ -230,12 +230,12 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_papermill(projects: Path) -> Callable[[Case], tuple[Instance, Outcome]]:
-    """An instance of a case and what papermill makes of it, found once for all ways."""
+    """Return a function that gives the instance of a case and papermill's outcome, cached for all ways."""
     known: dict[str, tuple[Instance, Outcome]] = {}
 
     def outcome(case: Case) -> tuple[Instance, Outcome]:
         if case.name not in known:
-            # Not a name that hides a module: flows can import their neighbours.
+            # A name that hides no module: flows can import their neighbours.
             instance = instance_of(projects / case.name, f"case_{case.name}", case.source, case.config)
             known[case.name] = instance, run_by_papermill(instance)
         return known[case.name]
@@ -262,7 +262,7 @@ def test_a_flow_leaves_what_it_leaves_under_papermill(
         assert not any(cell["outputs"] for cell in found[end + 1 :])
         expected, found = expected[:end], found[:end]
     assert found == expected
-    if theirs.ended == "DeadKernelError":  # papermill asks for the language at the end
+    if theirs.ended == "DeadKernelError":  # papermill requests the language at the end
         theirs.metadata["language_info"] = ours.metadata["language_info"]
     assert compared_metadata(case, ours) == compared_metadata(case, theirs)
     assert ours.files == theirs.files

@@ -1,4 +1,4 @@
-"""The file of a stored instance: read, written, edited by hand, and torn."""
+"""The file of a stored instance: read, written, edited by hand, and cut off."""
 
 from __future__ import annotations
 

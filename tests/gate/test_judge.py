@@ -1,4 +1,4 @@
-"""What is said of a stored instance's outputs beside how they differ."""
+"""Messages about a stored instance's outputs, apart from how they differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTPUTS = {
 
 
 def judged(root: Path, tolerances: object, found: dict[str, object] | None = None) -> Record:
-    """The record of a replay that wrote what is expected, but for `found`."""
+    """Return the record of a replay that wrote what is expected, except for `found`."""
     folder, run_dir = root / "tests/instances/s/A", root / "runs/instances/s/A"
     data = {
         "schema": 1,

@@ -1,4 +1,4 @@
-"""Making a stored instance of a run that is on disk; no kernel runs here."""
+"""Making a stored instance from a run that is on disk; no kernel runs here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_run(
     inputs: dict[str, str] | None = None,
     **record: object,
 ) -> Path:
-    """A run directory as a session leaves it, and the files of others that it read."""
+    """Make a run directory as a session leaves it, and the files of others that it read."""
     run_dir = root / "runs/analysis/A"
     (root / "flows").mkdir(exist_ok=True)
     (root / "flows/analysis.py").write_text("")
@@ -282,7 +282,7 @@ def test_what_no_text_in_the_config_names_is_told(tmp_path):
     )
 
 
-# ---------------------------------------------------------------- care
+# ---------------------------------------------------------------- safety
 
 
 def test_what_cannot_be_compared_is_not_stored(tmp_path):
@@ -437,7 +437,7 @@ def test_check_says_what_a_replay_would_compare_and_writes_nothing(tmp_path, mon
     data["tolerances"] = {"*.csv": own, "*": {"rtol": 0.1}}
     (folder / "instance.json").write_text(json.dumps(data))
     way = "CSV, rtol 0.1, atol 0, keys a, column b [m]: rtol 1e-06 atol 0.5, ignore made*, decimal ,"
-    for place in (folder, run_dir):  # also as it would be stored once more
+    for place in (folder, run_dir):  # also when it would be stored again
         assert f"  t.csv: {way}" in checked(place).output.splitlines()
 
 

@@ -1,4 +1,4 @@
-"""Who waits for whom."""
+"""Which instances wait for which."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def graph_of(*groups: list[Instance], learned: dict[int, list[str]] | None = Non
 
 
 def ancestors(before: list[tuple[int, ...]] | tuple[tuple[int, ...], ...]) -> list[set[int]]:
-    """For each node all that come before it, directly or not; itself, if it lies on a circle."""
+    """Return for each node all nodes before it, direct or not; itself, if it is on a circle."""
     found = []
     for node in range(len(before)):
         seen: set[int] = set()
@@ -43,7 +43,7 @@ def ancestors(before: list[tuple[int, ...]] | tuple[tuple[int, ...], ...]) -> li
 
 
 def waits(graph: Graph) -> dict[str, set[str]]:
-    """By label, the labels of all that must have ended before, directly or not."""
+    """Return, by label, the labels of all that must have ended before, directly or not."""
     names = graph.labels
     return {
         names[node]: {names[other] for other in earlier if other < len(names)}
@@ -134,7 +134,7 @@ def test_flows_are_introduced_by_their_first_instance():
 
 
 def test_a_flow_that_a_conductor_comes_back_to_for_another_step_is_introduced_anew():
-    """As when a flow that draws is used after one step, and after the next."""
+    """For example a flow that draws, used after one step and again after the next."""
     graph = graph_of(
         [an_instance("s/A", flow="x"), an_instance("s/B", flow="y"), an_instance("t/C", flow="x")]
     )
@@ -151,11 +151,11 @@ def test_what_refers_to_something_or_is_free_waits_for_nothing_else(more):
 
 
 def test_what_refers_to_something_waits_for_the_flows_of_which_it_is_not_known_what_it_needs():
-    """Which of a it needs is said; of x nothing is, and b may read what x makes."""
+    """The upstreams of a are declared; those of x are not, and b may read what x writes."""
     instances = [an_instance(label) for label in ("a/X", "a/Y", "x/1", "x/2")]
     for config in ({"t": "runs/a/X/t"}, {"a_instance": "X"}):
         graph = graph_of([*instances, an_instance("b/X", config)])
-        assert waits(graph)["b/X"] == {"a/X", "a/Y", "x/1", "x/2"}  # a/Y as x waits for it
+        assert waits(graph)["b/X"] == {"a/X", "a/Y", "x/1", "x/2"}  # a/Y because x waits for it
         assert set(graph.before[4]).isdisjoint({1})
         assert graph.upstreams[4] == (0,)
         for more in ({"after": ("a/X",)}, {"after": ()}):
@@ -163,7 +163,7 @@ def test_what_refers_to_something_waits_for_the_flows_of_which_it_is_not_known_w
 
 
 def test_a_chain_is_not_held_up_by_other_chains_of_the_same_flows():
-    """What c needs of a, b tells."""
+    """It is b that shows what c needs of a."""
     steps = [
         [an_instance("a/1"), an_instance("a/2")],
         [an_instance("b/1", {"t": "runs/a/1/t"}), an_instance("b/2", {"t": "runs/a/2/t"})],
@@ -191,7 +191,7 @@ def test_what_is_known_to_need_nothing_else_waits_for_nothing_else():
 
 
 def rows(*labels: str, line: int, **configs: object) -> list[Instance]:
-    """The rows of one table."""
+    """Return the rows of one table."""
     return [
         an_instance(label, configs.get(label.replace("/", "_")), line=line, row=row)
         for row, label in enumerate(labels, start=1)
@@ -218,7 +218,7 @@ def test_rows_of_a_table_wait_for_earlier_declarations_and_not_for_each_other():
 
 
 def test_calls_in_a_loop_are_tables_of_their_own():
-    """Their rows begin anew, on the same line."""
+    """Their rows start again on the same line."""
     graph = graph_of([*rows("a/1", "b/1", line=3), *rows("a/2", "c/2", line=3)])
     assert waits(graph) == {"a/1": set(), "b/1": set(), "a/2": set(), "c/2": {"a/1", "b/1"}}
 
@@ -410,7 +410,7 @@ def test_learning_one_upstream_does_not_free_from_the_order_of_flows():
 
 
 def test_what_would_close_a_circle_is_not_learned():
-    """What is said (c comes after b) stands, and what was seen first; the order of flows gives way."""
+    """Declared order (c comes after b) and earlier observations stay; the order of flows gives way."""
     instances = [an_instance("a/X"), an_instance("b/X"), an_instance("c/X", after=("b/X",))]
     graph = graph_of(instances, learned={0: ["c/X", "b/X"], 1: ["c/X"], 2: ["a/X"]})
     assert graph.learned == {(1, 0), (2, 0)}
@@ -432,11 +432,11 @@ def test_of_two_that_have_read_each_other_the_first_keeps_its_edge():
     assert graph.learned == {(1, 0)}
 
 
-# Putting a sequence in order
+# Sorting a sequence
 
 
 def chain(*labels: str) -> list[Instance]:
-    """Each needs the one before it."""
+    """Return a chain in which each needs the one before it."""
     return [
         an_instance(label, after=(labels[number - 1],) if number else ())
         for number, label in enumerate(labels)
@@ -519,12 +519,12 @@ def test_thousands_of_circles():
     assert len(make_graph([instances])[1]) == 2000
 
 
-# Whatever the graph
+# Any graph
 
 
 @st.composite
 def plans(draw) -> tuple[list[list[Instance]], dict[int, list[str]]]:
-    """Sources of instances of few flows, which refer to each other at random; and learned labels."""
+    """Draw sources of instances of few flows with random references, and learned labels."""
     sizes = draw(st.lists(st.integers(0, 7), min_size=1, max_size=3))
     labels = [
         f"{source}{draw(st.sampled_from('abc'))}/{n}"
@@ -589,7 +589,7 @@ def test_upstreams_come_before_unless_they_are_on_a_circle(plan):
 @settings(deadline=None)
 @given(plans())
 def test_no_order_of_flows_is_given_up_without_need(plan):
-    """In one source: what is free waits for each flow before its own, and before those that need it."""
+    """In one source, a free instance waits for each flow before its own and before those that need it."""
     group = [instance.with_(row=None) for instance in plan[0][0]]
     graph, problems = make_graph([group])
     if problems or len({instance.key for instance in group}) < len(group):

@@ -50,7 +50,7 @@ def drawn(draw, *groups: list[Instance], learned: dict[int, list[str]] | None = 
 
 
 def arrows(text: str) -> list[str]:
-    """The arrows of either language, with a box of DOT in place of the node that stands for it."""
+    """Return the arrows of either language, with a DOT box in place of the node that represents it."""
     found = []
     for line in text.splitlines():
         if match := re.fullmatch(r"\s+(n\d+) -> (n\d+)(?: \[(.*)\])?", line):
@@ -194,7 +194,7 @@ def test_a_drawing_is_the_same_each_time(draw):
 
 
 def names_in_mermaid(text: str) -> list[str]:
-    """The texts of nodes as Mermaid shows them, and that its grammar takes each line."""
+    """Return the texts of nodes as Mermaid shows them, and check each line against its grammar."""
     found = []
     for line in text.splitlines()[1:]:
         node = re.fullmatch(r'\s+(subgraph )?[ns]\d+\["([^"]*)"\]', line)

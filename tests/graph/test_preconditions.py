@@ -1,4 +1,4 @@
-"""What keeps an instance from being run, told from outcomes and records alone."""
+"""What keeps an instance from running, according to verdicts and records alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gate(
     externals: dict[int, tuple[str, ...]] | None = None,
     orphans: dict[int, tuple[tuple[str, str], ...]] | None = None,
 ) -> Preconditions:
-    """A gate before instances `etl/n0`, `etl/n1`, … of a project, all of them selected unless said."""
+    """Return a gate for instances `etl/n0`, `etl/n1`, … of a project, all selected by default."""
     instances = [
         Instance(str(root / "flows/etl.py"), "etl", f"n{n}", {}, str(root / f"runs/etl/n{n}"), str(root))
         for n in range(len(upstreams))
@@ -47,7 +47,7 @@ def leave_record(run_dir: Path, status: Status) -> None:
 
 
 def test_instance_without_upstreams_is_let_through(tmp_path):
-    """There is nothing that could keep it."""
+    """Nothing could block it."""
     assert gate(tmp_path, [[]]).obstacle(0) is None
 
 
@@ -70,7 +70,7 @@ def test_upstreams_that_ended_well_let_it_through(tmp_path):
     ],
 )
 def test_worst_upstream_is_named(tmp_path, outcomes, reason, of_failure):
-    """Failures before others; how many more there are of the kind is told."""
+    """Failures come before others; the number of further ones of that kind is shown."""
     made = gate(tmp_path, [[], [], [], [0, 1, 2]])
     for number, outcome in enumerate(outcomes):
         made.outcomes.write(number, outcome)
@@ -90,7 +90,7 @@ def test_blame_is_found_at_the_far_end_of_a_long_chain(tmp_path, outcome, verb):
 
 
 def test_skipped_upstream_with_a_good_record_lets_it_through(tmp_path):
-    """What an earlier run wrote is still there."""
+    """What an earlier run wrote still exists."""
     made = gate(tmp_path, [[], [0]])
     made.outcomes.write(0, "skipped")
     assert made.obstacle(1) is not None
@@ -100,7 +100,7 @@ def test_skipped_upstream_with_a_good_record_lets_it_through(tmp_path):
 
 @pytest.mark.parametrize("status", [None, Status.ERROR, Status.RUNNING, Status.BLOCKED])
 def test_upstream_that_is_not_selected_needs_a_good_record(tmp_path, status):
-    """Otherwise somebody has to run it, and is told how."""
+    """Otherwise it has to be run first, and the message says how."""
     made = gate(tmp_path, [[], [0]], selected=[1])
     if status is not None:
         leave_record(tmp_path / "runs/etl/n0", status)
@@ -111,7 +111,7 @@ def test_upstream_that_is_not_selected_needs_a_good_record(tmp_path, status):
 
 
 def test_only_some_of_many_upstreams_are_named(tmp_path):
-    """A line stays readable, its command can be typed."""
+    """A line stays readable, and its command short enough to type."""
     made = gate(tmp_path, [*[[]] * 7, range(7)], selected=[7])
     assert made.obstacle(7) == Obstacle(
         "failed",
@@ -128,7 +128,7 @@ def test_failure_in_this_session_is_told_before_what_was_not_selected(tmp_path):
 
 
 def test_run_directory_outside_of_the_plan_must_hold_no_bad_record(tmp_path):
-    """One without any record, made by other means, is as good as can be known."""
+    """A directory without any record, made by other means, is accepted."""
     outside = tmp_path / "runs/old/A"
     outside.mkdir(parents=True)
     assert gate(tmp_path, [[]], externals={0: (str(outside),)}).obstacle(0) is None
@@ -148,7 +148,7 @@ def test_run_directory_outside_of_the_plan_must_hold_no_bad_record(tmp_path):
     ],
 )
 def test_path_into_runs_that_nothing_writes_must_be_there(tmp_path, path, there, near):
-    """Relative to the project, to the run directory, or absolute."""
+    """The path may be relative to the project, to the run directory, or absolute."""
     text = path.format(root=tmp_path)
     made = gate(tmp_path, [[], []], orphans={1: (("table", text),)})
     reason = f"config key 'table': {text} is not there, and no instance writes it{near}"
@@ -159,7 +159,7 @@ def test_path_into_runs_that_nothing_writes_must_be_there(tmp_path, path, there,
 
 @pytest.mark.parametrize("text", ["runs/" + "long" * 100, "runs/\0"])
 def test_text_that_no_file_system_holds_is_not_there(tmp_path, text):
-    """It is told as any other path that leads nowhere."""
+    """It is reported like any other path that does not exist."""
     made = gate(tmp_path, [[]], orphans={0: (("table", text),)})
     found = made.obstacle(0)
     assert found is not None
@@ -169,7 +169,7 @@ def test_text_that_no_file_system_holds_is_not_there(tmp_path, text):
 def upstream_and_reader(
     root: Path, config: dict[str, object], outputs: Sequence[str], **more
 ) -> Obstacle | None:
-    """What keeps `etl/n1` from reading what a path in its config names of `etl/n0`."""
+    """Return what keeps `etl/n1` from reading what a path in its config names of `etl/n0`."""
     made = gate(root, [[], [0]])
     made._instances = [made._instances[0], made._instances[1].with_(config=config)]
     files = RunFiles.of(made._instances[0])
@@ -199,7 +199,7 @@ def upstream_and_reader(
     ],
 )
 def test_paths_to_what_an_upstream_wrote_let_it_through(tmp_path, text, outputs):
-    """Also to its own files, those of a build's flows, and the beginning of several names."""
+    """The paths may also be its own files, those of a build's flows, and the start of several names."""
     inner = Record(Status.SUCCESS, "flows/x.py", "x", "i", "runs/etl/n0/runs/x/i", outputs={"b.csv": ""})
     config = {"deep": {"list": [text]}}
     assert upstream_and_reader(tmp_path, config, outputs, flows=(inner,), made=("made/",)) is None
@@ -231,7 +231,7 @@ def test_a_file_that_the_instance_itself_writes_into_an_upstreams_folder_is_let_
 
 
 def test_the_command_in_a_reason_makes_the_ids_of_what_it_names_only(tmp_path, monkeypatch):
-    """Else a reason for each of thousands of instances takes thousands of ids each."""
+    """Otherwise a reason for each of thousands of instances would compute thousands of ids each."""
     made = []
     node_id_of = collection.node_id_of
     monkeypatch.setattr(collection, "node_id_of", lambda *args: made.append(args) or node_id_of(*args))

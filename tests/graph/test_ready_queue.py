@@ -16,7 +16,7 @@ def a_graph(*before: tuple[int, ...], barriers: tuple[tuple[int, ...], ...] = ()
 
 
 def carried_out(queue: ReadyQueue) -> list[int]:
-    """What a single worker does, one after the other."""
+    """Return the order in which a single worker runs the instances."""
     found = []
     while (number := queue.pop()) is not None:
         found.append(number)
@@ -49,7 +49,7 @@ def test_only_what_is_ready_is_handed_out():
         (a_graph((), (), (0,), (2,)), {}, [0, 2, 1, 3]),
         (a_graph((), (), (1,)), {0: 10, 1: 1, 2: 1}, [0, 1, 2]),
         (a_graph((), (), (1,)), {0: 10, 1: 1, 2: 11}, [1, 2, 0]),
-        (a_graph((), (), (1,)), {0: 10, 1: 5}, [1, 0, 2]),  # the third is taken for the mean
+        (a_graph((), (), (1,)), {0: 10, 1: 5}, [1, 0, 2]),  # the mean is assumed for the third
         (a_graph((), (), (3,), barriers=((1,),)), {}, [1, 0, 2]),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_thousand_wait_for_a_thousand():
 
 @st.composite
 def graphs(draw) -> Graph:
-    """Instances and barriers, in any order of their numbers."""
+    """Draw instances and barriers, in any order of their numbers."""
     count, barriers = draw(st.integers(1, 12)), draw(st.integers(0, 3))
     nodes = draw(st.permutations(range(count + barriers)))
     before = {

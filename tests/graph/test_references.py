@@ -34,7 +34,7 @@ def of_last(*instances: Instance) -> References:
 
 
 def upstream_labels(*instances: Instance) -> list[str]:
-    """What the last of the instances has as upstreams."""
+    """Return the upstreams of the last of the instances."""
     numbers = sorted({number for _, found in of_last(*instances).upstreams for number in found})
     return [f"{instances[number].step}/{instances[number].name}" for number in numbers]
 
@@ -149,7 +149,7 @@ PATTERN_PARTS = st.sampled_from(["etl", "A", "AB", "x", "*", "A*", "?", "[AX]", 
 
 
 def matches_part_by_part(run_dir: str, pattern: str) -> str | None:
-    """Whether a pattern can match files in a run directory, or matches a folder above it."""
+    """Return whether a pattern can match files in a run directory, or matches a folder above it."""
     for part, wanted in zip_longest(run_dir.split("/"), pattern.split("/")):
         if wanted == "**" or part is None:
             return "inside"
@@ -310,7 +310,7 @@ def test_of_a_list_each_path_that_nothing_produces_is_an_orphan_but_not_one_in_a
 
 
 def in_folders(*instances: Instance) -> list[list[str]]:
-    """For each instance what the folders that it names make its upstreams."""
+    """Return for each instance the upstreams due to the folders that it names."""
     labels = [f"{instance.step}/{instance.name}" for instance in instances]
     return [
         [labels[number] for _, members in mine.in_folders for number in members]

@@ -1,7 +1,7 @@
-"""Projects as they were made for two early ages of ductaflow, for the tests that run them as they are.
+"""Projects as made for two early releases of ductaflow, for tests that run them unchanged.
 
-`STEPS` is of the first months: a module `ductacore` in the folder `code`, a conductor with a function of
-its own that changes into the run directory, results that are delivered after each run. `SESSIONS` is of the
+`STEPS` is from the first months: a module `ductacore` in the folder `code`, a conductor with its own function
+that changes into the run directory, results that are delivered after each run. `SESSIONS` is from the
 last: builds and flows below `runs/{scenario}`, loggers, a session's log, results collected at the end.
 """
 

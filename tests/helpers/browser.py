@@ -101,7 +101,7 @@ class Page:
         self.file = folder / "conductor_status_report.html"
 
     def write(self, data: dict[str, Any]) -> None:
-        """Write the file as a session does: in one piece."""
+        """Write the file as a session does: atomically."""
         fresh = self.file.with_suffix(".tmp")
         fresh.write_text(render(data), encoding="utf-8")
         os.replace(fresh, self.file)
@@ -126,7 +126,7 @@ class Page:
         return self.all(".entry")[place]
 
     def light(self, instance: str) -> str:
-        """The status that an instance's light tells."""
+        """Return the status that an instance's light has as its label."""
         script = """
             const isMeant = (entry) => entry.dataset.id.endsWith('::' + arguments[0]);
             const entry = [...document.querySelectorAll('.entry')].find(isMeant);
@@ -135,7 +135,7 @@ class Page:
         return self.js(script, instance)
 
     def names(self) -> list[str]:
-        """The instances in sight, from top to bottom."""
+        """Return the names of the visible instances, from top to bottom."""
         return self.js(
             "return [...document.querySelectorAll('.entry:not([hidden]) .name')].map(e => e.textContent)"
         )
@@ -159,7 +159,7 @@ class Page:
         WebDriverWait(self.browser, 20, poll_frequency=0.05).until(lambda _: condition())
 
     def poll(self) -> None:
-        """Have the page look at its file now, as it does when its tab comes into sight."""
+        """Make the page check its file now, as when its tab becomes visible."""
         self.js("document.dispatchEvent(new Event('visibilitychange'))")
 
     def follow(self, *rows: dict[str, Any], **more: Any) -> None:

@@ -1,4 +1,4 @@
-"""Two files and what comes of comparing them."""
+"""Compare two files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Content = str | bytes | Callable[[Path], object]
 
 
 def written(folder: Path, name: str, content: Content) -> Path:
-    """A file with a text, bytes, or what a function writes to its path."""
+    """Write a file with a text, bytes, or by a function that gets its path; return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     if callable(content):
@@ -36,5 +36,5 @@ def compared(
 
 
 def said(difference: Difference | None) -> list[str]:
-    """All that is told in words; nothing if there is no difference."""
+    """Return all messages about the difference; nothing if there is none."""
     return [difference.message, *difference.notes] if difference else []

@@ -1,4 +1,4 @@
-"""Sessions over a small project, and edits in between."""
+"""Run sessions over a small project, with edits in between."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Session:
-    """A session in a process of its own; what each instance came to, by `step/name`."""
+    """A session in a process of its own, with the outcome of each instance by `step/name`."""
 
     def __init__(self, root: Path, *args: str, **variables: str) -> None:
         hidden = ("PYTEST_", "COV_")

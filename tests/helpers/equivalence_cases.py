@@ -1,4 +1,4 @@
-"""Flows that ordinary papermill and we must run to the same notebook and the same files.
+"""Flows for which ordinary papermill and we must produce the same notebook and the same files.
 
 Each is a flow in the percent format without its parameters cell. They print nothing that differs from
 run to run, unless `hide` takes it out.
@@ -12,28 +12,28 @@ from textwrap import dedent
 from typing import Any
 
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n# %%\n'
-# What the kernel reads from a descriptor reaches the notebook by a thread of its own, which tells nobody
-# when it is done; what it sends after the end of the cell is dropped.
+# What the kernel reads from a descriptor reaches the notebook through a separate thread, which does not
+# signal when it is done; what it sends after the end of the cell is dropped.
 WAIT_FOR_DESCRIPTORS = "import time; time.sleep(0.5)"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A flow, and what must be said about it.
+    """A flow, and how to compare its runs.
 
     Attributes:
-        name: What it is about.
+        name: Topic of the flow.
         code: Its cells.
-        shows: A text that the notebook must hold: the flow has done what it is here for.
+        shows: A text that the notebook must contain, as proof that the flow did what it tests.
         ends: "well", or the type of the failure that ends it.
         config: Its config.
-        files: The names of the files that it leaves.
+        files: Names of the files that it leaves.
         needs: Modules without which it is skipped.
-        hide: Patterns of text that differs between any two runs, each with what is compared in its place.
+        hide: Patterns of text that differs between any two runs, each with a replacement to compare.
         instead: Patterns of text in papermill's notebook, and what ours has in its place on purpose.
             `{root}` is the project's root.
         papermill_ends: How papermill ends it, where that differs on purpose.
-        papermill_runs_on: Whether papermill, unlike us, goes on after the cell that ends the flow: the
+        papermill_runs_on: Whether papermill, unlike us, continues after the cell that ends the flow: the
             cells after it are empty in ours.
     """
 
@@ -167,7 +167,7 @@ STREAMS = (
         logging.getLogger("pump").info("well")
         """,
         shows="dry\n",
-        # We tell the level, and what is logged at INFO.
+        # We print the level, and what is logged at INFO.
         instead={
             r"dry\n": "WARNING: dry\n",
             r"broken\n": "ERROR: \N{WARNING SIGN}\N{VARIATION SELECTOR-16} broken\n",
@@ -440,7 +440,7 @@ DISPLAYS = (
         hide={r"[0-9a-f]{32}": "MODEL"},
     ),
     Case(
-        "hundreds_of_displays",  # of more than 1,000 papermill can lose some
+        "hundreds_of_displays",  # papermill can lose some of more than 1,000
         """
         from IPython.display import display
         for number in range(500):
@@ -622,7 +622,7 @@ MAGICS = (
     ),
 )
 
-# How to leave a prompt is of no use in a flow.
+# The advice on leaving a prompt is useless in a flow.
 NO_ADVICE = {r"\S+interactiveshell\.py:\d+: UserWarning: To exit: .*\n.*\n": ""}
 
 ERRORS = (
@@ -681,7 +681,7 @@ ERRORS = (
         print("after")
         """,
         shows="after",
-        # papermill runs on, and then takes the error that was to come for a failure.
+        # papermill continues, and then takes the expected error for a failure.
         papermill_ends="ZeroDivisionError",
     ),
     Case(
@@ -713,7 +713,7 @@ ERRORS = (
         print("ran on")
         """,
         shows="before",
-        # A notebook's own `exit` asks the kernel to stop some time; ours ends the flow, as in a script.
+        # A notebook's own `exit` asks the kernel to stop later; ours ends the flow, as in a script.
         papermill_runs_on=True,
     ),
     Case(

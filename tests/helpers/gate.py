@@ -1,4 +1,4 @@
-"""A project whose instance A is stored in its repository, and clones of that."""
+"""A project with a stored instance A in its repository, and clones of it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Times and contents of all files in a folder."""
+    """Return the times and contents of all files in a folder."""
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")
@@ -78,7 +78,7 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture(scope="module", name="origin")
 def fixture_origin(tmp_path_factory) -> Path:
-    """A repository whose instance A is stored; nobody changes it."""
+    """Make a repository with a stored instance A; tests do not change it."""
     root = write_project(tmp_path_factory.mktemp("origin"), PROJECT)
     assert pytest_(root, "conductor.py").returncode == 0
     done = store(root, "runs/trips/A")
@@ -91,7 +91,7 @@ def fixture_origin(tmp_path_factory) -> Path:
 
 @pytest.fixture(name="clone")
 def fixture_clone(origin, tmp_path) -> Path:
-    """Another clone of it, at another path, without `runs/`."""
+    """Make another clone of it, at another path, without `runs/`."""
     root = tmp_path / "another place/clone"
     subprocess.run(["git", "clone", "-q", str(origin), str(root)], check=True)
     return root

@@ -1,4 +1,4 @@
-"""Changes for which nothing has to run again: each with a flow that reads, and could be taken in by it."""
+"""Changes that must not make a flow run again: each with a flow that reads, and could be misled by it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ONE = "n\n1\n"
 
 
 def in_flow(old: str, new: str) -> Edit:
-    """Replace a text in the case's flow."""
+    """Return an edit that replaces a text in the case's flow."""
 
     def edit(case: Case, places: Places) -> None:
         text = case.flow(places).read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def in_flow(old: str, new: str) -> Edit:
 
 
 def touch(*names: str, seconds: float = 0) -> Edit:
-    """Give files the time of now, or one that differs from it; nothing else changes."""
+    """Return an edit that only sets the times of files, to now or an offset from it."""
 
     def edit(case: Case, places: Places) -> None:
         moment = time.time() + seconds
@@ -66,7 +66,7 @@ def touch(*names: str, seconds: float = 0) -> Edit:
 
 
 def rewrite(name: str) -> Edit:
-    """Write what is in the file already, in place."""
+    """Return an edit that writes a file's own content, in place."""
 
     def edit(case: Case, places: Places) -> None:
         path = case.path(name, places)
@@ -76,7 +76,7 @@ def rewrite(name: str) -> Edit:
 
 
 def replace_by_copy(name: str) -> Edit:
-    """Put another file of the same content in its place, as editors and `git checkout` do."""
+    """Return an edit that replaces a file by one of the same content, as editors and `git checkout` do."""
 
     def edit(case: Case, places: Places) -> None:
         path = case.path(name, places)
@@ -112,7 +112,7 @@ def touch_outputs(case: Case, places: Places) -> None:
 
 
 def save_notebook(case: Case, places: Places) -> None:
-    """Save the flow as Jupyter does after it was run: with outputs and execution counts."""
+    """Save the flow as Jupyter does after a run: with outputs and execution counts."""
     notebook = json.loads(case.flow(places).read_text(encoding="utf-8"))
     notebook["metadata"]["language_info"] = {"name": "python", "version": "3.11.0"}
     for number, cell in enumerate(notebook["cells"]):
@@ -123,11 +123,11 @@ def save_notebook(case: Case, places: Places) -> None:
 
 
 def nothing(_case: Case, _places: Places) -> None:
-    """Change nothing: that it has run is enough of a temptation."""
+    """Change nothing: that the flow has run may be enough to mislead."""
 
 
 def reads_text(case: str, edit: Edit | None = None, **files: Content | Change) -> Case:
-    """A flow that reads `a.txt` in its folder with Python."""
+    """Return a case with a flow that reads `a.txt` in its folder with Python."""
     return Case(
         case, 'result = (root / "<here>" / "a.txt").read_text()', files={"a.txt": "1\n", **files}, edit=edit
     )
@@ -322,7 +322,7 @@ CONTENT = (
     ),
 )
 
-# ---------------------------------------------------------------- files that nobody reads
+# ---------------------------------------------------------------- files that are not read
 
 NEIGHBOURS: dict[str, Content | Change] = {
     "notes.md": comes("notes\n"),
@@ -334,7 +334,7 @@ NEIGHBOURS: dict[str, Content | Change] = {
 
 
 def beside(case: Case) -> Case:
-    """The case, with files beside its own that come, change and go."""
+    """Return the case with neighbouring files that appear, change and disappear."""
     return replace(case, files={**case.files, **NEIGHBOURS})
 
 
@@ -764,7 +764,7 @@ WRITTEN = (
     ),
 )
 
-# ---------------------------------------------------------------- what libraries and the system keep
+# ---------------------------------------------------------------- files of libraries and the system
 
 LIBRARIES = (
     Case(
@@ -911,7 +911,7 @@ CHANGES_NOTHING = tuple(
 
 
 def touch_all(root: Path) -> None:
-    """Give every file of a project the time of now, as a copy or a fresh clone has it."""
+    """Set the times of all files in a project to now, as in a copy or a fresh clone."""
     for path in root.rglob("*"):
         if path.is_file() and "runs" not in path.relative_to(root).parts:
             os.utime(path)

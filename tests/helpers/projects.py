@@ -1,4 +1,4 @@
-"""Projects on disk in a line or two."""
+"""Write projects to disk in a line or two."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def lay(path: Path, text: str = "") -> Path:
 
 
 def stable_repr(value: object) -> str:
-    """A test id that is the same in every process: without addresses."""
+    """Return a test id that is the same in every process: without addresses."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -1,4 +1,4 @@
-"""The README's code blocks: `python tests/helpers/readme.py NAME` prints the block with that name."""
+"""Read the README's code blocks: `python tests/helpers/readme.py NAME` prints the block of that name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"^( *)```(\w+)(?: (\S+))?\n(.*?)^\1```$", re.MULTILINE | re
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the word after it (a file's name, or what it is for), its text."""
+    """A fenced block: its language, the word after it (a file's name, or its purpose), its text."""
 
     language: str
     name: str | None
@@ -22,7 +22,7 @@ class Block:
 
 
 def blocks() -> list[Block]:
-    """All code blocks, in the order of the README."""
+    """Return all code blocks, in the order of the README."""
     found = _BLOCK.findall(README.read_text(encoding="utf-8"))
     return [Block(language, name or None, dedent(text)) for _, language, name, text in found]
 

@@ -1,4 +1,4 @@
-"""A project with files that a run may use, and edits that show in their times."""
+"""A project with files that a run may use, and edits that show in file times."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def an_instance(root: Path, **config: object) -> Instance:
 
 
 def edit(path: Path, text: str) -> None:
-    """Write a file so that its times are after those of all that was written before."""
+    """Write a file with times later than those of all that was written before."""
     before = stat_of(path)
     path.write_text(text, encoding="utf-8")
     while stat_of(path) == before or int(stat_of(path).split()[1]) <= edit.latest:
@@ -56,7 +56,7 @@ edit.latest = 0
 
 
 def moment() -> int:
-    """A moment after which every change of a file shows: the clock of the file system is coarse."""
+    """Return a time after which every change of a file shows: the clock of the file system is coarse."""
     edit.latest = time.time_ns()
     with tempfile.NamedTemporaryFile() as file:
         while os.stat(file.name).st_mtime_ns <= edit.latest:

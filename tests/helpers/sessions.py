@@ -1,4 +1,4 @@
-"""Sessions in processes of their own, and waiting for what they do."""
+"""Run sessions in processes of their own, and wait for what they do."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
 
 
 def interruptible() -> None:
-    """Let a new process hear Ctrl-C and hang-ups: background jobs and `nohup` make it ignore them."""
+    """Make a new process accept Ctrl-C and hang-ups, which background jobs and `nohup` make it ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def own_environment(**more: str) -> dict[str, str]:
-    """Return the environment of a session of its own: nothing of the pytest around it is in there."""
+    """Return the environment for a separate session, without variables of the surrounding pytest."""
     given = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     return {**given, "PYTEST_ADDOPTS": WITHOUT_HYPOTHESIS, **more}
 
@@ -34,7 +34,7 @@ PATIENCE = 60.0  # seconds; only a bug waits that long
 
 
 def wait_for(look: Callable[[], T | None], what: str) -> T:
-    """Look again and again until there is something."""
+    """Call a function until it returns something other than None."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if (found := look()) is not None:

@@ -1,9 +1,9 @@
-"""A pytest plugin in the place of the runner: instances that start no kernel, only sleep, fail or die.
+"""Replace the runner, as a pytest plugin: instances start no kernel, but only sleep, fail or die.
 
     PYTHONPATH=tests pytest -p helpers.standin --ductaflow conductor.py
 
-In the project root it leaves `events.jsonl`, when each instance started and ended, and `reports.jsonl`,
-what the session was told. The config of an instance says what it does:
+In the project root it writes `events.jsonl`, with the start and end of each instance, and `reports.jsonl`,
+with the reports of the session. The config of an instance says what it does:
 
     do      ok | warn | fail | crash, the last two also only "… once"; "die later": its worker dies 0.1 s
             after it has ended well
@@ -78,7 +78,7 @@ run_instance.run = run
 
 
 class Reports:
-    """What the process that reports is told."""
+    """The reports that the reporting process receives."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -11,7 +11,7 @@ from helpers.sessions import PATIENCE
 
 
 def kernel_pids(root: Path) -> list[int]:
-    """The kernels that flows have told of in their logs."""
+    """Return the kernels that flows have written to their logs."""
     logs = root.glob("runs/wait/*/wait_execution_output.txt")
     return [
         int(line.split()[1])
@@ -25,7 +25,7 @@ SESSION = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflo
 
 
 def outcomes(root: Path, *workers: str) -> dict[str, str]:
-    """What a whole session makes of each instance."""
+    """Return the outcome of each instance in a complete session."""
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     done = subprocess.run(
         [*command, *workers], cwd=root, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -1,4 +1,4 @@
-"""Ways in which flows read and name what they read: each a flow of its own, its files, and how they change.
+"""Ways in which flows read and name their inputs: each with its own flow, files, and changes to them.
 
 `test_what_runs_again.py` runs them all in one session, changes their files, and asks what would run.
 """
@@ -45,15 +45,15 @@ Change = tuple[Content, Content]
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of a test; in code, configs and names of files they stand as `<project>`, `<home>` …
+    """The folders of a test, written in code, configs and file names as `<project>`, `<home>` etc.
 
     Attributes:
         project: The project's root.
         outside: Shared data beside it.
         scratch: `$TMPDIR` of the sessions.
         home: Their `$HOME`.
-        memory: On the disk in memory, where there is one.
-        var_tmp: Below `/var/tmp`, where there is such a folder.
+        memory: Folder on a memory disk, where there is one.
+        var_tmp: Folder below `/var/tmp`, where that exists.
     """
 
     project: Path
@@ -64,7 +64,7 @@ class Places:
     var_tmp: Path | None
 
     def fill(self, text: str, case: str) -> str:
-        """Put the folders, each with one of the case's own in it, in place of their names."""
+        """Replace the folders' names by their paths, each with a subfolder of the case."""
         text = text.replace("<here>", f"data/{case}").replace("<case>", case)
         for name in ("outside", "memory", "var_tmp"):
             text = text.replace(f"<{name}>", f"{getattr(self, name)}/{case}")
@@ -83,17 +83,17 @@ class Case:
     Attributes:
         id: Its name, that of its flow and of its instance.
         code: Its code; it leaves what it has read as `result`. For flows that are not `.py`, the whole file.
-        files: By name, relative to `data/{id}/` or with one of `Places`, what is in them: always, or before
-            and after the change.
+        files: Contents by name, relative to `data/{id}/` or with one of `Places`: fixed, or before and after
+            the change.
         config: Its config.
         needs: Modules without which it is skipped.
-        on: The platforms that have what it needs: "", "posix" or "linux".
+        on: Platforms that have what it needs: "", "posix" or "linux".
         place: The one of `Places` that it needs.
         kernel: The Jupyter kernel that it needs.
         is_seen_by_python: Whether all that it reads is opened by Python itself, in the flow's own process or
-            a fork of it; what is not is seen by nobody where the kernel does not tell.
-        suffix: Of its flow.
-        edit: What else is done to make the change.
+            a fork of it; without the kernel's report, nothing else is observed.
+        suffix: Suffix of its flow.
+        edit: Further actions that make the change.
         runs: Whether it has to run again.
     """
 
@@ -138,7 +138,7 @@ class Case:
             self._put(name, content[0] if isinstance(content, tuple) else content, places)
 
     def change(self, places: Places) -> dict[str, bytes]:
-        """Make the change; return what was in the files that it has changed."""
+        """Make the change; return the previous contents of the files that it changed."""
         changed = {name: content[1] for name, content in self.files.items() if isinstance(content, tuple)}
         paths = {name: self.path(name, places) for name in changed}
         earlier = {
@@ -153,7 +153,7 @@ class Case:
         return earlier
 
     def undo(self, places: Places, earlier: Mapping[str, bytes]) -> None:
-        """Put back what was in the files before `change`, to the last byte: some formats hold the time."""
+        """Restore the files to what they were before `change`, byte for byte: some formats hold the time."""
         for name, content in self.files.items():
             if isinstance(content, tuple):
                 self._put(name, earlier.get(name, content[0]), places)
@@ -182,7 +182,7 @@ class Case:
 
     @property
     def reason_to_skip(self) -> str:
-        """Why it cannot be tried here; "" if it can."""
+        """Return why the case cannot be tried here; "" if it can."""
         if self.on == "posix" and os.name != "posix":
             return "for POSIX"
         if self.on == "linux" and sys.platform != "linux":
@@ -194,7 +194,7 @@ class Case:
 
 @lru_cache(maxsize=1)
 def kernels() -> set[str]:
-    """The kernels that are installed for all users of the machine or of the environment."""
+    """Return the kernels that are installed for all users of the machine or of the environment."""
     found = KernelSpecManager().find_kernel_specs()
     return {"python3"} | {
         name for name, place in found.items() if not Path(place).is_relative_to(Path.home())
@@ -215,7 +215,7 @@ TABLE: Change = ("n\n1\n", "n\n7\n")
 
 
 def both(make: Callable[[int], Content]) -> Change:
-    """A file with the number 1, and then with the number 7."""
+    """Return a file with the number 1, and then with the number 7."""
     return make(1), make(7)
 
 
@@ -268,7 +268,7 @@ def sqlite(n: int) -> Callable[[Path], None]:
 
 
 def frame(n: int, write: str, **options: Any) -> Callable[[Path], None]:
-    """A table of pandas, written by its method `write`."""
+    """Return a function that writes a pandas table by its method `write`."""
 
     def make(path: Path) -> None:
         import pandas as pd
@@ -386,7 +386,7 @@ def dumped(n: int) -> Callable[[Path], None]:
 
 
 def compiled(text: str) -> Callable[[Path], None]:
-    """A module that has been imported before: Python reads what it compiled, and only looks at the source."""
+    """Return a function that writes a compiled module: Python only checks the times of its source."""
 
     def write(path: Path) -> None:
         path.write_text(text, encoding="utf-8")
@@ -396,7 +396,7 @@ def compiled(text: str) -> Callable[[Path], None]:
 
 
 def same_time(content: str) -> Callable[[Path], None]:
-    """Content of the same size as another in a file that keeps its time."""
+    """Return a function that writes content to a file with a fixed time."""
 
     def write(path: Path) -> None:
         path.write_text(content, encoding="utf-8")
@@ -1453,7 +1453,7 @@ TABLES = (
 
 DUCK = {"needs": ("duckdb",), "is_seen_by_python": False}
 
-# Ways in which what is used has another name than the one with the link in it.
+# What is used has another name than the one with the link in it.
 THROUGH_LINKS = {
     "resolved": 'result = ((root / "<here>" / "current").resolve() / "zones.csv").read_text()',
     "read": 'result = os.readlink(root / "<here>" / "current")',
@@ -1895,7 +1895,7 @@ NAMES = (
     ),
 )
 
-# ---------------------------------------------------------------- what comes to be, and what goes
+# ---------------------------------------------------------------- what is created, and what is deleted
 
 COMING = (
     Case(

@@ -1,4 +1,4 @@
-"""Forked kernels: what must not be noticed of the fork, and how a kernel's end is told."""
+"""Forked kernels: the fork must not be noticeable, and the end of a kernel is reported correctly."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ PATIENCE = 60.0  # seconds; only a bug waits that long
 
 
 class Project:
-    """Flows, each run by a word."""
+    """Flows, each run from a code text."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def run(self, code: str, name: str = "a", settings: Settings | None = None, **more: Any) -> Record:
-        """Run a flow in this process; the numbers that it prints can be had with `printed`."""
+        """Run a flow in this process; `printed` returns the numbers that it prints."""
         write_project(self.root, {"flows/x.py": dedent(code)})
         return run(self.instance(name, **more), settings or Settings(force=True))
 
@@ -82,7 +82,7 @@ class Project:
 
 @pytest.fixture(autouse=True)
 def _wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the whole suite runs without."""
+    """Enable forking even where the whole suite runs without it."""
     monkeypatch.delenv("DUCTAFLOW_FORK", raising=False)
 
 
@@ -113,7 +113,7 @@ with open(f"/proc/{os.getppid()}/stat") as stat:
 
 
 def starter_of_kernel(project: Project, **more: Any) -> int:
-    """The process that has started an ordinary kernel, with an observer in between."""
+    """Return the process that has started an ordinary kernel, with an observer in between."""
     record = project.run(f"{more.pop('code', '')}\n{STARTER}", **more)
     assert record.status is Status.SUCCESS, record.error
     return int(project.printed()[-1])
@@ -136,7 +136,7 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 
 def ends(pid: int) -> bool:
-    """Whether a process comes to its end, now or soon."""
+    """Wait until a process has ended, and return whether it has."""
     wait_until(lambda: not is_alive(pid), f"the end of process {pid}")
     return not is_alive(pid)
 
@@ -464,7 +464,7 @@ def test_temporary_files_go_where_they_go_in_an_ordinary_kernel(
         monkeypatch.setenv("TMPDIR", given if given == "relative" else str(project.root / given))
     code = "import os, tempfile\nprint(tempfile.gettempdir())\nos.makedirs('relative', exist_ok=True)"
     told = []
-    for fork in (True, True, False):  # the relative folder is there from the second time on
+    for fork in (True, True, False):  # the relative folder exists from the second run on
         project.run(code, settings=Settings(force=True, fork=fork, keep=("relative",)))
         told.append(project.printed())
     assert told[1] == told[2]
@@ -489,10 +489,10 @@ the kernel was killed by SIGKILL
 def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
     project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, way: str
 ) -> None:
-    """Printed in the moment before: neither flushed nor sent."""
+    """What is printed just before is neither flushed nor sent by the kernel."""
     monkeypatch.setattr("pytest_ductaflow.running.run_failure.killed_for_memory", lambda: None)
     monkeypatch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
-    project.run("import os, signal, sys")  # one that has a spare made after it
+    project.run("import os, signal, sys")  # after it, a spare is made
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
     record = project.run(code, settings=Settings(force=True, fork=way != "ordinary"))
     assert record.error is not None
@@ -641,7 +641,7 @@ def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(proje
 
 
 def kernel_with_child(server: server_pool.ForkServer, folder: Path) -> tuple[ForkedKernel, list[int]]:
-    """A kernel that has started a process, and the numbers of both."""
+    """Start a kernel that has started processes; return it and the process ids."""
     forked = ForkedKernel(server.socket, preload=[], cwd=str(folder), env=dict(os.environ), spare=True)
     client = forked.client
     client.start_channels(hb=False)
@@ -683,7 +683,7 @@ BAD_SIGNALS = [
 
 
 def test_lines_that_are_no_requests_harm_nobody(server: server_pool.ForkServer, tmp_path: Path) -> None:
-    """They are answered with what is wrong; who says nothing, or half a line, holds nobody up."""
+    """The reply says what is wrong; clients that send nothing, or half a line, block no others."""
     forked, pids = kernel_with_child(server, tmp_path)
     quiet = [socket.socket(socket.AF_UNIX) for _ in range(3)]
     for number, client in enumerate(quiet):
@@ -734,7 +734,7 @@ def test_a_kernel_that_is_let_go_ends_with_all_that_it_has_started(
 
 
 def test_threads_share_one_server() -> None:
-    """None of several threads that ask at once starts, closes or reads another one's server."""
+    """No thread of several that ask at once starts, closes or reads another one's server."""
     servers = server_pool.ForkServers()
     barrier = threading.Barrier(6)
 
@@ -792,7 +792,7 @@ def test_a_server_that_is_frozen_while_it_starts_is_given_up_and_takes_no_files_
 
 
 def test_the_folder_of_a_server_that_died_stays_while_its_process_lives() -> None:
-    """Instances that threads of the process run have files there."""
+    """The files of instances that run in other threads of the process are there."""
     servers = server_pool.ForkServers()
     try:
         first = Path(servers.socket(os.environ)).parent
@@ -914,7 +914,7 @@ def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) 
 
 @pytest.fixture
 def provisioned(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
-    """A forked kernel of jupyter_client's own manager and client."""
+    """Yield a forked kernel started by jupyter_client, as its manager and client."""
     monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", "ductaflow-fork")
     KernelProvisionerFactory.clear_instance()
     try:
@@ -954,7 +954,7 @@ def test_the_kernels_of_other_clients_have_all_channels(
         output_hook=(told := []).append,
     )
     assert "this one\n" in [message["content"].get("text") for message in told]
-    os.kill(manager.provisioner.pid, signal.SIGINT)  # when there is nothing to interrupt
+    os.kill(manager.provisioner.pid, signal.SIGINT)  # while there is nothing to interrupt
     client.execute_interactive("print('not interrupted')", timeout=PATIENCE, output_hook=told.append)
     assert "not interrupted\n" in [message["content"].get("text") for message in told]
     busy = client.execute("import time\nprint('runs', flush=True)\nwhile True:\n    time.sleep(0.01)")
@@ -962,7 +962,7 @@ def test_the_kernels_of_other_clients_have_all_channels(
         lambda: client.get_iopub_msg(timeout=PATIENCE)["content"].get("text") == "runs\n", "a cell that runs"
     )
     question = client.session.msg("kernel_info_request")
-    client.control_channel.send(question)  # answered while a cell runs
+    client.control_channel.send(question)  # must be answered while a cell runs
     answer = client.get_control_msg(timeout=PATIENCE)
     assert answer["parent_header"]["msg_id"] == question["header"]["msg_id"]
     manager.interrupt_kernel()
@@ -1043,7 +1043,7 @@ def test_what_a_cell_means_is_found_out_once_and_changes_when_the_flow_changes_i
 def test_clients_that_ask_at_once_get_kernels_that_have_been_told_where_they_are(
     server: server_pool.ForkServer, tmp_path: Path
 ) -> None:
-    """Also of a spare that still rehearses when its request is there."""
+    """Also for a spare that is still rehearsing when its request arrives."""
     environment = {**os.environ, **server_pool.server_environment(server.socket, os.environ)}
 
     def ask(name: str) -> str:
@@ -1053,7 +1053,7 @@ def test_clients_that_ask_at_once_get_kernels_that_have_been_told_where_they_are
         forked = ForkedKernel(
             server.socket, preload=[], cwd=str(tmp_path / name), env=environment, setup=setup, spare=True
         )
-        assert forked.client.iopub_channel.socket  # from now on we listen
+        assert forked.client.iopub_channel.socket  # subscribes from now on
         forked.client.execute("", user_expressions={"where": "__import__('os').getcwd()"})
         reply = forked.client.shell_channel.get_msg(timeout=PATIENCE)["content"]
         forked.close_channels()
@@ -1084,7 +1084,7 @@ def load_ipython_extension(shell):
 
 
 def profile(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
-    """An IPython profile of the user's."""
+    """Write an IPython profile of the user."""
     write_project(folder / "ipython/profile_default", files)
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
 
@@ -1426,7 +1426,7 @@ def test_a_flow_may_close_its_output(project: Project) -> None:
 
 
 def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path) -> None:
-    """The kernel and the process that knows how it ended tell on the same connection."""
+    """The kernel and the process that knows how it ended use the same connection."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
@@ -1474,7 +1474,7 @@ def test_a_flow_has_time_for_its_threads_and_is_orange_if_they_do_not_end(
 
 
 def test_a_process_that_a_flow_forks_prints_and_no_port_is_open_for_that(project: Project) -> None:
-    """Anybody on the machine could connect to one."""
+    """Any user of the machine could connect to a port."""
     record = project.run(
         """
         import multiprocessing, os

@@ -1,4 +1,4 @@
-"""Which log records turn a light: what `setup` makes of those that no handler of the flow shows."""
+"""Log records that count as warnings: how `setup` treats those that no handler of the flow shows."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def observe(folder: Path, command: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command below an observer."""
+    """Run a command under an observer."""
     report = folder.parent / "observed" / "report"
     report.parent.mkdir(exist_ok=True)
     return subprocess.run(
@@ -70,7 +70,7 @@ def report_of(folder: Path) -> dict[str, Any]:
 
 
 def uses(folder: Path, code: str) -> dict[str, str]:
-    """The ways in which Python code, run as a program, uses the files of the project, by name."""
+    """Return how Python code, run as a program, uses the files of the project, by name."""
     done = observe(folder, [sys.executable, "-I", "-S", "-c", textwrap.dedent(code)])
     assert (done.returncode, done.stderr) == (0, "")
     found = {path: kinds for path, _, _, kinds in report_of(folder)["uses"]}

@@ -1,4 +1,4 @@
-"""What control groups tell of processes that the system has killed because memory ran out."""
+"""What control groups report of processes that the system has killed because memory ran out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_where_nobody_tells_nothing_is_known(tmp_path, own):
 
 
 def dead(peak_memory: int | None, lost: str = "") -> Any:
-    """A kernel that was killed."""
+    """Return a stand-in for a kernel that was killed."""
     return SimpleNamespace(peak_memory=peak_memory, lost=lost)
 
 

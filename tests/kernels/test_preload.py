@@ -1,4 +1,4 @@
-"""What a flow's kernel may find imported: named by its code, installed, the same wherever imported."""
+"""What a flow's kernel may have preloaded: named by its code, installed, the same wherever imported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def install(site: Path, name: str, files: tuple[str, ...], direct_url: object = 
 
 @pytest.fixture(autouse=True)
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of installed distributions that only look as if they could be imported."""
+    """Return a folder of installed distributions that only look importable."""
     site = tmp_path / "site"
     for name, files in SITE.items():
         install(site, name, files)
@@ -63,7 +63,7 @@ Ask = Callable[..., Preload]
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    """What is preloaded for a flow of some cells, with other files in its project."""
+    """Return a function that says what is preloaded for a flow of some cells and files."""
 
     def asked(*cells: str, files: Mapping[str, str] | None = None, **settings: tuple[str, ...]) -> Preload:
         root = tmp_path / "project"

@@ -1,4 +1,4 @@
-"""What a kernel tells of the files that a flow uses; in a plain Python of its own."""
+"""What a kernel reports of the files that a flow uses; in a plain, separate Python."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, code: str, *options: str) -> str:
-    """Run code in a Python that is asked to remember; what it printed."""
+    """Run code in a traced Python, and return what it printed."""
     source = Path(trace.__file__).read_text(encoding="utf-8")
     begin = BEGIN.format(source=source, file=str(folder.parent / "trace" / "trace"))
     command = [sys.executable, *options, "-c", begin + dedent(code)]
@@ -58,14 +58,14 @@ def run(folder: Path, code: str, *options: str) -> str:
 
 
 def told(folder: Path, code: str, *options: str) -> set[tuple[str, str]]:
-    """The uses that were told, paths relative to the project."""
+    """Return the reported uses, with paths relative to the project."""
     run(folder, code, *options)
     uses = Used.told(folder.parent / "trace" / "trace", {}).uses
     return {(use, os.path.relpath(path, folder)) for use, path in uses}
 
 
 READ = (OPENED, "data/a.csv")
-# What a piece of code does to OLD, a file that is there, and to NEW, one that is not.
+# What a piece of code does to OLD, which exists, and to NEW, which does not.
 USES = {
     "open('OLD')": {OPENED},
     "open('OLD', 'rb').read()": {OPENED},
@@ -107,7 +107,7 @@ def tolerant(path):
 
 @pytest.fixture(scope="module")
 def uses_by_code(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """What was told of OLD or NEW by each piece of code, all of them run in one process."""
+    """Return the reported uses of OLD or NEW by each piece of code, all run in one process."""
     folder = tmp_path_factory.mktemp("uses") / "project"
     for name in ("data", "../trace"):
         (folder / name).mkdir(parents=True)
@@ -388,7 +388,7 @@ def test_nothing_is_left_in_the_namespace_of_the_flow_but_what_it_puts_there(fol
     "then",
     [
         "import later",
-        "del sys.modules['inner.deep']; import later, inner.deep",  # what was last is so again
+        "del sys.modules['inner.deep']; import later, inner.deep",  # the last entry is the same again
         "import later; del sys.modules['colorsys']",
         "del sys.modules['colorsys']; import later, colorsys",
         "del sys.modules['colorsys'], sys.modules['inner.deep']; import later, inner.deep",

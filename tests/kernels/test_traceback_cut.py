@@ -1,4 +1,4 @@
-"""Deep tracebacks are cut before IPython formats them, and are whole again afterwards."""
+"""Deep tracebacks are cut before IPython formats them, and are complete again afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_ductaflow.kernels.inside.traceback_cut import shortened
 
 
 def raised(depth: int, error: BaseException) -> BaseException:
-    """An error with a traceback of so many frames: each time that it is raised is one more."""
+    """Return an error with so many traceback frames: each time that it is raised adds one."""
     for _ in range(depth):
         with contextlib.suppress(type(error)):
             raise error
@@ -34,7 +34,7 @@ def chained(number: int, link: Callable[[BaseException, BaseException], None]) -
 
 @dataclass(frozen=True)
 class Unchangeable(Exception):
-    """An error that takes no changes, as one that is a frozen dataclass."""
+    """An error that allows no changes, like a frozen dataclass."""
 
     number: int
 
@@ -132,7 +132,7 @@ def test_of_an_error_in_a_group_frames_are_left_out_too():
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], str]:
-    """What a shell of IPython shows of an error, with colours taken out."""
+    """Return a function that gives what an IPython shell shows of an error, without colours."""
     tb = pytest.importorskip("IPython.core.ultratb").AutoFormattedTB(mode="Context", theme_name="nocolor")
     lines: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What a conductor may do while pytest only collects it, and what it has to leave until later.
+"""What a conductor may do while pytest only collects it, and what must wait until later.
 
 The process that executes the conductor is started as a session starts it, without the session around it.
 """
@@ -25,7 +25,7 @@ from ductaflow import conduct, is_collecting, results, run_notebook, run_step_fl
 import pandas as pd
 """
 CALL = 'run_step_flow("flows/grow.py", "grow", "r1", {"rate": 1})\n'
-LINE = HEAD.count("\n") + 2  # of what follows the call
+LINE = HEAD.count("\n") + 2  # the line after the call
 FILES = {
     "flows/grow.py": "print(1)",
     "runs/grow/r1/result.json": {"value": 10},
@@ -59,14 +59,14 @@ def plan_of(root: Path, code: str) -> Plan:
 
 
 def refused(root: Path, code: str) -> list[str]:
-    """The lines of what keeps a conductor from being collected."""
+    """Return the lines of the message that refuses to collect a conductor."""
     with pytest.raises(PlanError) as caught:
         plan_of(root, code)
     return str(caught.value).splitlines()
 
 
 def state_of(root: Path) -> dict[str, bytes]:
-    """All files of a project but the conductor."""
+    """Return all files of a project except the conductor."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
@@ -121,7 +121,7 @@ READS = {
 
 @pytest.mark.parametrize("way", READS)
 def test_a_read_of_what_an_instance_is_going_to_write_is_refused(project, way):
-    """Whichever way it is read or looked for, the message names the line, the instance and the cure."""
+    """However it is read or looked up, the message names the line, the instance and the remedy."""
     if way == "by a link" and os.name == "nt":
         pytest.skip("links need a privilege")
     code, says = READS[way]
@@ -133,7 +133,7 @@ def test_a_read_of_what_an_instance_is_going_to_write_is_refused(project, way):
 
 @pytest.mark.parametrize("way", ["glob", "Path.glob", "exists", "what the call returns", "the step's folder"])
 def test_in_a_fresh_clone_as_well(project, way):
-    """Where nothing has run yet, what looks for results does not take the wrong branch in silence."""
+    """Where nothing has run yet, code that looks for results does not silently take the wrong branch."""
     code, says = READS[way]
     run_dir = project / "runs"
     if way != "the step's folder":
@@ -191,7 +191,7 @@ LOSSES = {
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("way", LOSSES)
 def test_nothing_that_was_there_is_lost(project, way):
-    """Also before the first call: the message names the line and the cure, and all files are as they were."""
+    """Also before the first call: the message names the line and the remedy, and all files are unchanged."""
     (project / "vacant").mkdir()
     code, says = LOSSES[way]
     before = state_of(project)
@@ -248,7 +248,7 @@ def test_what_a_conductor_may_do_while_it_is_collected(project, what):
 
 
 def test_a_file_that_is_written_anew_keeps_its_time_if_it_is_the_same(project):
-    """A conductor that writes its table each time can, and what it wrote is put back if it is another."""
+    """A conductor may write its table each time, and if it writes another one, the old one is restored."""
     table = project / "table.csv"
     code = f"{HEAD}pd.DataFrame({{'a': [1]}}).to_csv('table.csv', index=False)\n{CALL}"
     plan_of(project, code)
@@ -288,7 +288,7 @@ def test_what_a_helper_does_is_told_with_both_lines(project):
 
 
 def test_calls_in_a_loop_and_in_processes(project):
-    """What other processes of the conductor have recorded is known as well."""
+    """Calls recorded by other processes of the conductor are known as well."""
     code = f"""{HEAD}
 import multiprocessing
 
@@ -306,7 +306,7 @@ Path("runs/grow/y/result.json").read_text()
 
 
 def test_whether_something_is_left_for_after_the_runs(project):
-    """It is if the conductor, or a module of its project, asks whether it is being collected."""
+    """Code is left if the conductor, or a module of its project, checks whether it is being collected."""
     assert plan_of(project, f"{HEAD}{CALL}").afters == ()
     asks = f"{HEAD}{CALL}if not is_collecting():\n    print(1)\n"
     assert plan_of(project, asks).afters == (project / "conductor.py",)
@@ -327,7 +327,7 @@ def test_whether_something_is_left_for_after_the_runs(project):
 
 @pytest.mark.parametrize("name", ["calendar", "statistics", "types", "queue"])
 def test_modules_of_a_project_that_are_called_as_those_of_python(project, name):
-    """They do not get in the way of what reads tables."""
+    """They do not interfere with the libraries that read tables."""
     (project / f"{name}.py").write_text("raise RuntimeError('not mine')\n")
     table = project / "table.csv"
     table.write_text("instance_name,flow,day\none,grow,2040-01-31\n")

@@ -1,4 +1,4 @@
-"""From rows and calls to instances; every mistake a problem that names file, row and column."""
+"""From rows and calls to instances; every mistake is a problem that names file, row and column."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_a_column_that_is_nearly_the_one_that_is_missing_is_named(project, colum
 
 @pytest.mark.parametrize("column", ["Instance_Name", "instance name", "instance-name", "instnace_name"])
 def test_a_column_that_is_nearly_that_of_the_names_is_a_problem(project, column):
-    """Else the instances would have other names than those in the table, without a word."""
+    """Otherwise the instances would silently have other names than those in the table."""
     (problem,) = problems(project, [{column: name, "x": 1} for name in "ab"])
     said = f"column {column!r}: is nearly 'instance_name', which names instances (rename it)"
     assert problem == f"conductor.py:7, {said}"
@@ -694,7 +694,7 @@ def test_a_selection_can_ask_for_config_step_instance_and_flow():
 
 
 def test_a_table_on_its_own_runs_flows_of_its_project_only(tmp_path):
-    """A conductor may run others, and a table those of a folder that a link brings into the project."""
+    """A conductor may run others, and a table those of a folder that a link makes part of the project."""
     root = write_project(tmp_path / "p", {"flows/f.py": ""})
     write_project(tmp_path, {"shared/flows/f.py": ""})
     (root / "linked").symlink_to(tmp_path / "shared")

@@ -1,4 +1,4 @@
-"""Conductors that know nothing of `is_collecting`: what waits, what is declared all the same, what stays."""
+"""Conductors that do not use `is_collecting`: what waits, what is still declared, what stays."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ GIVEN = 'Path("given.json").write_text(json.dumps({"rate": 2}))\n' + DELIVERY
 
 
 def test_where_nothing_runs_a_file_that_calls_read_stays_anew_until_the_session_ends(project):
-    """So that what is told of the instances is what a run would do."""
+    """So the reports on instances match what a run would do."""
     given = write_project(project, {"given.json": {"rate": 1}}) / "given.json"
     with ExitStack() as undo:
         assert names(collected(project, GIVEN, undo)) == ["r1", "r2"]

@@ -1,4 +1,4 @@
-"""Files that are written anew while a conductor is collected are put back as they were."""
+"""Files that are written again while a conductor is collected are restored afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pytest_ductaflow.planning.collecting.file_backups import put_back, set_asid
 
 def test_two_threads_that_set_files_aside_at_once_keep_a_copy_each(tmp_path, monkeypatch):
     folder, files = tmp_path / "aside", [tmp_path / "a.csv", tmp_path / "b.csv"]
-    monkeypatch.setattr(os, "listdir", lambda _folder: [])  # as each of them finds the folder
+    monkeypatch.setattr(os, "listdir", lambda _folder: [])  # the state in which each of them finds the folder
     for file in files:
         file.write_text(file.name)
         assert set_aside(str(file), folder, f"{file.name} was written anew")

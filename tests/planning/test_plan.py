@@ -20,7 +20,7 @@ FLOWS = {"flows/etl.py": "", "flows/model.py": ""}
 
 
 def ran(instance: Instance, **more) -> None:
-    """Lay down the record of an earlier run."""
+    """Write the record of an earlier run."""
     files = RunFiles.of(instance)
     files.directory.mkdir(parents=True, exist_ok=True)
     values = {"status": Status.SUCCESS, "duration": 2.5, **more}
@@ -78,7 +78,7 @@ def test_a_table_makes_a_plan_with_its_graph(tmp_path):
     )
     assert plan.graph.labels == ("etl/A", "etl/B", "model/M", "model/N", "model/O")
     assert plan.graph.upstreams == ((), (), (0,), (), (1,))
-    assert plan.graph.order([2, 1, 0]) == [0, 2, 1]  # N and B are rows of one table: none waits for the other
+    assert plan.graph.order([2, 1, 0]) == [0, 2, 1]  # N and B share a table: neither waits for the other
     assert plan.graph.order([4, 0, 1]) == [1, 4, 0]
     assert plan.durations == {}
 

@@ -1,4 +1,4 @@
-"""Several conductors in one session: each in a process of its own, whether that is forked or started."""
+"""Several conductors in one session: each in its own process, which is forked or started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CALL = """
 from pytest_ductaflow import conduct
 conduct("flows/f.py", [{"instance_name": __file__[-4]}])
 """
-# What a conductor finds, and what it leaves for none to find.
+# What a conductor finds, and what it leaves that no other must find.
 LOOKS = """
 import os, random, signal, sys, threading
 from pathlib import Path
@@ -62,7 +62,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 @pytest.fixture(params=["forked", "started"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways in which the process of a conductor comes to be."""
+    """Return each way to create the process of a conductor."""
     monkeypatch.setenv("DUCTAFLOW_FORK", str(int(request.param == "forked")))
     if request.param == "forked" and sys.platform != "linux":
         pytest.skip("forked on Linux only")
@@ -81,7 +81,7 @@ def names(plan: Plan) -> list[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux only")
 def test_a_conductor_finds_the_same_however_its_process_came_to_be(tmp_path, monkeypatch):
-    """Nothing of the conductor before it, nor of the process that forks."""
+    """There is nothing of the previous conductor, nor of the process that forks."""
     found, values = {}, set()
     for fork in "10":
         monkeypatch.setenv("DUCTAFLOW_FORK", fork)
@@ -98,7 +98,7 @@ def test_a_conductor_finds_the_same_however_its_process_came_to_be(tmp_path, mon
 
 
 def _without_temporary(found: dict[str, object]) -> dict[str, object]:
-    """Without what is different each time: the file of the recorded calls."""
+    """Return what was found without what always differs: the file of the recorded calls."""
     environment = dict(found["environment"])
     for name in ("DUCTAFLOW_RECORDING", "DUCTAFLOW_FORK"):
         del environment[name]
@@ -106,7 +106,7 @@ def _without_temporary(found: dict[str, object]) -> dict[str, object]:
 
 
 def test_forked_are_the_processes_of_several_conductors(tmp_path, monkeypatch):
-    """One alone, and those of systems without a fork, are started."""
+    """A single conductor, and those on systems without fork, are started."""
     started = []
     start = pool._start
     monkeypatch.setattr(pool, "_start", lambda given, *more: started.append(given) or start(given, *more))
@@ -149,7 +149,7 @@ def test_a_warm_process_that_dies_is_replaced(tmp_path):
 
 
 def test_ctrl_c_ends_the_conductor_and_puts_its_files_back(tmp_path, way, monkeypatch):
-    """The message that it is still being collected is where it comes."""
+    """The message that it is still being collected comes as usual."""
     monkeypatch.setattr(plan, "STILL", 0.01)
     hangs = """
         import os, threading
@@ -216,7 +216,7 @@ def test_a_process_that_is_not_waited_for_is_killed_also_if_the_warm_one_hangs(t
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux only")
 def test_where_no_process_can_be_forked_the_conductor_is_told_so(tmp_path, monkeypatch):
-    """As with too many processes; the next one may be."""
+    """For example with too many processes; the next one may be forked."""
     code = """
         import os
         def fork():

@@ -1,4 +1,4 @@
-"""A conductor's calls, noted in a file in place of being carried out."""
+"""A conductor's calls, recorded in a file instead of executed."""
 
 from __future__ import annotations
 

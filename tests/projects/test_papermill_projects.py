@@ -1,4 +1,4 @@
-"""Projects of notebooks that ran in a loop over papermill need one line in a conductor, and no other edit.
+"""Projects of notebooks that ran in a papermill loop need one line in a conductor, and no other edit.
 
 Their notebooks name a kernel that is not installed, have parameters that are dicts, and read project data
 by relative paths; some have no cell tagged `parameters`, some are of older formats or were run before.
@@ -30,7 +30,7 @@ HEADER = "kernelspec:\n  name: conda-env-forest\n  display_name: Forest\n"
 
 
 def notebook(*cells: tuple[str, list[str]], minor: int = 4, **metadata: object) -> dict[str, object]:
-    """A notebook of code cells with tags, without ids."""
+    """Return a notebook of code cells with tags, without ids."""
     made = [
         {
             "cell_type": "code",

@@ -1,7 +1,7 @@
-"""Projects of the first and the last age of ductaflow run as they are, and leave what they left.
+"""Projects for the first and the last early release of ductaflow run unchanged, with the same files.
 
 As a script, under pytest and with workers: in a fresh folder, a second time, and after inputs were edited. No
-line of them is changed; what is typed under pytest is `--ductaflow-defer`.
+line of them is changed; pytest gets the option `--ductaflow-defer`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAYS = {"script": ("conductor.py",), "pytest": PYTEST, "workers": (*PYTEST, "-n"
 
 
 def outcomes(result: pytest.RunResult) -> dict[str, str]:
-    """How each item of a session ended."""
+    """Return how each item of a session ended."""
     text = result.stdout.str()
     found = re.findall(r"^(?:\[gw\d\] \[ *\d+%\] (\w+) )?conductor\.py::(\S+)(?: (\w+))?", text, re.MULTILINE)
     return {name: before or behind for before, name, behind in found if before or behind}
@@ -35,7 +35,7 @@ def read(path: Path) -> object:
 
 
 def statuses(root: Path) -> dict[str, str]:
-    """The status of all runs, by run directory."""
+    """Return the status of all runs, by run directory."""
     return {
         path.parent.relative_to(root / "runs").as_posix(): read(path)["status"]
         for path in sorted((root / "runs").rglob("*_record.json"))
@@ -48,7 +48,7 @@ def names(folder: Path) -> set[str]:
 
 
 def left(stem: str) -> set[str]:
-    """What each run of a flow leaves."""
+    """Return the names of the files that each run of a flow leaves."""
     ends = ("config.json", "executed.ipynb", "executed.html", "execution_output.txt", "record.json")
     return {f"{stem}_{end}" for end in ends}
 

@@ -125,7 +125,7 @@ PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py
 
 @pytest.fixture(scope="module", params=["one process", "-n 2"])
 def collected(request, tmp_path_factory) -> tuple[Path, pytest.RunResult]:
-    """The project after pytest ran its conductor, in one process and with two workers."""
+    """Return the project after pytest ran its conductor, in one process and with two workers."""
     root = make_project(tmp_path_factory.mktemp("existing") / "project", stale=True)
     extra = ["-n", "2"] if request.param == "-n 2" else []
     return root, run(root, *PYTEST, *extra)
@@ -133,13 +133,13 @@ def collected(request, tmp_path_factory) -> tuple[Path, pytest.RunResult]:
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory) -> tuple[Path, pytest.RunResult]:
-    """The project after its conductor ran as a script."""
+    """Return the project after its conductor ran as a script."""
     root = make_project(tmp_path_factory.mktemp("existing") / "project", stale=False)
     return root, run(root, "conductor.py")
 
 
 def lights(root: Path) -> dict[str, str]:
-    """The status in the record of each run of interest."""
+    """Return the status in the record of each run of interest."""
     return {
         name: json.loads((root / f"{name}_record.json").read_text(encoding="utf-8"))["status"]
         for name in LIGHTS
@@ -208,7 +208,7 @@ def test_report_has_every_instance(collected):
 
 
 def test_script_runs_the_same_instances(script):
-    """`python conductor.py` carries the same instances out there and then, with the same lights."""
+    """`python conductor.py` executes the same instances immediately, with the same lights."""
     root, result = script
     assert result.ret == 0, result.stderr.str()
     assert lights(root) == LIGHTS

@@ -32,7 +32,7 @@ def make_ending(
 
 
 def texts(markdown: str, outcome: str) -> list[str]:
-    """What a reader of Markdown sees, of all elements of a outcome, such as `td`."""
+    """Return what a reader of Markdown sees of all elements of a kind, such as `td`."""
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
     found = [after for before, after in pairwise(tokens) if before.type == f"{outcome}_open"]
     assert all(child.type in ("text", "text_special") for token in found for child in token.children)
@@ -151,7 +151,7 @@ FILES = {
 
 
 def run_job(root: Path, *args: str, step_summary: str = "summary.md") -> list[str]:
-    """A session in a job of GitHub; what it prints."""
+    """Run a session in a GitHub job, and return what it prints."""
     hidden = ("PYTEST_", "COV_", "GITHUB_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
     environment |= {

@@ -1,4 +1,4 @@
-"""What the reporting process makes of reports that carry no record, and of warnings."""
+"""How the reporting process treats reports without a record, and warnings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_report_has_the_first_line_of_the_exception_not_of_the_code_around_i
 
 
 class Listener:
-    """A plugin that takes down what pytest's warnings summary says."""
+    """A plugin that records the content of pytest's warnings summary."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -43,7 +43,7 @@ class Listener:
 
 @pytest.mark.parametrize("kind", [FlowWarning, Waiting])
 def test_a_warning_has_no_line_that_there_is_not(pytester, kind):
-    """Which line it comes from is not known, so it is the first, and shown without its code."""
+    """The line that caused it is unknown, so it is given as the first, and shown without its code."""
     flow = pytester.makepyfile(up="# %% a flow")
     config = pytester.parseconfig()
     config.pluginmanager.register(listener := Listener())

@@ -1,4 +1,4 @@
-"""`--ductaflow-shard`: sessions that divide the instances among each other.
+"""`--ductaflow-shard`: sessions that divide the instances among them.
 
 Instances of sessions here name a kernel that is not installed: they fail without starting one.
 """
@@ -187,7 +187,7 @@ def test_a_wrong_shard_is_a_usage_error(project, text):
 
 
 def test_a_shard_runs_its_part_and_leaves_the_rest(project):
-    """The upstreams of what it runs are in it: nothing asks for what was deselected."""
+    """The upstreams of what it runs are included: nothing requires what was deselected."""
     result = run(project, "--ductaflow-shard=2/2")
     result.assert_outcomes(failed=1, skipped=1, deselected=4)
     result.stdout.fnmatch_lines(["ductaflow: shard 2/2: 2 of 6 instances", "BLOCKED *second::b - upstream*"])

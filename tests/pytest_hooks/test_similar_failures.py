@@ -1,4 +1,4 @@
-"""Failures at one place: one is shown, the others are named with it."""
+"""Failures at one place: one is shown, and the others are named with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def a_record(name: str = "A", message: str = "no", *, line: int = 12, deep: int 
 
 
 def shown(records: list[Record], *, verbosity: int = 0, style: str = "auto") -> str:
-    """What the terminal shows of failures, as pytest writes it."""
+    """Return what the terminal shows of failures, as pytest writes it."""
     alike = AlikeFailures(verbosity)
     reprs: list[FailureRepr] = []
     for record in records:

@@ -1,4 +1,4 @@
-"""Which worker gets what: the scheduler alone, with workers that only pretend, in every order of events."""
+"""Which worker gets what: the scheduler alone, with simulated workers, in every order of events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_ductaflow.pytest_hooks.xdist_scheduler import InstanceScheduling
 
 
 class Worker:
-    """A worker as xdist's: it takes the next item before it runs the one that it has."""
+    """A worker like xdist's: it takes the next item before it runs the one that it has."""
 
     def __init__(self, name: str) -> None:
         self.gateway = SimpleNamespace(id=name)
@@ -37,14 +37,14 @@ class Worker:
 
 @dataclass
 class Told:
-    """What a scheduler says to the world."""
+    """What a scheduler reports."""
 
     crashes: list[int] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
 
 class Session:
-    """A controller: brings workers up, lets them run items, and lets them die."""
+    """A controller that starts workers, and makes them run items or die."""
 
     def __init__(self, graph: Graph, ordinary: int, workers: int, *, chunk: int = 3) -> None:
         self.graph = graph
@@ -53,7 +53,7 @@ class Session:
         self.collection = [f"item{position}" for position in range(len(self.numbers))]
         self.chunk = chunk
         self.told = Told()
-        self.verdicts: set[int] = set()  # of instances whose workers have not said yet that they ended
+        self.verdicts: set[int] = set()  # of instances not yet reported by their workers as ended
         self.is_stopping = False
         self.scheduler = InstanceScheduling(
             workers=workers,
@@ -93,7 +93,7 @@ class Session:
         return len(self.collection)
 
     def can_run(self) -> list[Worker]:
-        """Workers with an item to run and one behind it."""
+        """Return the workers with an item to run and another one after it."""
         return [worker for worker in self.workers if len(worker.queue) > 1]
 
     def run_one(self, worker: Worker) -> None:
@@ -104,7 +104,7 @@ class Session:
         self.scheduler.mark_test_complete(worker, item)
 
     def check_ready(self, item: int) -> None:
-        """Whatever is before an instance has ended when it runs, well or not."""
+        """Check that everything before an instance has ended when it runs, well or not."""
         if self.numbers[item] is not None:
             assert all(self.ended[earlier] for earlier in self.graph.before[item]), item
 
@@ -138,7 +138,7 @@ def graph_of(before: list[tuple[int, ...]]) -> Graph:
 
 @st.composite
 def graphs(draw) -> Graph:
-    """Random graphs without circles."""
+    """Draw random graphs without circles."""
     count = draw(st.integers(0, 14))
     before = []
     for number in range(count):
@@ -174,7 +174,7 @@ def test_everything_ends_once_and_in_order_whatever_happens(graph, ordinary, wor
 @settings(max_examples=100, deadline=None)
 @given(graph=graphs(), ordinary=st.integers(0, 9), workers=st.integers(1, 4), data=st.data())
 def test_without_deaths_everything_is_sent_once(graph, ordinary, workers, data):
-    """Each item is sent to one worker, at its turn and with a pause behind it."""
+    """Each item is sent to one worker, in its order and followed by a pause."""
     session = Session(graph, ordinary, workers)
     for _ in range(workers):
         session.begin()
@@ -203,7 +203,7 @@ def test_nothing_is_sent_before_all_workers_have_told_what_they_collected():
 
 
 def test_worker_gets_ordinary_tests_only_while_no_instance_is_ready():
-    """Instances go first: they are what others wait for."""
+    """Instances go first, because others wait for them."""
     session = Session(DIAMOND, 5, workers=2)
     first, second = session.begin(), session.begin()
     assert (first.sent, second.sent) == ([[0, 9]], [[4, 5, 6, 9]])
@@ -215,7 +215,7 @@ def test_worker_gets_ordinary_tests_only_while_no_instance_is_ready():
 
 
 def test_worker_that_dies_before_it_has_told_anything_is_replaced():
-    """The replacement counts in its place."""
+    """The replacement takes its place in the count."""
     session = Session(DIAMOND, 0, workers=2)
     session.begin()
     mute = Worker("mute")
@@ -239,7 +239,7 @@ def test_rest_of_a_chunk_goes_to_others_when_its_worker_dies():
 
 
 def test_worker_that_is_gone_before_it_is_missed_loses_nothing():
-    """Sending to it fails, and what it should have got goes to another."""
+    """Sending to it fails, and another worker gets what it should have got."""
     session = Session(graph_of([(), ()]), 0, workers=2)
     first = session.begin()
     first.is_gone = True
@@ -252,7 +252,7 @@ def test_worker_that_is_gone_before_it_is_missed_loses_nothing():
 
 
 def test_nothing_is_sent_any_more_once_the_session_stops():
-    """-x: what runs may end, and nothing else begins."""
+    """-x: running items may end, and nothing else begins."""
     session = Session(DIAMOND, 5, workers=1)
     worker = session.begin()
     session.is_stopping = True
@@ -264,7 +264,7 @@ def test_nothing_is_sent_any_more_once_the_session_stops():
 
 
 def test_workers_that_collect_different_things_get_no_work():
-    """It is told once for each that differs, and the session ends."""
+    """It is reported once for each worker that differs, and the session ends."""
     session = Session(DIAMOND, 0, workers=3)
     session.begin()
     session.begin(collection=["other"])
@@ -275,7 +275,7 @@ def test_workers_that_collect_different_things_get_no_work():
 
 
 def test_replacement_that_collects_different_things_gets_no_work():
-    """The others go on without it."""
+    """The others continue without it."""
     session = Session(DIAMOND, 0, workers=2)
     first, second = session.begin(), session.begin()
     session.die(second, replaced=False)
@@ -289,7 +289,7 @@ def test_replacement_that_collects_different_things_gets_no_work():
 
 
 def test_session_ends_if_only_workers_are_left_that_collect_different_things():
-    """There is work, and nobody who could do it: that must not last for ever."""
+    """There is work, and no worker that could do it: the session must not last for ever."""
     session = Session(DIAMOND, 0, workers=1)
     session.die(session.begin(), replaced=False)
     assert not session.scheduler.tests_finished
@@ -306,7 +306,7 @@ def test_session_without_items_ends():
 
 
 def test_item_that_is_collected_twice_runs_twice_before_what_waits_for_it():
-    """--keep-duplicates: both have to end; if the worker dies with the first, the second still runs."""
+    """--keep-duplicates: both must end; if the worker dies with the first, the second still runs."""
     session = Session(graph_of([(), (0,)]), 0, workers=1)
     session.numbers = [0, 0, 1]
     session.collection = ["item", "item", "after"]
@@ -320,7 +320,7 @@ def test_item_that_is_collected_twice_runs_twice_before_what_waits_for_it():
 
 
 def test_worker_that_dies_between_two_items_has_failed_none():
-    """Its instance had its verdict, and all was told of it: no second time as a crash."""
+    """Its instance had its verdict, and everything was reported: it does not count again as a crash."""
     session = Session(DIAMOND, 0, workers=1)
     worker = session.begin()
     session.verdicts.add(0)
@@ -357,14 +357,14 @@ def test_ordinary_tests_are_kept_together_as_dist_says(mode, expected):
     [(80, 2, None, 10), (10_000, 2, None, 50), (3, 4, None, 1), (80, 2, 4, 4), (0, 2, None, None)],
 )
 def test_ordinary_tests_go_out_in_a_few_chunks_for_each_worker(count, workers, largest, size):
-    """About four chunks a worker, none larger than 50 or --maxschedchunk, all of them in order."""
+    """About four chunks per worker, none larger than 50 or --maxschedchunk, all in order."""
     chunks = chunks_of([f"t.py::{n}" for n in range(count)], range(count), "load", workers, largest)
     assert [position for chunk in chunks for position in chunk] == list(range(count))
     assert (max(map(len, chunks)) if chunks else None) == size
 
 
 def test_time_that_an_instance_takes_is_guessed_from_what_is_known():
-    """As last time; else the median of its flow, of all, or a second."""
+    """The duration of the last run; else the median of its flow, of all, or a second."""
     flows = ("a", "a", "a", "b", "c")
     instances = [Instance(flow, "s", str(n), {}, f"/r/{n}", "/r") for n, flow in enumerate(flows)]
     assert weights_of(instances, {0: 2.0, 1: 4.0, 3: 10.0}) == {0: 2.0, 1: 4.0, 2: 3.0, 3: 10.0, 4: 4.0}

@@ -1,4 +1,4 @@
-"""What a failed instance says: where, the line, the traceback, how to repeat it."""
+"""The text of a failed instance: location, line, traceback, command to repeat it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_failure_after_retries_tells_why_the_attempts_before_it_failed():
 
 
 def test_a_failure_after_a_good_run_says_where_that_is_and_how_to_get_it_back():
-    """Of the instance, also where one of a build's flows has failed."""
+    """It names the good run of the instance, even if one of a build's flows has failed."""
     inner = a_record("y", Failure("E", "no"), run_dir="runs/s/A/runs/y", last_good="runs/.earlier/s/A/runs/y")
     build = a_record(error=Failure("FlowFailed", "y failed"), flows=(inner,), last_good="runs/.earlier/s/A")
     assert text_of(build)[-5:] == [

@@ -38,7 +38,7 @@ def make_row(name: str, status: str = "waiting", shard: int | None = 1, **more: 
 def write_shard(
     folder: Path, shard: str | None, rows: Sequence[Mapping[str, Any]], *directories: str, **header: Any
 ) -> Path:
-    """A `runs/` with a report; each run directory has a file that says whose it is."""
+    """Write a `runs/` with a report; each run directory has a file that names its shard."""
     folder.mkdir(parents=True)
     data = {"schema": 1, "title": "p", "shard": shard, "outcome": "finished", "exit_code": 0, "workers": 1}
     times = {"started": f"2030-0{len(rows)}", "finished": "2031", "updated": "2031"}
@@ -51,13 +51,13 @@ def write_shard(
 
 
 def left(name: str, shard: int | None, **more: Any) -> dict[str, Any]:
-    """The row of an instance that another shard runs."""
+    """Return the row of an instance that another shard runs."""
     return make_row(name, shard=shard, earlier=True, **more)
 
 
 @pytest.fixture
 def halves(tmp_path, monkeypatch) -> list[str]:
-    """Two shards of two instances."""
+    """Make two shards of two instances."""
     monkeypatch.chdir(tmp_path)
     write_shard(tmp_path / "one", "1/2", [make_row("a/x", "success", 1), left("a/y", 2)], "a/x")
     write_shard(tmp_path / "two", "2/2", [left("a/x", 1), make_row("a/y", "warning", 2)], "a/y")
@@ -74,7 +74,7 @@ def rows_of(runs: Path | str = "runs") -> dict[str, dict[str, Any]]:
 
 
 def assert_refused(result: Result, *said: str) -> None:
-    """The command said what is wrong in one line, and wrote nothing."""
+    """Check that the command reported the error in one line, and wrote nothing."""
     assert result.exit_code == 2
     assert result.output.count("\n") == 1
     assert result.output.startswith("Error: ")
@@ -161,7 +161,7 @@ def test_a_run_directory_outside_of_runs_is_not_copied_and_is_told(tmp_path, mon
 
 @pytest.mark.parametrize("directory", ["a/x", "a" * 5_000, "a\0b", "\ud800"])
 def test_a_run_directory_that_no_shard_has_is_told(tmp_path, monkeypatch, directory):
-    """Such as one that an upload has left out: what its instance has computed is lost."""
+    """An upload may have left it out, for example: the outputs of its instance are lost."""
     monkeypatch.chdir(tmp_path)
     rows = [make_row("a/x", "success", 1, directory=directory), make_row("a/y", "success", 1)]
     write_shard(tmp_path / "one", "1/1", rows, "a/y")
@@ -219,7 +219,7 @@ def test_links_that_lead_out_of_the_shard_are_left_out_and_told(tmp_path, halves
 
 
 def test_a_link_among_what_is_copied_is_not_written_through(tmp_path, monkeypatch):
-    """One shard brings a link, where another has the run directory of a further instance."""
+    """One shard has a link where another has the run directory of a further instance."""
     monkeypatch.chdir(tmp_path)
     outer, inner = make_row("a/x", "success", 1), make_row("a/x/sub/y", "success", 2)
     write_shard(tmp_path / "one", "1/2", [outer, {**inner, "earlier": True}], "a/x", "b")
@@ -308,7 +308,7 @@ def test_on_github_the_job_that_merges_has_a_summary_of_all(tmp_path, monkeypatc
     ],
 )
 def test_a_session_that_was_no_success_makes_the_exit_code_1(tmp_path, monkeypatch, header, said):
-    """Though all of its instances are well: an ordinary test may have failed."""
+    """Even if all of its instances are well: an ordinary test may have failed."""
     monkeypatch.chdir(tmp_path)
     write_shard(tmp_path / "one", "1/1", [make_row("a/x", "success", 1)], **header)
     result = merge("one")
@@ -378,7 +378,7 @@ def test_an_instance_that_two_shards_ran_is_refused(tmp_path, halves):
 
 @pytest.mark.parametrize(("schema", "told"), [(2, "2"), ("1.1", "'1.1'"), (None, "None")])
 def test_shards_of_versions_that_write_other_reports_are_refused(tmp_path, halves, schema, told):
-    """Before anything else is asked of their rows, which may be others, too."""
+    """Versions are checked before anything else about their rows, which may differ, too."""
     write_shard(tmp_path / "newer", "2/2", [{"name": "a/y"}], schema=schema)
     assert_refused(
         merge("one", "newer"),
@@ -442,7 +442,7 @@ def test_a_folder_that_no_shard_has_left_is_refused(tmp_path, monkeypatch, page,
 
 
 def test_a_report_that_is_nested_too_deeply_to_be_written_is_refused(tmp_path, monkeypatch):
-    """Though it can be read: a number that JavaScript does not have takes another way."""
+    """It can be read, though: a number that JavaScript lacks takes another way."""
     monkeypatch.chdir(tmp_path)
     Path("bad").mkdir()
     page = render({"schema": 1, "shard": "1/1", "title": "TITLE", "rows": []})
@@ -482,7 +482,7 @@ PROJECT = {
 
 @pytest.mark.slow
 def test_two_jobs_share_the_work_and_their_runs_become_one(tmp_path):
-    """From two checkouts, one of them with workers, to one report whose links hold."""
+    """From two checkouts, one with workers, to one report with valid links."""
     hidden = ("PYTEST_", "COV_", "GITHUB_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
     codes = []

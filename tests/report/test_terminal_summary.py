@@ -1,4 +1,4 @@
-"""What the end of a session, and the line of a build, say of instances."""
+"""What the end of a session, and the line of a build, show of instances."""
 
 from __future__ import annotations
 

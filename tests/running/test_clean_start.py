@@ -1,4 +1,4 @@
-"""What a run finds in its folder: nothing that an earlier run of it has written, and all that others have."""
+"""What a run finds in its folder: nothing from its earlier runs, and all files of others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def lay(files: RunFiles, names: Mapping[str, str]) -> None:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """The files in a folder, and the empty folders."""
+    """Return the files in a folder, and the empty folders."""
     paths = [path for path in folder.rglob("*") if not (path.is_dir() and any(path.iterdir()))]
     return {
         path.relative_to(folder).as_posix(): "a folder" if path.is_dir() else path.read_text()
@@ -145,7 +145,7 @@ def test_what_others_have_put_there_stays(project):
 
 @pytest.mark.slow
 def test_a_file_of_others_that_a_flow_changes_is_not_the_flows(project):
-    """It stays where it is, and the instance runs again if it is not as it left it."""
+    """It stays in place, and the instance runs again if the file has changed since."""
     made = project('open("shared.txt", "a").write("x")\n')
     lay(RunFiles(made.run_dir, "train"), {"shared.txt": "a"})
     record = made.run()
@@ -268,7 +268,7 @@ def test_as_many_generations_are_kept_as_are_asked_for(project, generations):
 
 @pytest.mark.parametrize(("generations", "left"), [(0, []), (1, ["2"]), (2, ["2", "1"])])
 def test_fewer_generations_than_before_leave_no_older_ones(tmp_path, generations, left):
-    """What a failure names as the last good run is never an older one."""
+    """The last good run that a failure names is never an older one."""
     files = RunFiles(tmp_path / "runs/x/A", "x")
     for number, kept in ((1, 3), (1, 3), (2, generations), (3, generations)):
         if number < 3:
@@ -329,7 +329,7 @@ def record_of(files: RunFiles, **more: object) -> Record:
 
 
 class Killed(BaseException):
-    """The process has died here."""
+    """Raised where the process is to be killed."""
 
 
 STEPS = [
@@ -370,7 +370,7 @@ def begin(files: RunFiles, root: Path) -> CleanStart:
 @pytest.mark.parametrize("with_earlier", [False, True], ids=["first", "second"])
 @pytest.mark.parametrize(("module", "name"), STEPS, ids=[name for _, name in STEPS])
 def test_a_kill_between_any_two_steps_loses_nothing(tmp_path, monkeypatch, module, name, with_earlier):
-    """The good run is whole, in its place or aside, and its record is not beside another config."""
+    """The good run is complete, in its place or aside, and its record is not beside another config."""
     original, kills = getattr(module, name), 0
     for number in range(200):
         root = tmp_path / str(number)
@@ -413,7 +413,7 @@ def test_a_kill_between_any_two_steps_loses_nothing(tmp_path, monkeypatch, modul
 @pytest.mark.parametrize("status", [Status.SUCCESS, Status.ERROR], ids=["good", "failed"])
 @pytest.mark.parametrize(("module", "name"), STEPS, ids=[name for _, name in STEPS])
 def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monkeypatch, module, name, status):
-    """By the next restore, and by the next run: both runs are whole, and nobody else's file is touched."""
+    """By the next restore, and by the next run: both runs are complete, and files of others are untouched."""
     original, kills = getattr(module, name), 0
     for number in range(200):
         root, calls = tmp_path / str(number), iter(range(1_000))
@@ -458,7 +458,7 @@ def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monke
             assert set(tree(files.directory)) == {"theirs.txt", "x_config.json", "x_record.json"}
         if done:
             break
-    assert kills > 0 or (name == "copy2" and not status.good)  # nothing is copied then
+    assert kills > 0 or (name == "copy2" and not status.good)  # nothing is copied in that case
     assert done
 
 
@@ -508,7 +508,7 @@ def test_pipes_and_sockets_do_not_stop_a_move_to_another_disk(tmp_path, monkeypa
 
 
 def test_what_a_killed_run_has_left_is_deleted(tmp_path):
-    """All that was not there before it began; what it had kept and what others have made stays."""
+    """Everything new since its start is deleted; what it kept and what others made stays."""
     files = RunFiles(tmp_path / "runs/x/A", "x")
     lay(files, {"mine.txt": "1", "half.txt": "2", "t/half.txt": "3", ".x_record.json.abc.tmp": "{"})
     lay(files, {"model.pt": "4"})
@@ -577,7 +577,7 @@ def _in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-# --- any history, compared with none
+# --- any history, compared with a run in an empty folder
 
 ANY_HISTORY = """
     import os, shutil, sqlite3
@@ -634,7 +634,7 @@ def run_in(
 
 
 def from_nothing(root: Path, state: Mapping[str, object]) -> tuple[str, dict[str, str]]:
-    """What a run in an empty folder gives, which is tried once for each state."""
+    """Return the result of a run in an empty folder, computed once for each state."""
     key = json.dumps(state)
     if key not in _from_nothing:
         _from_nothing[key] = run_in(root / f"nothing_{len(_from_nothing)}", state)
@@ -642,7 +642,7 @@ def from_nothing(root: Path, state: Mapping[str, object]) -> tuple[str, dict[str
 
 
 def leave_half_a_run(root: Path) -> None:
-    """What a run leaves whose process was killed over it."""
+    """Write the files of a run whose process was killed halfway."""
     files = RunFiles(root / "runs/train/base", "train")
     start = CleanStart(files, root, read_record(files.record)[0], generations=1)
     start.announce(record_of(files).with_(status=Status.RUNNING))

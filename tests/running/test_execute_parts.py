@@ -154,7 +154,7 @@ def naming(kernel: str, *more: str) -> str:
 
 @pytest.fixture
 def kernels(tmp_path, monkeypatch):
-    """Kernels besides python3: of another environment, and of another language."""
+    """Install kernels besides python3: of another environment, and of another language."""
     for name, language in (("other-env", "python"), ("my-julia", "Julia")):
         folder = tmp_path / "jupyter" / "kernels" / name
         folder.mkdir(parents=True)
@@ -323,7 +323,7 @@ def test_what_the_warnings_module_prints_is_kept_once_and_turns_no_light(log):
 
 
 def test_of_many_and_long_warnings_a_bounded_part_is_kept(log):
-    """The log has all of them; the record what the first have to say, and how many there were."""
+    """The log has all of them; the record the first ones' texts, and their number."""
     lines = [f"/p/x.py:7: UserWarning: {n} {'y' * 5_000}\n" for n in range(KEPT_WARNINGS + 50)]
     execution = printed(log, *lines, *lines[:KEPT_WARNINGS], f"warning: {'z' * 50_000}\n")
     *kept, more = execution.python_warnings

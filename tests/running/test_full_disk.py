@@ -19,7 +19,7 @@ from pytest_ductaflow.running import attempts, run_instance
 def test_a_run_that_found_no_room_is_a_failure_on_disk_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is none for a new file; the record that says `running` has its place already."""
+    """There is no room for a new file; the record that says `running` has its space already."""
 
     def is_full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""Flows that make it hard to tell the truth: each of them was once told wrongly."""
+"""Flows that are hard to report correctly: each of them was once reported incorrectly."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CONDUCTOR = "\n".join(
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A project with all these flows after one run, and what pytest said."""
+    """Return a project with all these flows after one run, and pytest's output."""
     root = tmp_path_factory.mktemp("hard")
     write_project(root, {f"flows/{name}.py": code for name, code in FLOWS.items()})
     (root / "flows/blank_lines.py").write_text(
@@ -158,7 +158,7 @@ def test_a_display_that_no_notebook_can_hold_is_told_with_its_cell(session):
 
 
 def test_the_threads_of_an_ordinary_kernel_do_not_wait_for_each_other_at_its_end(tmp_path):
-    """What ipykernel's control thread writes when the thread that publishes has just stopped is never taken.
+    """The control thread's last write, after ipykernel's publishing thread has just stopped, is never read.
 
     Two threads meet there by chance once in a hundred kernels; here they do each time.
     """

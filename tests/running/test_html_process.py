@@ -1,4 +1,4 @@
-"""Pages of notebooks that a process of its own writes."""
+"""Pages of notebooks that a separate process writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_ductaflow.running.html.process import PageWriter, write_page
 
 
 def files_of(root: Path, name: str) -> RunFiles:
-    """A run directory with a notebook and a record."""
+    """Make a run directory with a notebook and a record."""
     files = RunFiles(root / "runs/x" / name, "x")
     files.directory.mkdir(parents=True)
     cell = nbformat.v4.new_markdown_cell(f"notebook {name}")
@@ -75,7 +75,7 @@ def test_what_a_writer_that_died_has_left_is_written_at_the_end(tmp_path: Path) 
 def test_a_full_disk_at_the_end_leaves_a_warning_and_no_exception(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the page, nor what the process has to tell of it, nor the record can be written."""
+    """Neither the page, nor the report of the process, nor the record can be written."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -99,7 +99,7 @@ def test_many_pages_that_fail_hold_nobody_up(tmp_path: Path) -> None:
     writer = PageWriter()
     files = files_of(tmp_path, "a")
     files.notebook.write_text("{")
-    for _ in range(2_000):  # more than pipes hold
+    for _ in range(2_000):  # more than a pipe can hold
         writer.ask(files, tmp_path / "runs")
     assert len(writer.finish()) == 2_000
 
@@ -131,7 +131,7 @@ writer._process.stdout = None
 os._exit(0)
 """
     files = files_of(tmp_path, "a")
-    read, write = os.pipe()  # ends when nobody has it any more
+    read, write = os.pipe()  # ends when no process holds it any more
     with subprocess.Popen([sys.executable, "-c", code], stdout=write, pass_fds=[write]):
         os.close(write)
     with os.fdopen(read) as stream:
@@ -213,7 +213,7 @@ def test_what_looks_like_markup_in_code_is_text_on_the_page(tmp_path: Path, lang
 def test_a_page_shows_the_cells_and_outputs_that_nbconvert_shows(tmp_path: Path) -> None:
     outputs = [
         nbformat.v4.new_output("stream", name="stdout", text="one\n"),
-        nbformat.v4.new_output("stream", name="stdout", text="two\n"),  # both are one on nbconvert's page
+        nbformat.v4.new_output("stream", name="stdout", text="two\n"),  # nbconvert's page joins both
         nbformat.v4.new_output("display_data", {"text/html": "<b>bold</b>", "text/plain": "bold"}),
         nbformat.v4.new_output("error", ename="E", evalue="e", traceback=["\x1b[31mE\x1b[0m: e"]),
     ]
@@ -237,7 +237,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 
 
 def page_of(folder: Path, *outputs: dict[str, object]) -> tuple[str, list[str]]:
-    """The page of a notebook with some outputs, and what it does not show."""
+    """Return the page of a notebook with some outputs, and what it does not show."""
     shown = [nbformat.v4.new_output("display_data", data) for data in outputs]
     cells = [nbformat.v4.new_code_cell("x", outputs=shown, execution_count=3)]
     notebook, page = folder / "runs/x/a/a.ipynb", folder / "runs/x/a/a.html"
@@ -249,7 +249,7 @@ def page_of(folder: Path, *outputs: dict[str, object]) -> tuple[str, list[str]]:
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The script of a Plotly that is installed."""
+    """Install a Plotly, and return its script."""
     script = tmp_path / "packages/plotly/package_data/plotly.min.js"
     script.parent.mkdir(parents=True)
     script.write_text("window.Plotly = {}")
@@ -338,7 +338,7 @@ DELIVERS = """\
     ids=["script", "pytest"],
 )
 def test_pages_are_there_for_what_a_conductor_does_with_them(tmp_path: Path, command: list[str]) -> None:
-    """A script copies run directories after its calls, a session after its instances, pages and all."""
+    """A script copies run directories after its calls, a session after its instances, including pages."""
     write_project(tmp_path, {"flows/one.py": "print(1)\n" * 50, "conductor.py": DELIVERS})
     environment = own_environment()
     done = subprocess.run(

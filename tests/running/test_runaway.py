@@ -1,4 +1,4 @@
-"""Flows that print or show faster than anybody reads."""
+"""Flows that print or show faster than their output can be read."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pytest_ductaflow.running.output_log import Output
 from pytest_ductaflow.running.warning_lines import LineSplitter
 
 TIME_OUT = 3.0
-ENOUGH = 120.0  # seconds; a session that is not bounded does not end by itself
-MOST_ADDRESSES = 6 << 30  # bytes that a process may have
+ENOUGH = 120.0  # seconds; an unbounded session would not end by itself
+MOST_ADDRESSES = 6 << 30  # bytes of address space that a process may have
 FLOWS = {
     "prints": 'while True: print("x" * 1_000_000)',
     "writes": 'import os\nwhile True: os.write(1, b"y" * 1_000_000)',
@@ -49,9 +49,9 @@ def run_limited(root: Path, *options: str, **variables: str) -> tuple[str, int]:
     """Run a session in bounded memory and time.
 
     Args:
-        root: Of the project.
-        options: Of pytest.
-        variables: Of its environment.
+        root: Root of the project.
+        options: Options of pytest.
+        variables: Variables of its environment.
 
     Returns:
         What it printed, and the most memory that its own process used, in bytes.
@@ -88,7 +88,7 @@ def run_limited(root: Path, *options: str, **variables: str) -> tuple[str, int]:
 
 @pytest.fixture(scope="module", params=["forked", "ordinary"])
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A project with all these flows after one run, and the memory that pytest used."""
+    """Return a project with all these flows after one run, and the memory that pytest used."""
     root = tmp_path_factory.mktemp("runaway")
     names = [name for name in FLOWS if request.param == "forked" or name in ("prints", "writes")]
     write_project(root, {f"flows/{name}.py": FLOWS[name] for name in names})

@@ -1,4 +1,4 @@
-"""The rule of the first 15 characters, and whole lines from a stream that comes in pieces."""
+"""The rule of the first 15 characters, and whole lines from a stream that arrives in pieces."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_long_progress_bar_is_not_kept_in_memory():
 
 @pytest.mark.parametrize("piece", ["x" * 1_000, "\r", "x\r"])
 def test_a_line_that_does_not_end_is_not_copied_for_each_of_its_pieces(piece):
-    """Work grows with the text alone: what has come is kept as it came, or let go."""
+    """The work grows only with the text: pieces are kept as they are, or dropped."""
     splitter = LineSplitter()
     splitter.feed("begin ")
     first = splitter._pieces[0]

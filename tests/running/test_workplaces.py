@@ -1,4 +1,4 @@
-"""Flows that run elsewhere than in their run directory, and what is said where a file is not found."""
+"""Flows that do not run in their run directory, and messages where a file is not found."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(root: Path) -> pytest.RunResult:
-    """Where only what reads nothing runs in its run directory."""
+    """Run a session in which only flows that read nothing run in their run directory."""
     return run_pytest(root, "-o", "ductaflow_html=none")
 
 
 @pytest.fixture(scope="module")
 def second(root: Path, first: pytest.RunResult) -> list[str]:
-    """The same, with another place for all that say nothing."""
+    """Run the session with another default place, and return its output."""
     return run_pytest(root, "-o", "ductaflow_cwd=project", "--ductaflow-explain").outlines
 
 

@@ -1,4 +1,4 @@
-"""What a conductor does after its instances: refused while pytest collects, done when they have ended."""
+"""Code after a conductor's instances: refused while pytest collects, executed when they have ended."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ if not is_collecting():
     Path("summary.json").write_text(json.dumps({"total": total}))
     print("delivered", total)
 """
-# One that declares three instances, of which the config file says how they end, and tells of them afterwards.
+# Declares three instances that end as the config file says, and reports on them afterwards.
 TOLD = """\
 import json
 from pathlib import Path
@@ -80,7 +80,7 @@ if not is_collecting():
 
 
 def session(folder: Path, *args: str) -> tuple[int, str]:
-    """Exit code and output of a session in a process of its own."""
+    """Run a session in a process of its own, and return exit code and output."""
     return python(folder, "-m", "pytest", "--ductaflow", *args)
 
 
@@ -100,7 +100,7 @@ def python(folder: Path, *args: str) -> tuple[int, str]:
 
 
 def outcomes(output: str) -> dict[str, str]:
-    """Of a session with `-v`: how each item ended, by what stands behind the conductor's name."""
+    """Return how each item of a session with `-v` ended, by its name after the conductor's."""
     found = re.findall(r"^(?:\[gw\d\] \[ *\d+%\] (\w+) )?\S*?\.py::(\S+)(?: (\w+))?", output, re.MULTILINE)
     return {name: before or behind for before, name, behind in found if before or behind}
 
@@ -151,7 +151,7 @@ def test_the_delivery_of_an_older_project_is_never_lost_and_never_stale(grow):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
 def test_the_cured_conductor_delivers_as_its_script_does(grow, workers):
-    """Under `if not is_collecting():` all has its turn, after the runs, with their results."""
+    """Everything under `if not is_collecting():` runs after the instances, with their results."""
     (grow / "conductor.py").write_text(CURED)
     assert python(grow, "conductor.py")[0] == 0
     files = sorted(path.relative_to(grow).as_posix() for path in grow.rglob("delivery/**/*.json"))
@@ -178,7 +178,7 @@ def test_a_conductor_that_does_not_ask_has_nothing_after(three):
 
 
 def test_collected_and_selected_as_any_item(three):
-    """It is listed, found by `-k` and by `::`, and nothing of it is done then."""
+    """It is listed, found by `-k` and by `::`, and does nothing then."""
     _, output = session(three, "conductor.py", "--collect-only", "-q")
     assert output.splitlines()[3] == "conductor.py::after"
     _, output = session(three, "conductor.py", "--collect-only", "-q", "-k", "after")
@@ -198,7 +198,7 @@ def test_collected_and_selected_as_any_item(three):
 
 
 def test_it_is_unchanged_while_all_that_it_depends_on_is(three):
-    """Runs of any session, the conductor, what it read and what it wrote; also if left out in between."""
+    """Runs of any session, the conductor, what it read and wrote; also if it was left out in between."""
 
     def again(*args: str) -> str:
         return outcomes(session(three, "conductor.py", "-v", *args)[1])["after"]
@@ -206,7 +206,7 @@ def test_it_is_unchanged_while_all_that_it_depends_on_is(three):
     assert again() == "PASSED"
     assert again() == "UNCHANGED"
     assert again("-n", "2") == "UNCHANGED"
-    (three / "rates.json").write_text("[1,2,3]")  # read by the conductor, to the same effect
+    (three / "rates.json").write_text("[1,2,3]")  # read by the conductor, with the same result
     assert again() == "PASSED"
     assert again() == "UNCHANGED"
     (three / "told.json").unlink()
@@ -234,7 +234,7 @@ def test_what_it_asks_for_in_vain_counts(three):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
 def test_it_waits_for_all_to_end_well(three, workers):
-    """If an instance fails it is skipped and says why, and `--lf` brings both back."""
+    """If an instance fails, it is skipped with the reason, and `--lf` selects both again."""
     (three / "rates.json").write_text("[1, -2, 3]")
     code, output = session(three, "conductor.py", "-v", *workers)
     assert code == 1
@@ -247,7 +247,7 @@ def test_it_waits_for_all_to_end_well(three, workers):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
 def test_always_calls_raise_as_in_a_script(three, workers):
-    """With `always` it is done however they ended: a call of one that failed raises as in a script."""
+    """With `always` it runs however they ended: a call of an instance that failed raises as in a script."""
     conductor = """\
         import json
         from pathlib import Path
@@ -289,7 +289,7 @@ def test_never_and_the_ini_file(three):
 
 
 def test_one_that_fails_shows_the_line_and_what_it_printed(three):
-    """The failure has the user's frames only, the output, and the command that repeats it."""
+    """The failure has only the user's frames, the output, and the command that repeats it."""
     helper = "def fail(number):\n    return 1 / number\n"
     code = TOLD.replace('print("told of", len(made))', 'print("so far"); import helper; helper.fail(0)')
     write_project(three, {"helper.py": helper, "conductor.py": code})
@@ -332,7 +332,7 @@ def test_how_it_may_end(three, last, outcome, says):
 
 
 def test_a_call_that_was_not_collected_runs_there_and_then(three):
-    """A loop over what the results tell runs as in a script, once; the report of the session stays."""
+    """A loop over results runs as in a script, once; the report of the session is kept."""
     code = f"""{TOLD}
     best = max(table["value"])
     path = run_step_flow("flows/grow.py", "refined", f"best_{{best}}", {{"rate": best}})
@@ -348,7 +348,7 @@ def test_a_call_that_was_not_collected_runs_there_and_then(three):
 
 
 def test_a_call_with_another_config_in_a_run_directory_of_another_is_refused(three):
-    """What was recorded is not taken for what is asked for now."""
+    """What was recorded is not mistaken for the new call."""
     code = f"""{TOLD}
 rate = 1 if is_collecting() else 5
 run_step_flow("flows/grow.py", "final", "one", {{"rate": rate}})
@@ -371,7 +371,7 @@ def test_names_that_change_with_the_time_are_told(three):
 
 
 def test_two_conductors_in_one_session(tmp_path):
-    """Each waits for its own instances only, in its own folder."""
+    """Each waits only for its own instances, in its own folder."""
     files = {
         "flows/grow.py": GROW,
         "a_conductor.py": TOLD.replace("told.json", "a.json"),
@@ -400,7 +400,7 @@ def test_two_conductors_in_one_session(tmp_path):
 
 
 def test_it_comes_last_with_workers_and_random_order(three):
-    """Whatever order other plugins put items in."""
+    """Other plugins may put items in any order."""
     write_project(
         three,
         {
@@ -417,7 +417,7 @@ def test_it_comes_last_with_workers_and_random_order(three):
 
 
 def test_stopped_sessions_and_other_modes_do_nothing_afterwards(three):
-    """`-x`, `--ductaflow-accept` and `--ductaflow-where` in a project where not all is well."""
+    """`-x`, `--ductaflow-accept` and `--ductaflow-where`, in a project in which not everything is well."""
     (three / "rates.json").write_text("[-1, 2, 3]")
     _, output = session(three, "conductor.py", "-v", "-x")
     assert "after" not in outcomes(output)
@@ -433,7 +433,7 @@ def test_stopped_sessions_and_other_modes_do_nothing_afterwards(three):
 
 
 def test_results_do_not_count_it(three):
-    """What it leaves in `runs/` is no instance, and no past run."""
+    """Its files in `runs/` are no instance, and no past run."""
     session(three, "conductor.py")
     assert value(three / "told.json")[0] == ["r0", "r1", "r2"]
     session(three, "conductor.py", "--ductaflow-force")
@@ -454,7 +454,7 @@ def test_what_it_has_started_and_left_behind_does_not_hold_the_session_up(three)
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_it_ends_with_the_session(three, how):
-    """Whether the session is interrupted or killed, its process is gone, and not taken for done."""
+    """Whether the session is interrupted or killed, its process ends and does not count as done."""
     waits = (
         "import os, time; Path('pid').write_text(str(os.getpid())); os.rename('pid', 'here'); time.sleep(90)"
     )
@@ -483,7 +483,7 @@ def test_it_ends_with_the_session(three, how):
 
 
 def test_a_script_is_as_before(three):
-    """`python conductor.py` runs its calls and then the rest; nothing of pytest's ways is left behind."""
+    """`python conductor.py` runs its calls and then the rest; nothing specific to pytest is left behind."""
     code, output = python(three, "conductor.py")
     assert code == 0
     assert "told of 3" in output

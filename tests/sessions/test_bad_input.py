@@ -126,7 +126,7 @@ def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
 
 
 def refused(root: Path, *args: str) -> list[str]:
-    """The lines of the message with which pytest refuses to run anything."""
+    """Return the lines of the message with which pytest refuses to run anything."""
     result = run_pytest(root, "--ductaflow", *args)
     output = result.stdout.str() + "\n" + result.stderr.str()
     assert result.ret == pytest.ExitCode.USAGE_ERROR, output
@@ -140,7 +140,7 @@ def refused(root: Path, *args: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A project with one of every mistake."""
+    """Make a project with one of every mistake."""
     files: dict[str, object] = {
         "flows/a.py": "",
         "flows/strict.py": "",
@@ -170,7 +170,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def message(root) -> list[str]:
-    """What pytest says of all of them in one session."""
+    """Return pytest's messages about all of them in one session."""
     tables = sorted(
         path.name for path in root.iterdir() if path.suffix in (".csv", ".xlsx", ".parquet", ".json")
     )
@@ -179,7 +179,7 @@ def message(root) -> list[str]:
 
 
 def about(message: list[str], name: str) -> list[str]:
-    """The lines that begin with a file's name."""
+    """Return the lines that begin with a file's name."""
     return [line for line in message if line.startswith((f"{name}:", f"{name},", f"{name} "))]
 
 
@@ -191,7 +191,7 @@ def test_row_that_is_wrong_is_named(message, stem):
 
 
 def test_message_says_what_to_do(message, root):
-    """A message names the column to change, the place that was looked at, the cell to add."""
+    """A message names the column to change, the place searched, or the cell to add."""
     assert "(give each its own 'instance_name')" in about(message, "duplicate.csv")[0]
     assert str(root) in about(message, "no_flow.csv")[0]
     assert '# %% tags=["parameters"]' in about(message, "no_parameters.csv")[0]
@@ -213,13 +213,13 @@ def test_table_that_cannot_be_read_is_named(message, name):
 
 
 def test_table_without_the_columns_that_it_needs(message):
-    """A table's file that says nowhere what its rows run is refused with the missing columns."""
+    """A table's file that does not say what its rows run is refused with the missing columns."""
     (line,) = about(message, "needs_flow.csv")
     assert line == "needs_flow.csv: has no column `flow` (or `build`) that says what its rows run"
 
 
 def test_several_problems_are_shown_at_once(message):
-    """All problems of a table are shown at once, two of the same row as well."""
+    """All problems of a table are shown at once, including two of the same row."""
     starts = [line.partition(": ")[0] for line in about(message, "at_once.csv")]
     assert sorted(starts) == [
         "at_once.csv, row 1, column '_retries'",
@@ -232,7 +232,7 @@ def test_several_problems_are_shown_at_once(message):
 
 
 def test_value_that_json_lacks(message):
-    """A value without a place in JSON is named with the conductor's line, row and column."""
+    """A value that has no form in JSON is named with the conductor's line, row and column."""
     assert about(message, "values.py") == [
         "values.py:2, row 2, column 'x': {1, 2} (set) has no place in JSON",
         "values.py:2, row 3, column 'x': inf has no place in JSON",
@@ -259,13 +259,13 @@ def test_conductor_that_does_not_come_to_its_end(message, stem, says):
 
 
 def test_conductor_that_fails_shows_where_and_what_it_printed(message, root):
-    """The frames of the user's own files and the last output come with the message."""
+    """The message includes the frames of the user's own files, and the last output."""
     assert f'File "{root / "helper.py"}", line 2, in fail' in message
     assert "last words" in message
 
 
 def test_conductor_that_needs_what_is_not_there_yet(message):
-    """The message of a conductor that looks for results at collection says why there are none."""
+    """The message of a conductor that looks for results during collection says why there are none."""
     number = next(n for n, line in enumerate(message) if line.startswith("needs.py:5: FileNotFoundError"))
     assert any("if not is_collecting():" in line for line in message[number:])
 
@@ -285,7 +285,7 @@ def test_call_that_is_wrong_inside_try_except_is_not_lost(message, line):
     ],
 )
 def test_flow_whose_config_is_missing_or_none(message, stem, says):
-    """A flow without its config, or with one that is no JSON object, is refused by the config's name."""
+    """A flow without its config, or with one that is no JSON object, is refused, naming the config."""
     (line,) = about(message, stem)
     assert line.startswith(says)
 
@@ -302,7 +302,7 @@ def test_table_without_rows_is_no_error_but_nothing_to_run(tmp_path):
 
 
 def test_a_conductor_without_calls_and_a_folder_without_a_conductor_say_so(tmp_path):
-    """In place of silence and exit code 5."""
+    """They do so instead of silence and exit code 5."""
     write_project(tmp_path, {"flows/a.py": "", "conductor.py": "x = 1\n", "other/run_all.py": ""})
     result = run_pytest(tmp_path, "--ductaflow")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
@@ -333,7 +333,7 @@ def test_testmon_is_refused(tmp_path):
 
 
 def test_two_sources_with_one_run_directory(tmp_path):
-    """Instances of two sources that would overwrite each other's files are refused as those of one are."""
+    """Instances of two sources that would overwrite each other's files are refused, as in one source."""
     table = "instance_name,flow\none,flows/a.py\n"
     write_project(tmp_path, {"flows/a.py": "", "table.csv": table, "other.csv": table})
     (line,) = refused(tmp_path, "--collect-only", "table.csv", "other.csv")
@@ -356,7 +356,7 @@ def test_workers_are_not_started_for_bad_input(tmp_path):
 
 
 def test_what_might_not_be_meant_in_tables_is_told_and_nothing_refused(tmp_path):
-    """Notes on tables are told with their place: of tables, conductors and scripts, also with -n."""
+    """Notes on tables are shown with their location: of tables, conductors and scripts, also with -n."""
     files = {
         "flows/a.py": "",
         "empty.csv": "instance_name,flow\n",
@@ -406,7 +406,7 @@ def test_what_is_not_found_is_told_with_what_may_be_meant(tmp_path, argument, me
     "spec", ["ssh=elsewhere//python=python3", "2*socket=127.0.0.1:8888", "popen//via=master", "ssh=a b"]
 )
 def test_workers_on_other_machines_are_refused(pytester, spec):
-    """They would find neither the plan nor the run directories."""
+    """They would not find the plan or the run directories."""
     write_project(pytester.path, PROJECT)
     result = pytester.runpytest_inprocess("--ductaflow", "conductor.py", "--dist", "load", "--tx", spec)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -415,7 +415,7 @@ def test_workers_on_other_machines_are_refused(pytester, spec):
 
 
 def test_conductor_that_takes_long_is_named_while_it_does(pytester, monkeypatch):
-    """Nothing else would tell which of them hangs."""
+    """Nothing else would show which of them hangs."""
     monkeypatch.setattr(plan, "STILL", 0.2)
     write_project(pytester.path, {**PROJECT, "slow_conductor.py": SLOW})
     result = pytester.runpytest_inprocess("--ductaflow", "--collect-only", "-q", ".")

@@ -80,13 +80,13 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(root) -> pytest.RunResult:
-    """All builds, with -v."""
+    """Run all builds, with -v."""
     return run_pytest(root, "--ductaflow", "conductor.py", "-v")
 
 
 @pytest.fixture(scope="module")
 def strict(session, root) -> pytest.RunResult:
-    """The build that is orange, with warnings that fail."""
+    """Run the build that is orange, with warnings that fail."""
     return run_pytest(root, "--ductaflow", "--ductaflow-warnings=fail", "conductor.py::chain")
 
 
@@ -102,7 +102,7 @@ def failure(session: pytest.RunResult, title: str) -> str:
 
 
 def test_lights_of_builds(session):
-    """A flow's warning makes its build orange, a failed flow fails it, also if the build goes on."""
+    """A flow's warning makes its build orange; a failed flow fails it, even if the build continues."""
     session.assert_outcomes(failed=2)
     assert "1 warned" in session.outlines[-1]
     session.stdout.re_match_lines(
@@ -127,7 +127,7 @@ def test_flows_of_a_build_leave_all_files_in_its_run_directory(session, root, di
 
 
 def test_build_leaves_no_journal(session, root):
-    """What the flows told the build while it ran is in its record at the end, not beside it."""
+    """What the flows reported to the build while it ran ends up in its record, not beside it."""
     found = {path.name for path in (root / "runs/chain/one").iterdir()}
     endings = ("config.json", "executed.ipynb", "executed.html", "execution_output.txt", "record.json")
     assert found == {f"chain_{ending}" for ending in endings} | {"runs"}
@@ -156,7 +156,7 @@ def test_verbose_shows_the_flows_below_their_build(session):
 
 
 def test_warning_summary_names_the_flows_line(session):
-    """The summary of an orange build tells its flow's warning."""
+    """The summary of an orange build shows its flow's warning."""
     session.stdout.fnmatch_lines(["WARNED conductor.py::chain::one - ⚠️ only 3 points"])
 
 
@@ -176,7 +176,7 @@ def test_failure_text_names_the_flow_and_its_cell(session, root, build):
 
 
 def test_build_that_swallows_the_exception_fails_all_the_same(session, root):
-    """A build that catches its flow's exception went on to its end, but its record is an error."""
+    """A build that catches its flow's exception runs to its end, but its record is an error."""
     build = record(root, "swallows/one/swallows_record.json")
     assert build["status"] == "error"
     assert build["error"]["type"] == "FlowFailed"

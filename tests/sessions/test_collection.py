@@ -24,13 +24,13 @@ PROJECT = {"flows/a.py": "print(config)\n", "conductor.py": CONDUCTOR}
 
 @pytest.fixture(autouse=True)
 def _plugins_load(monkeypatch):
-    """Let the inner pytest find our entry point, whatever the outer one was told."""
+    """Let the inner pytest find our entry point, whatever options the outer one was given."""
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
 
 def collected(result: pytest.RunResult) -> list[str]:
-    """The node ids of `--collect-only -q`."""
+    """Return the node ids of `--collect-only -q`."""
     assert result.ret == 0, result.stderr.str() + result.stdout.str()
     return [line for line in result.outlines if "::" in line]
 
@@ -45,7 +45,7 @@ def items_of(pytester: pytest.Pytester, *args: str) -> list[InstanceItem]:
 
 
 def past_run(directory: str, stem: str, config: dict[str, object]) -> dict[str, object]:
-    """The files by which an earlier run is known: its config and its log."""
+    """Return the files that identify an earlier run: its config and its log."""
     return {f"{directory}/{stem}_config.json": config, f"{directory}/{stem}_execution_output.txt": ""}
 
 
@@ -181,7 +181,7 @@ def test_past_run_directory_is_collected_from_its_saved_config(pytester):
 
 
 def test_past_run_directory_is_collected_from_within(pytester):
-    """A run directory can also be run again by one who has changed into it."""
+    """A run directory can also be run again from within it."""
     write_project(pytester.path, {"flows/a.py": "", **past_run("runs/a/one", "a", {})})
     os.chdir(pytester.path / "runs/a/one")  # pytester restores it
     (item,) = items_of(pytester, ".")
@@ -255,10 +255,10 @@ def said_in(folder: Path) -> list[dict[str, object]]:
 
 
 def test_conductor_runs_as_a_script_in_its_own_process_in_the_project_root(pytester):
-    """A conductor runs once, as `__main__`, in another process, in the project root, its output kept back."""
+    """A conductor runs once, as `__main__`, in another process, in the project root, its output captured."""
     write_project(pytester.path, {"flows/a.py": "", "studies/conductor.py": PROBE})
     result = pytester.runpytest_inprocess("--ductaflow", "studies/conductor.py")
-    result.assert_outcomes(skipped=4)  # and what the conductor does after them
+    result.assert_outcomes(skipped=4)  # and the code after the conductor's calls
     result.stdout.no_fnmatch_line("*NOISE*")
     (said,) = said_in(pytester.path)
     assert said["pid"] != os.getpid()
@@ -273,7 +273,7 @@ def test_conductor_runs_once_for_all_workers(pytester):
     """Under -n 2 the conductor runs once for the whole session, and -s lets its output through."""
     write_project(pytester.path, {"flows/a.py": "", "conductor.py": PROBE})
     result = pytester.runpytest_subprocess("--ductaflow", "conductor.py", "-n", "2", "-s")
-    result.assert_outcomes(skipped=4)  # and what the conductor does after them
+    result.assert_outcomes(skipped=4)  # and the code after the conductor's calls
     result.stdout.fnmatch_lines(["NOISE of the conductor"])
     assert len(said_in(pytester.path)) == 1
 
@@ -316,7 +316,7 @@ NAMES = ["with space", "br[0]", "a::b", "<script>", "Zürich 東京", "it's $HOM
 
 
 def test_names_of_any_kind_become_node_ids_that_select(pytester):
-    """Blanks, brackets, `::`, markup and quotes in names give plain node ids, which select."""
+    """Spaces, brackets, `::`, markup and quotes in names give plain node ids, which select."""
     rows = [{"instance_name": name} for name in NAMES]
     conductor = f"from pytest_ductaflow import conduct\nconduct('flows/a.py', {rows})\n"
     write_project(pytester.path, {"flows/a.py": "", "conductor.py": conductor})
@@ -341,7 +341,7 @@ def test_names_that_look_alike_in_a_node_id_are_told_apart(pytester):
 
 
 def test_project_root_is_found_upwards(pytester):
-    """The nearest parent of a conductor that holds flows/ is the project; runs/ lies there."""
+    """The nearest parent of a conductor that holds flows/ is the project; runs/ is there."""
     write_project(pytester.path, {"flows/a.py": "", "studies/deep/conductor.py": CONDUCTOR})
     items = items_of(pytester, "studies/deep/conductor.py")
     assert [item.nodeid for item in items] == [f"studies/deep/conductor.py::a::{n}" for n in ("one", "two")]
@@ -368,7 +368,7 @@ def test_project_root_is_the_same_from_a_subfolder(pytester):
     ],
 )
 def test_project_root_can_be_set(pytester, source):
-    """`ductaflow_root` says where the project lies, for tables and conductors alike."""
+    """`ductaflow_root` sets the project's path, for tables and conductors alike."""
     write_project(
         pytester.path,
         {
@@ -392,7 +392,7 @@ def test_ordinary_tests_beside_a_conductor_are_collected_as_ever(pytester):
 
 
 def test_without_the_option_nothing_changes(pytester):
-    """Without --ductaflow neither conductors nor tables are looked at, and nothing is written."""
+    """Without --ductaflow neither conductors nor tables are read, and nothing is written."""
     write_project(
         pytester.path,
         {"flows/a.py": "", "conductor.py": PROBE, "pytest.ini": "[pytest]\nductaflow_warnings = loud\n"},
@@ -406,7 +406,7 @@ def test_without_the_option_nothing_changes(pytester):
 
 
 def test_ini_file_turns_it_on_and_sets_options(pytester):
-    """`ductaflow = true` in pyproject.toml stands for --ductaflow, and the other options have ini twins."""
+    """`ductaflow = true` in pyproject.toml means --ductaflow, and the other options have ini equivalents."""
     write_project(
         pytester.path,
         {
@@ -443,7 +443,7 @@ def test_truth_in_the_native_table_of_pyproject_turns_it_on(pytester):
     ],
 )
 def test_bad_value_in_the_ini_file_is_a_usage_error(pytester, line, says):
-    """A value that an option does not know ends with exit code 4 and a message naming option and value."""
+    """A value that an option does not accept ends with exit code 4 and a message naming option and value."""
     on = "" if line.startswith("ductaflow =") else "ductaflow = true\n"
     write_project(pytester.path, {**PROJECT, "pytest.ini": f"[pytest]\n{on}{line}\n"})
     result = pytester.runpytest_inprocess("--collect-only")
@@ -493,7 +493,7 @@ CLEARED = {
 
 @pytest.mark.slow
 def test_conductor_that_clears_its_environment_runs_nothing_while_it_is_collected(pytester):
-    """Neither when it has its turn after its instances; these get the environment that it has left."""
+    """Nor when it continues after its instances; these get the environment that it has left."""
     write_project(pytester.path, CLEARED)
     assert ids_of(pytester, "conductor.py") == ["conductor.py::a::A", "conductor.py::after"]
     assert not (pytester.path / "runs/a").exists()

@@ -1,4 +1,4 @@
-"""Sessions that are disturbed end in the files of an undisturbed one: a few rounds of the command."""
+"""Disturbed sessions end with the files of an undisturbed one: a few rounds of the benchmark command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real signals to real sessions: what was done stays, what was running is told, nothing is left behind."""
+"""Real signals to real sessions: results stay, running instances are reported, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PROJECT = {
 
 
 def started(root: Path, *workers: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """A session in a process group of its own."""
+    """Start a session in a process group of its own."""
     return running(root, *SESSION, *workers)
 
 
@@ -69,7 +69,7 @@ def running(root: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(params=[[], ["-n", "2"]], ids=["alone", "xdist"])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A session whose instances are running."""
+    """Yield a session whose instances are running."""
     write_project(tmp_path, PROJECT)
     with started(tmp_path, *request.param) as process:
         count = 2 if request.param else 1
@@ -135,7 +135,7 @@ def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, opti
 
 @pytest.fixture
 def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str], Path]:
-    """Runs an instance, with Ctrl-C where a function of a module is called; its run directory."""
+    """Return a function that runs an instance up to Ctrl-C in a given function, and returns its directory."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -162,7 +162,7 @@ def test_ctrl_c_before_the_flow_has_begun_leaves_no_record_that_still_runs(
 def test_ctrl_c_before_there_is_a_run_directory_is_ctrl_c(
     interrupted: Callable[[object, str], Path],
 ) -> None:
-    """The first instance imports papermill, which takes long enough for people to press."""
+    """The first instance imports papermill, which takes long enough for a user to press Ctrl-C."""
     assert not interrupted(run_instance, "_clean_start").exists()
 
 

@@ -1,4 +1,4 @@
-"""Configs that nobody can read whole: report and page show beginnings, config and notebook have all of it."""
+"""Configs too large to read: report and page show beginnings, config and notebook have everything."""
 
 from __future__ import annotations
 

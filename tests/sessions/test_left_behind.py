@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="where orphans can be found"),
 ]
 
-PATIENCE = 20.0  # seconds for a process that was killed
+PATIENCE = 20.0  # seconds for a process that was killed to disappear
 SLEEPS = "import time; time.sleep(600)"
 STARTS = {
     "session": f"""
@@ -55,7 +55,7 @@ ENDS = {
 
 @pytest.fixture(scope="module", params=["forked", "ordinary"])
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with flows for each way to start something and each way to end, after a run."""
+    """Yield a project with flows for each way to start something and each way to end, after a run."""
     root = tmp_path_factory.mktemp("left")
     lines = ["from pytest_ductaflow import conduct"]
     for start, indented in STARTS.items():
@@ -92,7 +92,7 @@ def test_nothing_that_a_flow_has_started_outlives_it(root, start, end):
 
 
 def test_a_flow_waits_for_its_own_children_only(tmp_path):
-    """What others have left behind may be children of its process, too: it ends all the same."""
+    """Processes of others may be children of its process, too: it ends all the same."""
     write_project(
         tmp_path,
         {

@@ -1,4 +1,4 @@
-"""Instances and flows that are no more: among results, in the summary, and how they are removed."""
+"""Instances and flows that no longer exist: among results, in the summary, and how they are removed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if not is_collecting():
 
 
 class Done:
-    """A command in a project: its exit code and what it printed."""
+    """A command run in a project, with its exit code and output."""
 
     def __init__(self, root: Path, *command: str, stdin: str = "") -> None:
         environment = own_environment()
@@ -77,7 +77,7 @@ def rm(root: Path, *arguments: str, stdin: str = "") -> Done:
 
 
 def table(root: Path, call: str = 'results("runs")') -> dict[str, bool]:
-    """In a process of its own, as in a plain notebook: which instances there are, and whether declared."""
+    """Return, from a separate process as in a plain notebook, the instances and whether they are declared."""
     code = (
         "import json, pytest_ductaflow as d\n"
         f"t = d.{call}\n"
@@ -202,7 +202,7 @@ def test_folders_that_no_instance_has_any_more_are_told_with_what_removes_them(p
         assert line in session(project, *arguments).out
     for arguments in (["runs/a/rate=2,years=25"], ["runs/a/rate=1,years=25"], ["--ductaflow-explain"]):
         assert "any more" not in session(project, *arguments).out
-    assert line in session(project).out  # though its record now says that its folder was named
+    assert line in session(project).out  # though the run directory was named last, and its record says so
     page = (project / "runs/conductor_status_report.html").read_text(encoding="utf-8")
     assert "rate=2,years=25" in page
     assert "rate=1,years=25" not in page
@@ -445,7 +445,7 @@ def chain(after_a_chain: Path, tmp_path: Path) -> Path:
         (["-k", "j"], "UNCHANGED"),
         (["--ductaflow-where", "step == 'b'"], "UNCHANGED"),
         (["-k", "j", "-n", "2"], "UNCHANGED"),
-        (["conductor.py::c::k"], "UNCHANGED"),  # also where it is further up
+        (["conductor.py::c::k"], "UNCHANGED"),  # also if it is further upstream
     ],
 )
 def test_an_upstream_that_is_out_of_date_and_was_not_selected_is_told(
@@ -507,7 +507,7 @@ def test_folders_lists_and_braces_wait_for_all_that_they_mean(tmp_path: Path, ta
     head = "from pytest_ductaflow import conduct\n"
     write_project(tmp_path, {"flows/a.py": SLOW, "flows/sum.py": SUM, "conductor.py": head + table + TWO})
     log = tmp_path / "runs/sum/s/sum_execution_output.txt"
-    done = session(tmp_path, "-n", "2")  # though it is introduced before what it reads
+    done = session(tmp_path, "-n", "2")  # though it is declared before what it reads
     assert done.outcomes["sum/s"] == "PASSED", done.out
     assert "read [1, 2]" in log.read_text()
     assert "undeclared" not in done.out

@@ -1,4 +1,4 @@
-"""What somebody sees who makes common mistakes or has other plugins: one session, spread over two workers."""
+"""What users see who make common mistakes or have other plugins: one session, with two workers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def session(tmp_path_factory) -> Session:
 
 
 def test_other_plugins_hear_of_what_there_is_and_of_nothing_else(session):
-    """With -n, what workers wait with is in no hook, no count and not in JUnit's XML."""
+    """With -n, the items with which workers wait are in no hook, no count and not in JUnit's XML."""
     names = {f"{step}::r{number}" for step in ("wrong", "use") for number in range(3)}
     ids = {f"conductor.py::{name}" for name in (*names, "use::all", "orange::one")}
     ids.add("test_plain.py::test_plain")
@@ -111,7 +111,7 @@ def test_what_fixtures_of_the_session_raise_at_the_end_is_told_with_the_last_ite
 
 
 def test_other_tools_find_the_text_of_a_warning_where_they_look_for_it(session):
-    """Not skipped without a word: TeamCity and pytest-html take the long text, Allure the exception."""
+    """TeamCity and pytest-html take the long text, Allure the exception."""
     (report,) = [
         h
         for h in session.heard
@@ -119,7 +119,7 @@ def test_other_tools_find_the_text_of_a_warning_where_they_look_for_it(session):
         if h["id"].endswith("::orange::one") and h["when"] == "call"
     ]
     assert report["outcome"] == "skipped"
-    assert report["text"].endswith("⚠️ few data\nWarning: and old")  # after the name of the worker
+    assert report["text"].endswith("⚠️ few data\nWarning: and old")  # after the worker's name
     (raised,) = [h for h in session.heard if h["what"] == "makereport" and h["raised"]]
     assert (raised["id"], raised["raised"]) == (report["id"], "⚠️ few data\nWarning: and old")
     cases = ET.parse(session.root / "junit.xml").getroot().iter("testcase")
@@ -130,7 +130,7 @@ def test_other_tools_find_the_text_of_a_warning_where_they_look_for_it(session):
 
 
 def test_equal_failures_are_told_once(session):
-    """With two workers, and what waits for them is blocked and told by its reason."""
+    """With two workers; what waits for them is blocked, with the reason."""
     assert len(re.findall(r"^E   NameError", session.output, re.MULTILINE)) == 1
     assert len(re.findall(r"^_+ wrong/r\d _+$", session.output, re.MULTILINE)) == 1
     more = r"^2 more at the same place with the same error: wrong/r\d, wrong/r\d$"

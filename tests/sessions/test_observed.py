@@ -1,4 +1,4 @@
-"""How much of a flow's reading is seen, and what becomes of instances of which not all was seen; sessions."""
+"""How much of a flow's reading is observed, and what happens to instances not observed completely."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_an_instance_whose_helper_dies_or_is_frozen_fails_and_the_next_one_runs(
     ("kernels", "seen"), [([], "all"), (["--no-ductaflow-fork"], "python only")], ids=["forked", "ordinary"]
 )
 def test_a_session_within_a_flow_sees_what_the_outer_observer_leaves_to_it(tmp_path, kernels, seen):
-    """Its forked kernels come from the outer server, its ordinary ones are below the flow's own observer."""
+    """Its forked kernels come from the outer server, its ordinary ones are under the flow's own observer."""
     run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", *kernels]
     inner = {"flows/in.py": "print(open(root + '/data.txt').read())\n", "data.txt": "x"}
     inner["conductor.py"] = """\
@@ -204,7 +204,7 @@ def test_an_ordinary_user_hears_why_a_program_gains_no_rights(tmp_path):
 
 
 LISTS = {
-    # Both folders are searched for modules as well, and listed once by the flow itself.
+    # Both folders are also searched for modules, and listed once by the flow itself.
     "flows/library.py": """\
         import os, sys
         sys.path.insert(0, root + "/lib")
@@ -246,7 +246,7 @@ def test_a_folder_that_is_searched_for_modules_counts_where_the_flow_itself_list
 @on_linux
 @pytest.mark.parametrize("kernels", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
 def test_a_run_whose_report_is_lost_runs_again(project, tmp_path, kernels):
-    """As where the disk is full, or no descriptor is left: what was left to the observer is not known."""
+    """For example where the disk is full, or no descriptor is left: the observer's part is unknown."""
     plugin = """
         from pytest_ductaflow.kernels import forked, ordinary
         forked.ask_for_report = ordinary.read_report = lambda *_: None

@@ -1,4 +1,4 @@
-"""Flows that do odd things with what is around them, in real kernels."""
+"""Flows that do unusual things to their surroundings, in real kernels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ FLOWS = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with all these flows after one run."""
+    """Return a project with all these flows after one run."""
     root = tmp_path_factory.mktemp("odd")
     write_project(root, {f"flows/{name}.py": code for name, code in FLOWS.items()})
     calls = [

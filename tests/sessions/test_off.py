@@ -1,4 +1,4 @@
-"""pytest without `--ductaflow`, which takes a conductor for a module of tests: nothing runs, and why."""
+"""pytest without `--ductaflow`, which takes a conductor for a test module: nothing runs, with a reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ open("delivered", "w").close()
 
 
 def session(folder: Path, *args: str) -> tuple[int, str]:
-    """Exit code and output of a pytest session in a process of its own."""
+    """Run a pytest session in a process of its own, and return exit code and output."""
     environment = own_environment()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *args],
@@ -51,7 +51,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("more", [(), ("--collect-only",), ("-n", "2")], ids=" ".join)
 def test_a_forgotten_option_runs_nothing_and_is_told(project, more):
-    """The sweep does not run while pytest collects, whatever else is on; the message has what to type."""
+    """The sweep does not run while pytest collects, with any other options; the message says what to type."""
     write_project(project, {"conductor.py": CALLS["conduct"]})
     code, output = session(project, "conductor.py", *more)
     assert code in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.TESTS_FAILED)
@@ -73,7 +73,7 @@ def test_every_call_is_refused(project, call):
 
 @pytest.mark.parametrize("how", ["test_conductor.py", "."])
 def test_a_conductor_that_is_called_as_tests_are(project, how):
-    """Found in a folder or named: it is refused, and what the message says to type works."""
+    """Found in a folder or named: it is refused, and the command in the message works."""
     write_project(project, {"test_conductor.py": CALLS["conduct"]})
     _, output = session(project, how)
     assert "run it with: pytest --ductaflow test_conductor.py" in output
@@ -92,7 +92,7 @@ def test_a_conductor_under_a_name_of_tests_only_is_to_be_renamed(project, on):
 
 
 def test_a_conductor_that_catches_exceptions_goes_no_further(project):
-    """What follows the calls is not done either, and the session does not pass."""
+    """The code after the calls does not run either, and the session does not pass."""
     write_project(project, {"conductor.py": CAUGHT})
     code, output = session(project, "conductor.py")
     assert code == pytest.ExitCode.INTERRUPTED
@@ -101,7 +101,7 @@ def test_a_conductor_that_catches_exceptions_goes_no_further(project):
 
 
 def test_a_file_of_tests_about_a_conductor_stays_one(project):
-    """`test_conductor.py` with tests in it is no conductor, with the option either."""
+    """`test_conductor.py` with tests in it is no conductor, even with the option."""
     write_project(project, {"test_conductor.py": "def test_it():\n    assert True\n"})
     code, output = session(project, "--ductaflow", "test_conductor.py")
     assert (code, "1 passed" in output) == (0, True)
@@ -123,7 +123,7 @@ def test_a_test_may_run_a_flow(project):
 
 
 class Listener:
-    """A plugin that would collect every file, as those for notebooks do."""
+    """A plugin that would collect every file, like those for notebooks."""
 
     def __init__(self) -> None:
         self.files: set[str] = set()

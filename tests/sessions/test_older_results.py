@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def session(root: Path, *args: str) -> tuple[dict[str, str], str]:
-    """What became of each instance in a session of its own, and what it printed."""
+    """Run a session in a process of its own; return the outcome of each instance, and the output."""
     hidden = ("PYTEST_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
@@ -52,7 +52,7 @@ READER = """
 
 
 def test_a_file_that_an_upstream_does_not_write_any_more_is_told_before_the_run(tmp_path):
-    """Whether it is gone, or somebody has put it there: it is not what the upstream wrote."""
+    """Whether it is gone or replaced: it is not what the upstream wrote."""
     calls = conductor(("a", {}), ("b", {"src": "runs/a/i/total.txt"}))
     files = {"flows/a.py": 'open("total.txt", "w").write("1")\n', "flows/b.py": READER, "conductor.py": calls}
     root = write_project(tmp_path, files)
@@ -96,7 +96,7 @@ TRAIN = """
 
 
 def test_a_gate_that_is_stored_after_a_second_run_holds(tmp_path):
-    """What a run writes is what a replay in an empty folder writes."""
+    """A run writes what a replay in an empty folder writes."""
     root = write_project(tmp_path, {"flows/train.py": TRAIN})
     for rate in (0.01, 0.08):
         write_project(root, {"conductor.py": conductor(("train", {"rate": rate}))})

@@ -1,4 +1,4 @@
-"""A run directory belongs to one process at a time: real sessions over one project at once."""
+"""A run directory is used by one process at a time: several real sessions over one project."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATIENCE = 60.0  # seconds; only a bug waits that long
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and process groups are POSIX")
 
 FILES = {
-    # It tells the test that it has begun, and goes on when the test says so.
+    # It reports to the test that it has begun, and continues when the test lets it.
     "flows/slow.py": """
         import os, socket
         with open("lines.txt", "a") as lines:
@@ -64,7 +64,7 @@ TWICE = "1 begins\n1 ends\n"
 
 
 class Flows:
-    """Where the flows of a project report that they have begun."""
+    """A server to which the flows of a project report that they have begun."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -73,7 +73,7 @@ class Flows:
 
     @contextlib.contextmanager
     def next(self) -> Iterator[tuple[str, int]]:
-        """Parameter and process of the next flow that begins; it goes on at the end of the block."""
+        """Yield parameter and process of the next flow that begins; let it continue after the block."""
         connection, _ = self._server.accept()
         with connection:
             connection.settimeout(PATIENCE)
@@ -83,7 +83,7 @@ class Flows:
                 connection.sendall(b"go")
 
     def none_waits(self) -> bool:
-        """Whether no other flow has begun."""
+        """Return whether no other flow has begun."""
         self._server.settimeout(0)
         try:
             connection, _ = self._server.accept()
@@ -98,12 +98,12 @@ class Flows:
 
 @dataclass
 class Session:
-    """A session that goes on while the test does something else."""
+    """A session that runs while the test does something else."""
 
     process: subprocess.Popen[str]
 
     def wait_for_line(self, pattern: str) -> str:
-        """The first line of its output in which a pattern is found."""
+        """Return the first line of its output in which a pattern is found."""
         assert self.process.stdout is not None
         seen = []
         watchdog = threading.Timer(PATIENCE, self.process.kill)
@@ -139,7 +139,7 @@ def write_base(root: Path, flows: Flows, n: int) -> None:
 
 @pytest.fixture
 def start(root: Path) -> Iterator[Callable[..., Session]]:
-    """Starts sessions, each in a process group of its own."""
+    """Yield a function that starts sessions, each in a process group of its own."""
     sessions: list[Session] = []
     hidden = ("PYTEST_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
@@ -330,7 +330,7 @@ def test_the_flows_of_a_build_clear_their_own_and_those_unchanged_are_not_run_ag
 
 @pytest.mark.slow
 def test_flows_that_a_build_does_not_run_any_more_leave_no_folder(tmp_path):
-    """What reads all that is in its `runs/` finds what a fresh clone has."""
+    """Code that reads everything in the build's `runs/` finds what a fresh clone has."""
     code = """
         from pytest_ductaflow import run_notebook
         for name in names:
@@ -370,7 +370,7 @@ with held(RunFiles(Path(sys.argv[2]), "x"), sys.argv[1], "x/A", wait=True, say=p
 
 @contextlib.contextmanager
 def another_process(root: Path, run_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock until it is told something."""
+    """Yield a process that holds the lock until it gets a line."""
     command = [sys.executable, "-c", HOLD, str(root), str(run_dir)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -456,7 +456,7 @@ def test_a_process_is_known_by_number_and_start():
 
 @posix
 def test_the_kernel_of_a_killed_process_is_waited_for(tmp_path, monkeypatch):
-    """It may write for a moment longer; a person's shell in the folder is no kernel."""
+    """It may write for a moment longer; a user's shell in the folder is no kernel."""
     me = this_process()
     dead = Owner(me.host, me.pid, me.started - 100)
     code = "import sys; print('here', flush=True); sys.stdin.readline()"

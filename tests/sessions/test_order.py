@@ -1,8 +1,8 @@
 """The order of instances in whole sessions, in one process and with xdist's workers.
 
-Nothing starts before its upstreams have ended well, everything is told once, and no session hangs,
-whatever fails, dies, is left out or runs beside it. But for the last tests, no kernels run: `standin`
-takes the runner's place, notes when an instance starts and ends, and does what its config says.
+Nothing starts before its upstreams have ended well, everything is reported once, and no session hangs,
+whatever fails, dies, is left out or runs beside it. Except in the last tests, no kernels run: `standin`
+replaces the runner, notes when an instance starts and ends, and does what its config says.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, object]
 
 
 def row(label: str, *after: str, do: str = "ok", free: bool = False, **config: object) -> Row:
-    """An instance, by `step/name`; `free` if it waits for no earlier flow either."""
+    """Return an instance as a row, from `step/name`; `free` if it waits for no earlier flow either."""
     flow, name = label.split("/")
     explicit = list(after) if after or free else None
     return {"flow": flow, "instance_name": name, "do": do, "after": explicit, **config}
@@ -45,7 +45,7 @@ def label_of(node_id: str) -> str:
 
 
 class Result:
-    """What a session has done and told."""
+    """The events and reports of a session."""
 
     def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
         self.ret, self.out, self.err = done.returncode, done.stdout, done.stderr
@@ -63,7 +63,7 @@ class Result:
         self.junit = Counter(f"{case.get('classname')}.{case.get('name')}" for case in cases)
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Whatever else has happened: order, and everything that was told was told once."""
+        """Check what always holds: the order, and that everything was reported only once."""
         ends = {label: max(times) for label, times in self.ends.items()}
         for label, upstreams in upstreams_of(rows).items():
             for upstream in upstreams if label in self.starts else ():
@@ -93,7 +93,7 @@ class Project:
         (self.folder / "instances.json").write_text(json.dumps(plain), encoding="utf-8")
 
     def run(self, *args: str) -> Result:
-        """A session with the stand-in; one that takes a minute hangs."""
+        """Run a session with the stand-in; one that takes a minute hangs."""
         for name in ("events.jsonl", "reports.jsonl", "junit.xml"):
             (self.folder / name).unlink(missing_ok=True)
         named = [] if any(arg.startswith("conductor.py") for arg in args) else ["conductor.py"]
@@ -119,7 +119,7 @@ def project(tmp_path: Path) -> Callable[..., Project]:
 
 
 def upstreams_of(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """What each instance depends on, whichever way its config says so."""
+    """Return the upstreams of each instance, however its config names them."""
     return {f"{r['flow']}/{r['instance_name']}": r.get("means", r["after"] or []) for r in rows}
 
 
@@ -127,7 +127,7 @@ def upstreams_of(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def shape(kind: str, size: int, chance: random.Random) -> list[list[int]]:
-    """The upstreams of each node of a small graph."""
+    """Return the upstreams of each node of a small graph."""
     if kind == "chain":
         return [[n - 1] if n else [] for n in range(size)]
     if kind == "fan out":
@@ -138,7 +138,7 @@ def shape(kind: str, size: int, chance: random.Random) -> list[list[int]]:
 
 
 def random_rows(seed: int, deeds: str, graphs: int = 8) -> list[Row]:
-    """Graphs beside each other, declared in any order, with upstreams named in all ways."""
+    """Return graphs beside each other, declared in any order, with upstreams named in all ways."""
     chance = random.Random(seed)
     rows = []
     for number in range(graphs):
@@ -176,7 +176,7 @@ def _named_somehow(label: str, means: list[str], deed: str, chance: random.Rando
 
 
 def expected_outcomes(rows: Sequence[Row]) -> dict[str, str]:
-    """What each instance comes to if all that can run does."""
+    """Return the outcome of each instance if all that can run does."""
     deeds = {f"{r['flow']}/{r['instance_name']}": "skip" if "_marks" in r else r["do"] for r in rows}
     upstreams = upstreams_of(rows)
     comes_to: dict[str, str] = {}
@@ -208,7 +208,7 @@ ORDINARY = {
 
 @pytest.mark.parametrize(("seed", "workers"), [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2), (6, 4)])
 def test_random_graphs_run_in_order_and_each_instance_comes_to_what_it_must(project, seed, workers):
-    """Failures, warnings, skips and dead workers: the right instances are blocked, all are told once."""
+    """Failures, warnings, skips and dead workers: the right instances are blocked, all are reported once."""
     deeds = "fail, warn, skip, crash" if workers else "fail, warn, skip"
     made = project(random_rows(seed, deeds), ORDINARY)
     result = made.run(*(["-n", str(workers), "--max-worker-restart=20"] if workers else []), "test_beside.py")
@@ -282,7 +282,7 @@ def test_upstream_that_is_not_selected_must_have_a_good_record(project):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_order_holds_through_what_is_not_selected(project, workers):
-    """What stands between two instances need not be in the session."""
+    """Instances between two others need not be in the session."""
     made = project(MEANS)
     assert set(made.run().outcomes.values()) == {"passed"}
     result = made.run("conductor.py::score", "conductor.py::etl", *(["-n", "2"] if workers else []))
@@ -292,7 +292,7 @@ def test_order_holds_through_what_is_not_selected(project, workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_instance_without_upstreams_waits_for_earlier_flows_to_end_well_or_not(project, workers):
-    """It is order and nothing else: a failure of an earlier flow does not block it."""
+    """It is only order: a failure of an earlier flow does not block the instance."""
     made = project([row("etl/A", do="fail", sleep=0.2), row("etl/B", sleep=0.5), row("model/A")])
     result = made.run(*(["-n", "2"] if workers else []))
     assert result.outcomes == {"etl/A": "failed", "etl/B": "passed", "model/A": "passed"}
@@ -315,7 +315,7 @@ def test_upstream_that_is_skipped_must_have_a_good_record(project):
 
 
 def test_paths_into_runs_must_lead_somewhere(project):
-    """What no instance writes must be there; a run directory outside of the plan must be good."""
+    """Paths that no instance writes must exist; a run directory outside of the plan must be good."""
     rows = [
         row("etl/A", free=True),
         row("model/lost", "etl/A", table="runs/etl/Z/out.csv"),
@@ -368,7 +368,7 @@ def test_blocked_instance_names_what_is_to_blame(project):
 
 
 def test_warning_that_fails_blocks(project):
-    """--ductaflow-warnings=fail: an orange upstream has failed; else it is good enough."""
+    """--ductaflow-warnings=fail: an orange upstream has failed; otherwise it is good enough."""
     made = project([row("etl/A", do="warn", free=True), row("model/A", "etl/A")])
     assert made.run().outcomes == {"etl/A": "warned", "model/A": "passed"}
     result = made.run("--ductaflow-warnings=fail", "-n", "2")
@@ -443,7 +443,7 @@ SHUFFLE = """\
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_upstreams_come_first_whatever_other_plugins_do(project, workers):
-    """Items that a plugin has put in another order are put right; ordinary tests stay where they are."""
+    """Items that a plugin has reordered are put right; ordinary tests stay where they are."""
     made = project(CHAIN[:6], {"conftest.py": SHUFFLE, **ORDINARY})
     result = made.run("test_beside.py", *(["-n", "2"] if workers else []))
     result.check(made.rows)
@@ -458,7 +458,7 @@ def test_upstreams_come_first_whatever_other_plugins_do(project, workers):
 
 
 def test_fixtures_of_ordinary_tests_end_as_ever(project):
-    """Under -n, an error in the end of a session's fixture is told, and once for each worker."""
+    """Under -n, an error at the end of a session fixture is reported, once for each worker."""
     files = {
         "test_fixture.py": """\
             import pytest
@@ -491,7 +491,7 @@ def test_other_modes_of_distribution_run_everything_once(project, mode):
 
 
 def test_each_worker_running_every_instance_is_refused(project):
-    """--dist each is a usage error: the workers would write into the same run directories."""
+    """--dist each is a usage error: the workers would write to the same run directories."""
     result = project(CHAIN[:1]).run("-n", "2", "--dist", "each")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--dist each" in result.err
@@ -511,7 +511,7 @@ def test_session_without_instances_is_left_to_xdist(project):
 
 
 def test_worker_that_dies_while_it_has_nothing_to_do_is_no_failure(project):
-    """Another comes in its place, and nothing is lost."""
+    """Another one replaces it, and nothing is lost."""
     rows = [
         row("etl/A", do="die later", free=True),
         row("etl/B", sleep=0.6, free=True),
@@ -544,7 +544,7 @@ def test_worker_that_dies_before_it_has_collected_is_replaced(project):
 
 
 def test_session_ends_when_no_more_workers_are_allowed(project):
-    """--max-worker-restart: what the dead worker ran is told, and the session does not hang."""
+    """--max-worker-restart: what the dead worker ran is reported, and the session does not hang."""
     made = project([row("etl/dies", do="crash", free=True), row("etl/after", "etl/dies"), *CHAIN[:2]])
     result = made.run("-n", "1", "--max-worker-restart=0")
     result.check(made.rows)
@@ -574,7 +574,7 @@ def test_workers_that_collect_different_things_are_told(project):
 
 
 def test_replacement_that_collects_different_things_does_not_hold_up_the_others(project):
-    """It is told, gets nothing to do, and the session ends."""
+    """The difference is reported, the replacement gets nothing to do, and the session ends."""
     rows = [row("etl/dies", do="crash", free=True), *CHAIN[:3]]
     made = project(rows, {"conftest.py": DIFFERENT.format(worker="gw2")})
     result = made.run("-n", "2")
@@ -633,7 +633,7 @@ REAL = {
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_flows_find_what_their_upstreams_wrote(tmp_path, workers):
-    """From red to green by --lf: upstreams run before what reads their files, wherever they are declared."""
+    """From red to green by --lf: upstreams run before what reads their files, in whatever order declared."""
     made = Project(tmp_path, [], REAL)
     spread = ["-n", "2"] if workers else []
 

@@ -36,7 +36,7 @@ cat data/zones.csv
 def test_a_shell_flow_gets_its_parameters_and_its_light_and_the_hint_at_a_missing_file(
     tmp_path: Path,
 ) -> None:
-    """Jupytext knows the language, the kernel for it is found, papermill writes what it has words for."""
+    """Jupytext knows the language, its kernel is found, papermill writes the parameters that it can."""
     environment = own_environment(JUPYTER_PATH=str(tmp_path / "share/jupyter"))
     install = [sys.executable, "-m", "bash_kernel.install", "--prefix", str(tmp_path)]
     subprocess.run(install, check=True, env=environment, capture_output=True)

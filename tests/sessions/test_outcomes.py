@@ -132,13 +132,13 @@ def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
 
 
 def warned(result: pytest.RunResult) -> int:
-    """How many WARNED the summary line counts."""
+    """Return the number of WARNED in the summary line."""
     found = re.search(r"(\d+) warned", result.outlines[-1])
     return int(found[1]) if found else 0
 
 
 def section(result: pytest.RunResult, title: str) -> str:
-    """What the terminal shows of one failure."""
+    """Return what the terminal shows of one failure."""
     text = result.stdout.str()
     found = re.search(
         rf"^_+ {re.escape(title)} _+\n(.*?)(?=^_{{3,}} |^={{3,}} )", text, re.DOTALL | re.MULTILINE
@@ -168,14 +168,14 @@ class Project:
         return notebook
 
     def printed(self, step: str, name: str = "one") -> str:
-        """What the executed notebook shows of stdout and stderr."""
+        """Return what the executed notebook shows of stdout and stderr."""
         outputs = [out for cell in self.notebook(step, name).cells for out in cell.get("outputs", ())]
         return "".join(out.text for out in outputs if out.output_type == "stream")
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory) -> Project:
-    """The first session: all flows, options at their defaults."""
+    """Run the first session: all flows, options at their defaults."""
     files = {f"flows/{stem}.py": code for stem, code in FLOWS.items()}
     root = write_project(
         tmp_path_factory.mktemp("outcomes") / "project", {**files, "conductor.py": CONDUCTOR}
@@ -185,7 +185,7 @@ def first(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def again(first, tmp_path_factory) -> Project:
-    """A second session in a copy of the project, with other options; green fails now."""
+    """Run a second session in a copy of the project, with other options; green fails now."""
     root = tmp_path_factory.mktemp("again") / "project"
     shutil.copytree(first.root, root)
     write_project(root, {"flows/green.py": "raise OSError('disk full')\n"})
@@ -201,7 +201,7 @@ def again(first, tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def third(first, tmp_path_factory) -> Project:
-    """A third session in another copy: a past run directory, warnings pass, HTML of failures only."""
+    """Run a third session in another copy: a past run directory, warnings pass, HTML of failures only."""
     root = tmp_path_factory.mktemp("third") / "project"
     shutil.copytree(first.root, root)
     chosen = ("conductor.py::orange::sign", "conductor.py::red", "runs/python_warning/one")
@@ -283,7 +283,7 @@ def test_executed_notebook_shows_config_and_outputs(first):
 
 
 def test_pages_share_one_stylesheet(first):
-    """Each HTML page links runs/notebook.css in place of carrying its styles."""
+    """Each HTML page links runs/notebook.css instead of containing the styles."""
     sheet = first.root / "runs" / "notebook.css"
     assert sheet.stat().st_size > 100_000
     page = first.file("red", RED, "executed.html")
@@ -373,7 +373,7 @@ def test_repeat_command_works_when_pasted(first, tmp_path_factory):
 
 
 def test_exit_without_error_in_the_middle_is_a_warning_that_says_where(first):
-    """After sys.exit(0) nothing of a flow is run, which is told: else it would look as if all had been."""
+    """After sys.exit(0) the rest of a flow does not run, which must be reported."""
     record = first.record("exits", "code_0")
     assert record["status"] == "warning"
     lines = (first.root / "flows/exits.py").read_text(encoding="utf-8").splitlines()
@@ -415,13 +415,13 @@ def test_dead_kernel_is_named_with_its_exit_code(first):
 
 
 def test_dead_kernel_shows_no_words_of_the_machinery(first):
-    """The failure text of a dead kernel is ours alone, without a section of captured log."""
+    """The failure text of a dead kernel is only ours, without a section of captured log."""
     assert "nbclient" not in section(first.result, "dies/one")
     assert "Captured log" not in section(first.result, "dies/one")
 
 
 def test_exception_that_is_meant_does_not_fail(first):
-    """A cell tagged `raises-exception` may raise; the flow goes on and is green."""
+    """A cell tagged `raises-exception` may raise; the flow continues and is green."""
     record = first.record("meant")
     assert record["status"] == "success"
     assert "after it" in first.log("meant")
@@ -448,7 +448,7 @@ def test_syntax_error_of_a_flow_is_shown_at_its_line(first):
 
 
 def test_retries_until_it_works(first):
-    """`_retries` runs a flow again until it ends well, and counts; it finds again what it keeps."""
+    """`_retries` runs a flow again until it ends well, and counts; kept files stay for the next attempt."""
     record = first.record("second_time")
     assert (record["status"], record["attempts"]) == ("success", 2)
     assert first.log("second_time") == ["the second time"]
@@ -483,7 +483,7 @@ def test_failure_leaves_nothing_of_an_earlier_success(again):
 
 
 def test_no_pages_if_none_are_wanted(again):
-    """--ductaflow-html=none writes no page, and removes that of the earlier run."""
+    """--ductaflow-html=none writes no page, and removes the earlier run's."""
     assert not again.file("orange", "word", "executed.html").exists()
     assert again.file("orange", "log", "executed.html").exists()
 
@@ -496,7 +496,7 @@ def test_warnings_can_fail(again):
 
 
 def test_timeout_of_the_session(again):
-    """--ductaflow-timeout holds for instances without a time-out of their own."""
+    """--ductaflow-timeout applies to instances without a time-out of their own."""
     error = again.record("endless")["error"]
     assert (error["type"], error["message"]) == ("Timeout", "took longer than 1.5 s")
 
@@ -514,13 +514,13 @@ def test_warnings_can_pass(third):
 
 
 def test_pages_of_failures_only(third):
-    """--ductaflow-html=failed writes the page of what failed and no other."""
+    """--ductaflow-html=failed writes only the pages of failures."""
     assert third.file("red", RED, "executed.html").exists()
     assert not third.file("orange", "sign", "executed.html").exists()
 
 
 def test_past_run_directory_is_run_again(third):
-    """A past run directory runs again in place, from its saved config, with warnings as ever."""
+    """A past run directory runs again in place, from its saved config, with warnings as usual."""
     record = third.record("python_warning")
     assert (record["status"], record["reason"]) == ("success", "run again")
     config = json.loads(third.file("python_warning", "one", "config.json").read_text(encoding="utf-8"))
@@ -559,7 +559,7 @@ def test_a_time_out_of_pytest_timeout_ends_a_flow_as_one_of_ours(tmp_path: Path)
 
 
 def test_pdb_says_how_to_look_into_the_flow_that_failed(tmp_path):
-    """Of a build that is the flow in it, with the config that it had."""
+    """For a build it names the flow in it, with the config that it had."""
     files = {
         "flows/red.py": "raise ValueError(config['x'])\n",
         "builds/all.py": """\

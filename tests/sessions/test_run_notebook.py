@@ -1,4 +1,4 @@
-"""What calls of `run_notebook` ask of a run: time for each cell, a kernel, folders that are not there yet."""
+"""Settings of a run by `run_notebook`: time for each cell, a kernel, folders that do not exist yet."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_folder_in_which_a_flow_will_work_need_not_be_there(root, session, nam
     assert record(root, f"study/{name}/slow_record.json")["status"] == "success"
 
 
-# A config that is the path of a file: laid out, not run
+# A config as the path of a file: laid out, not run
 
 
 @pytest.fixture

@@ -72,14 +72,14 @@ def record(directory: Path, stem: str = "x") -> dict:
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory) -> tuple[Path, Path, pytest.RunResult]:
-    """A conductor that ran as a script, started in another folder: project, folder, result."""
+    """Run a conductor as a script, from another folder: return project, folder and result."""
     root = write_project(tmp_path_factory.mktemp("script") / "project", FILES)
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     return root, elsewhere, python(elsewhere, root / "conductor.py")
 
 
 def test_script_writes_into_its_project(script):
-    """Started elsewhere, a conductor writes in its project and nothing where it started."""
+    """Started elsewhere, a conductor writes to its project, and nothing where it was started."""
     root, elsewhere, _ = script
     assert list(elsewhere.iterdir()) == []
     found = {path.name: record(path)["status"] for path in (root / "runs/x").iterdir()}
@@ -185,7 +185,7 @@ def flow_project(tmp_path_factory) -> Path:
 
 
 def test_flow_runs_as_an_instance(flow_project):
-    """`python flows/x.py --config c.json --output-dir d` leaves the files that pytest leaves."""
+    """`python flows/x.py --config c.json --output-dir d` leaves the same files as pytest."""
     result = python(flow_project, "flows/x.py", "--config", "c.json", "--output-dir", "d")
     assert result.ret == 0, result.stderr.str()
     endings = ("config.json", "executed.ipynb", "executed.html", "execution_output.txt", "record.json")
@@ -198,7 +198,7 @@ def test_flow_runs_as_an_instance(flow_project):
 
 
 def test_flow_that_fails_as_an_instance(flow_project):
-    """A flow that fails so ends with exit code 1 and one line that names cell and line."""
+    """Such a flow, if it fails, ends with exit code 1 and one line that names cell and line."""
     write_project(flow_project, {"bad.json": {"speed": -3}})
     result = python(flow_project, "flows/x.py", "--config", "bad.json", "--output-dir", "failed")
     assert result.ret == 1
@@ -218,7 +218,7 @@ def test_flow_is_laid_out_without_running(flow_project):
 
 
 def test_flow_runs_plainly_with_its_default_config(flow_project, tmp_path):
-    """Without an output directory a flow goes on in its own process, here, with a log of what it prints."""
+    """Without an output directory a flow continues in its own process, here, with a log of what it prints."""
     result = python(tmp_path, flow_project / "flows/x.py")
     assert result.ret == 0, result.stderr.str()
     assert result.outlines[-1] == "speed 5"
@@ -242,7 +242,7 @@ def test_flow_with_a_bad_config_says_so(flow_project, args, says):
 
 
 def test_debug_flow_sets_up_and_prints_a_launch_entry(flow_project):
-    """`debug_flow` lays a run directory out and prints an entry for launch.json that fits it."""
+    """`debug_flow` lays out a run directory and prints a matching entry for launch.json."""
     code = "from ductaflow import debug_flow; debug_flow('flows/x.py', 'runs/x/debug', {'speed': 7})"
     result = python(flow_project, "-c", code)
     assert result.ret == 0, result.stderr.str()
@@ -330,7 +330,7 @@ if speed < 0:
 
 
 def test_a_flow_runs_with_the_config_of_a_run_under_a_debugger(tmp_path):
-    """Also one that reads no command line; the debugger is where the flow failed, at its own line."""
+    """Even one that reads no command line; the debugger stops where the flow failed, at its own line."""
     files = {
         "flows/plain.py": PLAIN,
         "flows/helper.py": "WHAT = 'helps'\n",

@@ -1,4 +1,4 @@
-"""What is seen of a run beside its result: files it publishes, packages, and edits while it runs."""
+"""What is observed of a run beside its result: files it publishes, packages, and edits while it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 PYTEST = (sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow")
 CONDUCTOR = 'from pytest_ductaflow import conduct\n\nconduct("flows/a.py", [{"instance_name": "one"}])\n'
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not seen what DuckDB opens")
-# The module by which a flow tells a test that it has come so far, and waits for what the test does then.
+# The module by which a flow signals a test that it has come so far, and waits for the test.
 WAITING = """\
 import os
 import socket
@@ -68,7 +68,7 @@ def output_of(session: subprocess.Popen[str]) -> str:
 
 
 def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
-    """By step and name, what each instance of a session came to."""
+    """Return the outcome of each instance of a session, by step and name."""
     output = output_of(session)
     words = r"^conductor\.py::(\S+?)::(\S+) (PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)"
     found = {f"{step}/{name}": word for step, name, word in re.findall(words, output, re.MULTILINE)}
@@ -77,7 +77,7 @@ def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
 
 
 def explained(root: Path) -> dict[str, str]:
-    """By step and name, why each instance would run that would."""
+    """Return why instances would run, by step and name."""
     output = output_of(start(root, "--ductaflow-explain"))
     assert re.search(r"^\d+ would run, ", output, re.MULTILINE), output
     found = re.findall(r"^conductor\.py::(\S+?)::(\S+) +(\S.*)$", output, re.MULTILINE)
@@ -94,7 +94,7 @@ def result(root: Path, step: str = "a", name: str = "one") -> str:
 
 @contextmanager
 def started_and_held(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """A session whose flow has come to `wait()`, and goes on after the block."""
+    """Yield a session whose flow has reached `wait()`, and continues after the block."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)
         session = start(root, PORT=str(server.getsockname()[1]))
@@ -103,12 +103,12 @@ def started_and_held(root: Path) -> Iterator[subprocess.Popen[str]]:
             yield session
 
 
-# ---------------------------------------------------------------- what it publishes
+# ---------------------------------------------------------------- what a flow publishes
 
 
 @on_linux
 def test_a_folder_that_a_flow_makes_for_what_it_writes_is_no_reason_to_run_again(tmp_path: Path) -> None:
-    """It has asked whether the folder is there, and made it; what is missing from it is made again."""
+    """It has checked whether the folder exists, and made it; what is missing from it is made again."""
     code = """\
         import os
         from pathlib import Path
@@ -168,7 +168,7 @@ def test_a_database_that_is_published_is_an_output_and_is_made_again(tmp_path: P
 @pytest.mark.skipif(os.name != "posix", reason="for POSIX")
 @pytest.mark.parametrize("folder", [".", "../../.."], ids=["own", "shared"])
 def test_a_named_pipe_that_a_flow_has_read_is_not_read_by_the_session(tmp_path: Path, folder: str) -> None:
-    """There is nobody any more who would write into it, so reading it would take for ever."""
+    """No process would write into it any more, so reading it would never end."""
     root = write_project(
         tmp_path / "project",
         {
@@ -194,7 +194,7 @@ def test_a_named_pipe_that_a_flow_has_read_is_not_read_by_the_session(tmp_path: 
 
 @pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
 def test_packages_that_we_import_as_well_are_those_of_the_flow(tmp_path: Path, *, fork: bool) -> None:
-    """A flow's record has the versions of what it imports, whoever else imports that."""
+    """A flow's record has the versions of what it imports, whatever other code imports it."""
     root = write_project(
         tmp_path / "project",
         {
@@ -258,7 +258,7 @@ def test_a_package_that_is_installed_later_makes_flows_run_that_have_looked_for_
 
 
 def environment_of_its_own(folder: Path) -> tuple[str, Path]:
-    """Make a virtual environment with all that this one has; return its Python, and where packages lie."""
+    """Make a virtual environment with all that this one has; return its Python, and its package folder."""
     venv.create(folder, symlinks=os.name == "posix")
     names = {"base": str(folder), "platbase": str(folder)}
     packages = Path(sysconfig.get_path("purelib", "venv", names))
@@ -299,7 +299,7 @@ def test_what_a_package_reads_where_the_flow_runs_when_it_is_imported(tmp_path: 
 def test_data_that_are_edited_after_duckdb_has_read_them_are_no_output_of_the_flow(
     tmp_path: Path, name: str
 ) -> None:
-    """What comes of the old data is not kept, and later edits are noticed as well."""
+    """Results from the old data are not kept, and later edits are noticed as well."""
     pytest.importorskip("duckdb")
     root = write_project(
         tmp_path / "project",
@@ -334,7 +334,7 @@ def test_data_that_are_edited_after_duckdb_has_read_them_are_no_output_of_the_fl
 def test_data_that_are_edited_while_they_are_hashed_are_not_taken_for_those_that_were_read(
     tmp_path: Path,
 ) -> None:
-    """The edit comes between the look at the file's times and that at its content, in the session itself."""
+    """The edit happens in the session itself, between reading the file's times and its content."""
     root = write_project(
         tmp_path / "project",
         {
@@ -344,7 +344,7 @@ def test_data_that_are_edited_while_they_are_hashed_are_not_taken_for_those_that
                 Path("result.txt").write_text(text)
                 """,
             "data.txt": "1\n",
-            # Edits the data when the session opens them, the flow having read them.
+            # Edits the data when the session opens them, after the flow has read them.
             "conftest.py": """\
                 import os, sys
                 from pathlib import Path
@@ -376,7 +376,7 @@ def test_data_that_are_edited_while_they_are_hashed_are_not_taken_for_those_that
 def test_a_flow_that_is_edited_while_one_of_its_instances_runs_is_not_said_to_have_run(
     tmp_path: Path, *, keeps_time: bool
 ) -> None:
-    """Each instance has run the code that its record tells of, or runs again."""
+    """Each instance has run the code that its record names, or runs again."""
     root = write_project(
         tmp_path / "project",
         {

@@ -30,7 +30,7 @@ ASIDE = ["conductor.py::aside::left_out"]
 
 @pytest.fixture(autouse=True)
 def project(pytester, monkeypatch):
-    """A project, and an inner pytest that finds our entry point, whatever the outer one was told."""
+    """Make a project, and let an inner pytest find our entry point, whatever options the outer one got."""
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     files = {"flows/fit.py": "print('fits')\n", "flows/red.py": "", "conductor.py": CONDUCTOR}
@@ -54,7 +54,7 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
     ],
 )
 def test_pytest_selects_as_ever(pytester, args, expected):
-    """`::`, -k, -m with the column `_marks` choose instances as they choose tests."""
+    """`::`, -k, -m with the column `_marks` select instances as they select tests."""
     result = run(pytester, "--collect-only", "-q", *args)
     assert result.ret == 0
     assert [line for line in result.outlines if "::" in line] == expected
@@ -70,7 +70,7 @@ def test_pytest_selects_as_ever(pytester, args, expected):
     ],
 )
 def test_where_selects_by_column(pytester, expression, expected):
-    """--ductaflow-where chooses by columns, nested ones, step, instance and flow."""
+    """--ductaflow-where selects by columns, nested ones, step, instance and flow."""
     result = run(pytester, "--collect-only", "-q", f"--ductaflow-where={expression}", "conductor.py")
     assert result.ret == 0
     assert [line for line in result.outlines if "::" in line] == expected
@@ -79,7 +79,7 @@ def test_where_selects_by_column(pytester, expression, expected):
 
 @pytest.mark.parametrize("expression", ["yeer == 2040", "year =="])
 def test_bad_where_is_a_usage_error_that_names_the_columns(pytester, expression):
-    """An expression that cannot be evaluated ends with exit code 4, itself and the columns that there are."""
+    """An expression that cannot be evaluated ends with exit code 4, naming it and the existing columns."""
     result = run(pytester, f"--ductaflow-where={expression}", "conductor.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stderr.str()
@@ -90,7 +90,7 @@ def test_bad_where_is_a_usage_error_that_names_the_columns(pytester, expression)
 
 
 def test_instance_that_is_not_there_is_a_usage_error(pytester):
-    """A node id that no instance has ends as it does for tests."""
+    """A node id that no instance has ends as for tests."""
     result = run(pytester, "conductor.py::fit::nosuch")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: not found: *nosuch*"])
@@ -127,7 +127,7 @@ def test_marks_of_pytest_work(pytester):
 
 
 def test_marks_of_pytest_work_in_rows_of_a_file(pytester):
-    """Rows have no line in a source, which pytest needs to say where something was skipped."""
+    """Rows have no source line, which pytest needs to report where something was skipped."""
     rows = "instance_name,flow,_marks\na,flows/fit.py,skip\nb,flows/fit.py,skipif\nc,flows/fit.py,slow\n"
     write_project(pytester.path, {"rows.csv": rows})
     result = run(pytester, "rows.csv", "-m", "skip or skipif", "-rs")
@@ -136,7 +136,7 @@ def test_marks_of_pytest_work_in_rows_of_a_file(pytester):
 
 
 def test_collect_only_writes_nothing(pytester):
-    """--collect-only leaves runs/ alone, the report too."""
+    """--collect-only does not change runs/, including the report."""
     assert run(pytester, "--collect-only", "conductor.py").ret == 0
     assert not (pytester.path / "runs").exists()
 

@@ -1,4 +1,4 @@
-"""`--ductaflow-update`: what stored instances write becomes what is expected of them."""
+"""`--ductaflow-update`: what stored instances write becomes their expected outputs."""
 
 from __future__ import annotations
 

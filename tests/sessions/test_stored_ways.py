@@ -1,4 +1,4 @@
-"""Where stored instances come from, what compares them, and that no way leads around them."""
+"""Where stored instances come from, what compares them, and that nothing bypasses the comparison."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_link_to_an_expected_file_does_not_pass(clone):
     flow.write_text(flow.read_text() + f'os.link({source}, "trips.csv")\n')
     done = pytest_(clone, GATE)
     assert done.returncode == 1
-    assert "the flow has read what is expected of it" in done.stdout  # even the link alone would do
+    assert "the flow has read what is expected of it" in done.stdout  # the link alone would be enough
 
 
 def test_what_a_failed_attempt_left_does_not_pass(clone):

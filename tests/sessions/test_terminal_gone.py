@@ -1,4 +1,4 @@
-"""Sessions whose terminal or pipe goes away, and those that are stopped in haste, leave true files."""
+"""Sessions whose terminal or pipe goes away, and those stopped in haste, leave correct files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WORKERS = pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "x
 
 
 def report_of(root: Path) -> dict[str, object]:
-    """What the report's page has been given."""
+    """Return the data of the report's page."""
     text = (root / "runs/conductor_status_report.html").read_text()
     found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
     assert found is not None
@@ -47,7 +47,7 @@ def report_of(root: Path) -> dict[str, object]:
 
 
 def statuses(root: Path) -> dict[str, str]:
-    """The status of each instance in the report."""
+    """Return the status of each instance in the report."""
     rows = report_of(root)["rows"]
     assert isinstance(rows, list)
     return {row["instance"]: row["status"] for row in rows}
@@ -59,13 +59,13 @@ def record_of(root: Path, name: str) -> dict[str, object]:
 
 
 def left_in(folder: Path) -> list[str]:
-    """What sessions have left of their temporary files; pytest itself keeps some."""
+    """Return the temporary files that sessions have left; pytest itself keeps some."""
     return [path.name for path in folder.iterdir() if not path.name.startswith("pytest-of-")]
 
 
 @pytest.fixture
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files of sessions; its path is short, as it holds sockets."""
+    """Yield a folder for temporary files of sessions; its path is short, as it holds sockets."""
     with tempfile.TemporaryDirectory(prefix="dt") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         yield Path(folder)
@@ -83,7 +83,7 @@ def test_a_terminal_that_is_closed_ends_the_session_as_sigterm_does(
         os.execv(sys.executable, [*SESSION, *workers])
     count = 2 if workers else 1
     pids = wait_for(lambda: p if len(p := kernel_pids(tmp_path)) == count else None, "the kernels")
-    os.close(terminal)  # the system sends SIGHUP, and the terminal takes nothing any more
+    os.close(terminal)  # the system sends SIGHUP, and the terminal accepts no more output
     wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] or None, "the end of the session")
     for kernel in pids:
         wait_for(lambda kernel=kernel: is_gone(kernel), f"the end of kernel {kernel}")
@@ -124,7 +124,7 @@ def test_a_reader_that_has_read_enough_does_not_stop_the_session(
 def test_a_session_goes_on_where_both_streams_are_of_a_closed_terminal(
     tmp_path: Path, workers: list[str], shown: str
 ) -> None:
-    """As with nohup or disown: the signal does not end it."""
+    """For example with nohup or disown: the signal does not end it."""
     write_project(tmp_path, WAITING)
     pid, terminal = pty.fork()
     if pid == 0:
@@ -148,7 +148,7 @@ def test_a_session_goes_on_where_both_streams_are_of_a_closed_terminal(
 def test_ctrl_c_pressed_again_leaves_a_true_report_and_no_traceback(
     tmp_path: Path, temporary: Path, workers: list[str], presses: int
 ) -> None:
-    """The presses come one after the other as fast as people can."""
+    """The presses follow each other as fast as a user can press."""
     write_project(tmp_path, WAITING)
     with subprocess.Popen(
         [*SESSION, *workers],
@@ -163,7 +163,7 @@ def test_ctrl_c_pressed_again_leaves_a_true_report_and_no_traceback(
         wait_for(lambda: len(kernel_pids(tmp_path)) == count or None, "the kernels")
         for _ in range(presses):
             if report_of(tmp_path)["outcome"] is not None:
-                break  # it may end now, and with it pytest's way to hear of Ctrl-C
+                break  # it may end now, and pytest may no longer handle Ctrl-C
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.15)

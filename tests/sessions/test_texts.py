@@ -1,4 +1,4 @@
-"""What a flow's text says is what runs: comments, cells that are not to be run, plain notebooks."""
+"""The text of a flow decides what runs: comments, cells that are not to be run, plain notebooks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def session(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A project all of whose flows have run; the session's answer is in `said`."""
+    """Run all flows of a project, and return it; the session's output is in `said`."""
     root = write_project(tmp_path_factory.mktemp("texts"), PROJECT)
     done = session(root, "conductor.py", "plain.ipynb", "old.ipynb", "doc.md", "cells.py")
     (root / "said").write_text(done.stdout, encoding="utf-8")

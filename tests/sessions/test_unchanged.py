@@ -78,7 +78,7 @@ FILES = {
         """,
     "data/zones.csv": "zone,inhabitants\na,100\nb,200\n",
     "data/trips.csv": "zone,trips\na,5\nb,6\n",
-    # A package that is installed, as far as Python can tell.
+    # A package that Python takes for installed.
     "site/rounding.py": "def rounded(x):\n    return round(x)\n",
     "site/rounding-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: rounding\nVersion: 1.0\n",
     "site/rounding-1.0.dist-info/RECORD": "rounding.py,,\nrounding-1.0.dist-info/METADATA,,\n",
@@ -141,7 +141,7 @@ EDITS = {
 
 
 def session(root: Path, *args: str) -> tuple[set[str], str]:
-    """The steps whose instances ran in a session of its own, and what it printed."""
+    """Run a separate session; return the steps with instances that ran, and the output."""
     hidden = ("PYTEST_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
     environment["PYTHONPATH"] = str(root / "site")
@@ -162,7 +162,7 @@ def session(root: Path, *args: str) -> tuple[set[str], str]:
 
 @pytest.fixture(scope="module")
 def after_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose instances have all run."""
+    """Return a project in which all instances have run."""
     root = write_project(tmp_path_factory.mktemp("unchanged") / "project", FILES)
     parquet(1.0, 2.0, 3.0)(root)
     ran, _ = session(root)
@@ -172,7 +172,7 @@ def after_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(after_a_run: Path, tmp_path: Path) -> Path:
-    """The same somewhere else: where a project lies is no input."""
+    """Return the same elsewhere: the location of a project is no input."""
     return Path(shutil.copytree(after_a_run, tmp_path / "elsewhere"))
 
 

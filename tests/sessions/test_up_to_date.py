@@ -49,7 +49,7 @@ def project(after_a_run: Path, tmp_path: Path) -> Path:
 
 
 def state(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Time and content of every file that a session could have touched."""
+    """Return time and content of every file that a session could have changed."""
     files = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 

@@ -1,10 +1,10 @@
-"""Whatever way a flow reads in, it runs again when that changes, and when nothing of it does it stays.
+"""However a flow reads, it runs again if its inputs change, and does not run if nothing it uses does.
 
 All flows of `ways_to_read` and `no_reasons_to_run` run in one session. Then the files of one half of them
-are changed, and then those of the other, and each time the session is asked what would run; then all that
-nobody has read is changed. In the end everything is changed, and some are run.
+are changed, then those of the other half, and each time the session is asked what would run; then all files
+that are not read are changed. Finally everything is changed, and some flows are run.
 
-Each is done twice: where the kernel tells what is opened, and where only Python does.
+All of this is done twice: where the kernel reports what is opened, and where only Python does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 ALL = (*MUST_RUN, *CHANGES_NOTHING)
 FEW = MUST_RUN[::5]  # of both halves
 HALVES = {case.id: number % 2 for number, case in enumerate(MUST_RUN)}
-# What a reason says where it cannot be known whether something has changed.
+# Reasons where it is unknown whether something has changed.
 UNSEEN = re.compile(r"could not be (?:fully )?seen|not (?:fully )?seen|cannot be known")
 BYSTANDER = "bystander"
 CONDUCTOR = """\
@@ -54,15 +54,15 @@ def is_possible(case: Case, places: Places) -> bool:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a series of sessions over all cases came to.
+    """The results of a series of sessions over all cases.
 
     Attributes:
-        observe: `ductaflow_observe`: who told what is opened.
-        results: By case, what its flow had as `result` after the first session.
-        explained: By what was changed (0 and 1: the halves of those that must run; "nothing": all that
-            nobody has read), why each case would run.
-        outcomes: By case, its outcome in the last session, in which everything was changed and some were run.
-        results_after: By case, its `result` after that.
+        observe: `ductaflow_observe`: what reports the files that are opened.
+        results: The `result` of each flow after the first session, by case.
+        explained: Why each case would run, by what was changed (0 and 1: the halves of those that must run;
+            "nothing": all files that are not read).
+        outcomes: Outcome in the last session by case; everything was changed and some cases were run.
+        results_after: The `result` of each flow after that, by case.
     """
 
     observe: str
@@ -76,7 +76,7 @@ class Sessions:
     """Sessions over a project with all cases.
 
     Args:
-        places: Where it lies.
+        places: Its folders.
         observe: `ductaflow_observe`.
     """
 
@@ -128,7 +128,7 @@ class Sessions:
         return done.stdout + done.stderr
 
     def run(self, cases: Iterable[Case]) -> dict[str, str]:
-        """The outcome of each of these cases, and of the bystander, in a session with two workers."""
+        """Return the outcomes of these cases, and of the bystander, in a session with two workers."""
         names = [BYSTANDER, *(case.id for case in cases)]
         output = self._session("-n", "2", *(f"conductor.py::ways::{name}" for name in names))
         words = r"(PASSED|UNCHANGED|WARNED|FAILED|SKIPPED) +conductor\.py::ways::(\S+)"
@@ -138,7 +138,7 @@ class Sessions:
         return outcomes
 
     def explain(self) -> dict[str, str]:
-        """Why each case would run that would."""
+        """Return why cases would run."""
         output = self._session("conductor.py", "--ductaflow-explain")
         assert re.search(r"^\d+ would run, \d+ may run, \d+ unchanged$", output, re.MULTILINE), output
         return dict(re.findall(r"^conductor\.py::ways::(\S+) +(\S.*)$", output, re.MULTILINE))
@@ -179,7 +179,7 @@ def observed(places: Places, observe: str) -> Observation:
 
 
 def can_stay(case: Case, observe: str) -> bool:
-    """Whether a case must not run, and all that it has read is known."""
+    """Return whether a case must not run, and everything that it has read is known."""
     return not case.runs and (observe == "all" or case.is_seen_by_python)
 
 
@@ -212,7 +212,7 @@ def cases(of: tuple[Case, ...]) -> pytest.MarkDecorator:
 
 
 def result_of(case: Case, observation: Observation) -> str:
-    """What the case's flow has read in the first session; skips it where its place is not there."""
+    """Return what the case's flow has read in the first session; skip it where its place does not exist."""
     if case.place != "project" and case.id not in observation.results:
         pytest.skip(f"there is no {case.place}")
     assert case.id in observation.results, "its flow has failed"
@@ -246,9 +246,9 @@ def test_what_nobody_has_read_makes_no_flow_run(case: Case, observation: Observa
 
 
 def is_good_fate(case: Case, observation: Observation, changed: int | str) -> bool:
-    """Whether nothing makes a case run.
+    """Return whether nothing makes a case run.
 
-    Where it cannot be known what it has read, that does, or a file in its own folder that it may have read.
+    Where its reads are unknown, that may, or a file in its own folder that it may have read.
     """
     reason = observation.explained[changed].get(case.id)
     if reason is None:

@@ -1,4 +1,4 @@
-"""Under xdist: the same outcomes and files, workers that die, a report with every row ended."""
+"""Under xdist: the same outcomes and files, workers that die, a report in which every row has ended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OTHERS = ("conductor.py::plain", "conductor.py::chain")
 
 
 def rows(root: Path) -> dict[str, dict]:
-    """The rows of the report by node id."""
+    """Return the rows of the report by node id."""
     page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
     data = re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
     return {row["id"]: row for row in json.loads(data[1])["rows"]}
@@ -62,13 +62,13 @@ class Session:
 
 @pytest.fixture(scope="module")
 def spread(tmp_path_factory) -> Session:
-    """All instances over two workers; one of them is killed by a flow."""
+    """Run all instances on two workers; a flow kills one of them."""
     return Session(tmp_path_factory.mktemp("spread") / "project", "-n", "2", "conductor.py")
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Session:
-    """The same instances in one process, without the one that kills it."""
+    """Run the same instances in one process, without the one that kills it."""
     return Session(tmp_path_factory.mktemp("alone") / "project", *OTHERS)
 
 
@@ -83,7 +83,7 @@ def test_worker_that_dies_fails_its_item_and_the_rest_runs(spread):
 
 
 def test_outcomes_are_those_of_one_process(spread, alone):
-    """-n 2 gives each instance the outcome that it has without."""
+    """-n 2 gives each instance the same outcome as without it."""
     alone.result.assert_outcomes(passed=1, failed=1, skipped=1)
     assert "2 warned" in alone.result.outlines[-1]
     keep = {node_id: row["status"] for node_id, row in rows(alone.root).items() if "killer" not in node_id}
@@ -91,7 +91,7 @@ def test_outcomes_are_those_of_one_process(spread, alone):
 
 
 def test_files_are_those_of_one_process(spread, alone):
-    """-n 2 leaves the same files, with the same records but for times, paths and memory."""
+    """-n 2 leaves the same files, with the same records except for times, paths and memory."""
 
     def files(root: Path) -> set[str]:
         found = (path.relative_to(root).as_posix() for path in (root / "runs").rglob("*") if path.is_file())
@@ -131,7 +131,7 @@ def test_conductor_runs_once_however_many_workers(spread):
 
 
 def test_report_has_every_row_ended(spread):
-    """No row of the report is left waiting or running, that of the dead worker neither."""
+    """No row of the report is left waiting or running, including that of the dead worker."""
     found = rows(spread.root)
     assert {node_id.partition("::")[2]: row["status"] for node_id, row in found.items()} == {
         "killer::one": "error",

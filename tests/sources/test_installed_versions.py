@@ -1,4 +1,4 @@
-"""Versions of what is installed, by the names of metadata folders."""
+"""Versions of installed distributions, by the names of metadata folders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_ductaflow.sources.installed_versions import (
 def install(
     site: Path, name: str, version: str, files: dict[str, str] | None = None, **metadata: str
 ) -> None:
-    """Lay what a distribution leaves in a folder for packages.
+    """Write the files of a distribution to a folder for packages.
 
     Args:
         site: The folder.

@@ -1,4 +1,4 @@
-"""Reading sources: what a flow is, where its cells stand, which file is meant."""
+"""Reading sources: what a flow is, where its cells begin, which file is meant."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_flow_of_quarto_is_told_without_quarto(tmp_path, text):
 
 TAG = 'tags=["parameters"]'
 CODE = "rate = 0.01\n"
-SCRIPT_HEADS = {  # whether jupytext reads a tag is for jupytext to say
+SCRIPT_HEADS = {  # jupytext decides whether it reads a tag
     "plain": f"# %% {TAG}",
     "no space": f"#%% {TAG}",
     "tab": f"#\t%%\t{TAG}",
@@ -244,7 +244,7 @@ def test_what_is_told_by_the_text_is_what_jupytext_reads(tmp_path, name, head, e
     path.write_bytes(f"{head}\n{CODE}{end}\nprint(rate)\n".replace("\n", newline).encode())
     try:
         cells = jupytext.read(path).cells
-    except Exception:  # jupytext itself refuses it, nbformat's validation or for want of a `startswith`
+    except Exception:  # jupytext itself refuses it, by nbformat's validation or a missing `startswith`
         with pytest.raises(DuctaflowError, match="cannot be read as a notebook"):
             read_flow(path)
         return
@@ -270,7 +270,7 @@ def test_what_is_told_by_the_text_is_what_jupytext_reads(tmp_path, name, head, e
     ],
 )
 def test_what_is_plainly_a_flow_is_one_for_jupytext(tmp_path, before, is_plain, after):
-    """Whatever follows; the flows of most projects need no jupytext to be told."""
+    """Whatever follows does not matter; the flows of most projects are recognised without jupytext."""
     path = tmp_path / "a.py"
     for end in (
         "rate = 1\n",

@@ -1,4 +1,4 @@
-"""Which variables of a flow its config sets, and what is said of keys that it does not know."""
+"""Which variables of a flow its config sets, and what is reported of keys that it does not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells of control tables in files: each has its own type, and what is no value is refused or told."""
+"""Cells of control tables in files: each has its own type, and invalid values are refused or reported."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_texts_with_leading_zeros_beside_numbers_are_told(tmp_path):
     assert "05334" in note
 
 
-# CSV: its form
+# CSV: its format
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_list_that_holds_itself_is_an_error_too():
 
 
 class Keys:
-    """What has keys and values, and is registered as nothing, as `ml_collections.ConfigDict`."""
+    """An object with keys and values that is registered as no mapping, like `ml_collections.ConfigDict`."""
 
     def keys(self) -> list[str]:
         return ["a"]
@@ -653,7 +653,7 @@ def test_a_name_depends_on_no_other_row(axes):
     names = table["instance_name"].tolist()
     assert all(len(name.encode()) <= 89 and check_name(name, "name") is None for name in names)
     for name, own in zip(names, alone, strict=True):
-        # Only values that are written alike, 1 and "1", need each other to be told apart.
+        # Only values that are written alike, 1 and "1", must be distinguished from each other.
         assert name == own or (name.startswith(f"{own}~") and alone.count(own) > 1)
 
 

@@ -15,7 +15,7 @@ TOP = "```{python, tags=c('parameters')}\nx = 0\n```\n\n"
 
 
 def skipped(path: Path, text: str) -> list[bool]:
-    """For each code cell whether it is not run."""
+    """Return for each code cell whether it is not run."""
     path.write_text(text, encoding="utf-8")
     return [SKIP in cell.metadata.get("tags", ()) for cell in read_flow(path).code_cells]
 

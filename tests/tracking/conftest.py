@@ -1,4 +1,4 @@
-"""The project of the tests of inputs."""
+"""The project for the tests of inputs."""
 
 from __future__ import annotations
 

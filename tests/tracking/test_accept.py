@@ -1,4 +1,4 @@
-"""What an instance has written is declared good for what it depends on now."""
+"""The outputs of an instance are accepted for its present inputs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ INPUTS = (FLOW, "flows/helper.py", "src/src_helper.py", "data/zones.csv", "data/
 
 @pytest.fixture(autouse=True)
 def _temporary_files_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Projects of tests lie among the temporary files, which would be no inputs."""
+    """Move the folder of temporary files: test projects lie in it, and temporary files are no inputs."""
     monkeypatch.setattr(inputs_module, "_temporary", lambda: ("/temporary/", "/temporary/"))
 
 
@@ -82,7 +82,7 @@ def a_record(root: Path, **more: Any) -> Record:
 
 
 def a_flow(root: Path, **more: Any) -> Record:
-    """The record of a flow that the instance, as a build, has run."""
+    """Return the record of a flow that the instance, as a build, has run."""
     flow = a_record(root, flow="flows/part.py", step="part", run_dir=PART, outputs={"part.csv": "sha256:1"})
     inputs = {name: input_digest(f"{root}/{name}") for name in ("flows/part.py", "data/zones.csv")}
     code = {"flows/part.py": str(code_digest(root / "flows/part.py"))}
@@ -91,7 +91,7 @@ def a_flow(root: Path, **more: Any) -> Record:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project with an instance that has run."""
+    """Return a project with an instance that has run."""
     for name, text in FILES.items():
         lay(tmp_path / "project" / name, text)
     return tmp_path / "project"

@@ -44,7 +44,7 @@ def test_files_with_the_same_content_have_the_same_digest(tmp_path):
 def test_a_digest_follows_the_content_also_where_two_writes_look_alike(tmp_path):
     path = lay(tmp_path / "x", "1")
     seen = {file_digest(path)}
-    for number in range(2, 10):  # faster than the clock of the file system
+    for number in range(2, 10):  # faster than the resolution of the file system's clock
         path.write_text(str(number), encoding="utf-8")
         seen.add(file_digest(path))
     assert len(seen) == 9
@@ -156,7 +156,7 @@ def test_names_that_come_and_go_by_themselves_do_not_count(tmp_path, name, count
 
 @pytest.fixture
 def looks(monkeypatch) -> list[str]:
-    """The folders of which the names are read, on a disk on which times tell of them."""
+    """Return the list of folders whose names were read, on a disk where times show changes of names."""
     read, scandir = [], os.scandir
     monkeypatch.setattr(digests, "settled", lambda _stat: True)
     monkeypatch.setattr(digests, "tracks_names", lambda _status: True)

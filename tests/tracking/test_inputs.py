@@ -26,7 +26,7 @@ Uses = dict[str, str]
 
 @pytest.fixture(autouse=True)
 def _temporary_files_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Projects of tests lie among the temporary files, which would be no inputs."""
+    """Move the folder of temporary files: test projects lie in it, and temporary files are no inputs."""
     monkeypatch.setattr(inputs_module, "_temporary", lambda: ("/temporary/", "/real/temporary/"))
 
 
@@ -43,19 +43,19 @@ def finish(
     earlier: Record | None = None,
     used: Used | None = None,
 ) -> Inputs:
-    """What is found after a run.
+    """Return what is found after a run.
 
     Args:
         root: The project.
         uses: Pairs of a use and a path relative to the project.
         config: The config.
-        during: What happens while the flow runs.
-        since: When files were used first, by path; else when all was over.
-        lag: How far the file system's clock is behind, in nanoseconds.
-        outputs: What it wrote, relative to the run directory.
-        upstream_files: What upstreams wrote, relative to the project.
+        during: Action while the flow runs.
+        since: Times of the first use of files, by path; by default the end of the run.
+        lag: Lag of the file system's clock, in nanoseconds.
+        outputs: Outputs, relative to the run directory.
+        upstream_files: Files that upstreams wrote, relative to the project.
         earlier: The record of the earlier run.
-        used: What else the kernel told.
+        used: Further reports of the kernel.
     """
     instance = an_instance(root, **(config or {}))
     search = InputSearch(instance, [str(root / path) for path in upstream_files], earlier)
@@ -68,7 +68,7 @@ def finish(
 
 
 def found(root: Path, *args: object, **more: object) -> set[str]:
-    """The names of the inputs, without the flow."""
+    """Return the names of the inputs, without the flow."""
     return set(finish(root, *args, **more).digests) - {FLOW}  # type: ignore[arg-type]
 
 
@@ -218,7 +218,7 @@ def test_modules_have_a_digest_of_their_code_and_python_files_that_are_read_as_d
 
 
 def test_what_others_may_put_into_the_run_directory_is_an_input(root):
-    """Files that were opened in vain, and the names in it, less those of what the run has written."""
+    """Files that were tried in vain, and the names in it, except those that the run has written."""
     lay(root / RUN / "deep/others.csv")
     uses = [(OPENED, f"{RUN}/gone.csv"), (LISTED, RUN), (LISTED, f"{RUN}/deep")]
     result = finish(root, uses, outputs=("out.csv", "deep/x"))
@@ -278,7 +278,7 @@ def test_a_file_that_is_edited_before_it_is_read_has_the_digest_of_what_was_read
 def test_a_file_that_is_edited_after_it_was_read_is_unstable_also_by_the_clock_of_a_file_server(
     root, seconds
 ):
-    """The kernel notes by this machine's clock when it has read a file, which is ahead of the server's."""
+    """The kernel notes by this machine's clock when it has read a file; that is ahead of the server's."""
     lag = seconds * 10**9
     since = {"data/zones.csv": moment() + lag}
     result = finish(
@@ -300,7 +300,7 @@ def test_a_file_of_the_future_is_stable(root):
 
 @pytest.mark.usefixtures("windows")
 def test_so_is_one_where_no_time_tells_of_the_move_if_the_config_names_it(root):
-    """It may have been there when the flow read it, or not."""
+    """It may or may not have been there when the flow read it."""
     for name in ("new.csv", "data/zones.csv"):
         os.utime(lay(root / name), (1, 1))
     result = finish(
@@ -499,7 +499,7 @@ def test_what_an_upstream_wrote_and_the_flow_changes_counts_as_it_was_left(root)
 
 @pytest.mark.parametrize("linked", ["project", "runs", RUN])
 def test_a_project_that_is_reached_through_a_link_has_the_same_inputs(tmp_path, root, linked):
-    """The kernel, whose working directory has its real name, tells of real names."""
+    """The kernel reports real paths, because its working directory has its real name."""
     place = root if linked == "project" else root / linked
     place.rename(tmp_path / "real")
     place.symlink_to(tmp_path / "real")

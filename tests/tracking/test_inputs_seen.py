@@ -1,4 +1,4 @@
-"""Inputs and outputs of a run of which every open was seen, from what an observer has noted."""
+"""Inputs and outputs of a run in which every open was observed, from the observer's report."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def finish(
     config: dict[str, object] | None = None,
     **more: object,
 ) -> Inputs:
-    """What is found after a run.
+    """Return what is found after a run.
 
     Args:
         root: The project.
-        uses: By path relative to the project, the kinds of `observer.notes`.
-        during: What happens after all files were used for the first time.
+        uses: Kinds of `observer.notes`, by path relative to the project.
+        during: Action after all files were used for the first time.
         config: The config.
-        more: What the kernel told.
+        more: Further reports of the kernel.
     """
     search = InputSearch(an_instance(root, **(config or {})), [], None)
     began = moment()

@@ -1,4 +1,4 @@
-"""What a kernel told, read from its trace and its last words."""
+"""What a kernel reported, read from its trace and its final report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files and modules code means by its constants and imports."""
+"""Which files and modules code refers to by its constants and imports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lay(path: Path, text: str = "x") -> Path:
 
 
 def named_by(root: Path, code: str, config: object = None, listed: tuple[str, ...] = ()) -> set[str]:
-    """What a flow of this code names, relative to the project."""
+    """Return what a flow with this code names, relative to the project."""
     flow = lay(root / "flows" / "model.py", f"{PARAMETERS}# %%\n{code}\n")
     return named_by_file(root, flow, config, listed)
 

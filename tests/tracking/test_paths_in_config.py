@@ -1,4 +1,4 @@
-"""Which files a config means by its texts."""
+"""Which files a config refers to by its texts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def an_instance(root: Path, config: object) -> Instance:
 
 
 def named_by(root: Path, config: object) -> set[str]:
-    """What a config names, relative to the project."""
+    """Return what a config names, relative to the project."""
     return {os.path.relpath(path, root) for path in named_files(an_instance(root, config))}
 
 
@@ -238,7 +238,7 @@ def test_a_folder_of_very_many_files_is_named_as_a_whole(root, monkeypatch, text
 
 
 def lay_record(root: Path, name: str, *outputs: str, flows: tuple[Record, ...] = ()) -> Record:
-    """The record of an instance and its outputs."""
+    """Write the record of an instance, and its outputs."""
     run_dir = root / "runs" / "etl" / name
     files = dict.fromkeys(outputs, "sha256:1")
     record = Record(

@@ -1,4 +1,4 @@
-"""Modules that were saved twice in a second, and what Python keeps of them."""
+"""Modules that were saved twice within a second, and what Python caches of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an instance has to run: a record of its last run against what there is now."""
+"""Whether an instance has to run: the record of its last run compared with the present state."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def an_instance(root: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> 
 
 
 def a_record(root: Path, **more: Any) -> Record:
-    """The record of a run that has just ended."""
+    """Return the record of a run that has just ended."""
     record = Record(
         Status.SUCCESS,
         FLOW,
@@ -80,14 +80,14 @@ def a_record(root: Path, **more: Any) -> Record:
 
 
 def settle(monkeypatch: pytest.MonkeyPatch, is_settled: Callable[[str], bool]) -> None:
-    """Say of which files, by their `stat_of`, it is known that a later change will show."""
+    """Set for which files, by their `stat_of`, a later change is sure to show."""
     for module in (digests, up_to_date):
         monkeypatch.setattr(module, "settled", is_settled)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project with an instance that has run."""
+    """Return a project with an instance that has run."""
     for name, text in FILES.items():
         lay(tmp_path / "project" / name, text)
     run_files.write_json(
@@ -137,7 +137,7 @@ def delete(name: str) -> Callable[[Path], object]:
 
 def touch(root: Path) -> None:
     for name in FILES:
-        if "years" not in name:  # a folder of very many files, for which times stand
+        if "years" not in name:  # a folder of very many files, for which only times are compared
             os.utime(root / name, (1, 1))
 
 
@@ -302,7 +302,7 @@ def test_files_that_the_flows_of_an_upstream_write_are_told(root):
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What is installed, to be changed."""
+    """Return the installed versions, to be changed."""
     there = {"numpy": "2.0", "duckdb": "1.0"}
     monkeypatch.setattr(up_to_date, "installed", lambda path: there if path == own_path() else {})
     return there
@@ -413,7 +413,7 @@ NESTED = f"{RUN}/runs/part/A"
 
 
 def a_flow(root: Path, name: str = "part", **more: Any) -> Record:
-    """The record of a flow within the build."""
+    """Return the record of a flow within the build."""
     run_dir = f"{RUN}/runs/{name}/A"
     lay(root / run_dir / f"{name}.csv", name)
     outputs = {f"{name}.csv": input_digest(f"{root}/{run_dir}/{name}.csv")}
@@ -448,7 +448,7 @@ def test_a_build_runs_again_if_one_of_its_flows_failed_or_has_other_versions(roo
 
 
 def in_turns(root: Path) -> Record:
-    """A build whose two flows have read what the other one wrote, and wrote anew after that."""
+    """Return a build with two flows that read each other's output, and wrote again after that."""
     demand, supply = a_flow(root, "demand", started="2"), a_flow(root, "supply", started="1")
     names = {flow.step: f"{flow.run_dir}/{flow.step}.csv" for flow in (demand, supply)}
     demand = demand.with_(inputs={names["supply"]: "sha256:of an earlier turn", f"{RUN}/runs/": "sha256:0"})
@@ -503,7 +503,7 @@ def test_an_instance_is_kept_exactly_if_nothing_that_counts_was_edited(tmp_path_
     for kind in sorted(kinds):
         try:
             EDITS[kind][0](root)
-        except OSError:  # an earlier edit has taken its file away
+        except OSError:  # an earlier edit has removed its file
             continue
         done.append(kind)
     instance = an_instance(root, {**CONFIG, "year": 1} if other_config else CONFIG)

@@ -1,4 +1,4 @@
-"""Compressed files count for what is in them."""
+"""Compressed files are compared by what is in them."""
 
 from __future__ import annotations
 

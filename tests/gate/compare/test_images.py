@@ -153,7 +153,7 @@ def test_the_same_figure_drawn_again_is_as_expected(tmp_path):
         axes = figure.subplots()
         axes.bar(["north", "south"], [3, 2], label="trips")
         axes.legend(title="per day")
-        figure.savefig(path, metadata={"Date": path.parent.name})  # not the same in both
+        figure.savefig(path, metadata={"Date": path.parent.name})  # differs between the two
 
     assert compared(tmp_path, "x.svg", draw, draw) is None
 
@@ -201,7 +201,7 @@ def test_an_image_of_another_format_is_never_as_expected(tmp_path, suffix):
 
 
 def test_an_image_too_large_to_be_read_safely_is_said_to_be(tmp_path, monkeypatch):
-    for limit in (15_000, 5_000):  # Pillow warns of more, and raises of twice as much
+    for limit in (15_000, 5_000):  # Pillow warns above the limit, and raises above twice the limit
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(ExpectedUnreadable, match=f"it has more than {limit:,} pixels"):
             compared(tmp_path, "x.png", drawing(), drawing())

@@ -1,4 +1,4 @@
-"""JSON and YAML files are compared by what they hold, key by key and element by element."""
+"""JSON and YAML files are compared by their data, key by key and element by element."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may not pass the gate, and what is said of it: words, small numbers, brackets, lists, order."""
+"""What must not pass the gate, and how it is reported: words, small numbers, brackets, lists, order."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_misspelt_name_with_brackets_is_told(pattern):
     assert StoredInstance.from_json({**data, "tolerances": {"x[1].csv": {"rtol": 1}, "*.json": {}}})
 
 
-# Columns that know missing values, and those that do not
+# Columns that can hold missing values, and those that cannot
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Parquet, Feather and Excel files are compared by their cells and, where columns have types, by these."""
+"""Parquet, Feather and Excel files are compared by their cells and, if columns are typed, by the types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts are compared line by line, all other files byte by byte or by their digest."""
+"""Texts are compared line by line, all other files byte by byte or by digest."""
 
 from __future__ import annotations
 

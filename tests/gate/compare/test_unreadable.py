@@ -1,4 +1,4 @@
-"""Of each kind of file: what cannot be read is never as expected."""
+"""A file of any kind that cannot be read is never as expected."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_truncated_file_is_unreadable_and_as_a_result_a_difference(tmp_path, s
         part = whole[:length]
         difference = compared(tmp_path, name, whole, part)
         assert difference is not None
-        if suffix not in (".csv", ".tsv"):  # may end after a row, or within a text
+        if suffix not in (".csv", ".tsv"):  # these may end after a row, or within a text
             assert difference.message.startswith("cannot be read as ")
             with pytest.raises(ExpectedUnreadable, match="expected"):
                 compared(tmp_path, name, part, part)
