@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.readme import README, blocks
+from helpers.sessions import own_environment
 
 import pytest_ductaflow
 from pytest_ductaflow.core.settings import OPTIONS, Option
@@ -62,8 +63,7 @@ def test_what_the_readme_shows_of_a_gate_that_fails_is_what_is_seen(tmp_path: Pa
     (tmp_path / "flows").mkdir()
     for name in ("flows/growth.py", "conductor.py"):
         (tmp_path / name).write_text(files[name], encoding="utf-8")
-    hidden = ("PYTEST_", "CI", "GITHUB_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
 
     def run(*command: str) -> str:
         done = subprocess.run(

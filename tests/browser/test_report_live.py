@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import interruptible
+from helpers.sessions import interruptible, own_environment
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
@@ -56,8 +56,7 @@ AFTER = "conductor.py::late::_script_alert_1__script_"
 
 
 def start(root: Path, *args: str) -> subprocess.Popen[str]:
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", *args]
     return subprocess.Popen(
         command,

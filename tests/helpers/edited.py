@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from helpers.sessions import own_environment
 
 
 class Session:
     """A session in a process of its own, with the outcome of each instance by `step/name`."""
 
     def __init__(self, root: Path, *args: str, **variables: str) -> None:
-        hidden = ("PYTEST_", "COV_")
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
         command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
         if not any(arg.startswith("conductor") for arg in args):
             command.append("conductor.py")
         done = subprocess.run(
             [*command, *args],
             cwd=root,
-            env=environment | variables,
+            env=own_environment(**variables),
             capture_output=True,
             text=True,
             timeout=300,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 FLOW = """\
     import json
@@ -40,8 +40,7 @@ GATE = "tests/instances"
 
 
 def run(root: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    hidden = ("PYTEST_", "COV_", "GITHUB_", "CI")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=root,

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import pytest
 
-# Hypothesis' plugin imports all of it at the end of each session, which takes half a second.
-WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
+# Sessions of the tests take half the time without what few of them look at: Hypothesis' plugin imports all of
+# Hypothesis at their end, and pages of notebooks import nbconvert. `--ductaflow-html all` brings these back.
+QUICK = "-p no:hypothesispytest -o ductaflow_html=none"
 
 
 def interruptible() -> None:
@@ -24,9 +25,10 @@ def interruptible() -> None:
 
 
 def own_environment(**more: str) -> dict[str, str]:
-    """Return the environment for a separate session, without variables of the surrounding pytest."""
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    return {**given, "PYTEST_ADDOPTS": WITHOUT_HYPOTHESIS, **more}
+    """Return the environment for a separate session: nothing of the pytest, or CI service, around it."""
+    around = ("PYTEST_", "COV_", "GITHUB_", "CI")
+    given = {name: value for name, value in os.environ.items() if not name.startswith(around)}
+    return {**given, "PYTEST_ADDOPTS": QUICK, **more}
 
 
 T = TypeVar("T")
@@ -51,29 +53,20 @@ def is_gone(pid: int) -> bool | None:
     return None
 
 
-def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, as a user would."""
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
-
-
-def run(folder: Path, *command: str) -> pytest.RunResult:
+def run(folder: Path, *command: object) -> pytest.RunResult:
     """Run a Python command in a process of its own, as a user would."""
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
-    environment["PYTHONIOENCODING"] = "utf-8"
     done = subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *map(str, command)],
         cwd=folder,
-        env=environment,
+        env=own_environment(PYTHONIOENCODING="utf-8"),
         capture_output=True,
         encoding="utf-8",
         timeout=300,
         check=False,
     )
     return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
+
+
+def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
+    """Run pytest in a process of its own, as a user would."""
+    return run(folder, "-m", "pytest", "-p", "no:cacheprovider", *args)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 from markdown_it import MarkdownIt
 
 from pytest_ductaflow.core.record import Difference, DifferingValue
@@ -152,8 +152,7 @@ FILES = {
 
 def run_job(root: Path, *args: str, step_summary: str = "summary.md") -> list[str]:
     """Run a session in a GitHub job, and return what it prints."""
-    hidden = ("PYTEST_", "COV_", "GITHUB_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     environment |= {
         "GITHUB_ACTIONS": "true",
         "GITHUB_WORKSPACE": str(root),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 from pytest_ductaflow.cli import main
 from pytest_ductaflow.report.page import read, render
@@ -483,8 +484,7 @@ PROJECT = {
 @pytest.mark.slow
 def test_two_jobs_share_the_work_and_their_runs_become_one(tmp_path):
     """From two checkouts, one with workers, to one report with valid links."""
-    hidden = ("PYTEST_", "COV_", "GITHUB_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     codes = []
     for job, workers in ((1, ()), (2, ("-n2",))):
         root = tmp_path / f"job-{job}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import run_pytest
 
 from pytest_ductaflow.core.run_files import RunFiles, build_environment
 from pytest_ductaflow.core.settings import Settings
@@ -60,17 +59,6 @@ FILES = {
         conduct("builds/swallows.py", [{"instance_name": "one"}])
         """,
 }
-
-
-def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, as a user would."""
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 from pytest_ductaflow.core.config_markdown import in_part, readable_config
 from pytest_ductaflow.report.page import read
@@ -56,8 +56,7 @@ def test_the_length_of_what_is_left_out_is_told():
 @pytest.mark.slow
 def test_large_configs_make_no_large_report_and_no_large_page(tmp_path):
     root = write_project(tmp_path, PROJECT)
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
     report = root / "runs/conductor_status_report.html"

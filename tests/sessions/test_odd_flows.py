@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 from pytest_ductaflow.report.page import read
 
@@ -63,8 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     lines = ["from pytest_ductaflow import conduct", *calls]
     write_project(root, {"data/zones.csv": "zone\n", "conductor.py": "\n".join(lines)})
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert "INTERNALERROR" not in done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 from pytest_ductaflow.report.page import read
 
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.slow
 
 def session(root: Path, *args: str) -> tuple[dict[str, str], str]:
     """Run a session in a process of its own; return the outcome of each instance, and the output."""
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
     done = subprocess.run(
         [*command, *(args or ("conductor.py",))],

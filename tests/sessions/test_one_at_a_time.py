@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import interruptible
+from helpers.sessions import interruptible, own_environment
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import InUse
@@ -141,8 +141,7 @@ def write_base(root: Path, flows: Flows, n: int) -> None:
 def start(root: Path) -> Iterator[Callable[..., Session]]:
     """Yield a function that starts sessions, each in a process group of its own."""
     sessions: list[Session] = []
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
 
     def run(*arguments: str) -> Session:

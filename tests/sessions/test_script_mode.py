@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import run as python
 
 pytestmark = pytest.mark.slow
 
@@ -47,23 +45,6 @@ FILES = {
         print("NEVER REACHED")
         """,
 }
-
-
-def python(folder: Path, *args: str) -> pytest.RunResult:
-    """Run Python in a process of its own, as a user would."""
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
-    environment["PYTHONIOENCODING"] = "utf-8"
-    done = subprocess.run(
-        [sys.executable, *map(str, args)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
 
 
 def record(directory: Path, stem: str = "x") -> dict:

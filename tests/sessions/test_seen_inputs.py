@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 import pytest_ductaflow
 
@@ -37,8 +38,7 @@ def wait():
 
 
 def start(root: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     return subprocess.Popen(
         [
             sys.executable,

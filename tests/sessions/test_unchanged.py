@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 pytestmark = pytest.mark.slow
 
@@ -142,8 +143,7 @@ EDITS = {
 
 def session(root: Path, *args: str) -> tuple[set[str], str]:
     """Run a separate session; return the steps with instances that ran, and the output."""
-    hidden = ("PYTEST_", "COV_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    environment = own_environment()
     environment["PYTHONPATH"] = str(root / "site")
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     done = subprocess.run(

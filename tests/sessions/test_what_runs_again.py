@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from helpers.no_reasons_to_run import CHANGES_NOTHING, touch_all
 from helpers.projects import PARAMETERS, write_project
+from helpers.sessions import own_environment
 from helpers.ways_to_read import MUST_RUN, Case, Places
 
 pytestmark = pytest.mark.slow
@@ -105,8 +106,8 @@ class Sessions:
         (self.places.project / "cases.json").write_text(json.dumps(rows), encoding="utf-8")
 
     def _session(self, *args: str) -> str:
-        hidden = ("PYTEST_", "COV_", "PYTHONDONTWRITEBYTECODE")
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+        environment = own_environment()
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         home = {name: str(self.places.home) for name in ("HOME", "USERPROFILE")}
         scratch = {name: str(self.places.scratch) for name in ("TMPDIR", "TEMP", "TMP")}
         own = {
