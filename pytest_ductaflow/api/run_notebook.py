@@ -17,12 +17,7 @@ from ..core.record import Failure, Record
 from ..core.run_files import RunFiles
 from ..planning import called_instances, recording
 from ..planning.afterwards import answers
-from ..planning.declare import (
-    Origin,
-    caller,
-    declare_call,
-    flow_problem,
-)
+from ..planning.declare import Origin, caller, declare_call, flow_problem
 from ..sources.notebooks import find_flow
 from ..sources.table_cells import is_mapping
 from .call_context import (

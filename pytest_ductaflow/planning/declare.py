@@ -29,12 +29,21 @@ from ..core.instance import (
     default_step,
     stem_of,
 )
+from ..core.number_text import listed
 from ..core.problem import Problem
 from ..core.run_files import RunFiles, shown
 from ..core.settings import check_keep
 from ..core.system.places import PACKAGE
 from ..kernels.observation import unobserved
-from ..sources.notebooks import TABLE_SUFFIXES, find_flow, how_to_tag, is_plainly_flow, line_of_tag, read_flow
+from ..sources.notebooks import (
+    TABLE_SUFFIXES,
+    Source,
+    find_flow,
+    how_to_tag,
+    is_plainly_flow,
+    line_of_tag,
+    read_flow,
+)
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import (
     FLOW_COLUMNS,
@@ -47,7 +56,7 @@ from ..sources.tables import (
     nested,
     problems_of_schema,
 )
-from ..sources.untagged import read_but_not_assigned
+from ..sources.untagged import cell_to_tag, read_but_not_assigned
 
 After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -123,8 +132,21 @@ def flow_problem(
     if is_configured and not cells and not read_but_not_assigned(source, keys):
         line = line_of_tag(flow)
         unread = f": Jupytext reads no tag in line {line}" if line else ""
-        return Problem(where, f"{name} has no cell tagged `parameters`{unread}", how_to_tag(flow))
-    if not any(cell.source.strip() for cell in source.code_cells):
+        return Problem(
+            where,
+            f"{name} has no cell tagged `parameters`{unread}",
+            how_to_tag(flow, cell_to_tag(source, keys)),
+        )
+    return _lack_of_code(source, where, name)
+
+
+def _lack_of_code(source: Source, where: str, name: str) -> Problem | None:
+    """Return the problem of a flow without code that would run, or with none but its parameters cell's."""
+    filled = [cell for cell in source.code_cells if cell.source.strip()]
+    if all(cell in source.parameters_cells for cell in filled) and (fences := source.fences_not_run):
+        what = f"{name}: none of its code would run: {listed(fences)}"
+        return Problem(where, what, f"write {source.fence_of_code}")
+    if not filled:
         return Problem(where, f"{name} has no code cell, so that nothing of it would run")
     return None
 
@@ -480,10 +502,10 @@ def patterns(value: object) -> tuple[str, ...]:
     Raises:
         ValueError: If the value is neither, or a pattern leads out of the run directory.
     """
-    listed = value.split(",") if isinstance(value, str) else value
-    if not isinstance(listed, Sequence) or not all(isinstance(item, str) for item in listed):
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"{value!r}: expected patterns of files, separated by commas")
-    return tuple(check_keep(item.strip()) for item in listed if item.strip())
+    return tuple(check_keep(item.strip()) for item in items if item.strip())
 
 
 def _number(value: JSON) -> float | None:

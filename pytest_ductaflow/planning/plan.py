@@ -202,7 +202,7 @@ def discover(
     """
     found: dict[Path, Kind] = {}
     for argument in arguments:
-        path = Path(os.path.abspath(invocation_dir / argument.partition("[")[0].partition("::")[0]))
+        path = Path(os.path.abspath(invocation_dir / argument.partition("::")[0]))
         if path.is_dir():
             found |= dict(_in_folder(path, settings.files, ignored_folders))
         elif path.is_file() and (kind := _kind_of(path, settings.files, test_files)):

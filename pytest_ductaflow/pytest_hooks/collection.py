@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -52,6 +52,7 @@ class CollectionHooks:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._first_numbers: dict[Path, int] = {}
         self._stored: set[Path] = set()  # folders of stored instances
+        self._asked_for: list[tuple[Path, str]] = []  # paths and names, where pytest was given other paths
 
     def pytest_sessionstart(self) -> None:
         config = self._config
@@ -94,12 +95,28 @@ class CollectionHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Suggest names that may be meant by one that is not found."""
+        """Collect paths with brackets, and suggest names that may be meant by one that is not found."""
+        arguments = session.config.args
         try:
-            return (yield)
+            with self._without_brackets():
+                return (yield)
         except pytest.UsageError as error:
-            near = (_near(argument, session.config) for argument in session.config.args)
+            near = (_near(argument, session.config) for argument in arguments)
             raise pytest.UsageError(*error.args, *dict.fromkeys(filter(None, near))) from None
+
+    @contextlib.contextmanager
+    def _without_brackets(self) -> Iterator[None]:
+        """Name folders above paths with `[`, which pytest takes for parameters, and ask for these alone."""
+        config, arguments = self._config, self._config.args
+        here = config.invocation_params.dir
+        given = [_path_without_brackets(argument, here) for argument in arguments]
+        if given != arguments and not config.option.pyargs:
+            self._asked_for = [_path_and_name(argument, here) for argument in arguments]
+            config.args = given
+        try:
+            yield
+        finally:
+            config.args = arguments
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
@@ -111,8 +128,13 @@ class CollectionHooks:
         return collectors
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Ignore a stored instance's expected outputs and inputs, whatever their files are called."""
+        """Ignore a stored instance's expected outputs and inputs, and what `_without_brackets` adds."""
         in_stored = collection_path.parent in self._stored
+        asked_for = [path for path, _ in self._asked_for]
+        if asked_for and not any(
+            collection_path.is_relative_to(path) or path.is_relative_to(collection_path) for path in asked_for
+        ):
+            return True
         return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
 
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
@@ -123,11 +145,50 @@ class CollectionHooks:
         """Sort items by declaration, and deselect what `--ductaflow-where` excludes."""
         if not any("::" in argument for argument in config.args):  # else in the order asked for
             _in_order_of_declaration(items)
+        if self._asked_for:
+            items[:] = _asked_for(items, self._asked_for)
         left_out = [i for i in items if isinstance(i, InstanceItem) and not i.instance.selected]
         if left_out:
             dropped = set(left_out)
             items[:] = [item for item in items if item not in dropped]
             config.hook.pytest_deselected(items=left_out)
+
+
+def _path_and_name(argument: str, here: Path) -> tuple[Path, str]:
+    """Return the path that an argument names, and what it names therein."""
+    path, _, name = argument.partition("::")
+    return Path(os.path.abspath(here / path)), name
+
+
+def _path_without_brackets(argument: str, here: Path) -> str:
+    """Return an argument for pytest; for a path with `[` that is there, the next folder above without one."""
+    path, name = _path_and_name(argument, here)
+    if "[" not in argument.partition("::")[0] or not path.exists():
+        return argument
+    seen = os.path.relpath(path, here)
+    if "[" not in seen:  # it was only in the way to here
+        return f"{seen}::{name}" if name else seen
+    return os.path.dirname(seen.partition("[")[0]) or os.curdir
+
+
+def _asked_for(items: Sequence[pytest.Item], arguments: Sequence[tuple[Path, str]]) -> list[pytest.Item]:
+    """Return the items for which paths, or names in them, ask.
+
+    Raises:
+        pytest.UsageError: If there is no item of a name.
+    """
+    found = [(item, argument) for item in items for argument in arguments if _asks_for(*argument, item)]
+    for path, name in arguments:
+        if name and (path, name) not in {argument for _, argument in found}:
+            raise pytest.UsageError(f"not found: {path}::{name}")
+    return list(dict.fromkeys(item for item, _ in found))
+
+
+def _asks_for(path: Path, name: str, item: pytest.Item) -> bool:
+    own = item.nodeid.partition("::")[2]
+    return item.path.is_relative_to(path) and (
+        not name or own == name or own.startswith((f"{name}::", f"{name}["))
+    )
 
 
 def add_stored_instances(config: pytest.Config, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ..core.instance import Instance
+from ..core.number_text import listed
 from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
@@ -149,7 +150,7 @@ class FlowRun:
             heard=folder / "heard",
         )
         self._began = time.monotonic()
-        self._python_warnings = [*_warnings_before(source, instance, choice)]
+        self._python_warnings = [*warnings_before(source, instance, choice)]
         self._failure: Failure | None = None  # failure to start the kernel
         self._client: FlowClient | None = None
         self._killed = killed_for_memory()
@@ -268,10 +269,14 @@ class FlowRun:
         return failure
 
 
-def _warnings_before(source: Source, instance: Instance, choice: KernelChoice) -> Iterator[str]:
+def warnings_before(source: Source, instance: Instance, choice: KernelChoice) -> Iterator[str]:
     """Yield warnings about a flow that are known before it runs."""
     if choice.instead_of:
         said = f"{source.path.name} names the kernel {choice.instead_of!r}, which is not installed"
         yield f"KernelWarning: {said}: {choice.name} runs it"
     if choice.language == "python":
         yield from unknown_parameters(instance.config, source, assigned_in(source, "python", instance.config))
+    if fences := source.fences_not_run:
+        number = "1 code fence is" if len(fences) == 1 else f"{len(fences)} code fences are"
+        said = f"{source.path.name}: {number} not run ({listed(fences)})"
+        yield f"FenceWarning: {said}: write {source.fence_of_code}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import difflib
 import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,8 @@ _NOT_THERE = re.compile(
 _QUOTED = re.compile(r"""'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`""")
 _WORD_LIKE_PATH = re.compile(r"[^\s'\"`()\[\],;<>]*(?:/|\\|\.\w)[^\s'\"`()\[\],;<>]*")
 _ONLY_ONCE = re.compile("cannot load module more than once per process")
+_MOST_NAMES = 10_000  # in a folder, among which one is searched that is nearly that of a file
+_PLACES = {"run": "the run directory", "flow": "the flow's folder", "project": "the project root"}
 
 
 def running_cell(notebook: Any) -> Any:
@@ -227,11 +232,12 @@ def _hint_at_place(message: str, instance: Instance) -> str:
     here = instance.working_directory
     others = {word: folder for word, folder in instance.workplaces.items() if folder != here}
     paths = list(_relative_paths(message))
-    for leads_into in (_is_in, _could_be_made_in):
+    for leads_into, said in ((_is_in, _file_is_in), (_could_be_made_in, _folder_is_in)):
         for text in paths:
             found = (word for word, folder in others.items() if leads_into(text, folder))
             if not leads_into(text, here) and (word := next(found, None)) is not None:
-                return _cure(text, word, instance)
+                looked = f"{text} is looked for in {_PLACES[instance.runs_in]}"
+                return f"({looked}, {said(text, word, others[word])}: {_cure(word)})"
     return ""
 
 
@@ -287,11 +293,24 @@ def _could_be_made_in(text: str, folder: str) -> bool:
     return bool(above) and os.path.isdir(os.path.join(folder, above))
 
 
-def _cure(text: str, word: Workplace, instance: Instance) -> str:
-    ran = {"run": "the run directory", "flow": "the flow's folder", "project": "the project root"}
+def _file_is_in(_text: str, word: Workplace, _folder: str) -> str:
+    return f"and is in {_PLACES[word]}"
+
+
+def _folder_is_in(text: str, word: Workplace, folder: str) -> str:
+    """Return that only the folder of a file is in another folder, and what is nearly called so there."""
+    above, name = os.path.split(text)
+    there = dict[str, str]()
+    with contextlib.suppress(OSError), os.scandir(os.path.join(folder, above)) as entries:
+        there = {entry.name.lower(): entry.name for entry in islice(entries, _MOST_NAMES)}
+    near = difflib.get_close_matches(name.lower(), there, 1, 0.8)
+    but = f", but with {there[near[0]]}" if near else ""
+    return f"which has no folder {above}; that is in {_PLACES[word]}, without {name}{but}"
+
+
+def _cure(word: Workplace) -> str:
     in_place = f'cwd="{word}" of conduct, a column `_cwd` or ini `ductaflow_cwd = {word}` runs the flow there'
-    other = ', or open Path(config["_project_root"], …)' if word == "project" else ""
-    return f"({text} is looked for in {ran[instance.runs_in]}, and is in {ran[word]}: {in_place}{other})"
+    return in_place + (', or open Path(config["_project_root"], …)' if word == "project" else "")
 
 
 def _is_machinery(frame: str) -> bool:

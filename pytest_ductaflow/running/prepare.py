@@ -16,6 +16,7 @@ from ..core.errors import DuctaflowError
 from ..core.instance import JSON
 from ..sources.notebooks import Source, how_to_tag
 from ..sources.parameters import assigned_in, parameters_of
+from ..sources.untagged import cell_to_tag
 from .failures import markdown_cell
 
 
@@ -29,7 +30,7 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
     assigned = assigned_in(source, language, config)
     if not (source.has_parameters or assigned.names) and config.keys() - {"_project_root"}:
         told = f"{source.path} has no cell tagged `parameters`, so that it would run with its defaults"
-        raise DuctaflowError(f"{told}: {how_to_tag(source.path)}")
+        raise DuctaflowError(f"{told}: {how_to_tag(source.path, cell_to_tag(source, config))}")
     notebook = copy.deepcopy(source.notebook)
     notebook.metadata["kernelspec"] = {"name": kernel, "language": language, "display_name": kernel}
     notebook.metadata.setdefault("papermill", {})

@@ -20,7 +20,7 @@ from ..core.errors import DuctaflowError, FlowNotFound
 from ..core.instance import RUNS
 from ..core.system.file_state import state_in
 from .magics import makes_magics, uses_magics, with_comments
-from .unevaluated import mark_unevaluated
+from .unevaluated import fences_not_run, mark_unevaluated
 
 FLOW_FOLDERS = ("flows", "flow", "builds", "build")
 ROOT_MARKERS = ("flows", "flow")
@@ -42,6 +42,7 @@ NOTEBOOK_SUFFIXES = (
 TABLE_SUFFIXES = (".csv", ".parquet", ".xlsx", ".json", ".jsonl")
 
 _MARKDOWN_SUFFIXES = (".md", ".markdown", ".qmd", ".Rmd", ".rmd", ".myst", ".mystnb", ".mnb")
+_BRACES_SUFFIXES = (".qmd", ".Rmd", ".rmd")  # where a fence without braces is only shown
 _ENCODING = "utf-8-sig"  # UTF-8, with or without the byte order mark that Windows editors write
 
 # The first line of a code cell in a script, in jupytext's formats: `# %% …`, `# + …`, `# region …`
@@ -54,7 +55,7 @@ _SCRIPT_HEAD = re.compile(
 # The same in Markdown: a fence and the options below it: `:tags: …` or YAML between `---` (MyST),
 # `#| tags: …` (Quarto).
 _MARKDOWN_HEAD = re.compile(
-    r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
+    r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#[ \t]*\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
 )
 # The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a YAML list, on one or more lines.
 _PYTHON_LEXER = re.compile(r"i?python\d*")
@@ -86,7 +87,7 @@ class Source:
     Attributes:
         path: The file.
         notebook: The notebook (an nbformat NotebookNode) that jupytext made of it.
-        lines: First line (1-based) of each cell's code in the file, by cell id.
+        lines: First line (1-based) of each cell's content in the file, by cell id.
     """
 
     path: Path
@@ -119,6 +120,29 @@ class Source:
     @property
     def code_cells(self) -> list[Any]:
         return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+    @property
+    def fences_not_run(self) -> list[str]:
+        """The fences of a Markdown document that look like code, but not to Jupytext, with their lines."""
+        if self.path.suffix not in _MARKDOWN_SUFFIXES:
+            return []
+        texts = [cell for cell in self.notebook.cells if cell.cell_type == "markdown"]
+        return [
+            f"line {self.lines[cell['id']] + above}: {head}" if cell["id"] in self.lines else head
+            for cell in texts
+            for above, head in fences_not_run(
+                cell.source, self.language, needs_braces=self.path.suffix in _BRACES_SUFFIXES
+            )
+        ]
+
+    @property
+    def fence_of_code(self) -> str:
+        """The head of a fence that is code in a Markdown document of this kind."""
+        about = self.notebook.metadata.get("jupytext", {}).get("text_representation", {})
+        if about.get("format_name") == "myst":
+            return "```{code-cell}"
+        language = self.language if self.language != "r" else "R"
+        return f"```{{{language}}}" if self.path.suffix in _BRACES_SUFFIXES else f"```{language}"
 
 
 def _of_lexer(metadata: Mapping[str, Any]) -> str | None:
@@ -289,7 +313,7 @@ def read_flow(path: Path) -> Source:
 
 
 def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
-    """Return the line where each cell's code begins, by searching for the cells' lines in order."""
+    """Return the line where each cell's content begins, by searching for the cells' lines in order."""
     if path.suffix == ".ipynb":
         return {}
     lines = _text_of(path).split("\n")
@@ -302,8 +326,7 @@ def _cell_lines(path: Path, notebook: Any) -> dict[str, int]:
         if found is None:  # jupytext has changed it
             continue
         position = found + len(wanted)
-        if cell.cell_type == "code":  # texts are searched for only to get past them
-            begins[cell["id"]] = found + 1
+        begins[cell["id"]] = found + 1
     return begins
 
 
@@ -364,24 +387,24 @@ def line_of_tag(path: Path) -> int | None:
     return None
 
 
-def how_to_tag(path: Path) -> str:
-    """Return instructions for making a parameters cell in a file of this kind."""
+def how_to_tag(path: Path, cell: str) -> str:
+    """Return instructions for tagging a cell (`the cell that assigns n`) in a file of this kind."""
     if path.suffix == ".ipynb":
         return (
-            "tag the cell with `config = {}`: in JupyterLab select it, open the Property Inspector (the gear "
+            f"tag {cell}: in JupyterLab select it, open the Property Inspector (the gear "
             "wheels, top right) and add the cell tag `parameters`; in VS Code choose … > Add Cell Tag in the "
             "cell's tool bar"
         )
     if path.suffix in (".myst", ".mystnb", ".mnb") or "{code-cell}" in _text_of(path):
-        return "put `:tags: [parameters]` below the ```{code-cell} of a cell with `config = {}`"
+        return f"put `:tags: [parameters]` below the ```{{code-cell}} of {cell}"
     if path.suffix in (".Rmd", ".rmd"):
-        return 'begin a chunk with ```{python, tags=c("parameters")} and put `config = {}` into it'
+        return f'begin {cell} with ```{{python, tags=c("parameters")}}'
     if path.suffix == ".qmd":
-        return "put `#| tags: [parameters]` on top of a ```{python} cell with `config = {}`"
+        return f"put `#| tags: [parameters]` below the ```{{python}} of {cell}"
     if path.suffix in _MARKDOWN_SUFFIXES:
-        return 'begin a cell with ```python tags=["parameters"] and put `config = {}` into it'
+        return f'begin {cell} with ```python tags=["parameters"]'
     comment = {".m": "%", ".scala": "//"}.get(path.suffix, "#")
-    return f'put `{comment} %% tags=["parameters"]` above a cell with `config = {{}}`'
+    return f'put `{comment} %% tags=["parameters"]` above {cell}'
 
 
 def _text_of(path: Path) -> str:

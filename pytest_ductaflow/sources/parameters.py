@@ -121,19 +121,20 @@ def unknown_parameters(config: Mapping[str, JSON], source: Source, assigned: Ass
 
     This applies only to flows that assign parameters one by one and do not use the config as a whole.
     """
+    said = []
     if assigned.names and not source.has_parameters:
         names = ", ".join(sorted(assigned.names))
         where = f"{source.path.name} has no cell tagged `parameters`"
-        return [f"ParameterWarning: {where}: {names} set in front of its code"]
+        said = [f"ParameterWarning: {where}: {names} set in front of its code"]
     if not assigned.names or CONFIG in assigned.names:
-        return []
+        return said
     code = "\n".join(cell.source for cell in source.notebook.cells if cell.cell_type == "code")
     if _READS_ALL.search(code):
-        return []
+        return said
     keys = [key for key in config if not (key.startswith("_") or key == NAME or key.endswith("_instance"))]
     words = set(re.findall(r"\w+", code))
-    unknown = [key for key in keys if not words.issuperset(re.findall(r"\w+", key))]
-    return [_said(key, source.path.name, assigned.names - set(config)) for key in unknown]
+    unknown = [key for key in keys if key not in words or keyword.iskeyword(key)]
+    return [*said, *(_said(key, source.path.name, assigned.names - set(config)) for key in unknown)]
 
 
 def _said(key: str, flow: str, others: frozenset[str]) -> str:

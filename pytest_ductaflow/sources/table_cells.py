@@ -23,7 +23,6 @@ _TEXTS = (str, bytes, bytearray, memoryview, UserString)  # sequences that do no
 _NEVER_EMPTY = (int, Mapping, list, tuple)
 # No leading zeros: 007 is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?P<fraction>\.[0-9]*)?|\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?")
-_INFINITE = {"inf": math.inf, "-inf": -math.inf, "Infinity": math.inf, "-Infinity": -math.inf}
 _DIGITS = 4000  # digits of an integer that Python parses; longer ones are texts
 
 
@@ -71,13 +70,13 @@ def _is_missing(value: object) -> bool:
 
 
 def number_in(text: str) -> int | float | None:
-    """Return the number that a text represents, None if it is not one; with leading zeros it is a name.
+    """Return the number that a text represents, None if it would be none in JSON; `007` is a name.
 
     Whole numbers without point and exponent are integers, as in JSON.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
-        return _INFINITE.get(text)
+        return None
     if match["fraction"] is None and match["power"] is None and "." not in text:
         return int(text) if len(text) < _DIGITS else None
     return float(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -78,7 +79,7 @@ def _from_csv(path: Path, tell: Tell) -> pd.DataFrame:
         raise Unreadable("it is empty")
     (_, header), *rows = lines
     columns = _columns(header)
-    other = next((sign for sign in (";", "\t") if len(columns) == 1 and sign in columns[0]), None)
+    other = next((sign for sign in (";", "\t", "|") if len(columns) == 1 and sign in columns[0]), None)
     if other is not None:
         raise DuctaflowError(f"its cells seem to be separated by {other!r}, expected ',' (or {_WITH_PANDAS})")
     _check_lengths(rows, len(columns))
@@ -256,14 +257,15 @@ def _value(cell: object) -> object:
 
 
 def _from_parquet(path: Path, _tell: Tell) -> pd.DataFrame:
-    return pd.read_parquet(path, dtype_backend="numpy_nullable")
+    # Other backends make NaN of null in lists, and fractions of integers beside it.
+    return pd.read_parquet(path, dtype_backend="pyarrow")
 
 
 # Not pandas' own reader of JSON, which rounds numbers and turns floats into integers.
 
 
 def _from_json(path: Path, _tell: Tell) -> pd.DataFrame:
-    records = json.loads(text_of(path, "utf-8", _CURE))
+    records = json.loads(text_of(path, "utf-8", _CURE), object_pairs_hook=_without_twins)
     if not isinstance(records, list):
         raise DuctaflowError(
             f'a JSON table is a list of objects, [{{"x": 1}}, …], not {type(records).__name__}'
@@ -282,12 +284,28 @@ def _from_json_lines(path: Path, _tell: Tell) -> pd.DataFrame:
 
 def _record(line: str, number: int) -> Any:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_without_twins)
     except json.JSONDecodeError as error:
         what = f"line {number}, column {error.colno}: not JSON: {error.msg}"
         raise DuctaflowError(what) from error
+    except DuctaflowError as error:
+        raise DuctaflowError(f"line {number}: {error}") from error
     _check_object(record, f"line {number}")
     return record
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of a JSON file.
+
+    Raises:
+        DuctaflowError: If a key occurs twice; Python's reader would drop all but its last value.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        told = listed((f"{key!r}: {reprlib.repr(value)}" for key, value in pairs), 5)
+        raise DuctaflowError(f"key {name!r} is there more than once in {{{told}}}")
+    return found
 
 
 def _check_object(record: object, where: str) -> None:

@@ -79,7 +79,8 @@ def as_table(table: Any, roots: Sequence[Path]) -> Table:
         roots: Folders to which a relative path may refer.
 
     Returns:
-        The table, without columns that have no name, such as the index that pandas and R write.
+        The table, without blanks around the names of its columns, and without columns that have no name, such
+        as the index that pandas and R write.
 
     Raises:
         TableError: If the file has errors; all are listed.
@@ -144,8 +145,13 @@ def _read(file: str, notes: list[str]) -> pd.DataFrame:
     return read_table(Path(file), notes.append)
 
 
+def _without_blanks(name: object) -> str:
+    """Return a column's name without blanks around it and around the keys in it."""
+    return ".".join(key.strip() for key in str(name).split("."))
+
+
 def _of_frame(frame: Any, file: str) -> Table:
-    columns = [str(name) for name in frame.columns]
+    columns = list(map(_without_blanks, frame.columns))
     values = [frame.iloc[:, place].tolist() for place in range(len(columns))]
     rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(frame)
     # Integers are not labels but row numbers, possibly with gaps left by a filter.
@@ -155,7 +161,7 @@ def _of_frame(frame: Any, file: str) -> Table:
 
 def _of_dicts(rows: Sequence[Mapping[Any, Any]]) -> Table:
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    return Table([str(key) for key in keys], [tuple(row.get(key) for key in keys) for row in rows])
+    return Table(list(map(_without_blanks, keys)), [tuple(row.get(key) for key in keys) for row in rows])
 
 
 def grid(**axes: Iterable[Any]) -> pd.DataFrame:

@@ -1,21 +1,24 @@
 """Find cells marked as not to be run: by `eval: false` in all spellings, or an HTML comment around them.
 
-Knitr, Quarto and Jupytext have their own spellings: options in a chunk's head, `#|` lines on top of a cell,
-the header of the document, and `knitr::opts_chunk$set(…)` for the chunks below it.
+Knitr, Quarto and Jupytext have their own spellings: options in a chunk's head, `#|` lines (or `# |`, as
+formatters write it) on top of a cell, the header of the document, and `knitr::opts_chunk$set(…)` for the
+chunks below it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from textwrap import dedent
 from typing import Any
 
 SKIP = "skip-execution"  # the tag of cells that nbclient does not run
 
 _NO = re.compile(r"""(?:\#R_CODE\#|!expr\s+)?["']?(?:false|f|no|off)["']?""", re.IGNORECASE)
-_OPTION_LINE = re.compile(r"\s*(?:#|//|--|%%?|;;?)\|\s?(.*)")
-_YAML_OPTION = re.compile(r"eval\s*:\s*(.*?)\s*(?:#.*)?$")
-_R_OPTION = re.compile(r"(?:^|[,(])\s*eval\s*=\s*([^,\s)]+)")
+# An option on top of a cell, in a comment of any language that Quarto knows: `#| …`, `# | …`, `/*| … */`.
+_OPTION_LINE = re.compile(r"\s*(?:#|//?|--|%%?|;;?|!|⍝|[/(]?\*)\s*\|[ \t]?(.*?)\s*(?:\*[/)]|;)?\s*")
+_YAML_OPTION = re.compile(r"""^(?:\{(?:[^{}\n]*,)?\s*)?(["']?)eval\1\s*:\s*([^,}#\n]*)""", re.MULTILINE)
+_R_OPTION = re.compile(r"(?:^|[,(])\s*eval\s*=\s*([^,\s)]+)", re.MULTILINE)
 _HEAD_OPTION = re.compile(r"(?<![\w.-])eval\s*[:=]\s*([^\s,}]+)")  # in a head that Jupytext cannot parse
 _R_DEFAULTS = re.compile(r"^[^#\n]*\bopts_chunk\s*\$\s*set\s*\(([^)]*)", re.MULTILINE)
 _HEADER = re.compile(r"\A\s*---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -24,6 +27,20 @@ _EXECUTE = re.compile(
     |(?:\n(?:[ \t]+.*|[ \t]*\#.*)?)*?\n[ \t]+eval[ \t]*:[ \t]*(?P<block>[^\n#]+))""",
     re.MULTILINE | re.VERBOSE,
 )
+# A fence with what it holds, or an HTML comment, in a text of Markdown.
+_FENCE = re.compile(
+    r"""<!--.*?(?:-->|\Z)
+    |^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^\n`]*)\n
+    (?P<code>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
+_LANGUAGE = re.compile(r"(\{?)[ \t]*([\w+#-]+)")
+# How else than by its name the code of a language is marked; `{code-cell}` is of MyST.
+_OTHER_NAMES = {
+    "python": {"py", "py3", "python2", "python3", "ipython", "ipython2", "ipython3"},
+    "julia": {"jl"},
+}
+_CODE_CELL = "code-cell"
 _CODE_SPAN = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)|`[^`\n]*`", re.DOTALL)
 _COMMENT_SIGN = re.compile(r"<!--|-->")
 
@@ -70,19 +87,55 @@ def _option_of(cell: Any) -> object:
     said = cell.metadata.get("eval")
     if said is None and (found := _HEAD_OPTION.search(_unparsed_head(cell.metadata))):
         said = found[1]
-    for line in cell.source.splitlines():
+    on_top = _option_on_top(cell.source)
+    return said if on_top is None else on_top
+
+
+def _option_on_top(source: str) -> str | None:
+    """Return the `eval` option in the comments on top of a cell; None if it has none."""
+    lines = []
+    for line in source.splitlines():
         if option := _OPTION_LINE.fullmatch(line):
-            if found := _YAML_OPTION.match(option[1]) or _R_OPTION.search(option[1]):
-                said = found[1]
+            lines.append(option[1])
         elif line.strip() and not line.startswith("%%"):
             break
-    return said
+    options = dedent("\n".join(lines))
+    if found := _YAML_OPTION.search(options):
+        return found[2]
+    found = _R_OPTION.search(options)
+    return found[1] if found else None
 
 
 def _unparsed_head(metadata: Mapping[str, Any]) -> str:
     """Return the part of a head that Jupytext left as text, or split into words without values."""
     texts = [str(metadata.get(name, "")) for name in ("title", "incorrectly_encoded_metadata")]
     return " ".join([*texts, *(name for name, value in metadata.items() if value is None)])
+
+
+def fences_not_run(text: str, language: str, *, needs_braces: bool) -> Iterator[tuple[int, str]]:
+    """Yield number of lines above and head of each fence in a text cell that looks like code of a flow.
+
+    Args:
+        text: The text, which Jupytext has not taken for code.
+        language: The flow's language, in lower case.
+        needs_braces: Whether fences without braces are only shown, by the rules of the document's format.
+    """
+    names = {language, *_OTHER_NAMES.get(language, ()), _CODE_CELL}
+    for fence in _FENCE.finditer(text):
+        if fence["fence"] is None or not (found := _LANGUAGE.match(fence["info"])):
+            continue
+        is_code = found[2].lower() in names and (found[1] or not needs_braces)
+        if is_code and not _is_only_shown(fence["info"], fence["code"]):
+            yield text.count("\n", 0, fence.start("fence")), f"{fence['fence']}{fence['info'].strip()}"
+
+
+def _is_only_shown(head: str, code: str) -> bool:
+    """Return whether a fence is empty, an interactive session, or marked as not to be run."""
+    if ".noeval" in head or not code.strip() or code.lstrip().startswith(">>>"):
+        return True
+    in_head = _HEAD_OPTION.search(head)
+    option = _option_on_top(code)
+    return _is_no(option) or (option is None and in_head is not None and _is_no(in_head[1]))
 
 
 def _commented_out(cells: list[Any]) -> Iterator[Any]:

@@ -242,7 +242,7 @@ def test_a_mistake_in_a_row_is_a_problem_with_file_row_and_column(project, row, 
 
 @pytest.mark.parametrize(
     ("column", "hint"),
-    [("Flow", "(rename 'Flow')"), ("FLOW ", "(rename 'FLOW ')"), ("Build", "(rename 'Build')")],
+    [("Flow", "(rename 'Flow')"), ("FLOW ", "(rename 'FLOW')"), ("Build", "(rename 'Build')")],
 )
 def test_a_column_that_is_nearly_the_one_that_is_missing_is_named(project, column, hint):
     (problem,) = problems(project, [{"instance_name": "a", column: "plot"}], None)
@@ -350,6 +350,15 @@ def test_a_flow_without_code_is_a_problem_also_without_a_config(project, text):
     flow.write_text(text, encoding="utf-8")
     problem = str(flow_problem(flow, "here", project, is_configured=False))
     assert "flows/empty.py has no code cell, so that nothing of it would run" in problem
+
+
+@pytest.mark.parametrize("top", ["", '```python tags=["parameters"]\nx = 0\n```\n\n'])
+def test_a_document_of_which_no_code_would_run_is_a_problem_that_names_its_fences(project, top):
+    flow = project / "flows" / "fence.md"
+    flow.write_text(f"{top}Text\n\n```py\nprint(x)\n```\n", encoding="utf-8")
+    problem = str(flow_problem(flow, "here", project, is_configured=bool(top)))
+    line = 7 if top else 3
+    assert f"flows/fence.md: none of its code would run: line {line}: ```py (write ```python" in problem
 
 
 def test_a_flow_that_is_right_is_no_problem(project):

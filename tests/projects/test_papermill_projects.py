@@ -13,7 +13,9 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run
 
+from pytest_ductaflow.planning.declare import flow_problem
 from pytest_ductaflow.sources.notebooks import read_flow
+from pytest_ductaflow.sources.parameters import assigned_in, unknown_parameters
 from pytest_ductaflow.sources.untagged import read_but_not_assigned
 
 PARAMETERS = "model = {'factor': 1}\nname = 'default'"
@@ -118,12 +120,77 @@ def test_notebooks_of_all_kinds_get_the_parameters_that_papermill_gives_them(tmp
         ("config = {}\nprint(rate, model)", set()),
         ("print(1)", set()),
         ("print(rate", set()),
+        ("import rate.tables\nprint(rate, model)", set()),
+        ("import numpy as rate\nprint(rate, model)", set()),
+        ("from settings import rate\nprint(rate, model)", set()),
+        ("from settings import x as rate\nprint(rate, model)", set()),
+        ("from settings import *\nprint(rate, model)", set()),
+        ("def rate(): ...\nprint(rate, model)", set()),
+        ("async def rate(): ...\nprint(rate, model)", set()),
+        ("class rate: ...\nprint(rate, model)", set()),
+        ("match 3:\n    case rate: print(rate, model)", set()),
+        ("match [3]:\n    case [*rate]: print(rate, model)", set()),
+        ("match {}:\n    case {**rate}: print(rate, model)", set()),
+        ("try: 1\nexcept OSError as rate: ...\nprint(rate, model)", set()),
+        ("globals().update(rate=3)\nprint(rate, model)", set()),
+        ("globals()['rate'] = 3\nprint(rate, model)", set()),
+        ("exec(text)\nprint(rate, model)", set()),
+        ("%run settings.py\nprint(rate, model)", set()),
+        ("%store -r rate\nprint(rate, model)", set()),
+        ("%pylab\nprint(rate, model)", set()),
+        ("rate = !ls\nprint(rate, model)", set()),
+        ("a, rate = %time 1, 2\nprint(rate, model)", set()),
+        ("%%capture rate\nprint(rate, model)", set()),
+        ("%%bash --out rate\necho", set()),
+        ("import settings.rate\nprint(rate)", {"rate"}),
+        ("from rate import settings\nprint(rate)", {"rate"}),
+        ("class A:\n    def rate(self): ...\nprint(rate)", {"rate"}),
+        ("print(globals()['a'], vars().get('a'), rate)", {"rate"}),
+        ("!echo {rate}\n%timeit f(rate)\nprint(rate)", {"rate"}),
+        ("%%time\nprint(rate)", {"rate"}),
     ],
 )
 def test_parameters_are_set_in_front_only_where_nothing_takes_their_place(tmp_path, code, found):
     path = tmp_path / "x.ipynb"
     path.write_text(json.dumps(notebook((code, []))), encoding="utf-8")
     assert read_but_not_assigned(read_flow(path), ["rate", "model", "_cwd"]) == found
+
+
+@pytest.mark.parametrize(
+    ("cells", "advice"),
+    [
+        (["rate = 1\nmodel = {}", "print(rate, model)"], "tag the cell that assigns model, rate:"),
+        (["from settings import rate", "print(rate, model)"], "tag the cell that assigns rate:"),
+        (["from settings import *", "print(rate, model)"], "tag a cell that assigns model, rate:"),
+        (["rate = 1", "model = {}", "rate, model"], "tag a single cell that assigns model, rate:"),
+        (["print(1)"], "tag a cell that assigns `config = {}`:"),
+    ],
+)
+def test_the_advice_for_an_untagged_notebook_names_what_the_cell_assigns(tmp_path, cells, advice):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(notebook(*((code, []) for code in cells))), encoding="utf-8")
+    assert advice in str(flow_problem(path, "here", tmp_path, keys=["model", "rate"]))
+
+
+def test_the_advice_for_an_untagged_script_names_what_the_cell_assigns(tmp_path):
+    (tmp_path / "x.py").write_text("rate = 1\nprint(rate)\n", encoding="utf-8")
+    problem = str(flow_problem(tmp_path / "x.py", "here", tmp_path, keys=["rate"]))
+    assert 'put `# %% tags=["parameters"]` above the cell that assigns rate' in problem
+
+
+def test_what_a_cell_that_is_not_run_assigns_does_not_count(tmp_path):
+    path = tmp_path / "x.ipynb"
+    cells = (("#| eval: false\nrate = 1", []), ("print(rate)", []))
+    path.write_text(json.dumps(notebook(*cells)), encoding="utf-8")
+    assert read_but_not_assigned(read_flow(path), ["rate"]) == {"rate"}
+
+
+def test_a_key_that_an_untagged_notebook_does_not_know_is_told(tmp_path):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(notebook(("print(rate)", []))), encoding="utf-8")
+    source, config = read_flow(path), {"rate": 1, "yeer": 2}
+    told = unknown_parameters(config, source, assigned_in(source, "python", config))
+    assert told[1:] == ["ParameterWarning: x.ipynb does not know the config key 'yeer'"]
 
 
 def test_an_untagged_notebook_whose_own_values_would_win_is_refused(tmp_path):

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ductaflow.core.errors import DuctaflowError
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.kernels.inside.setup import marked
 from pytest_ductaflow.running import failures
+from pytest_ductaflow.running.execute import warnings_before
 from pytest_ductaflow.running.failures import readable_traceback
 from pytest_ductaflow.running.output_log import KEPT_WARNINGS, Output, by_source
 from pytest_ductaflow.running.prepare import prepare_notebook
@@ -33,6 +35,18 @@ config = {}
 # %%
 print(config)
 """
+
+
+# What is said before a run
+
+
+def test_code_fences_that_are_not_run_are_told_with_what_to_write(tmp_path):
+    fences = "\n".join(f"```{head}\nprint(x)\n```\n" for head in ("python", "py", "{python}"))
+    source = a_source(tmp_path, f'```python tags=["parameters"]\nx = 0\n```\n\n{fences}', "fence.md")
+    instance = Instance(str(source.path), "fence", "i", {}, str(tmp_path), str(tmp_path))
+    (told,) = warnings_before(source, instance, choose_kernel(source, None, "python3"))
+    what = "2 code fences are not run (line 9: ```py, line 13: ```{python}): write ```python"
+    assert told == f"FenceWarning: fence.md: {what}"
 
 
 # The notebook

@@ -199,6 +199,26 @@ def test_a_path_that_leads_somewhere_from_another_folder_is_told(tmp_path, type_
 
 
 @pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "data/zones.csv",
+            "data/zones.csv is looked for in the run directory, and is in the project root: cwd=",
+        ),
+        (
+            "data/new.csv",
+            "the run directory, which has no folder data; that is in the project root, without new.csv: cwd=",
+        ),
+        ("data/Zones.csv", "that is in the project root, without Zones.csv, but with zones.csv: cwd="),
+        ("data/zone.csv", "that is in the project root, without zone.csv, but with zones.csv: cwd="),
+    ],
+)
+def test_a_hint_says_whether_the_file_is_in_the_other_folder_or_only_its_own_folder(tmp_path, path, told):
+    failure = Failure("FileNotFoundError", f"[Errno 2] No such file or directory: '{path}'")
+    assert told in with_hint_at_place(failure, an_instance(tmp_path)).message
+
+
+@pytest.mark.parametrize(
     ("line", "where"),
     [
         ("cannot open file 'data/zones.csv': No such file or directory", "project"),

@@ -5,6 +5,7 @@ Red instances here name a kernel that is not installed: they fail without starti
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -173,3 +174,54 @@ def test_reports_of_pytest_know_the_instances(pytester):
     assert "run directory: runs/red/first" in cases["first"].find("failure").text
     assert cases["orange__b_"].find("skipped").attrib["message"] == "⚠️ low <data> &"
     assert float(cases["rail_2030"].attrib["time"]) > 0
+
+
+ROWS = 'conduct("flows/red.py", [{"instance_name": name, "_kernel": "nosuch"} for name in ("a[1]", "b")])'
+
+
+@pytest.fixture
+def bracketed(pytester) -> Path:
+    """Make a stored instance and a run directory with names that pytest takes for parameters."""
+    stored = {"schema": 1, "flow": "flows/fit.py", "step": "fit", "config": {}}
+    files = {"outputs": ["*"], "expected": ["x.txt"]}
+    for name in ("a[1]", "b"):
+        write_project(
+            pytester.path,
+            {
+                f"tests/instances/fit/{name}/instance.json": {**stored, **files, "instance": name},
+                f"tests/instances/fit/{name}/expected/x.txt": "",
+            },
+        )
+    rows = {"rows_conductor.py": f"from pytest_ductaflow import conduct\n{ROWS}\n"}
+    write_project(pytester.path, {**rows, "tests/test_own.py": "def test_own(): ...\n"})
+    run(pytester, "rows_conductor.py").assert_outcomes(failed=2)
+    return pytester.path
+
+
+RUN = "runs/red/a[1]/red_config.json::red::a_1_"
+STORED = "tests/instances/fit/a[1]/instance.json::a_1_"
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["runs/red/a[1]"], [RUN]),
+        (["tests/instances/fit/a[1]"], [STORED]),
+        ([RUN, STORED], [RUN, STORED]),
+        ([STORED, "tests/test_own.py::test_own", FIT[0]], [STORED, "tests/test_own.py::test_own", FIT[0]]),
+    ],
+)
+def test_a_path_with_brackets_selects_what_is_there(pytester, bracketed, args, expected):
+    result = run(pytester, "--collect-only", "-q", *args)
+    assert sorted(line for line in result.outlines if "::" in line) == sorted(expected)
+
+
+def test_a_name_that_is_not_in_a_path_with_brackets_is_a_usage_error(pytester, bracketed):
+    result = run(pytester, "--collect-only", "-q", RUN.removesuffix("_1_"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: *::red::a", "ERROR: did you mean*::red::a_1_'?"])
+
+
+def test_a_path_with_brackets_selects_in_workers_too(pytester, bracketed):
+    result = run(pytester, "-n", "1", "tests/test_own.py", "runs/red/a[1]")
+    result.assert_outcomes(passed=2)

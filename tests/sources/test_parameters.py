@@ -142,10 +142,19 @@ def told(source: Source, config: dict[str, object]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("key", "hint"),
-    [("Rate", "; did you mean 'rate'?"), ("rates", "; did you mean 'rate'?"), ("colour", "")],
+    [
+        ("Rate", "; did you mean 'rate'?"),
+        ("rates", "; did you mean 'rate'?"),
+        ("colour", ""),
+        ("rate ", "; did you mean 'rate'?"),
+        (" rate", "; did you mean 'rate'?"),
+        ("\u200brate", "; did you mean 'rate'?"),
+        ("print-rate", ""),
+        ("lambda", ""),
+    ],
 )
 def test_a_key_that_a_flow_with_single_parameters_does_not_know_is_told(tmp_path, key, hint):
-    source = a_source(tmp_path, "rate = 0.01", "print(rate)")
+    source = a_source(tmp_path, "rate = 0.01", "print(rate, lambda: 0)")
     assert told(source, {key: 1}) == [f"ParameterWarning: fit.py does not know the config key {key!r}{hint}"]
 
 

@@ -80,6 +80,14 @@ def notes_of(table: object) -> tuple[str, ...]:
         ("yes", "yes"),
         ("NA", "NA"),
         ("٣", "٣"),
+        ("Infinity", "Infinity"),
+        ("-Infinity", "-Infinity"),
+        ("infinity", "infinity"),
+        ("inf", "inf"),
+        ("-inf", "-inf"),
+        ("+inf", "+inf"),
+        ("Inf", "Inf"),
+        ("NAN", "NAN"),
         ("1" * 5000, "1" * 5000),
     ],
     ids=lambda value: str(value)[:20],
@@ -127,6 +135,11 @@ def test_a_csv_and_json_give_the_same_value(tmp_path_factory, value):
     assert type(of_json[0]["x"]) is type(of_csv[0]["x"])
 
 
+@pytest.mark.parametrize("word", ["NaN", "nan", "NaT", "<NA>", " nan "])
+def test_what_pandas_and_numpy_write_for_no_value_is_empty(tmp_path, word):
+    assert rows_in(csv_of(tmp_path, ["id", "x"], ["a", word])) == [{"id": "a"}]
+
+
 def test_texts_with_leading_zeros_beside_numbers_are_told(tmp_path):
     path = csv_of(tmp_path, ["ags", "x"], ["05334", "1"], ["11000", "2"])
     assert rows_in(path) == [{"ags": "05334", "x": 1}, {"ags": 11000, "x": 2}]
@@ -149,6 +162,9 @@ def test_texts_with_leading_zeros_beside_numbers_are_told(tmp_path):
             b"a,b\n1,2\n1,2,3\n",
             "some rows have more cells than the header, which has 2: row 2 (line 3) has 3",
         ),
+        (b"a;b\n1;2\n", "its cells seem to be separated by ';', expected ','"),
+        (b"a\tb\n1\t2\n", "its cells seem to be separated by '\\t', expected ','"),
+        (b"a|b\n1|2\n", "its cells seem to be separated by '|', expected ','"),
         ("a,b\n1,ü\n".encode("cp1252"), "cannot be read as a table: line 2: byte 0xfc is no utf-8 text"),
         ("a,b\n1,ü\n".encode("utf-16"), "cannot be read as a table: line 1: byte 0xff is no utf-8 text"),
         (b"a,b\n1,\0\n", "cannot be read as a table: line 2 has a NUL byte"),
@@ -286,6 +302,23 @@ def test_further_sheets_that_are_tables_are_told(tmp_path):
 
 
 # Columns without a name
+
+
+@pytest.mark.parametrize("header", ["rate ", " rate", "rate\n", "rate\u00a0", "model. rate", "model .rate "])
+def test_blanks_around_the_name_of_a_column_count_in_no_kind_of_table(tmp_path, header):
+    frame = pd.DataFrame({header: [0.5]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    workbook(tmp_path, [header], [0.5])
+    (tmp_path / "t.json").write_text(json.dumps([{header: 0.5}]))
+    files = [tmp_path / f"t.{suffix}" for suffix in ("parquet", "csv", "xlsx", "json")]
+    for table in (frame, [{header: 0.5}], *files):
+        assert list(as_table(table, (Path(),)).filled()) == [{header.strip().replace(" ", ""): 0.5}]
+
+
+def test_a_column_that_is_twice_but_for_blanks_is_refused_in_dicts_too():
+    with pytest.raises(DuctaflowError, match="'rate' is there more than once"):
+        as_table([{"rate": 1, "rate ": 2}], ())
 
 
 @pytest.mark.parametrize("header", ["", "Unnamed: 0", "  "])

@@ -26,7 +26,7 @@ from helpers.projects import stable_repr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.core.errors import DuctaflowError
+from pytest_ductaflow.core.errors import DuctaflowError, TableError
 from pytest_ductaflow.sources.row_filter import select
 from pytest_ductaflow.sources.table_cells import is_unset, plain
 from pytest_ductaflow.sources.table_files import read_table
@@ -943,6 +943,20 @@ def test_a_bad_line_of_a_jsonl_table_is_told_by_its_number(tmp_path, text, said)
         read_table(tmp_path / "t.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.json", '[{"x": 1}, {"v": 1, "v": 2}]', r"key 'v' is there more than once in \{'v': 1, 'v': 2\}"),
+        ("t.json", '[{"x": {"v": 1, "v": 1}}]', "key 'v' is there more than once"),
+        ("t.jsonl", '{"x": 1}\n{"v": 1, "v": 2}', "line 2: key 'v' is there more than once"),
+    ],
+)
+def test_a_key_that_is_twice_in_an_object_is_refused(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(TableError, match=rf"{name}: {said}"):
+        read_table(tmp_path / name)
+
+
 def test_blank_lines_and_unicode_s_line_separators_do_not_break_a_jsonl_table(tmp_path):
     text = '{"x": "a\u2028b"}\r\n\r\n{"x": 2}\r\n'
     (tmp_path / "t.jsonl").write_text(text, encoding="utf-8", newline="")
@@ -1013,6 +1027,25 @@ def test_a_parquet_table_keeps_integers_lists_and_its_index(tmp_path):
     read = read_table(tmp_path / "t.parquet")
     assert names_of(read) == ["007", "NA"]
     assert [plain(row) for row in rows_of(read)] == [{"i": 1, "l": [1, 2], "d": "2040-02-29"}, {}]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[1, None], [2]],
+        [[True, None]],
+        [{"a": 1, "b": None}, {"a": None, "b": 2}],
+        [{"a": [1, None]}, {"a": None}],
+        [[{"a": 1}, {"a": None}]],
+        [2**53 + 1],
+    ],
+    ids=stable_repr,
+)
+def test_what_is_missing_in_a_parquet_cell_changes_nothing_else(tmp_path, values):
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(arrow.table({"x": values}), tmp_path / "t.parquet")
+    found = [plain(row["x"]) for row in rows_of(read_table(tmp_path / "t.parquet"))]
+    assert json.dumps(found) == json.dumps(values)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,14 @@ def skipped(path: Path, text: str) -> list[bool]:
         "{python}\n#| echo = TRUE, eval = F",
         "{python}\n\n#| label: slow\n#| eval : false",
         "{python, eval=TRUE}\n#| eval: false",
+        "{python}\n# | eval: false",
+        "{python}\n#\t|eval: false",
+        "{python}\n#  |  eval: false",
+        '{python}\n# | "eval": false',
+        "{python}\n# | {echo: true, eval: false}",
+        "{python}\n# | eval:\n# |   false",
+        "{python}\n# | tags:\n# |   - a\n# | eval: false",
+        "{python}\n# | eval = FALSE",
     ],
 )
 def test_a_chunk_with_eval_false_in_any_spelling_is_not_run(tmp_path, head):
@@ -62,6 +70,9 @@ def test_a_chunk_with_eval_false_in_any_spelling_is_not_run(tmp_path, head):
         "{python}\n# eval: false",
         "{python}\ny = 1\n#| eval: false",
         "{python, eval=FALSE}\n#| eval: true",
+        "{python, eval=FALSE}\n# | eval: true",
+        "{python}\n# | fig:\n# |   eval: false",
+        "{python}\n# |\n# eval: false",
     ],
 )
 def test_other_chunks_are_run(tmp_path, head):
@@ -138,6 +149,98 @@ def test_chunks_below_a_default_of_knitr_are_not_run(tmp_path):
 )
 def test_other_formats_can_mark_cells_as_well(tmp_path, name, text, expected):
     assert skipped(tmp_path / name, text) == expected
+
+
+@pytest.mark.parametrize("space", ["", " "])
+@pytest.mark.parametrize(
+    ("sign", "end"),
+    [
+        ("#", ""),
+        ("//", ""),
+        ("--", ""),
+        ("%", ""),
+        ("%%", ""),
+        (";", ""),
+        ("!", ""),
+        ("/", ""),
+        ("⍝", ""),
+        ("*", ""),
+        ("*", ";"),
+        ("/*", "*/"),
+        ("(*", "*)"),
+    ],
+)
+def test_a_cell_can_be_marked_in_the_comments_of_any_language(tmp_path, sign, end, space):
+    new = nbformat.v4
+    cells = [new.new_code_cell(f"{sign}{space}| eval: {word}{space}{end}\nx") for word in ("false", "true")]
+    assert skipped(tmp_path / "x.ipynb", nbformat.writes(new.new_notebook(cells=cells))) == [True, False]
+
+
+FIRST = '```python tags=["parameters"]\nx = 0\n```\n\n'
+MYST = "```{code-cell} ipython3\n:tags: [parameters]\nx = 0\n```\n\n"
+
+
+def not_run(path: Path, text: str) -> list[str]:
+    path.write_text(text, encoding="utf-8")
+    return read_flow(path).fences_not_run
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "py",
+        "Python",
+        "{python}",
+        "{python, echo=FALSE}",
+        "{ python }",
+        "ipython3",
+        "py title='a'",
+    ],
+)
+def test_fences_that_look_like_code_and_are_none_for_jupytext_are_found(tmp_path, head):
+    text = f"{FIRST}Text\n\n```{head}\nprint(x)\n```\n"
+    assert not_run(tmp_path / "x.md", text) == [f"line 7: ```{head}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("x.md", f"{FIRST}~~~python\nx\n~~~\n\n```py\nx\n```\n", ["line 5: ~~~python", "line 9: ```py"]),
+        ("x.md", f"{FIRST}- first:\n\n  ```python\n  x\n  ```\n", ["line 7: ```python"]),
+        ("x.md", f"{MYST}```python\nx\n```\n", ["line 6: ```python"]),
+        ("x.md", "```R\nx\n```\n\n```{r}\nx\n```\n", ["line 5: ```{r}"]),
+        ("x.md", "```python\nx\n```\n\n```{code-cell}\nx\n```\n", ["line 1: ```python"]),
+        ("x.Rmd", f"{TOP}~~~{{python}}\nx\n~~~\n", ["line 5: ~~~{python}"]),
+    ],
+)
+def test_they_are_found_in_all_kinds_of_markdown(tmp_path, name, text, expected):
+    assert not_run(tmp_path / name, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.md", "```python\nx\n```"),
+        ("x.md", "```text\nx\n```\n\n```\nx\n```"),
+        ("x.md", "```python .noeval\nx\n```\n\n```py eval=false\nx\n```\n\n```py\n#| eval: false\nx\n```"),
+        ("x.md", "```py\n>>> x\n1\n```\n\n```py\n\n```"),
+        ("x.md", "<!--\n```py\nx\n```\n-->"),
+        ("x.md", "````text\n```py\nx\n```\n````"),
+        ("x.md", "```{python-repl}\nx\n```\n\n```pycon\nx\n```\n\n```{.python}\nx\n```"),
+        ("x.Rmd", "```python\nx\n```"),
+    ],
+)
+def test_fences_that_are_run_or_only_shown_are_not_among_them(tmp_path, name, text):
+    assert not_run(tmp_path / name, f"{FIRST if name == 'x.md' else TOP}{text}\n") == []
+
+
+@pytest.mark.parametrize("name", ["x.py", "x.ipynb"])
+def test_fences_in_the_texts_of_scripts_and_notebooks_are_texts(tmp_path, name):
+    text = "# %% [markdown]\n# ```py\n# x\n# ```\n\n# %%\nx = 1\n"
+    if name == "x.ipynb":
+        new = nbformat.v4
+        text = nbformat.writes(new.new_notebook(cells=[new.new_markdown_cell("```py\nx\n```")]))
+    assert not_run(tmp_path / name, text) == []
 
 
 def test_the_tags_of_a_cell_are_kept(tmp_path):

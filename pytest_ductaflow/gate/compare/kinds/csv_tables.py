@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from ..findings import Findings
 from ..tables import Cell, compare_tables
 from ..tolerance import Tolerance
 
+_INFINITE = {"inf": math.inf, "-inf": -math.inf, "Infinity": math.inf, "-Infinity": -math.inf}
 _MISSING = {"", "nan", "NaN"}
 _WORDS_FOR_MISSING = {"NA", "None", "null"}  # only in numeric columns; else NA is Namibia, None a method
 _WITH_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
@@ -78,7 +80,7 @@ class _Meaning:
     def _number(self, text: str) -> int | float | None:
         if self._decimal == "," and "," in text:
             return number_in(text.replace(",", ".")) if "." not in text else None
-        return number_in(text)
+        return _INFINITE.get(text, number_in(text))
 
     @cached_property
     def _is_numeric(self) -> bool:
