@@ -17,8 +17,8 @@ from .core.settings import Settings
 from .core.system.instance_lock import held
 from .gate.instance_file import FILE, is_stored
 from .gate.store_run import DEFAULT_FOLDER, StoreOptions, Written, store_run, stored_before, ways_of_comparing
-from .planning import remove_runs
-from .planning.plan import project_root
+from .planning.discovery import project_root
+from .planning.history import remove_runs
 from .plugin import settings_of
 from .pytest_hooks.github import append_summary, ended_of_rows
 from .report.failure_text import quoted

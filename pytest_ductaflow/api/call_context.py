@@ -12,7 +12,7 @@ from ..core.settings import Settings
 from ..kernels.observation import unobserved
 from ..planning import recording
 from ..planning.afterwards import answers
-from ..planning.declare import Origin
+from ..planning.caller import Origin
 from ..sources.notebooks import project_root_of
 from . import pytest_imports
 

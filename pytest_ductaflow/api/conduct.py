@@ -15,7 +15,9 @@ from ..core.errors import TableError
 from ..core.instance import Instance, Workplace
 from ..planning import called_instances, recording
 from ..planning.afterwards import answers
-from ..planning.declare import After, ConfigOfRow, TableDeclaration, caller
+from ..planning.caller import caller
+from ..planning.columns import After
+from ..planning.declare_table import ConfigOfRow, TableDeclaration
 from ..sources.names import collisions
 from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
 from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten

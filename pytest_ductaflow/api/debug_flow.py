@@ -13,7 +13,7 @@ from ..core.errors import DuctaflowError
 from ..core.instance import stem_of
 from ..core.run_files import RunFiles
 from ..planning import recording
-from ..planning.declare import caller
+from ..planning.caller import caller
 from ..sources.notebooks import find_flow
 from .call_context import refuse_while_pytest_imports, root_of
 from .run_notebook import run_notebook

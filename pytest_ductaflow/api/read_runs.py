@@ -15,8 +15,9 @@ from ..core import run_files
 from ..core.instance import RUNS, Instance, default_step, stem_of
 from ..core.record import Record, Status
 from ..core.run_files import RunFiles
-from ..planning import called_instances, declared_history
-from ..planning.declare import caller
+from ..planning import called_instances
+from ..planning.caller import caller
+from ..planning.history import declared_history
 from ..planning.recording import is_recording
 from ..report.page import SCHEMA, render
 from ..report.rows import ended_row, waiting_row

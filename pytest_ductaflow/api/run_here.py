@@ -16,8 +16,9 @@ from ..core.instance import Instance, config_hash, slug
 from ..core.record import Record, Status
 from ..core.settings import Settings
 from ..kernels.observation import unobserved
-from ..planning import called_instances, declared_history
+from ..planning import called_instances
 from ..planning.afterwards import answers
+from ..planning.history import declared_history
 from ..sources.names import place as place_of
 from ..sources.notebooks import looks_like_flow
 from .call_context import settings_of_call

@@ -17,7 +17,9 @@ from ..core.record import Failure, Record
 from ..core.run_files import RunFiles
 from ..planning import called_instances, recording
 from ..planning.afterwards import answers
-from ..planning.declare import Origin, caller, declare_call, flow_problem
+from ..planning.caller import Origin, caller
+from ..planning.declare_call import declare_call
+from ..planning.flow_check import flow_problem
 from ..sources.notebooks import find_flow
 from ..sources.table_cells import is_mapping
 from .call_context import (

@@ -22,7 +22,9 @@ from ..core.settings import Settings
 from ..gate.instance_file import EXPECTED, INPUTS
 from ..graph.preconditions import Preconditions
 from ..graph.session_outcomes import SessionOutcomes
-from ..planning.plan import Plan, discover, make_plan, project_root
+from ..planning.discovery import discover, project_root
+from ..planning.make_plan import make_plan
+from ..planning.plan import Plan
 from ..report.failure_text import quoted
 from .items import (
     EXCHANGE,

@@ -12,7 +12,7 @@ from ..core import run_files
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..graph.drawing import dot, mermaid
-from ..planning.stale_upstreams import out_of_date
+from ..planning.history.stale_upstreams import out_of_date
 from ..tracking.paths_in_config import output_files
 from ..tracking.up_to_date import check
 from ..tracking.upstreams import records_of

@@ -18,9 +18,9 @@ from ..core.instance import Instance
 from ..core.number_text import listed
 from ..core.record import INTERRUPTED, Record
 from ..core.run_files import RunFiles, close_record
-from ..planning import left_over_runs
+from ..planning.history import left_over_runs
+from ..planning.history.stale_upstreams import out_of_date
 from ..planning.plan import Plan
-from ..planning.stale_upstreams import out_of_date
 from ..report.failure_text import Line, message_of, place_of
 from ..report.live import CUT_OFF, LiveReport
 from ..report.terminal_summary import Summary, show_flows

@@ -15,7 +15,9 @@ from helpers.projects import write_project
 
 from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.planning.plan import Plan, Source, make_plan
+from pytest_ductaflow.planning.discovery import Source
+from pytest_ductaflow.planning.make_plan import make_plan
+from pytest_ductaflow.planning.plan import Plan
 from pytest_ductaflow.planning.processes.declare_process import of_stored
 
 HEAD = """\

@@ -13,7 +13,9 @@ from helpers.sessions import run
 
 from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.planning.plan import Plan, Source, make_plan
+from pytest_ductaflow.planning.discovery import Source
+from pytest_ductaflow.planning.make_plan import make_plan
+from pytest_ductaflow.planning.plan import Plan
 
 GROW = """\
     import json

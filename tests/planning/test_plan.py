@@ -14,7 +14,10 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
-from pytest_ductaflow.planning.plan import EarlierRuns, Plan, Source, earlier_runs, make_plan
+from pytest_ductaflow.planning.discovery import Source
+from pytest_ductaflow.planning.history.earlier_runs import EarlierRuns, earlier_runs
+from pytest_ductaflow.planning.make_plan import make_plan
+from pytest_ductaflow.planning.plan import Plan
 
 FLOWS = {"flows/etl.py": "", "flows/model.py": ""}
 
@@ -143,7 +146,8 @@ def test_what_cannot_be_read_teaches_nothing(tmp_path):
 def test_no_file_is_looked_for_in_run_directories_that_are_not_there(tmp_path, monkeypatch):
     looked_at = []
     monkeypatch.setattr(
-        "pytest_ductaflow.planning.plan.read_record", lambda path: looked_at.append(path) or (None, None)
+        "pytest_ductaflow.planning.history.earlier_runs.read_record",
+        lambda path: looked_at.append(path) or (None, None),
     )
     there = an_instance(tmp_path, "etl/there")
     ran(there)

@@ -17,8 +17,10 @@ from helpers.sessions import wait_for
 
 from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.planning import plan
-from pytest_ductaflow.planning.plan import Plan, Source, make_plan
+from pytest_ductaflow.planning import read_sources
+from pytest_ductaflow.planning.discovery import Source
+from pytest_ductaflow.planning.make_plan import make_plan
+from pytest_ductaflow.planning.plan import Plan
 from pytest_ductaflow.planning.processes import pool
 
 CALL = """
@@ -150,7 +152,7 @@ def test_a_warm_process_that_dies_is_replaced(tmp_path):
 
 def test_ctrl_c_ends_the_conductor_and_puts_its_files_back(tmp_path, way, monkeypatch):
     """The message that it is still being collected comes as usual."""
-    monkeypatch.setattr(plan, "STILL", 0.01)
+    monkeypatch.setattr(read_sources, "STILL", 0.01)
     hangs = """
         import os, threading
         from pathlib import Path

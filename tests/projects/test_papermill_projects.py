@@ -13,7 +13,7 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run
 
-from pytest_ductaflow.planning.declare import flow_problem
+from pytest_ductaflow.planning.flow_check import flow_problem
 from pytest_ductaflow.sources.notebooks import read_flow
 from pytest_ductaflow.sources.parameters import assigned_in, unknown_parameters
 from pytest_ductaflow.sources.untagged import read_but_not_assigned

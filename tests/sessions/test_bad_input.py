@@ -10,7 +10,7 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import own_environment
 
-from pytest_ductaflow.planning import plan
+from pytest_ductaflow.planning import read_sources
 
 PROJECT = {
     "flows/a.py": "print(1)\n",
@@ -416,7 +416,7 @@ def test_workers_on_other_machines_are_refused(pytester, spec):
 
 def test_conductor_that_takes_long_is_named_while_it_does(pytester, monkeypatch):
     """Nothing else would show which of them hangs."""
-    monkeypatch.setattr(plan, "STILL", 0.2)
+    monkeypatch.setattr(read_sources, "STILL", 0.2)
     write_project(pytester.path, {**PROJECT, "slow_conductor.py": SLOW})
     result = pytester.runpytest_inprocess("--ductaflow", "--collect-only", "-q", ".")
     assert result.ret == 0

@@ -17,7 +17,7 @@ from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.system import instance_lock
-from pytest_ductaflow.planning.declared_history import Declaration
+from pytest_ductaflow.planning.history.declared_history import Declaration
 
 pytestmark = pytest.mark.slow
 

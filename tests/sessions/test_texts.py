@@ -174,7 +174,7 @@ def test_with_a_config_the_cure_for_the_kind_of_file_is_told(tmp_path):
 )
 def test_what_declares_instances_is_a_conductor_and_any_other_notebook_a_flow(tmp_path, name, text, kind):
     from pytest_ductaflow.core.settings import Settings
-    from pytest_ductaflow.planning.plan import discover
+    from pytest_ductaflow.planning.discovery import discover
 
     write_project(tmp_path, {name: text, "helper.py": "from . import more\nimport parts.x\n"})
     write_project(tmp_path, {"parts/x.py": "from pytest_ductaflow import conduct\n"})

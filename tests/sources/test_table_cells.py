@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ductaflow.core.errors import DuctaflowError, TableError
-from pytest_ductaflow.planning.declare import Origin, TableDeclaration
+from pytest_ductaflow.planning.caller import Origin
+from pytest_ductaflow.planning.declare_table import TableDeclaration
 from pytest_ductaflow.sources.tables import as_table
 
 openpyxl = pytest.importorskip("openpyxl")

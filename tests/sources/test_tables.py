@@ -1094,7 +1094,8 @@ def test_a_list_of_dicts_needs_no_pandas(tmp_path):
         import datetime, decimal, enum, sys
         from pathlib import Path
         from pytest_ductaflow import conduct
-        from pytest_ductaflow.planning.declare import Origin, TableDeclaration
+        from pytest_ductaflow.planning.caller import Origin
+        from pytest_ductaflow.planning.declare_table import TableDeclaration
         here = Path.cwd()
         values = [None, "", 1, 0.5, float("nan"), decimal.Decimal("nan"), datetime.date(2040, 2, 29), here]
         rows = [{"value": value, "more": [value]} for value in values]

@@ -33,7 +33,7 @@ from ...running.html.process import write_page
 from ...running.output_log import Output
 from ...tracking.digests import input_digest, text_digest
 from ...tracking.observed import Used
-from .. import declared_history
+from ..history import declared_history
 from . import answers
 
 STEP = "after"

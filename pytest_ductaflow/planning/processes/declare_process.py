@@ -35,8 +35,11 @@ from ...sources.notebooks import (
 from ...sources.table_cells import is_a
 from ...sources.tables import FLOW_COLUMNS, NAME
 from .. import conductor_file, recording
+from ..caller import Origin
 from ..collecting.guard import Guard
-from ..declare import Origin, TableDeclaration, columns_of, declare_call, flow_problem
+from ..declare_call import declare_call
+from ..declare_table import TableDeclaration, columns_of
+from ..flow_check import flow_problem
 from .warm_process import forked
 
 _OF_CONDUCTORS = (

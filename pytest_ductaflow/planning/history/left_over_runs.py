@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core import run_files
-from ..core.instance import RUNS, Instance
-from ..core.record import Record
-from ..core.run_files import RunFiles, shown
-from ..gate.instance_file import REPLAYS
-from ..report.failure_text import quoted
+from ...core import run_files
+from ...core.instance import RUNS, Instance
+from ...core.record import Record
+from ...core.run_files import RunFiles, shown
+from ...gate.instance_file import REPLAYS
+from ...report.failure_text import quoted
+from ..plan import Plan
 from .declared_history import DeclaredRecords, has_lost_its_flow, note_plan
-from .plan import Plan
 
 _NAMED = 3  # names shown in one line
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from ..core.run_files import RunFiles, read_record
-from ..core.settings import Settings
-from ..tracking.up_to_date import check
-from ..tracking.upstreams import records_of
-from .plan import Plan
+from ...core.run_files import RunFiles, read_record
+from ...core.settings import Settings
+from ...tracking.up_to_date import check
+from ...tracking.upstreams import records_of
+from ..plan import Plan
 
 
 @dataclass(frozen=True)

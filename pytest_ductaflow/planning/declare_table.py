@@ -1,15 +1,9 @@
-"""Turn what a user declares (table rows, calls of `run_notebook`) into instances and problems.
-
-Nothing here runs or writes anything. All problems of a table are collected before any is shown.
-"""
+"""Make instances of the rows of a control table, or say what is wrong with them."""
 
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,33 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DuctaflowError, FlowNotFound, TableError
-from ..core.instance import (
-    JSON,
-    RESERVED_FOR,
-    RUNS,
-    SHORT_HASH,
-    WORKPLACES,
-    Instance,
-    Workplace,
-    config_hash,
-    default_step,
-    stem_of,
-)
-from ..core.number_text import listed
+from ..core.instance import JSON, RUNS, Instance, Workplace, default_step
 from ..core.problem import Problem
-from ..core.run_files import RunFiles, shown
-from ..core.settings import check_keep
-from ..core.system.places import PACKAGE
-from ..kernels.observation import unobserved
-from ..sources.notebooks import (
-    TABLE_SUFFIXES,
-    Source,
-    find_flow,
-    how_to_tag,
-    is_plainly_flow,
-    line_of_tag,
-    read_flow,
-)
+from ..core.run_files import shown
+from ..sources.notebooks import TABLE_SUFFIXES, find_flow
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import (
     FLOW_COLUMNS,
@@ -56,26 +27,11 @@ from ..sources.tables import (
     nested,
     problems_of_schema,
 )
-from ..sources.untagged import cell_to_tag, read_but_not_assigned
+from .caller import Origin
+from .columns import FIELDS, IGNORED, NOT_YET, RESERVED, After, patterns, reserved_value, upstreams, workplace
+from .flow_check import flow_problem, schema_of
 
-After = str | Instance | Iterable[Any] | None
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
-_FIELDS = {**RESERVED_FOR, "_after": "after"}
-RESERVED = tuple(_FIELDS)
-_NOT_YET = {"_memory": "nothing gives or limits memory yet: leave it out"}
-_IGNORED = ("_project_root", "_no_execute")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The place of a declaration: a file and, if known, the line."""
-
-    file: str
-    line: int | None = None
-
-    def at(self, root: Path) -> str:
-        """Return the place for messages: `conductor.py:27`."""
-        return shown(self.file, root) + (f":{self.line}" if self.line else "")
 
 
 @dataclass(frozen=True)
@@ -91,96 +47,6 @@ class Declared:
     instances: list[Instance]
     problems: list[Problem]
     notes: tuple[str, ...] = ()
-
-
-def caller() -> Origin:
-    """Return the line of user code that calls into this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - as warnings and logging do
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, "<frozen")):
-        frame = frame.f_back
-    return Origin(frame.f_code.co_filename, frame.f_lineno)
-
-
-def flow_problem(
-    flow: Path, where: str, root: Path, *, is_configured: bool = True, keys: Iterable[str] = ()
-) -> Problem | None:
-    """Return what prevents a file from being run as a flow, if anything.
-
-    Args:
-        flow: The file.
-        where: The place to name in messages.
-        root: The project root.
-        is_configured: Whether the flow gets a non-empty config.
-        keys: The keys of that config.
-    """
-    try:
-        if is_plainly_flow(flow):
-            return None
-        source = read_flow(flow)
-    except (DuctaflowError, OSError) as error:
-        return Problem(where, str(error))
-    name = shown(flow, root)
-    cells = source.parameters_cells
-    if len(cells) > 1:
-        lines = " and ".join(str(source.lines[cell["id"]]) for cell in cells if cell["id"] in source.lines)
-        what = f"{name} has {len(cells)} cells tagged `parameters`" + (
-            f", from lines {lines} on" if lines else ""
-        )
-        return Problem(
-            where, what, "leave the tag on one: the values of the others would win over the config"
-        )
-    if is_configured and not cells and not read_but_not_assigned(source, keys):
-        line = line_of_tag(flow)
-        unread = f": Jupytext reads no tag in line {line}" if line else ""
-        return Problem(
-            where,
-            f"{name} has no cell tagged `parameters`{unread}",
-            how_to_tag(flow, cell_to_tag(source, keys)),
-        )
-    return _lack_of_code(source, where, name)
-
-
-def _lack_of_code(source: Source, where: str, name: str) -> Problem | None:
-    """Return the problem of a flow without code that would run, or with none but its parameters cell's."""
-    filled = [cell for cell in source.code_cells if cell.source.strip()]
-    if all(cell in source.parameters_cells for cell in filled) and (fences := source.fences_not_run):
-        what = f"{name}: none of its code would run: {listed(fences)}"
-        return Problem(where, what, f"write {source.fence_of_code}")
-    if not filled:
-        return Problem(where, f"{name} has no code cell, so that nothing of it would run")
-    return None
-
-
-def schema_of(flow: Path, root: Path) -> Any:
-    """Return the JSON Schema of a flow's config (`config/flows/{flow}.schema.json`), if there is one.
-
-    Raises:
-        DuctaflowError: If the file is not JSON.
-    """
-    path = root / "config" / flow.parent.name / f"{flow.stem}.schema.json"
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise DuctaflowError(f"{shown(path, root)} is not JSON: {error}") from error
-
-
-def upstreams(after: After) -> tuple[str, ...] | None:
-    """Return `after=`, in any accepted form, as `step/instance` texts; None if it was not given.
-
-    Raises:
-        ValueError: If it has none of the accepted forms.
-    """
-    if after is None:
-        return None
-    if isinstance(after, Instance):
-        return (f"{after.step}/{after.name}",)
-    if isinstance(after, str):
-        return tuple(part.strip() for part in after.split(";") if part.strip())
-    if isinstance(after, Mapping) or not isinstance(after, Iterable):
-        raise ValueError(f"after={after!r}: expected instances, or names as step/instance")
-    return tuple(name for item in after for name in upstreams(item) or ())
 
 
 @dataclass(frozen=True)
@@ -441,166 +307,16 @@ class _Row:
         for key in [key for key in config if key.startswith("_")]:
             value = config.pop(key)
             place = f"{self.where}, column {key!r}"
-            if key in RESERVED or key in _NOT_YET:
+            if key in RESERVED or key in NOT_YET:
                 try:
-                    taken[_FIELDS[key]] = reserved_value(key, value)
+                    taken[FIELDS[key]] = reserved_value(key, value)
                 except ValueError as error:
                     problems.append(Problem(place, str(error)))
-            elif key not in _IGNORED:
+            elif key not in IGNORED:
                 near = difflib.get_close_matches(key, RESERVED, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(RESERVED)}"
                 problems.append(Problem(place, "names that begin with _ are reserved", hint))
         return taken, problems
-
-
-def reserved_value(key: str, value: JSON) -> Any:
-    """Return the value of a reserved key in the form that Instance stores.
-
-    Raises:
-        ValueError: If the value is invalid, or the key has no effect.
-    """
-    if key in _NOT_YET:
-        raise ValueError(_NOT_YET[key])
-    number = _number(value)
-    if key in ("_timeout", "_cores"):
-        if number is None or not number > 0:
-            raise ValueError(f"{value!r}: expected a number above 0")
-        return float(number)
-    if key == "_retries":
-        if number is None or number < 0 or number != int(number):
-            raise ValueError(f"{value!r}: expected a whole number, 0 or more")
-        return int(number)
-    if key == "_marks":
-        marks = value.replace(",", " ").split() if isinstance(value, str) else value
-        if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
-            raise ValueError(f"{value!r}: expected names of marks, separated by commas")
-        return tuple(str(mark) for mark in marks)
-    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
-    return readers[key](value)
-
-
-def _kernel_name(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r}: expected the name of a Jupyter kernel")
-    return value.strip()
-
-
-def workplace(value: object) -> Workplace:
-    """Return the validated word for the folder in which an instance runs.
-
-    Raises:
-        ValueError: If it is not one of `WORKPLACES`.
-    """
-    if value not in WORKPLACES:
-        raise ValueError(f"{value!r}: expected {', '.join(WORKPLACES[:-1])} or {WORKPLACES[-1]}")
-    return value
-
-
-def patterns(value: object) -> tuple[str, ...]:
-    """Return the patterns of kept files, given as a list or a comma-separated text.
-
-    Raises:
-        ValueError: If the value is neither, or a pattern leads out of the run directory.
-    """
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"{value!r}: expected patterns of files, separated by commas")
-    return tuple(check_keep(item.strip()) for item in items if item.strip())
-
-
-def _number(value: JSON) -> float | None:
-    """Return a finite number, also one given as text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def declare_call(
-    flow: Path,
-    config: Mapping[str, Any],
-    *,
-    root: Path,
-    origin: Origin,
-    run_dir: Path | None = None,
-    step: str | None = None,
-    name: str | None = None,
-    runs: Path | None = None,
-) -> Instance:
-    """Return the instance of one call of `run_notebook` or `run_step_flow`.
-
-    Args:
-        flow: The flow's file.
-        config: The config; values that JSON does not support become text, as they always did.
-        root: The project root.
-        origin: The line of the call.
-        run_dir: The run directory; by default `{runs}/{flow}/{instance_name or hash of the config}`.
-        step: Name of the step, if given.
-        name: Name of the instance, if given.
-        runs: The `runs/` folder: the project's, or inside a build the build's own.
-    """
-    runs = runs or root / RUNS
-    values = {str(key): plain(value, lenient=True) for key, value in config.items()}
-    reserved = {}
-    for key in [key for key in (*RESERVED, *_NOT_YET) if key in values]:
-        try:
-            reserved[_FIELDS[key]] = reserved_value(key, values.pop(key))
-        except ValueError as error:
-            raise DuctaflowError(f"{origin.at(root)}: config key {key!r}: {error}") from None
-    for key in _IGNORED:
-        values.pop(key, None)
-    if run_dir is None:
-        step = step or default_step(flow)
-        name = name or str(values.get(NAME) or _name_by_hash(runs / step, stem_of(flow), values))
-        run_dir = runs / step / name
-    else:
-        step, name = _names_of(run_dir, runs, flow)
-    for value, what in ((step, "step"), (name, "instance")):
-        if wrong := check_name(value, what):
-            raise DuctaflowError(f"{origin.at(root)}: {wrong}")
-    return Instance(
-        flow=str(flow),
-        step=step,
-        name=name,
-        config=values,
-        run_dir=str(run_dir),
-        project_root=str(root),
-        source=origin.file,
-        line=origin.line,
-        **reserved,
-    )
-
-
-def _name_by_hash(folder: Path, stem: str, config: Mapping[str, JSON]) -> str:
-    """Return the name of an unnamed instance: a hash of its config.
-
-    Earlier versions used the first 8 digits; such a run directory is reused if it holds exactly this config.
-
-    Args:
-        folder: The folder of its step.
-        stem: The stem of its flow.
-        config: Its config.
-    """
-    name = config_hash(config)
-    shorter = name[:SHORT_HASH]
-    try:
-        with unobserved():  # not to be noted as a read of the surrounding build
-            there = json.loads(RunFiles(folder / shorter, stem).config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return name
-    return shorter if is_mapping(there) and config_hash(there) == name else name
-
-
-def _names_of(run_dir: Path, runs: Path, flow: Path) -> tuple[str, str]:
-    """Return the names of step and instance, derived from a run directory's path."""
-    try:
-        *step, name = run_dir.relative_to(runs).parts
-    except ValueError:  # outside runs/, or runs/ itself
-        return default_step(flow), run_dir.name or stem_of(flow)
-    return "/".join(step) or default_step(flow), name
 
 
 def columns_of(instance: Instance) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from ..core.instance import RUNS, Instance
-from ..core.record import Record
-from ..core.run_files import DECLARED, RunFiles, digest, shown, write_json
-from ..sources.notebooks import NOTEBOOK_SUFFIXES, looks_like_flow
+from ...core.instance import RUNS, Instance
+from ...core.record import Record
+from ...core.run_files import DECLARED, RunFiles, digest, shown, write_json
+from ...sources.notebooks import NOTEBOOK_SUFFIXES, looks_like_flow
 
 _KINDS = ("planned", "called", "earlier")
 _LONGEST_NAME = 200  # characters; longer file names lose their beginning

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import run_files
-from ..core.errors import RemovalError
-from ..core.instance import RUNS, stem_of
-from ..core.record import Record, Status
-from ..core.run_files import RunFiles, shown
-from ..core.system.instance_lock import is_free
-from ..running.clean_start import Shelf, remove_earlier
+from ...core import run_files
+from ...core.errors import RemovalError
+from ...core.instance import RUNS, stem_of
+from ...core.record import Record, Status
+from ...core.run_files import RunFiles, shown
+from ...core.system.instance_lock import is_free
+from ...running.clean_start import Shelf, remove_earlier
 from .declared_history import DeclaredRecords, has_lost_its_flow, root_of
 
 

@@ -1,0 +1,99 @@
+"""Read the reserved columns of control tables, such as `_timeout` and `_after`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..core.instance import JSON, RESERVED_FOR, WORKPLACES, Instance, Workplace
+from ..core.settings import check_keep
+
+After = str | Instance | Iterable[Any] | None
+FIELDS = {**RESERVED_FOR, "_after": "after"}
+RESERVED = tuple(FIELDS)
+NOT_YET = {"_memory": "nothing gives or limits memory yet: leave it out"}
+IGNORED = ("_project_root", "_no_execute")
+
+
+def upstreams(after: After) -> tuple[str, ...] | None:
+    """Return `after=`, in any accepted form, as `step/instance` texts; None if it was not given.
+
+    Raises:
+        ValueError: If it has none of the accepted forms.
+    """
+    if after is None:
+        return None
+    if isinstance(after, Instance):
+        return (f"{after.step}/{after.name}",)
+    if isinstance(after, str):
+        return tuple(part.strip() for part in after.split(";") if part.strip())
+    if isinstance(after, Mapping) or not isinstance(after, Iterable):
+        raise ValueError(f"after={after!r}: expected instances, or names as step/instance")
+    return tuple(name for item in after for name in upstreams(item) or ())
+
+
+def reserved_value(key: str, value: JSON) -> Any:
+    """Return the value of a reserved key in the form that Instance stores.
+
+    Raises:
+        ValueError: If the value is invalid, or the key has no effect.
+    """
+    if key in NOT_YET:
+        raise ValueError(NOT_YET[key])
+    number = _number(value)
+    if key in ("_timeout", "_cores"):
+        if number is None or not number > 0:
+            raise ValueError(f"{value!r}: expected a number above 0")
+        return float(number)
+    if key == "_retries":
+        if number is None or number < 0 or number != int(number):
+            raise ValueError(f"{value!r}: expected a whole number, 0 or more")
+        return int(number)
+    if key == "_marks":
+        marks = value.replace(",", " ").split() if isinstance(value, str) else value
+        if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
+            raise ValueError(f"{value!r}: expected names of marks, separated by commas")
+        return tuple(str(mark) for mark in marks)
+    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
+    return readers[key](value)
+
+
+def _kernel_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: expected the name of a Jupyter kernel")
+    return value.strip()
+
+
+def workplace(value: object) -> Workplace:
+    """Return the validated word for the folder in which an instance runs.
+
+    Raises:
+        ValueError: If it is not one of `WORKPLACES`.
+    """
+    if value not in WORKPLACES:
+        raise ValueError(f"{value!r}: expected {', '.join(WORKPLACES[:-1])} or {WORKPLACES[-1]}")
+    return value
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """Return the patterns of kept files, given as a list or a comma-separated text.
+
+    Raises:
+        ValueError: If the value is neither, or a pattern leads out of the run directory.
+    """
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{value!r}: expected patterns of files, separated by commas")
+    return tuple(check_keep(item.strip()) for item in items if item.strip())
+
+
+def _number(value: JSON) -> float | None:
+    """Return a finite number, also one given as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,1 @@
+"""What earlier sessions have left: records, declarations, and runs of instances that are no more."""
