@@ -15,7 +15,7 @@ from helpers.projects import stable_repr, write_project
 
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.core.instance import Instance, config_hash, slug
-from pytest_ductaflow.planning import declare
+from pytest_ductaflow.planning import caller as caller_module
 from pytest_ductaflow.planning.caller import Origin, caller
 from pytest_ductaflow.planning.columns import RESERVED, reserved_value, upstreams
 from pytest_ductaflow.planning.declare_call import declare_call
@@ -604,7 +604,7 @@ def test_the_caller_is_the_line_outside_of_the_package():
 
 def test_frames_of_the_package_are_not_the_caller():
     namespace = {"caller": caller}
-    code = compile("def inner():\n    return caller()\n", str(Path(declare.__file__)), "exec")
+    code = compile("def inner():\n    return caller()\n", str(Path(caller_module.__file__)), "exec")
     exec(code, namespace)
     assert Path(namespace["inner"]().file) == Path(__file__)
 

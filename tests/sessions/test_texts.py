@@ -152,7 +152,7 @@ def test_with_a_config_the_cure_for_the_kind_of_file_is_told(tmp_path):
     assert said.count("Add Cell Tag") == 2
     assert said.count("Property Inspector") == 2
     assert said.count('put `# %% tags=["parameters"]` above') == 3
-    assert said.count('begin a cell with ```python tags=["parameters"]') == 2
+    assert said.count('begin a cell that assigns `config = {}` with ```python tags=["parameters"]') == 2
     assert "all/growth.py has no cell tagged `parameters`: Jupytext reads no tag in line 1" in said
     assert not (tmp_path / "runs").exists()
 
