@@ -52,7 +52,7 @@ def choose_kernel(source: Source, wanted: str | None, option: str | None) -> Ker
     own = source.notebook.metadata.get("kernelspec", {}).get("name")
     given = wanted or (option if option and _is_for(option, language) else None)
     name = given or own or _kernel_of_language(language or "python")
-    if (spec := kernel_spec(name)) is not None:
+    if name is not None and (spec := kernel_spec(name)) is not None:
         return KernelChoice(name, spec)
     default = kernel_spec(_PYTHON) if given is None and own is not None and language == "python" else None
     if default is not None:
@@ -60,8 +60,9 @@ def choose_kernel(source: Source, wanted: str | None, option: str | None) -> Ker
     known = ", ".join(kernel_specs()) or "none"
     cure = "install one" if language not in (None, "python") else ""
     cure = cure or "name another one by kernel_name=, a column `_kernel` or --ductaflow-kernel"
+    missing = f"for {language}" if name is None else repr(name)
     raise DuctaflowError(
-        f"{source.path.name}: no Jupyter kernel {name!r}; installed: {known}. "
+        f"{source.path.name}: no Jupyter kernel {missing}; installed: {known}. "
         f"What to do: {cure} (`jupyter kernelspec list` shows where they are)"
     )
 
@@ -79,9 +80,10 @@ def _is_for(kernel: str, language: str | None) -> bool:
     return (spec.language.lower() if spec is not None else "python") == language
 
 
-def _kernel_of_language(language: str) -> str:
+def _kernel_of_language(language: str) -> str | None:
+    """Return the name of an installed kernel that runs a language; None if there is none."""
     if language == "python":
         return _PYTHON
     specs = ((name, kernel_spec(name)) for name in kernel_specs())
     found = (name for name, spec in specs if spec is not None and spec.language.lower() == language)
-    return next(found, f"a kernel for {language}")
+    return next(found, None)

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..core.settings import LogWarningsMode, ObserveMode
-from .inside import setup, trace, traceback_cut
+from .inside import safe_streams, setup, trace, traceback_cut
 from .observer.process import OBSERVED
 
 Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
 
 _KERNEL, _TRACE, _TRACEBACK = "_ductaflow_kernel", "_ductaflow_trace", "_ductaflow_traceback"
+_STREAMS = "_ductaflow_streams"
 MODULES = {
     _KERNEL: setup.__file__,
     _TRACE: trace.__file__,
     _TRACEBACK: traceback_cut.__file__,
+    _STREAMS: safe_streams.__file__,
 }
 FINAL_CALLS: list[Call] = [(_KERNEL, "final_report", []), (_TRACE, "used", [])]
 
@@ -64,7 +66,11 @@ class Setup:
         """The calls for a kernel that has the modules."""
         heard = None if self.heard is None else str(self.heard)
         arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, heard]
-        calls: list[Call] = [(_KERNEL, "prepare", arguments), (_TRACEBACK, "cut_tracebacks", [])]
+        calls: list[Call] = [
+            (_KERNEL, "prepare", arguments),
+            (_TRACEBACK, "cut_tracebacks", []),
+            (_STREAMS, "keep_replying", []),
+        ]
         return calls if self.observe == "off" else [*calls, (_TRACE, "begin", [str(self.trace)])]
 
     @property

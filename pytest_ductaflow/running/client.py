@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -119,6 +119,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self._reply: dict[str, Any] = {}
         self._complaints: list[str] = []
         self._taken = {"stdout": 0, "stderr": 0}  # characters of the running cell that have arrived
+        self._request = ""  # of the running cell
         self._cell_outputs = CellOutputs([])
 
     @contextlib.contextmanager
@@ -211,6 +212,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             )
             self.kernel.kill()
         if self.kernel.speaks_python:
+            self._log_late_output()
             self._take_final_report(*self.kernel.final_report or (None, None))
 
     def _take_final_report(
@@ -224,6 +226,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         elif not self._complaints:
             self._complaints.append("what the flow imports is not noticed: the kernel did not tell")
 
+    def _log_late_output(self) -> None:
+        """Log what was printed after the last cell, by threads and exit handlers: nobody has received it."""
+        for name, source, text in self._not_sent():
+            self._output.write(name, text, source)
+
     def execute_cell(self, cell: Any, cell_index: int, **_: Any) -> Any:
         """Run a cell and fill in its outputs.
 
@@ -236,7 +243,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         until = self._deadline.begin_cell()
         may_fail = "raises-exception" in tags
         self._begin(cell)
-        request = self.kc.execute(cell.source, stop_on_error=not may_fail)
+        request = self._request = self.kc.execute(cell.source, stop_on_error=not may_fail)
         self.code_cells_executed += 1
         try:
             reply = self._loop.run_cell(request, _RunningCell(self, cell, cell_index), self._deadline, until)
@@ -320,7 +327,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
 
     def _recover(self, request: str, cell: Any, cell_index: int) -> None:
         """Process what a dead kernel printed in its last cell and could not send."""
-        for name, text in _not_sent(self._setup.spill, self._taken, self._setup.mark):
+        for name, run in itertools.groupby(self._not_sent(), key=itemgetter(0)):
+            text = "".join(marked(self._setup.mark, source, piece) for _, source, piece in run)
             message = {
                 "msg_type": "stream",
                 "header": {"msg_type": "stream"},
@@ -328,6 +336,22 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                 "content": {"name": name, "text": text},
             }
             self.process_message(message, cell, cell_index)
+
+    def _not_sent(self) -> Iterator[tuple[str, str, str]]:
+        """Yield stream, source and text of what `kernels.inside.setup._spill_output` kept and did not arrive.
+
+        What belongs to another request than that of the last cell is never taken. The last line of the file
+        may be cut off.
+        """
+        left = dict(self._taken)
+        with contextlib.suppress(OSError), open(self._setup.spill, "rb") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    name, source, text, request = json.loads(line)
+                    known = min(left.get(name, 0), len(text)) if request == self._request else 0
+                    left[name] = left.get(name, 0) - known
+                    if text[known:]:
+                        yield name, source, text[known:]
 
 
 @dataclass(frozen=True)
@@ -343,27 +367,3 @@ class _RunningCell:
 
     def take_reply(self, reply: dict[str, Any]) -> None:
         self.cell.metadata.execution["shell.execute_reply"] = timestamp(reply)
-
-
-def _not_sent(path: Path, taken: Mapping[str, int], mark: str) -> Iterator[tuple[str, str]]:
-    """Yield what `kernels.inside.setup._spill_output` kept and has not arrived, joined by stream.
-
-    Args:
-        path: File with a JSON line for each piece; the last one may be cut off.
-        taken: Number of characters that have arrived, by stream.
-        mark: As in `Setup`.
-    """
-    left = dict(taken)
-
-    def pieces() -> Iterator[tuple[str, str]]:
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):
-                name, source, text = json.loads(line)
-                known = min(left.get(name, 0), len(text))
-                left[name] = left.get(name, 0) - known
-                if text[known:]:
-                    yield name, marked(mark, source, text[known:])
-
-    with contextlib.suppress(OSError):
-        for name, run in itertools.groupby(pieces(), key=itemgetter(0)):
-            yield name, "".join(text for _, text in run)

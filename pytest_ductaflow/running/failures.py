@@ -127,12 +127,39 @@ def _with_file(message: str, flow: str, first: int | None, blank: int) -> str:
 
 
 def is_at_the_end(notebook: Any, failure: Failure) -> bool:
-    """Return whether a flow stopped in its last statement, so that nothing was left out."""
+    """Return whether a flow stopped where it would have ended, so that nothing of it was left out."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and _last_statement(cell.source)]
     stopped = running_cell(notebook)
     if not code or stopped is None or stopped["id"] != code[-1]["id"]:
         return False
-    return failure.line is None or failure.line >= _last_statement(stopped.source)
+    if failure.line is None:
+        return True
+    try:
+        return _nothing_is_left(ast.parse(stopped.source).body, failure.line)
+    except (SyntaxError, ValueError):  # a magic, or another language
+        return failure.line >= _last_statement(stopped.source)
+
+
+def _nothing_is_left(block: Sequence[ast.stmt], line: int) -> bool:
+    """Whether an exit at a line leaves no statement of a block out, and no round of a loop."""
+    last = block[-1]
+    if line < last.lineno:
+        return False
+    if isinstance(last, ast.While) and isinstance(last.test, ast.Constant):  # `while True` ends by an exit
+        return True
+    for inner in _blocks(last):
+        if inner[0].lineno <= line <= (inner[-1].end_lineno or 0):
+            is_round = isinstance(last, ast.For | ast.AsyncFor | ast.While) and inner is last.body
+            return not is_round and _nothing_is_left(inner, line)
+    return True
+
+
+def _blocks(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """Yield the blocks of a compound statement."""
+    for part in (statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+        for name in ("body", "orelse", "finalbody"):
+            if block := getattr(part, name, None):
+                yield block
 
 
 def _last_statement(source: str) -> int:

@@ -57,8 +57,16 @@ _SCRIPT_HEAD = re.compile(
 _MARKDOWN_HEAD = re.compile(
     r"^ {0,3}(?:`{3,}|~{3,}) *[\w{].*(?:\n(?::|#[ \t]*\|).*)*(?:\n---\n(?:.*\n)*?---$)?", re.MULTILINE
 )
+_PYTHON = re.compile(r"i?python\d*")  # as Pygments and kernels call the language
+# The head of a fence with one of these names, of which jupytext knows but one.
+_PYTHON_FENCE = re.compile(r"^( {0,3}(?:`{3,}|~{3,}) *\{?)i?python3(?![\w-])", re.MULTILINE)
+# What has to be text in a notebook's metadata, if it is there.
+_TEXTS = {
+    "kernelspec": ("name", "language", "display_name"),
+    "jupytext": ("main_language", "default_lexer"),
+    "language_info": ("name",),
+}
 # The tag in a head: `tags=["parameters"]`, `c("parameters")` in R, or a YAML list, on one or more lines.
-_PYTHON_LEXER = re.compile(r"i?python\d*")
 _PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?![\w-])""")
 # Text that every file with a tagged cell contains: rejects others quickly, without jupytext.
 _ANY_TAG = re.compile(r"\btags\b.*parameters")
@@ -114,8 +122,9 @@ class Source:
         metadata = self.notebook.metadata
         named = metadata.get("kernelspec", {}).get("language")
         main = named or metadata.get("jupytext", {}).get("main_language")
-        told = main or metadata.get("language_info", {}).get("name") or _of_lexer(metadata)
-        return str(told).lower() if told else None
+        lexer = metadata.get("jupytext", {}).get("default_lexer")  # all that a MyST text names
+        told = (main or metadata.get("language_info", {}).get("name") or lexer or "").lower()
+        return "python" if _PYTHON.fullmatch(told) else told or None
 
     @property
     def code_cells(self) -> list[Any]:
@@ -143,12 +152,6 @@ class Source:
             return "```{code-cell}"
         language = self.language if self.language != "r" else "R"
         return f"```{{{language}}}" if self.path.suffix in _BRACES_SUFFIXES else f"```{language}"
-
-
-def _of_lexer(metadata: Mapping[str, Any]) -> str | None:
-    """Return the language of the code cells in a MyST text, which names only a lexer."""
-    lexer = metadata.get("jupytext", {}).get("default_lexer")
-    return "python" if lexer and _PYTHON_LEXER.fullmatch(lexer) else lexer
 
 
 def project_root_of(path: Path) -> Path:
@@ -224,7 +227,10 @@ def _nearly(flow: str, roots: Iterable[Path]) -> str:
 def _read(path: Path, _state: str) -> Source:
     try:
         with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are replaced below
-            notebook = _parsed(path.read_text(encoding=_ENCODING), path.suffix)
+            text = path.read_text(encoding=_ENCODING)
+            if path.suffix in _MARKDOWN_SUFFIXES:
+                text = _PYTHON_FENCE.sub(r"\1python", text)
+            notebook = _parsed(text, path.suffix)
         _put_right(notebook)
     except Exception as error:  # jupytext, nbformat, yaml and json raise all kinds
         raise DuctaflowError(f"{path} cannot be read as a notebook: {_reason_of(error)}") from error
@@ -285,11 +291,18 @@ def _put_right(notebook: Any) -> None:
     Raises:
         ValueError: If something has a type that a notebook cannot have there.
     """
-    for name in ("kernelspec", "jupytext", "language_info"):
-        if notebook.metadata.get(name, {}) is None:
+    for name, texts in _TEXTS.items():
+        about = notebook.metadata.get(name, {})
+        if about is None:
             del notebook.metadata[name]
-        elif not isinstance(notebook.metadata.get(name, {}), Mapping):
-            raise ValueError(f"its metadata has no object as {name!r}, but {notebook.metadata[name]!r}")
+            continue
+        if not isinstance(about, Mapping):
+            raise ValueError(f"its metadata has no object as {name!r}, but {about!r}")
+        for key in texts:
+            if not isinstance(about.get(key), str | None):
+                raise ValueError(
+                    f"its metadata has {name!r} {key!r}: {about[key]!r}, where a text is expected"
+                )
     for number, cell in enumerate(notebook.cells, start=1):
         tags = cell.metadata.get("tags", [])
         if tags is None:

@@ -221,9 +221,9 @@ def test_no_other_kernel_takes_the_place_of_one_that_was_asked_for_or_speaks_oth
 @pytest.mark.parametrize(
     ("name", "wanted", "option", "kernel", "cure"),
     [
-        ("x.py", "no-such", None, "no-such", "name another one by kernel_name=, a column `_kernel` or"),
-        ("x.py", None, "no-such", "no-such", "name another one by kernel_name=, a column `_kernel` or"),
-        ("x.jl", None, "python3", "a kernel for julia", "install one"),
+        ("x.py", "no-such", None, "'no-such'", "name another one by kernel_name=, a column `_kernel` or"),
+        ("x.py", None, "no-such", "'no-such'", "name another one by kernel_name=, a column `_kernel` or"),
+        ("x.jl", None, "python3", "for julia", "install one"),
     ],
 )
 def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
@@ -231,7 +231,7 @@ def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
 ):
     with pytest.raises(DuctaflowError) as caught:
         choose_kernel(a_source(tmp_path, FLOW, name), wanted, option)
-    assert str(caught.value).startswith(f"{name}: no Jupyter kernel {kernel!r}; installed: ")
+    assert str(caught.value).startswith(f"{name}: no Jupyter kernel {kernel}; installed: ")
     assert "python3" in str(caught.value).partition("installed:")[2]
     assert f"What to do: {cure}" in str(caught.value)
 
@@ -250,9 +250,23 @@ def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
         (["%time 1\nexit()\n# bye"], 0, 2, True),
         (["a", "exit()"], 1, None, True),
         (["exit()", "b"], 0, None, False),
+        (["for a in b:\n    if a:\n        exit()\n    c"], 0, 3, False),
+        (["for a in b: exit()"], 0, 1, False),
+        (["while a:\n    exit()"], 0, 2, False),
+        (["with a:\n    for b in c:\n        exit()"], 0, 3, False),
+        (["for a in b:\n    c\nelse:\n    exit()"], 0, 4, True),
+        (["for a in exit():\n    b"], 0, 1, True),
+        (["while True:\n    if a:\n        exit()\n    b"], 0, 3, True),
+        (["with a:\n    exit()"], 0, 2, True),
+        (["with a:\n    if b:\n        exit()\n    c"], 0, 3, False),
+        (["if a:\n    exit()\nelif b:\n    exit()\nelse:\n    c"], 0, 4, True),
+        (["try:\n    a\nexcept b:\n    exit()\nfinally:\n    c"], 0, 4, True),
+        (["match a:\n    case 1:\n        exit()\n        b\n    case 2:\n        c"], 0, 3, False),
+        (["def a():\n    for b in c:\n        exit()\na()"], 0, 4, True),
+        (['def a():\n    exit()\nif __name__ == "__main__":\n    a()'], 0, 4, True),
     ],
 )
-def test_an_exit_is_at_the_end_if_no_statement_comes_after_it(cells, stopped, line, is_at_the_end):
+def test_an_exit_is_at_the_end_if_nothing_is_left_to_run_after_it(cells, stopped, line, is_at_the_end):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.cells[stopped].metadata["papermill"] = {"status": "failed"}
     assert failures.is_at_the_end(notebook, Failure("SystemExit", "", 1, line=line)) is is_at_the_end

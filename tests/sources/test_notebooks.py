@@ -652,6 +652,7 @@ def test_a_file_named_flows_is_no_sign_of_a_project(tmp_path):
         ({"kernelspec": None, "language_info": None}, "python"),
         ({"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}}, "r"),
         ({"jupytext": {"main_language": "julia"}}, "julia"),
+        ({"jupytext": {"main_language": "python3"}}, "python"),
         (
             {"kernelspec": {"name": "x", "display_name": "x"}, "jupytext": {"default_lexer": "ipython3"}},
             "python",
@@ -672,6 +673,43 @@ def test_metadata_of_another_type_is_told_in_one_sentence(tmp_path, metadata):
         DuctaflowError, match=r"x\.ipynb cannot be read as a notebook: its metadata has no object"
     ):
         read_flow(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"kernelspec": {"name": 5, "language": 7}}, "'kernelspec' 'name': 5"),
+        ({"kernelspec": {"name": "x", "language": ["R"]}}, "'kernelspec' 'language': ['R']"),
+        ({"kernelspec": {"name": "x", "display_name": {}}}, "'kernelspec' 'display_name': {}"),
+        ({"language_info": {"name": 3.5}}, "'language_info' 'name': 3.5"),
+        ({"jupytext": {"main_language": True}}, "'jupytext' 'main_language': True"),
+    ],
+)
+def test_a_name_in_the_metadata_that_is_no_text_is_told_in_one_sentence(tmp_path, metadata, told):
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps({**NOTEBOOK, "metadata": metadata}), encoding="utf-8")
+    with pytest.raises(DuctaflowError) as caught:
+        read_flow(path)
+    said = f"{path} cannot be read as a notebook: its metadata has {told}, where a text is expected"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.md", '```python3 tags=["parameters"]\nx = 0\n```\n\n```python3\nprint(x)\n```\n'),
+        ("x.md", '```python tags=["parameters"]\nx = 0\n```\n\n```python3\nprint(x)\n```\n'),
+        ("x.md", '```ipython3 tags=["parameters"]\nx = 0\n```\n\n```ipython3\nprint(x)\n```\n'),
+        ("x.Rmd", '```{python3 tags=c("parameters")}\nx = 0\n```\n\n```{python3}\nprint(x)\n```\n'),
+    ],
+)
+def test_fences_of_python_3_in_a_document_are_cells_of_python(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    flow = read_flow(path)
+    assert (flow.language, flow.has_parameters) == ("python", True)
+    assert [cell.source for cell in flow.code_cells] == ["x = 0", "print(x)"]
+    assert list(flow.lines.values()) == [2, 6]
 
 
 def test_a_notebook_of_nbformat_3_is_read(tmp_path):

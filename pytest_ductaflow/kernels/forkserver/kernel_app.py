@@ -85,6 +85,11 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         self.stdout = sys.stdout = OutStream("stdout")
         self.stderr = sys.stderr = OutStream("stderr")
 
+    def flush_streams(self) -> None:
+        """Take what is left of what programs and code other than Python have printed."""
+        self.stdout.flush()
+        self.stderr.flush()
+
     def connect(self, folder: str) -> dict[str, Any]:
         """Set up the first part of the other half: sockets in a folder, threads, streams.
 

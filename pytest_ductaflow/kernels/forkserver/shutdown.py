@@ -29,7 +29,7 @@ def remember_modules() -> None:
     _last_module_at_first = next(reversed(sys.modules))
 
 
-def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
+def leave(code: int, *last: Callable[[], None]) -> NoReturn:
     """End the process as the interpreter would, as far as a flow can notice, and skip the rest.
 
     Threads are joined, `atexit` handlers run, objects of the flow are deleted and files flushed. The modules
@@ -37,7 +37,7 @@ def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
 
     Args:
         code: Exit code.
-        last_word: Function to call when nothing of the flow is left to run.
+        last: Functions to call when nothing of the flow is left to run.
     """
     for step in (
         _join_threads,
@@ -46,7 +46,7 @@ def leave(code: int, last_word: Callable[[], None]) -> NoReturn:
         flush_files,
         _flush_c_library,
         _end_children,
-        last_word,
+        *last,
     ):
         try:
             step()

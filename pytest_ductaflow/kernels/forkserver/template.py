@@ -199,7 +199,7 @@ class _Template:
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
         finally:
-            leave(code, partial(say, client, done=True))
+            leave(code, self.app.flush_streams, partial(say, client, done=True))
 
     def __post_init__(self) -> None:
         self.template_pid = os.getpid()

@@ -64,13 +64,22 @@ class PrintWithLevel(logging.Handler):
         vars(record)[_PRINTED] = True
         if record.levelno < logging.WARNING and record.pathname.startswith(_INSTALLED):
             return
-        text = self.format(record)
-        if not _counts(record, self._log_warnings):
-            stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
-            print(text, file=stream, flush=True)
-        else:
-            sign = "" if record.levelno < logging.ERROR else "\N{WARNING SIGN}\N{VARIATION SELECTOR-16} "
-            print(f"{record.levelname}: {sign}{text}", file=sys.stderr, flush=True)
+        try:
+            _print_record(record, self.format(record), is_counted=_counts(record, self._log_warnings))
+        except Exception:  # as in each handler of Python; the flow may have closed the stream
+            self.handleError(record)
+
+
+def _print_record(record: logging.LogRecord, text: str, *, is_counted: bool) -> None:
+    name = "stdout" if record.levelno < logging.WARNING else "stderr"
+    sign = "" if record.levelno < logging.ERROR else "\N{WARNING SIGN}\N{VARIATION SELECTOR-16} "
+    _print_to(name, f"{record.levelname}: {sign}{text}" if is_counted else text)
+
+
+def _print_to(name: str, text: str) -> None:
+    """Print to one of the streams, unless the flow has removed it; `print` would take stdout then."""
+    if (stream := vars(sys).get(name)) is not None:
+        print(text, file=stream, flush=True)
 
 
 def _counts(record: logging.LogRecord, log_warnings: str) -> bool:
@@ -91,7 +100,8 @@ def _remember_loud_records(log_warnings: str) -> None:
     def remembering(logger: logging.Logger, record: logging.LogRecord) -> None:
         call_handlers(logger, record)
         if record.name == "py.warnings" and not _is_printed(logger):
-            print(record.getMessage().rstrip(), file=sys.stderr, flush=True)
+            with contextlib.suppress(Exception):  # the flow may have closed it
+                _print_to("stderr", record.getMessage().rstrip())
         counts = _counts(record, log_warnings) and not record.pathname.startswith(_INSTALLED)
         if counts and _PRINTED not in vars(record) and len(_logged) < _KEPT:
             _logged.append(f"{record.levelname}: {record.getMessage()}")
@@ -101,7 +111,8 @@ def _remember_loud_records(log_warnings: str) -> None:
 
 def _is_printed(logger: logging.Logger) -> bool:
     """Return whether a handler of a logger or its ancestors prints to the streams, not only to a file."""
-    streams = (sys.stdout, sys.stderr, *_streams)
+    now = (vars(sys).get(name) for name in ("stdout", "stderr"))
+    streams = [stream for stream in (*now, *_streams) if stream is not None]
     above: logging.Logger | None = logger
     while above is not None:
         if any(getattr(handler, "stream", None) in streams for handler in above.handlers):
@@ -283,9 +294,9 @@ def _watch_output() -> None:
             return sum(write(self, text[at : at + _AT_ONCE]) or 0 for at in range(0, len(text), _AT_ONCE))
         if not text.isascii():
             text = text.encode("utf-8", "backslashreplace").decode()  # as Python does on stderr
-        source = _source(self)
+        source, cell = _source(self), self.parent_header.get("msg_id", "")
         result = send(self, text) if not source else send(self, marked(_mark, source, text)) and len(text)
-        _keep(self.name, source, text)
+        _keep(self.name, source, text, cell)
         _written += len(text) + _MESSAGE
         if _written > _AT_ONCE and _way is not None:
             _make_room(self, source)
@@ -320,15 +331,15 @@ def _publish_written(stream: Any) -> None:
             stream.write(decode(data))
 
 
-def _keep(name: str, source: str, text: str) -> None:
-    """Append a piece of the running cell's output to the spill file, up to the size that a log keeps."""
+def _keep(name: str, source: str, text: str, cell: str) -> None:
+    """Append a piece of output to the spill file, up to the size that a log keeps."""
     global _spilled  # noqa: PLW0603 - a module of its own in each kernel
     with contextlib.suppress(OSError):  # the flow may have closed it
         if _spilled > _AT_ONCE:
             if os.fstat(_spill).st_size > _SPILLED:  # type: ignore[arg-type]
                 return
             _spilled = 0
-        line = json.dumps([name, source, text], ensure_ascii=False).encode("utf-8", "surrogatepass")
+        line = json.dumps([name, source, text, cell], ensure_ascii=False).encode("utf-8", "surrogatepass")
         _spilled += os.write(_spill, line + b"\n")  # type: ignore[arg-type]
 
 
@@ -378,9 +389,10 @@ def marked(mark: str, source: str, text: str) -> str:
 
 
 def _spill_output(path: str, mark: str) -> None:
-    """Keep what the running cell prints in a file, too: a kernel that dies cannot send it any more.
+    """Keep what is printed in a file, too: a kernel that dies, or has run its last cell, cannot send it.
 
-    The file has a JSON line for each piece, `[stream, source, text]`; the reader empties it before each cell.
+    The file has a JSON line for each piece, `[stream, source, text, id of the cell's request]`; the reader
+    empties it before each cell.
     """
     global _spill, _mark, _main  # noqa: PLW0603 - a module of its own in each kernel
     if not _streams:
