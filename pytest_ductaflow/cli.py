@@ -12,11 +12,18 @@ import click
 import pytest
 
 from .core.errors import DuctaflowError
-from .core.run_files import RunFiles, shown
+from .core.run_files import RunFiles, display_path
 from .core.settings import Settings
 from .core.system.instance_lock import held
 from .gate.instance_file import FILE, is_stored
-from .gate.store_run import DEFAULT_FOLDER, StoreOptions, Written, store_run, stored_before, ways_of_comparing
+from .gate.store_run import (
+    DEFAULT_FOLDER,
+    StoredResult,
+    StoreOptions,
+    store_run,
+    stored_before,
+    ways_of_comparing,
+)
 from .planning.discovery import project_root
 from .planning.history import remove_runs
 from .plugin import settings_of
@@ -135,7 +142,7 @@ def restore(run_dir: Path, *, flow: str | None) -> None:
     try:
         settings, root, _ = _project_of(run_dir)
         stem = flow_of_earlier_run(run_dir, root, flow)
-        files, label = RunFiles(run_dir, stem), shown(run_dir, root)
+        files, label = RunFiles(run_dir, stem), display_path(run_dir, root)
         with held(files, root, label, wait=False, say=click.echo):
             restored = restore_run(files, root, settings.keep)
     except (DuctaflowError, OSError) as error:
@@ -209,7 +216,7 @@ def _project_of(path: Path) -> tuple[Settings, Path, tuple[str, ...]]:
     return settings, root, tuple(config.getini("norecursedirs"))
 
 
-def _tell_checked(checked: Written) -> None:
+def _tell_checked(checked: StoredResult) -> None:
     folder = Path(os.path.relpath(checked.folder)).as_posix()
     count = len(checked.stored.names)
     outputs = f"{count} output{'s' * (count != 1)}"
@@ -221,7 +228,7 @@ def _tell_checked(checked: Written) -> None:
     click.echo("nothing has been run or written")
 
 
-def _tell_stored(written: Written) -> None:
+def _tell_stored(written: StoredResult) -> None:
     folder = Path(os.path.relpath(written.folder)).as_posix()
     names = sorted(written.stored.names)
     click.echo(f"{folder}: {len(names)} output{'s' * (len(names) != 1)}")

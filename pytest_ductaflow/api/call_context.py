@@ -28,7 +28,7 @@ def refuse_while_pytest_imports(call: str, origin: Origin) -> None:
     """
     if pytest_imports.is_importing():
         line = f":{origin.line}" if origin.line else ""
-        pytest_imports.refuse(f"{run_files.shown(origin.file, Path.cwd())}{line}: {call}()")
+        pytest_imports.refuse(f"{run_files.display_path(origin.file, Path.cwd())}{line}: {call}()")
 
 
 def root_of(origin: Origin) -> Path:

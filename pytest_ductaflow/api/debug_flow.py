@@ -61,22 +61,21 @@ def debug_flow(
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
     from .debugging import MODULE, command_for
 
-    flow = run_files.shown(find_flow(flow_path, (Path.cwd(), root_of(caller()))), Path.cwd())
+    flow = run_files.display_path(find_flow(flow_path, (Path.cwd(), root_of(caller()))), Path.cwd())
     launch = {
         "name": f"Debug {stem} - {directory.name}",
         "type": "debugpy",
         "request": "launch",
         "module": MODULE,
         "args": [f"${{workspaceFolder}}/{flow}", f"{stem}_config.json"],
-        "cwd": f"${{workspaceFolder}}/{run_files.shown(directory.resolve(), Path.cwd())}",
+        "cwd": f"${{workspaceFolder}}/{run_files.display_path(directory.resolve(), Path.cwd())}",
         "console": "integratedTerminal",
         "justMyCode": False,
     }
     print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
     print(json.dumps(launch, indent=4))
-    print(
-        f"Without an IDE: {command_for(flow, run_files.shown(directory / f'{stem}_config.json', Path.cwd()))}"
-    )
+    laid_out = run_files.display_path(directory / f"{stem}_config.json", Path.cwd())
+    print(f"Without an IDE: {command_for(flow, laid_out)}")
     return directory
 
 

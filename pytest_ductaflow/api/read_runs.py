@@ -241,7 +241,7 @@ def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path
         flow=name,
         step=default_step(name),
         instance=name,
-        run_dir=run_files.shown(directory, root),
+        run_dir=run_files.display_path(directory, root),
         duration=None if minutes is None else float(minutes) * 60,
         warnings=(str(result["error"]),) if result.get("error") else (),
     )

@@ -19,7 +19,7 @@ from ..kernels.observation import unobserved
 from ..planning import called_instances
 from ..planning.afterwards import answers
 from ..planning.history import declared_history
-from ..sources.names import place as place_of
+from ..sources.names import declared_at as place_of
 from ..sources.notebooks import looks_like_flow
 from .call_context import settings_of_call
 from .uncaught import quiet_traceback
@@ -51,7 +51,7 @@ def warn_if_overwritten(instances: list[Instance]) -> None:
         before = called_instances.earlier(instance)
         if before is not None and config_hash(before.config) != config_hash(instance.config):
             root = Path(instance.project_root)
-            what = f"{run_files.shown(instance.run_dir, root)} has been run with another config"
+            what = f"{run_files.display_path(instance.run_dir, root)} has been run with another config"
             by = f"({place_of(before, root)}) and is overwritten"
             warnings.warn_explicit(f"{what} {by}", UserWarning, instance.source, instance.line or 1)
 
@@ -197,7 +197,7 @@ def _run_reported(
 
 def _id_of(instance: Instance) -> str:
     """Return the node id that the instance would have under pytest in the project root."""
-    source = run_files.shown(instance.source, instance.project_root)
+    source = run_files.display_path(instance.source, instance.project_root)
     return f"{source}::{slug(instance.step)}::{slug(instance.name)}"
 
 

@@ -428,7 +428,7 @@ def tell_build(record: Record) -> None:
         add_to_journal(journal, record)
 
 
-def shown(path: str | Path, root: str | Path) -> str:
+def display_path(path: str | Path, root: str | Path) -> str:
     """Return a path as records and messages show it: relative to the project root if it lies there."""
     inside = f"{root}{os.sep}"
     name = str(path)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from ..core.errors import StoredError
 from ..core.instance import JSON, RUNS
-from ..core.run_files import RunFiles, records, shown, write_json
+from ..core.run_files import RunFiles, display_path, records, write_json
 from .compare.tolerance import Tolerances, fits
 
 FILE, EXPECTED, INPUTS = "instance.json", "expected", "inputs"
@@ -210,7 +210,7 @@ def is_stored(file: Path) -> bool:
 def unfit_for_replay(files: RunFiles, runs: Path) -> str | None:
     """Return why a run directory cannot be emptied for a replay, None if it can: it may hold other files."""
     folder = files.directory
-    where = f"it would run in {shown(folder, runs.parent)}"
+    where = f"it would run in {display_path(folder, runs.parent)}"
     straight = os.path.join(os.path.realpath(runs), folder.relative_to(runs))
     if os.path.normcase(os.path.realpath(folder)) != os.path.normcase(straight):
         return f"{where}, and a link leads from there elsewhere"

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import ExpectedUnreadable, StoredError
 from ..core.instance import Instance
 from ..core.record import OUTPUTS_DIFFER, Difference, DifferingValue, Failure, Record, Status
-from ..core.run_files import RunFiles, shown
+from ..core.run_files import RunFiles, display_path
 from ..core.system.file_state import stat_of
 from ..tracking.paths_in_config import output_files
 from .compare.files import compare
@@ -69,7 +69,7 @@ class Judge:
 
     def _tampering(self, record: Record) -> str | None:
         """Return the problem if a flow read or changed its own expected outputs, else None."""
-        expected = f"{shown(self._folder, self._instance.project_root)}/{EXPECTED}"
+        expected = f"{display_path(self._folder, self._instance.project_root)}/{EXPECTED}"
         inputs = (name for each in record.with_flows() for name in each.inputs)
         if read := next((name for name in inputs if name.startswith(f"{expected}/")), None):
             return f"the flow has read what is expected of it: {read}"
@@ -115,7 +115,7 @@ class _Comparison:
     ) -> None:
         self._stored = stored
         self._folder = Path(instance.stored_in)
-        self._shown = shown(instance.stored_in, instance.project_root)
+        self._shown = display_path(instance.stored_in, instance.project_root)
         self._found = compared_outputs(record, instance.project_root, stored)
         self._tolerances = Tolerances(stored.tolerances)
         self._figures = RunFiles.of(instance).differences

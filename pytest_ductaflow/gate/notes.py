@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..core.record import Record
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..tracking.digests import code_digest
 from ..tracking.paths_in_config import output_files
 from .compare.files import compare
@@ -77,7 +77,7 @@ def notes_on_folder(folder: Path, stored: StoredInstance) -> Iterator[str]:
         if os.path.isabs(text) and os.path.exists(text):
             yield f"its config names {text}, which lies outside of the project"
     if ignored := _ignored_by_git(folder):
-        names = ", ".join(shown(path, folder) for path in ignored)
+        names = ", ".join(display_path(path, folder) for path in ignored)
         yield f"git ignores {names}: use git add -f, or other clones will not have it"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.instance import JSON, RUNS
 from ..core.record import Record
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from .instance_file import INPUTS, PROJECT_ROOT, with_texts
 
 
@@ -78,7 +78,7 @@ class Portable:
 
     def _said(self, text: str, base: Path, path: Path) -> str:
         """Write a path in the style of a text: relative to the run directory, to the root, or absolute."""
-        inside = shown(path, self._root)
+        inside = display_path(path, self._root)
         end = "/" if text.endswith(("/", os.sep)) else ""
         if not os.path.isabs(text):
             relative = os.path.relpath(path, self._replay).replace(os.sep, "/")

@@ -14,7 +14,7 @@ from ..core import run_files
 from ..core.errors import NotStored, StoredError
 from ..core.instance import JSON, RESERVED_FOR, RUNS
 from ..core.record import Record
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from .compare.files import comparison_description
 from .compare.tolerance import Tolerances
 from .instance_file import (
@@ -74,7 +74,7 @@ class StoreOptions:
 
 
 @dataclass(frozen=True)
-class Written:
+class StoredResult:
     """A stored instance that was written, or would be.
 
     Attributes:
@@ -88,7 +88,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
+def store_run(run_dir: Path, root: Path, options: StoreOptions) -> StoredResult:
     """Write a run into the repo, so that it can be replayed and compared.
 
     Args:
@@ -127,7 +127,7 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
     if not options.only_checks:
         _write(folder, stored, copied, {portable.copy_of(path): path for path in inputs})
         keep_from_gitignore(folder)
-    reads = [shown(path, root) for path in (*named, *unnamed) if path not in inputs]
+    reads = [display_path(path, root) for path in (*named, *unnamed) if path not in inputs]
     notes = (
         *notes_on_run(record, root),
         *notes_on_inputs(reads, copies=bool(inputs)),
@@ -135,10 +135,10 @@ def store_run(run_dir: Path, root: Path, options: StoreOptions) -> Written:
         *notes_on_tolerances(stored, copied),
         *notes_on_folder(folder, stored),
     )
-    return Written(folder, stored, notes)
+    return StoredResult(folder, stored, notes)
 
 
-def stored_before(folder: Path) -> Written:
+def stored_before(folder: Path) -> StoredResult:
     """Read the folder of a stored instance and check that a replay can be compared with it.
 
     Raises:
@@ -152,7 +152,7 @@ def stored_before(folder: Path) -> Written:
         raise NotStored(f"{folder / EXPECTED}: {', '.join(stray)} not listed under `expected` in {FILE}")
     check_fitness(stored, files, limit=math.inf)
     notes = (*notes_on_tolerances(stored, files), *notes_on_folder(folder, stored))
-    return Written(folder, stored, notes)
+    return StoredResult(folder, stored, notes)
 
 
 def ways_of_comparing(stored: StoredInstance) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import Self
 
 from ..core.instance import JSON, Instance
 from ..core.problem import Problem
-from ..sources.names import path_key, place
+from ..sources.names import declared_at, path_key
 from .digraph import (
     Frontier,
     add_unless_circular,
@@ -61,7 +61,7 @@ class Graph:
         A number that stands too late is moved forward to where it is first needed. A sequence in a valid
         order is unchanged. Order holds through instances that are not in the sequence.
         """
-        rank = {number: place for place, number in enumerate(sequence)}
+        rank = {number: declared_at for declared_at, number in enumerate(sequence)}
         needed = first_to_need(self.before, ([number] for number in sequence))
         frontier = Frontier(self.before, rank)
         ready = [(needed[number], rank[number], number) for number in frontier.ready]
@@ -185,7 +185,7 @@ def _circle_problem(
     ]
     way = _shortened([*labels, labels[0]], " -> ")
     what = f"{way} wait for each other ({_shortened(why, ', ')})"
-    return Problem(place(first, first.project_root), what, "let one of them go first")
+    return Problem(declared_at(first, first.project_root), what, "let one of them go first")
 
 
 def _shortened(parts: Sequence[str], separator: str) -> str:
@@ -362,7 +362,9 @@ class _Barriers:
         """Return barriers after the first `count` flows, except those in the bit mask `without`."""
         key = count, without & ((1 << count) - 1)
         if key not in self._known:
-            ends = [place for place in range(count) if without >> place & 1] if without else []
+            ends = (
+                [declared_at for declared_at in range(count) if without >> declared_at & 1] if without else []
+            )
             stretches = zip([0, *(end + 1 for end in ends)], [*ends, count], strict=True)
             self._known[key] = [self._behind(begin, end) for begin, end in stretches if begin < end]
         return self._known[key]

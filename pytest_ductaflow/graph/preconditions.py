@@ -16,7 +16,7 @@ from typing import Literal
 from ..core.instance import RUNS, Instance, stem_of
 from ..core.outcome import Outcome
 from ..core.record import Record
-from ..core.run_files import RunFiles, read_record, records, records_in, shown
+from ..core.run_files import RunFiles, display_path, read_record, records, records_in
 from .dependencies import Graph
 from .references import is_pattern, is_written_place, leaves
 from .session_outcomes import SessionOutcomes
@@ -81,7 +81,7 @@ class Preconditions:
             if outcome == "skipped":
                 bad = [up for up in bad if not self._is_good(up)]
             if bad:
-                told = self._told(bad[0], outcome)
+                told = self._blocked_by(bad[0], outcome)
                 more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
                 return Obstacle("blocked", told.reason + more, of_failure=told.of_failure)
         return None
@@ -94,14 +94,14 @@ class Preconditions:
             if outcome == "skipped":
                 bad = [number for number in bad if not self._is_good(number)]
             if bad:
-                told = self._told(bad[0], outcome)
+                told = self._blocked_by(bad[0], outcome)
                 more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
                 reason = told.reason.removeprefix("upstream ") + more
                 return Obstacle("blocked", reason, of_failure=told.of_failure)
         missing = [n for n in numbers if n not in self.selected and not self._is_good(n)]
         return Obstacle("blocked", self._unready("", missing)) if missing else None
 
-    def _told(self, upstream: int, outcome: Outcome | None) -> Obstacle:
+    def _blocked_by(self, upstream: int, outcome: Outcome | None) -> Obstacle:
         label = f"upstream {self._graph.labels[upstream]}"
         if outcome == "failed":
             return Obstacle("blocked", f"{label} failed", of_failure=True)
@@ -126,9 +126,9 @@ class Preconditions:
             for upstream in self._graph.upstreams[left.pop()]:
                 outcome = outcomes.get(upstream)
                 if outcome == "failed":
-                    return self._told(upstream, outcome)
+                    return self._blocked_by(upstream, outcome)
                 if outcome == "skipped" and skipped is None and not self._is_good(upstream):
-                    skipped = self._told(upstream, outcome)
+                    skipped = self._blocked_by(upstream, outcome)
                 if outcome == "blocked" and upstream not in seen:
                     seen.add(upstream)
                     left.append(upstream)
@@ -153,7 +153,7 @@ class Preconditions:
         """Return what blocks an instance: a run directory outside of the plan without a good record."""
         for directory in self._graph.externals.get(number, ()):
             if not self._is_good(directory):
-                name = shown(directory, self._instances[number].project_root)
+                name = display_path(directory, self._instances[number].project_root)
                 command = self._command_for([directory])
                 return Obstacle("failed", f"upstream {name} has no good record; run it first: {command}")
         return None
@@ -192,7 +192,7 @@ class Preconditions:
                 owners = self._owners(path)
                 if not upstreams.isdisjoint(owners) and self._is_left_over(path, key, owners, number):
                     labels = " and ".join(self._graph.labels[owner] for owner in owners if owner in upstreams)
-                    name = shown(path, instance.project_root)
+                    name = display_path(path, instance.project_root)
                     reason = f"config key {key!r}: {name} is not among what {labels} wrote last"
                     return Obstacle("failed", reason)
         return None

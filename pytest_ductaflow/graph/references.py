@@ -15,7 +15,7 @@ from itertools import islice
 from ..core.instance import JSON, RUNS, Instance
 from ..core.paths_in_text import paths_in
 from ..core.problem import Problem
-from ..sources.names import original_name, place
+from ..sources.names import declared_at, original_name
 from ..tracking.paths_in_config import is_output_key
 from .run_dir_index import RunDirIndex
 
@@ -292,7 +292,7 @@ class Names:
 
     def _complain(self, mine: References, number: int, what: str, remedy: str) -> None:
         instance = self._instances[number]
-        mine.problems.append(Problem(place(instance, instance.project_root), what, remedy))
+        mine.problems.append(Problem(declared_at(instance, instance.project_root), what, remedy))
 
     def _hint(self, name: str, names: Collection[str]) -> str:
         """Return a hint: the most similar name, else the first of the known names."""

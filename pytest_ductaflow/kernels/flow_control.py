@@ -8,7 +8,7 @@ from pathlib import Path
 _NOBODY = 2**63  # more bytes than any kernel sends: the client reads no more
 
 
-class Heard:
+class ReadCounter:
     """A count of bytes in a file that the kernel maps, too; `inside.setup.prepare` has the other side.
 
     Args:

@@ -58,14 +58,14 @@ class Setup:
     observe: ObserveMode
     report: Path
     log_warnings: LogWarningsMode = "shown"
-    heard: Path | None = None
+    read_counter: Path | None = None
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def calls(self) -> list[Call]:
         """The calls for a kernel that has the modules."""
-        heard = None if self.heard is None else str(self.heard)
-        arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, heard]
+        read_counter = None if self.read_counter is None else str(self.read_counter)
+        arguments = [list(self.folders), str(self.spill), self.mark, self.log_warnings, read_counter]
         calls: list[Call] = [
             (_KERNEL, "prepare", arguments),
             (_TRACEBACK, "cut_tracebacks", []),

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..core.system.places import PACKAGE
 
 
@@ -19,7 +19,7 @@ class Origin:
 
     def at(self, root: Path) -> str:
         """Return the place for messages: `conductor.py:27`."""
-        return shown(self.file, root) + (f":{self.line}" if self.line else "")
+        return display_path(self.file, root) + (f":{self.line}" if self.line else "")
 
 
 def caller() -> Origin:

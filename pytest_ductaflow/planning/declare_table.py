@@ -13,7 +13,7 @@ from typing import Any
 from ..core.errors import DuctaflowError, FlowNotFound, TableError
 from ..core.instance import JSON, RUNS, Instance, Workplace, default_step
 from ..core.problem import Problem
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..sources.notebooks import TABLE_SUFFIXES, find_flow
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import (
@@ -87,11 +87,11 @@ class TableDeclaration:
             after = upstreams(self.after)
             self.kept, self.workplace  # noqa: B018 - raise, once for all rows
         except TableError as error:
-            problems = [replace(each, where=shown(each.where, self.root)) for each in error.problems]
+            problems = [replace(each, where=display_path(each.where, self.root)) for each in error.problems]
             return Declared([], problems)
         except (DuctaflowError, ValueError) as error:
             return Declared([], [Problem(self.origin.at(self.root), str(error))])
-        where = shown(table.file, self.root) if table.file else self.origin.at(self.root)
+        where = display_path(table.file, self.root) if table.file else self.origin.at(self.root)
         if problem := self._wrong_columns(table.columns, where):
             return Declared([], [problem])
         instances, problems = [], []

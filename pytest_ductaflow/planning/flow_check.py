@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import DuctaflowError
 from ..core.number_text import listed
 from ..core.problem import Problem
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..sources.notebooks import Source, how_to_tag, is_plainly_flow, line_of_tag, read_flow
 from ..sources.untagged import cell_to_tag, read_but_not_assigned
 
@@ -33,7 +33,7 @@ def flow_problem(
         source = read_flow(flow)
     except (DuctaflowError, OSError) as error:
         return Problem(where, str(error))
-    name = shown(flow, root)
+    name = display_path(flow, root)
     cells = source.parameters_cells
     if len(cells) > 1:
         lines = " and ".join(str(source.lines[cell["id"]]) for cell in cells if cell["id"] in source.lines)
@@ -77,4 +77,4 @@ def schema_of(flow: Path, root: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise DuctaflowError(f"{shown(path, root)} is not JSON: {error}") from error
+        raise DuctaflowError(f"{display_path(path, root)} is not JSON: {error}") from error

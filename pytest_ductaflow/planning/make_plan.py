@@ -13,7 +13,7 @@ from ..core.errors import PlanError
 from ..core.instance import JSON, Instance
 from ..core.number_text import listed
 from ..core.problem import merged_lines
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..core.settings import Settings
 from ..graph.dependencies import make_graph
 from ..sources.names import collisions
@@ -110,7 +110,7 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
 
 def _without_effect(instances: Iterable[Instance]) -> Iterator[str]:
     """Yield notes about settings of instances that have no effect."""
-    asking = (shown(i.source, Path(i.project_root)) for i in instances if i.cores is not None)
+    asking = (display_path(i.source, Path(i.project_root)) for i in instances if i.cores is not None)
     if sources := list(dict.fromkeys(asking)):
         where = listed(sources)
         yield f"_cores has no effect yet ({where}): -n alone says how many instances run at a time"

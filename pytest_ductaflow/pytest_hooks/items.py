@@ -100,7 +100,7 @@ class PlannedItem(pytest.Item):
         """Return what prevents the item from being run; None if nothing does."""
         raise NotImplementedError
 
-    def carry_out(self, settings: Settings) -> Record:
+    def execute(self, settings: Settings) -> Record:
         """Run what the item stands for, and return its record."""
         raise NotImplementedError
 
@@ -125,7 +125,7 @@ class PlannedItem(pytest.Item):
         if self.obstacle is not None:
             raise PreconditionsUnmet(self.obstacle.reason)
         settings = self.config.stash[SETTINGS]
-        record = self.record = self.carry_out(settings)
+        record = self.record = self.execute(settings)
         for text in record.python_warnings:  # into pytest's warnings summary
             _tell_warning(self.config, text, self.instance.flow, self.nodeid)
         outcome = outcome_of(record.status, settings.warnings)
@@ -162,7 +162,7 @@ class InstanceItem(PlannedItem):
     def find_obstacle(self) -> Obstacle | None:
         return self.config.stash[PRECONDITIONS].obstacle(self.number)
 
-    def carry_out(self, settings: Settings) -> Record:
+    def execute(self, settings: Settings) -> Record:
         return self._accept(settings) if settings.accept else self._run(settings)
 
     def _run(self, settings: Settings) -> Record:
@@ -236,7 +236,7 @@ class AfterItem(PlannedItem):
             return None
         return self.config.stash[PRECONDITIONS].obstacle_after(self._numbers)
 
-    def carry_out(self, settings: Settings) -> Record:
+    def execute(self, settings: Settings) -> Record:
         return self.after.run(settings, sys.stdout)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.instance import stem_of
 from ..core.number_text import in_line
 from ..core.record import Record, Status
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..tracking.outside_files import files_outside
 
 _SHOWN = 20  # lines of each kind
@@ -38,7 +38,7 @@ class Summary:
     def ended(self, node_id: str, record: Record, root: str) -> None:
         """Add an instance that has run or was unchanged."""
         for path in dict.fromkeys(files_outside(record, root)):
-            self._writers[shown(path, root)].append(f"{record.step}/{record.instance}")
+            self._writers[display_path(path, root)].append(f"{record.step}/{record.instance}")
         self._unchanged += record.unchanged
         if record.status is Status.WARNING:
             self._warned.append(f"{node_id} - {record.message or ''}")

@@ -47,7 +47,7 @@ class _Tried:
     flows: tuple[Record, ...]
 
 
-def carry_out(
+def run_with_retries(
     instance: Instance,
     files: RunFiles,
     running: Record,
@@ -234,7 +234,7 @@ def _with_ending(running: Record, tried: _Tried) -> Record:
 
 
 def _digests(files: Iterable[str], instance: Instance) -> dict[str, str]:
-    return {run_files.shown(path, instance.project_root): input_digest(path) for path in files}
+    return {run_files.display_path(path, instance.project_root): input_digest(path) for path in files}
 
 
 def _without_rights(failure: Failure | None, used: Used) -> Failure | None:

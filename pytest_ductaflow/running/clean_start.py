@@ -262,7 +262,7 @@ class Shelf:
     def latest(self) -> str:
         """The folder of the latest run, as in records, if it is there or being moved there; else empty."""
         there = self.record() or self.moving
-        return run_files.shown(self._generation(1).directory, self._root) if there is not None else ""
+        return run_files.display_path(self._generation(1).directory, self._root) if there is not None else ""
 
     def record(self, number: int = 1) -> Record | None:
         """Return the record of the latest run (1), or of the run before it (2), and so on."""
@@ -495,7 +495,7 @@ def flow_of_earlier_run(run_dir: Path, root: Path, flow: str | None) -> str:
     if flow is not None:
         return stem_of(flow)
     found = Shelf(RunFiles(run_dir, ""), root).stems()
-    where = run_files.shown(run_dir, root)
+    where = run_files.display_path(run_dir, root)
     if not found:
         raise DuctaflowError(f"{where}: no earlier good run is kept of it")
     if len(found) > 1:
@@ -525,12 +525,12 @@ def restore(files: RunFiles, root: Path, keep: Sequence[str] = ()) -> Restored:
         shelf.forget()
     record = shelf.moving or shelf.record()
     if record is None:
-        where = run_files.shown(files.directory, root)
+        where = run_files.display_path(files.directory, root)
         raise DuctaflowError(f"{where}: no earlier good run of {files.stem} is kept")
     kept = (*keep, *(replaced.reserved.get("_keep", ()) if replaced is not None else ()))
     start = CleanStart(files, root, replaced, keep=kept)
     if blocking := start.in_the_way(shelf.names_back()):
-        place = run_files.shown(files.directory / blocking[0], root)
+        place = run_files.display_path(files.directory / blocking[0], root)
         raise DuctaflowError(f"{place} is in the way of the earlier run: move it elsewhere first")
     if replaced is not None and is_good:
         shelf.announce(replaced)

@@ -26,7 +26,7 @@ from papermill.clientwrap import PapermillNotebookClient
 
 from ..core.errors import HelperFrozen, NoAnswer
 from ..kernels.base import Kernel
-from ..kernels.flow_control import Heard
+from ..kernels.flow_control import ReadCounter
 from ..kernels.inside.setup import marked
 from ..kernels.setup_calls import Setup, final_report_code
 from ..sources.notebooks import Source
@@ -101,7 +101,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         source: Source,
         root: Path,
         setup: Setup,
-        heard: Heard,
+        read_counter: ReadCounter,
         *,
         seconds: float | None,
         cell_seconds: float | None = None,
@@ -110,9 +110,9 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.error: BaseException | None = None
         self._is_closed = False
         self.kernel, self._output, self._source, self._root = kernel, output, source, root
-        self._setup, self._heard = setup, heard
+        self._setup, self._read_counter = setup, read_counter
         self._deadline = Deadline(kernel, seconds=seconds, cell_seconds=cell_seconds)
-        self._loop = MessageLoop(kernel, heard, file)
+        self._loop = MessageLoop(kernel, read_counter, file)
         self._exit: tuple[int | None, bool] | None = None
         self._peak_memory: int | None = None
         self._used: dict[str, Any] = {}
@@ -141,7 +141,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self._output.begin_cell("", None)
             if self.kernel.speaks_python and not self.kernel.has_setup:
                 self._ask_for_final_report()
-            self._heard.no_more()
+            self._read_counter.no_more()
             self.kernel.shut_down()
 
     def finish(self) -> RunResult:

@@ -19,7 +19,7 @@ from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..kernels.choose import KernelChoice, choose_kernel
-from ..kernels.flow_control import Heard
+from ..kernels.flow_control import ReadCounter
 from ..kernels.out_of_memory import killed_for_memory
 from ..kernels.server_pool import servers
 from ..kernels.setup_calls import Setup
@@ -147,7 +147,7 @@ class FlowRun:
             observe=settings.observe,
             report=folder / "observed",
             log_warnings=settings.log_warnings,
-            heard=folder / "heard",
+            read_counter=folder / "heard",
         )
         self._began = time.monotonic()
         self._python_warnings = [*warnings_before(source, instance, choice)]
@@ -216,7 +216,7 @@ class FlowRun:
             execution,
             interrupted=isinstance(result.error, KeyboardInterrupt),
             peak_memory=result.peak_memory,
-            used=Used.told(self._setup.trace, result.used, result.observation),
+            used=Used.from_reports(self._setup.trace, result.used, result.observation),
         )
 
     def close(self) -> None:
@@ -226,7 +226,7 @@ class FlowRun:
 
     def _started_client(self) -> FlowClient:
         """Start the kernel, and return a client for it."""
-        heard = Heard(self._folder / "heard")
+        read_counter = ReadCounter(self._folder / "heard")
         kernel, complaint = start_kernel(
             self._choice.name,
             self._choice.spec,
@@ -245,7 +245,7 @@ class FlowRun:
             self._source,
             Path(self._instance.project_root),
             self._setup,
-            heard,
+            read_counter,
             seconds=self._instance.timeout or self._settings.timeout,
             cell_seconds=self._instance.cell_timeout,
         )

@@ -18,7 +18,7 @@ import nbformat
 
 from ..core.instance import Instance, Workplace
 from ..core.record import Failure
-from ..core.run_files import shown
+from ..core.run_files import display_path
 from ..core.system.places import PACKAGE
 from ..sources.notebooks import Source
 from .warning_lines import strip_ansi
@@ -104,7 +104,7 @@ def failure_of_cell(
     if not lines and line is not None:
         lines = [line + blank.get(number, 0)]
     starts = {c.execution_count: source.lines.get(c["id"]) for c in notebook.cells if c.cell_type == "code"}
-    first, flow = starts.get(number), shown(source.path, root)
+    first, flow = starts.get(number), display_path(source.path, root)
     return Failure(
         type=type_,
         message=_shortened(_with_file(strip_ansi(message), flow, first, blank.get(number, 0)), _LONG_MESSAGE),

@@ -20,7 +20,7 @@ from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 from ..core.errors import NoAnswer
 from ..core.system.interrupts import keyboard_later
 from ..kernels.base import LOOK, Kernel
-from ..kernels.flow_control import Heard
+from ..kernels.flow_control import ReadCounter
 from .deadline import Deadline
 from .notebook_writer import NotebookFile
 
@@ -98,9 +98,9 @@ class MessageLoop:
         kernel_waits: Whether the kernel itself waits when it prints faster than its output is read.
     """
 
-    def __init__(self, kernel: Kernel, heard: Heard, file: NotebookFile) -> None:
+    def __init__(self, kernel: Kernel, read_counter: ReadCounter, file: NotebookFile) -> None:
         self.kernel_waits = kernel.has_setup
-        self._kernel, self._heard, self._file = kernel, heard, file
+        self._kernel, self._read_counter, self._file = kernel, read_counter, file
         self._replies: dict[str | None, dict[str, Any]] = {}
         self._poller = zmq.Poller()
         self._is_connected = False
@@ -236,10 +236,10 @@ class MessageLoop:
     def _take_published(self, request: _Request) -> None:
         """Process what has arrived; a kernel that does not wait by itself is paused until that is done."""
         is_ahead = False
-        enough = self._heard.count + (_BYTES_AT_A_TIME if self.kernel_waits else _BYTES_AHEAD)
+        enough = self._read_counter.count + (_BYTES_AT_A_TIME if self.kernel_waits else _BYTES_AHEAD)
         with contextlib.suppress(zmq.Again, CellExecutionComplete):
             for _ in range(_AT_A_TIME):
-                if self._heard.count >= enough:
+                if self._read_counter.count >= enough:
                     break
                 message = self._received(self._iopub)
                 if message["parent_header"].get("msg_id") == request.id:
@@ -261,7 +261,7 @@ class MessageLoop:
     def _received(self, channel: Any) -> dict[str, Any]:
         parts = channel.recv_multipart(zmq.NOBLOCK)
         if channel is self._iopub:
-            self._heard.add(sum(map(len, parts)))
+            self._read_counter.add(sum(map(len, parts)))
         try:
             _, frames = self._session.feed_identities(parts)
             return dict(self._session.deserialize(frames))

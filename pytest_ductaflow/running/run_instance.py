@@ -134,7 +134,7 @@ def _run(
     if settings.fork:
         _start_server(instance)
     try:
-        from .attempts import carry_out
+        from .attempts import run_with_retries
 
         start = _clean_start(instance, files, decision.earlier, settings)
         running = start.announce(running)
@@ -142,7 +142,7 @@ def _run(
         drop_young_caches(_folders_of_modules(instance, decision.earlier))
         written_before = upstream_files(decision.upstreams, instance.project_root)
         search = InputSearch(instance, written_before, decision.earlier, neighbours.made_beside)
-        record, interrupted = carry_out(
+        record, interrupted = run_with_retries(
             instance, files, running, settings, echo, search, start, page_may_follow=page_may_follow
         )
         record = with_upstreams(record, instance, neighbours)
@@ -248,13 +248,13 @@ def _running_record(instance: Instance, reason: str) -> Record:
     known = Path(instance.source).is_file()  # a call in a kernel has no file
     return Record(
         status=Status.RUNNING,
-        flow=run_files.shown(instance.flow, root),
+        flow=run_files.display_path(instance.flow, root),
         step=instance.step,
         instance=instance.name,
-        run_dir=run_files.shown(instance.run_dir, root),
+        run_dir=run_files.display_path(instance.run_dir, root),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         reason=reason,
-        source=run_files.shown(instance.source, root) if known else "",
+        source=run_files.display_path(instance.source, root) if known else "",
         line=instance.line if known else None,
         reserved=instance.reserved,
         variables=run_files.variables_of(instance),

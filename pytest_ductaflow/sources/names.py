@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.instance import SHORT_HASH, Instance, config_hash, slug
 from ..core.problem import Problem
-from ..core.run_files import shown
+from ..core.run_files import display_path
 
 
 def collisions(instances: Sequence[Instance]) -> list[Problem]:
@@ -20,10 +20,11 @@ def collisions(instances: Sequence[Instance]) -> list[Problem]:
         first = seen.setdefault((path_key(instance.run_dir), instance.stem), instance)
         if first is not instance:
             root = Path(instance.project_root)
+            run_dir = display_path(instance.run_dir, root)
             problems.append(
                 Problem(
-                    place(instance, root),
-                    f"has the same run directory as {place(first, root)}: {shown(instance.run_dir, root)}",
+                    declared_at(instance, root),
+                    f"has the same run directory as {declared_at(first, root)}: {run_dir}",
                     "give each its own 'instance_name'",
                 )
             )
@@ -47,9 +48,9 @@ def _replays_in_each_other(instances: Sequence[Instance]) -> list[Problem]:
     replays = [instance for instance in instances if instance.stored_in]
     return [
         Problem(
-            place(replays[number], replays[number].project_root),
-            f"would run in {shown(replays[number].run_dir, replays[number].project_root)}, where "
-            f"{place(replays[other], replays[other].project_root)} runs, too, or in a folder of it",
+            declared_at(replays[number], replays[number].project_root),
+            f"would run in {display_path(replays[number].run_dir, replays[number].project_root)}, where "
+            f"{declared_at(replays[other], replays[other].project_root)} runs, too, or in a folder of it",
             "give it another `instance`",
         )
         for number, other in shared_folders([replay.run_dir for replay in replays])
@@ -61,11 +62,11 @@ def path_key(path: str) -> str:
     return path.casefold() if sys.platform in ("win32", "darwin") else path
 
 
-def place(instance: Instance, root: str | Path) -> str:
+def declared_at(instance: Instance, root: str | Path) -> str:
     """Return where an instance was declared, for messages: `conductor.py:27, row 3`."""
     line = f":{instance.line}" if instance.line else ""
     row = f", row {instance.row}" if instance.row else ""
-    return f"{shown(instance.source, root)}{line}{row}"
+    return f"{display_path(instance.source, root)}{line}{row}"
 
 
 def _flow_suffix(instance: Instance) -> str:

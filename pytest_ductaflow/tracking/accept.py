@@ -63,7 +63,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     upstreams = records_of(neighbours)
     kernel = settings.kernel_of(instance)
     reasons = check(instance, earlier, upstreams, kernel, neighbours).reasons
-    run_dir = run_files.shown(instance.run_dir, instance.project_root)
+    run_dir = run_files.display_path(instance.run_dir, instance.project_root)
     earlier = earlier.with_(step=instance.step, instance=instance.name, run_dir=run_dir)
     if gone := next(missing(instance, earlier), None):
         what = gone.removeprefix("output ")
@@ -75,7 +75,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     inputs = search.finish(_as_if_used(instance, earlier), earlier.outputs, time.time_ns())
     record = _present(earlier, instance.project_root).with_(
         reason=f"accepted: {'; '.join(reasons)}",
-        flow=run_files.shown(instance.flow, instance.project_root),
+        flow=run_files.display_path(instance.flow, instance.project_root),
         kernel=kernel,
         cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
@@ -99,7 +99,7 @@ def _as_if_used(instance: Instance, earlier: Record) -> Used:
     ]
     # Mark outputs as written: those outside of the run directory that the code names would be inputs.
     paths = (os.path.normpath(os.path.join(instance.run_dir, name)) for name in earlier.outputs)
-    uses += [(WRITTEN, path) for path in paths if run_files.shown(path, root) not in earlier.inputs]
+    uses += [(WRITTEN, path) for path in paths if run_files.display_path(path, root) not in earlier.inputs]
     modules = (os.path.join(root, name) for name in _modules(instance.flow, earlier, root))
     return Used(uses=tuple(uses), modules=tuple(modules))
 
@@ -109,7 +109,7 @@ def _modules(flow: str, record: Record, root: str) -> set[str]:
     known = {os.path.join(root, name) for name in record.code if name != record.flow}
     known = {path for path in known if os.path.isfile(path)}
     folders = (os.path.dirname(flow), root, *sorted({_import_folder(path) for path in known}))
-    return {run_files.shown(path, root) for path in known | modules_named_in_code(flow, folders)}
+    return {run_files.display_path(path, root) for path in known | modules_named_in_code(flow, folders)}
 
 
 def _import_folder(module: str) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 from ..core.instance import RUNS, Instance, Neighbours
 from ..core.record import Record
-from ..core.run_files import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, shown
+from ..core.run_files import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, display_path
 from ..core.system.file_state import changed_since, settled, stat_of
 from ..core.system.places import PACKAGE, belongs_to_others, is_in_environment, is_shared_library
 from ..kernels.inside.trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
@@ -163,7 +163,7 @@ class _Run:
             if os.path.isdir(path):
                 folders.add(path)
                 continue
-            name = shown(path, self.root)
+            name = display_path(path, self.root)
             digests[name], stat = self._digest_and_stat(path, is_written=path in written)
             if stat is not None:
                 stats[name] = stat
@@ -173,13 +173,13 @@ class _Run:
             left_out = own_names(path, self.run_dir, self.outputs) or left_out_of_listing(
                 path, elsewhere, files, self.search.made_beside
             )
-            digests[f"{shown(path, self.root)}/"] = self.listing(path, left_out)
+            digests[f"{display_path(path, self.root)}/"] = self.listing(path, left_out)
         for path in self._links(files, written):
-            digests.setdefault(shown(path, self.root), link_digest(path))
+            digests.setdefault(display_path(path, self.root), link_digest(path))
         scripts = {path for path in files if path.endswith(".py") and not self._is_installed(path)}
         scripts |= self.sources
         for path in self._absent_code(scripts):
-            digests.setdefault(shown(path, self.root), ABSENT)
+            digests.setdefault(display_path(path, self.root), ABSENT)
         return Inputs(
             digests,
             code,
@@ -199,7 +199,7 @@ class _Run:
         self, inputs: Inputs, asked: Iterable[str], state_of: Callable[[str], str | None]
     ) -> Inputs:
         """Add paths that the flow only checked for existence and has not used in another way."""
-        names = ((shown(path, self.root), path) for path in asked)
+        names = ((display_path(path, self.root), path) for path in asked)
         questions = {
             name: state_digest(state_of(path))
             for name, path in names
@@ -555,7 +555,7 @@ class _Guessed(_Run):
             and os.path.join(self.run_dir, os.path.basename(path)) in self.own
         ):
             return False  # the file in the run directory is meant
-        return not self.is_changed(path) or shown(path, self.root) in self.search.earlier_inputs
+        return not self.is_changed(path) or display_path(path, self.root) in self.search.earlier_inputs
 
     def _is_written(self, path: str) -> bool:
         """Return whether the flow has written to a file in a way that its kernel does not notice."""

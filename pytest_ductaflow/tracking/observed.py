@@ -92,7 +92,7 @@ class Used:
     path: tuple[str, ...] = ()
 
     @classmethod
-    def told(
+    def from_reports(
         cls, trace: Path, final_report: Mapping[str, Any], observation: Mapping[str, Any] | None = None
     ) -> Self:
         """Return what is known of a run.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.instance import JSON, Instance, Neighbours
 from ..core.record import INTERRUPTED, Record, Status
-from ..core.run_files import RunFiles, is_record, shown, variables_of
+from ..core.run_files import RunFiles, display_path, is_record, variables_of
 from ..core.system.file_state import settled, stat_of
 from ..sources.installed_versions import installed, own_path, python_version
 from .digests import (
@@ -128,10 +128,10 @@ def _reasons(
     if instance.runs_in != record.cwd:
         yield f"working directory: {record.cwd} → {instance.runs_in}"
     root = instance.project_root
-    if shown(instance.flow, root) != record.flow:
-        yield f"flow: {record.flow} → {shown(instance.flow, root)}"
-    if shown(instance.run_dir, root) != record.run_dir:
-        yield f"run directory: {record.run_dir} → {shown(instance.run_dir, root)}"
+    if display_path(instance.flow, root) != record.flow:
+        yield f"flow: {record.flow} → {display_path(instance.flow, root)}"
+    if display_path(instance.run_dir, root) != record.run_dir:
+        yield f"run directory: {record.run_dir} → {display_path(instance.run_dir, root)}"
     yield from _input_changes(record, root, seen, neighbours.made_beside)
     for label, upstream in upstreams:
         yield from _new_files_of(label, upstream, record, root)
@@ -186,7 +186,7 @@ def _changes_outside(
         if digest is None or stat is None or stat == record.stats.get(name) or is_record(path):
             continue  # missing files are reported elsewhere
         if file_digest(path, stat) != digest:
-            yield f"output {shown(path, root)} is not what it wrote"
+            yield f"output {display_path(path, root)} is not what it wrote"
         elif settled(stat):
             seen.stats[name] = stat
 
@@ -243,7 +243,7 @@ def _change_of_input(record: Record, name: str, digest: str, now: str) -> str:
 def _new_files_of(label: str, upstream: Record, record: Record, root: str) -> Iterator[str]:
     """Yield files that an upstream had not written before; all others are inputs by name."""
     for path in output_files(upstream, root):
-        name = shown(path, root)
+        name = display_path(path, root)
         if name not in record.inputs:
             yield f"input {name} of {label} is new"
 

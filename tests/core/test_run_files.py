@@ -267,7 +267,7 @@ def test_a_session_within_a_build_is_none_of_its_flows_and_knows_the_build(tmp_p
     ],
 )
 def test_paths_are_shown_relative_to_the_root_they_lie_under(path, root, expected):
-    assert run_files.shown(path, root) == expected
+    assert run_files.display_path(path, root) == expected
 
 
 def test_a_digest_depends_on_the_content_alone(tmp_path):

@@ -50,10 +50,10 @@ def _record(instance: Instance, *, is_red: bool) -> Record:
     is_orange = instance.config["do"] == "warn"
     return Record(
         status=Status.ERROR if is_red else Status.WARNING if is_orange else Status.SUCCESS,
-        flow=run_files.shown(instance.flow, instance.project_root),
+        flow=run_files.display_path(instance.flow, instance.project_root),
         step=instance.step,
         instance=instance.name,
-        run_dir=run_files.shown(instance.run_dir, instance.project_root),
+        run_dir=run_files.display_path(instance.run_dir, instance.project_root),
         duration=instance.config.get("sleep", 0),
         outputs={"out.txt": ""},
         error=Failure("Red", "no such zone") if is_red else None,

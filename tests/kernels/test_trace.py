@@ -60,7 +60,7 @@ def run(folder: Path, code: str, *options: str) -> str:
 def told(folder: Path, code: str, *options: str) -> set[tuple[str, str]]:
     """Return the reported uses, with paths relative to the project."""
     run(folder, code, *options)
-    uses = Used.told(folder.parent / "trace" / "trace", {}).uses
+    uses = Used.from_reports(folder.parent / "trace" / "trace", {}).uses
     return {(use, os.path.relpath(path, folder)) for use, path in uses}
 
 
@@ -318,7 +318,7 @@ def test_a_name_that_is_no_utf_8_is_told(folder):
     with open(path, "wb"):
         pass
     run(folder, "open(b'\\xff.csv')")
-    uses = Used.told(folder.parent / "trace" / "trace", {}).uses
+    uses = Used.from_reports(folder.parent / "trace" / "trace", {}).uses
     assert uses == ((OPENED, os.fsdecode(path)),)
 
 

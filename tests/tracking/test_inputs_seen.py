@@ -54,7 +54,7 @@ def finish(
         "unseen": [],
     }
     during()
-    return search.finish(Used.told(root / "no trace", dict(more), observation), ["out.csv"], began)
+    return search.finish(Used.from_reports(root / "no trace", dict(more), observation), ["out.csv"], began)
 
 
 def digests(result: Inputs) -> dict[str, str]:

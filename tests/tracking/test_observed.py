@@ -31,7 +31,7 @@ def lay_trace(folder: Path, *lines: object) -> Path:
 
 def test_uses_are_in_order_and_each_is_there_once(tmp_path):
     lines = ([WRITTEN, "/p/b", 3], [OPENED, "/p/b", 4], [OPENED, "/p/a", 5], [OPENED, "/p/b", 6])
-    used = Used.told(lay_trace(tmp_path, *lines), {})
+    used = Used.from_reports(lay_trace(tmp_path, *lines), {})
     assert used.uses == ((OPENED, "/p/a"), (OPENED, "/p/b"), (WRITTEN, "/p/b"))
     assert used.of(OPENED) == {"/p/a", "/p/b"}
     assert used.of(WRITTEN) == {"/p/b"}
@@ -41,18 +41,18 @@ def test_uses_are_in_order_and_each_is_there_once(tmp_path):
 
 def test_a_file_is_used_since_its_first_use(tmp_path):
     lines = ([OPENED, "/p/a", 3], [WRITTEN, "/p/a", 4], [OPENED, "/p/b", 5])
-    assert Used.told(lay_trace(tmp_path, *lines), {}).since == {"/p/a": 3, "/p/b": 5}
+    assert Used.from_reports(lay_trace(tmp_path, *lines), {}).since == {"/p/a": 3, "/p/b": 5}
 
 
 def test_last_words_are_taken_over(tmp_path):
-    used = Used.told(lay_trace(tmp_path), WORDS)
+    used = Used.from_reports(lay_trace(tmp_path), WORDS)
     assert {name: getattr(used, name) for name in WORDS} == {
         name: tuple(value) if isinstance(value, list) else value for name, value in WORDS.items()
     }
 
 
 def test_a_kernel_that_says_nothing_has_used_nothing(tmp_path):
-    assert Used.told(tmp_path / "none", {}) == Used()
+    assert Used.from_reports(tmp_path / "none", {}) == Used()
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_a_kernel_that_says_nothing_has_used_nothing(tmp_path):
 )
 def test_torn_lines_are_passed_over(tmp_path, torn):
     trace = lay_trace(tmp_path, [OPENED, "/p/a", 1], torn, [OPENED, "/p/b", 2])
-    assert Used.told(trace, {}).of(OPENED) == {"/p/a", "/p/b"}
+    assert Used.from_reports(trace, {}).of(OPENED) == {"/p/a", "/p/b"}
 
 
 @pytest.mark.parametrize("name", ["ä.csv", "\udcff.csv", "a\u2028b\x85c.csv", 'a"b\\c\n.csv'])
 def test_names_of_all_kinds_survive(tmp_path, name):
-    assert Used.told(lay_trace(tmp_path, [OPENED, name, 1]), {}).of(OPENED) == {name}
+    assert Used.from_reports(lay_trace(tmp_path, [OPENED, name, 1]), {}).of(OPENED) == {name}
 
 
 REAL = {"/disk/runs/x/A": "/p/runs/x/A", "/disk/runs": "/p/runs", "/disk": "/p"}

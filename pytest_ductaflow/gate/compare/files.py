@@ -79,7 +79,7 @@ _KINDS = {
 }
 
 
-def known_suffixes() -> tuple[str, ...]:
+def suffixes_compared_by_content() -> tuple[str, ...]:
     """Return the suffixes compared by content; all other files are compared byte by byte."""
     return tuple(_KINDS)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 LENGTH = struct.Struct("!Q")
 PATIENCE = 20.0  # seconds to wait for what takes milliseconds
-SENTENCE = 65_536  # bytes read at a time
+READ_SIZE = 65_536  # bytes read at a time
 LONGEST = 64 * 1024 * 1024  # bytes of a request, most of them its environment
 _REQUEST: dict[str, type | tuple[type, ...]] = {
     "preload": list,
@@ -28,7 +28,7 @@ _REQUEST: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def say(connection: socket.socket, /, **words: Any) -> None:
+def send_line(connection: socket.socket, /, **words: Any) -> None:
     """Send a line of JSON, unless the peer has gone.
 
     A newline precedes it, too, because a previous sender may have died within a line.

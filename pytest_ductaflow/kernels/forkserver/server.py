@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 from . import kernel_app
-from .protocol import LENGTH, LONGEST, SENTENCE, BadRequest, check_request, receive, say
+from .protocol import LENGTH, LONGEST, READ_SIZE, BadRequest, check_request, receive, send_line
 from .template import answer_as_template
 
 SOCKET = "server"
@@ -116,7 +116,7 @@ class _Server:
         """Read a part of a client's line without blocking others; handle the line once it is complete."""
         said = self.clients[client]
         try:
-            part = client.recv(SENTENCE, socket.MSG_DONTWAIT)
+            part = client.recv(READ_SIZE, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -135,7 +135,7 @@ class _Server:
         try:
             wanted = _wanted(check_request(line))
         except BadRequest as error:
-            say(client, error=str(error))
+            send_line(client, error=str(error))
             return
         for _ in range(2):  # a template may have been killed
             try:

@@ -20,7 +20,7 @@ import psutil
 from ..observer.orphans import adopt_orphans, children, end_orphans, share_fate_of
 from . import kernel_app
 from .importing import ImportSideEffect, preload
-from .protocol import LENGTH, PATIENCE, SENTENCE, BadRequest, check_signal, receive, say
+from .protocol import LENGTH, PATIENCE, READ_SIZE, BadRequest, check_signal, receive, send_line
 from .shutdown import leave
 
 
@@ -128,7 +128,7 @@ class _Template:
         self.spare, self.wants_spare = None, request["spare"]
         child.client = client
         raw = os.path.join(self.folder, f"k{child.pid}.raw")
-        say(client, pid=child.pid, raw=raw, connection=child.connection, left_out=self.left_out)
+        send_line(client, pid=child.pid, raw=raw, connection=child.connection, left_out=self.left_out)
         self.children[client.fileno()] = child
         self.poll.register(client, select.POLLIN)
         with contextlib.suppress(OSError), child.assign as assign:
@@ -192,14 +192,14 @@ class _Template:
         code = 1
         try:
             kernel_app.run_flow(self.app, request)
-            say(client, final_report=kernel_app.final_report(request))
+            send_line(client, final_report=kernel_app.final_report(request))
             code = 0
         except SystemExit as exit_:
             code = 0 if exit_.code is None else exit_.code if isinstance(exit_.code, int) else 1
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
         finally:
-            leave(code, self.app.flush_streams, partial(say, client, done=True))
+            leave(code, self.app.flush_streams, partial(send_line, client, done=True))
 
     def __post_init__(self) -> None:
         self.template_pid = os.getpid()
@@ -220,7 +220,7 @@ class _Template:
             self._reap(child)
             return
         try:
-            heard = child.client.recv(SENTENCE)
+            heard = child.client.recv(READ_SIZE)
         except OSError:
             heard = b""
         if not heard:
@@ -228,13 +228,13 @@ class _Template:
             _kill_all(child.pid)
             return
         *lines, child.unread = (child.unread + heard).split(b"\n")
-        if len(child.unread) > SENTENCE:  # no signal has such a long line
+        if len(child.unread) > READ_SIZE:  # no signal has such a long line
             lines, child.unread = [*lines, child.unread], b""
         for line in lines:
             try:
                 wanted = check_signal(line)
             except BadRequest as error:
-                say(child.client, error=str(error))
+                send_line(child.client, error=str(error))
                 continue
             if wanted == signal.SIGKILL:
                 _kill_all(child.pid)
@@ -272,6 +272,6 @@ class _Template:
         if child.assign is not None:
             child.assign.close()
         if child.client is not None:
-            say(child.client, exit=status, peak_memory=used.ru_maxrss * 1024)
+            send_line(child.client, exit=status, peak_memory=used.ru_maxrss * 1024)
         self._drop_client(child)
         self._leave_if_unused()

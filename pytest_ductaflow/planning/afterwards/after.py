@@ -43,7 +43,7 @@ _Known = Mapping[str, Any]
 
 def instance_of(conductor: Path, root: Path) -> Instance:
     """Return a conductor's work after its instances, in the form of an instance."""
-    inside = run_files.shown(conductor, root)
+    inside = run_files.display_path(conductor, root)
     name = conductor.name if os.path.isabs(inside) else inside
     return Instance(
         flow=str(conductor),
@@ -185,13 +185,13 @@ class After:
         instance = self.instance
         return Record(
             status=Status.RUNNING,
-            flow=run_files.shown(instance.flow, instance.project_root),
+            flow=run_files.display_path(instance.flow, instance.project_root),
             step=instance.step,
             instance=instance.name,
-            run_dir=run_files.shown(instance.run_dir, instance.project_root),
+            run_dir=run_files.display_path(instance.run_dir, instance.project_root),
             started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             reason=reason,
-            source=run_files.shown(instance.source, instance.project_root),
+            source=run_files.display_path(instance.source, instance.project_root),
         )
 
     def _execute(self, folder: Path, settings: Settings, output: Output) -> tuple[Failure | None, Used]:
@@ -219,7 +219,7 @@ class After:
             )
             what = f"its process {how} before it was done"
             return Failure("ProcessDied", what), Used()
-        used = Used.told(trace, told["used"])
+        used = Used.from_reports(trace, told["used"])
         return (self._failure(told["stopped"]) if told["stopped"] else None), used
 
     def _failure(self, stopped: _Known) -> Failure:
@@ -250,7 +250,7 @@ class After:
         for path in sorted(((read | missing) - written) | listed):
             if self._is_known(path) or not (os.path.exists(path) or path in missing):
                 continue
-            name, stat = run_files.shown(path, root), stat_of(path)
+            name, stat = run_files.display_path(path, root), stat_of(path)
             is_file = not path.endswith("/") and stat is not None
             if is_file and stat and changed_since(stat, used.since.get(path, time.time_ns())):
                 inputs[name] = _UNSTABLE
@@ -258,7 +258,7 @@ class After:
             inputs[name] = _digest(path)
             if is_file and stat and settled(stat):
                 stats[name] = stat
-        outputs = sorted(run_files.shown(path, root) for path in written)
+        outputs = sorted(run_files.display_path(path, root) for path in written)
         return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
 
     def _may_come(self, path: str) -> bool:

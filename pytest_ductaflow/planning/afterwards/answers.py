@@ -18,7 +18,7 @@ from ...core.errors import DuctaflowError
 from ...core.instance import JSON, Instance
 from ...core.outcome import GOOD, Outcome
 from ...core.record import Failure, Record, Status
-from ...core.run_files import RunFiles, read_record, shown, surrounding_build, write_json
+from ...core.run_files import RunFiles, display_path, read_record, surrounding_build, write_json
 from ...sources.names import path_key
 
 VARIABLE = "DUCTAFLOW_ANSWERS"
@@ -134,10 +134,10 @@ def _without_run(instance: Instance, why: str) -> Record:
     root = instance.project_root
     return Record(
         status=Status.BLOCKED,
-        flow=shown(instance.flow, root),
+        flow=display_path(instance.flow, root),
         step=instance.step,
         instance=instance.name,
-        run_dir=shown(instance.run_dir, root),
+        run_dir=display_path(instance.run_dir, root),
         error=Failure(NOT_RUN, why),
     )
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from ...core.errors import Refused
 from ...core.instance import RUNS, Instance
-from ...core.run_files import shown
+from ...core.run_files import display_path
 from ...core.system.places import PACKAGE
 from ...sources.names import path_key
 from .existing_files import ExistingFiles, in_folder
@@ -347,15 +347,15 @@ class Guard:
         while frame is not None:
             file = frame.f_code.co_filename
             if file == str(self._conductor):
-                line = f"{shown(file, self._root)}:{frame.f_lineno}"
+                line = f"{display_path(file, self._root)}:{frame.f_lineno}"
                 return f"{line} (in {innermost})" if innermost else line
             if not innermost and not file.startswith(PACKAGE) and not _is_library(file):
-                innermost = f"{shown(file, self._root)}:{frame.f_lineno}"
+                innermost = f"{display_path(file, self._root)}:{frame.f_lineno}"
             frame = frame.f_back
-        return innermost or shown(self._conductor, self._root)
+        return innermost or display_path(self._conductor, self._root)
 
     def _shown(self, place: str) -> str:
-        return shown(place, os.path.realpath(self._root))
+        return display_path(place, os.path.realpath(self._root))
 
 
 def _is_logging() -> bool:

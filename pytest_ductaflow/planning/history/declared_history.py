@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from ...core.instance import RUNS, Instance
 from ...core.record import Record
-from ...core.run_files import DECLARED, RunFiles, digest, shown, write_json
+from ...core.run_files import DECLARED, RunFiles, digest, display_path, write_json
 from ...sources.notebooks import NOTEBOOK_SUFFIXES, looks_like_flow
 
 _KINDS = ("planned", "called", "earlier")
@@ -83,7 +83,7 @@ class Declaration:
 
 def record_name(instance: Instance) -> str:
     """Return the path that identifies an instance in declarations: that of its record."""
-    return shown(RunFiles.of(instance).record, instance.project_root)
+    return display_path(RunFiles.of(instance).record, instance.project_root)
 
 
 def note_plan(root: Path, source: Path, instances: Iterable[Instance]) -> None:
@@ -122,7 +122,7 @@ class DeclaredRecords:
 
     def is_no_more(self, record_file: Path, record: Record, sources: Collection[str]) -> bool:
         """Return whether one of the sources declared a record's instance, and none does now."""
-        name = shown(record_file, self._root)
+        name = display_path(record_file, self._root)
         if name in self._now:
             return False
         earlier = (self._all[source].earlier for source in sources if source in self._all)
@@ -148,7 +148,7 @@ def root_of(directory: Path, record: Record) -> Path | None:
 
 def _update(root: Path, source: Path, change: Callable[[Declaration], Declaration]) -> None:
     file = file_of(root, source)
-    earlier = _read(file) or Declaration(shown(source, root))
+    earlier = _read(file) or Declaration(display_path(source, root))
     now = change(earlier)
     if now.earlier:
         kept = frozenset(name for name in now.earlier if os.path.exists(root / name))
@@ -162,7 +162,7 @@ def _update(root: Path, source: Path, change: Callable[[Declaration], Declaratio
 
 def file_of(root: Path, source: Path) -> Path:
     """Return the file that stores the declaration of a source."""
-    name = quote(shown(source, root), safe="")
+    name = quote(display_path(source, root), safe="")
     return root / RUNS / DECLARED / f"{name[-_LONGEST_NAME:]}.json"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ...core import run_files
 from ...core.instance import RUNS, Instance
 from ...core.record import Record
-from ...core.run_files import RunFiles, shown
+from ...core.run_files import RunFiles, display_path
 from ...gate.instance_file import REPLAYS
 from ...report.failure_text import quoted
 from ..plan import Plan
@@ -41,7 +41,7 @@ def lines(plan: Plan, here: Path) -> Iterator[str]:
         by_root[instances[0].project_root].append(path)
     for root, paths in by_root.items():
         instances = [instance for instance in plan.all if instance.project_root == root]
-        found = _search(Path(root), [shown(path, root) for path in paths], instances)
+        found = _search(Path(root), [display_path(path, root) for path in paths], instances)
         yield from _lines_of_folders(found.folders, here)
         yield from _lines_of_flows(found, root, here)
 
@@ -111,7 +111,7 @@ def _lines_of_flows(found: _Found, root: str, here: Path) -> Iterator[str]:
         above = sorted({_seen_from(here, folder.parent) for folder in folders})
         count = f"{len(folders)} in {', '.join(above[:_NAMED])}" + (", …" if len(above) > _NAMED else "")
         yield (
-            f"{gone} is gone; {shown(other, root)} writes into the same folders ({count}); "
+            f"{gone} is gone; {display_path(other, root)} writes into the same folders ({count}); "
             f"remove what is left of it with: {_command(['--undeclared', *above[:_NAMED]])}"
         )
 

@@ -13,7 +13,7 @@ from ...core import run_files
 from ...core.errors import RemovalError
 from ...core.instance import RUNS, stem_of
 from ...core.record import Record, Status
-from ...core.run_files import RunFiles, shown
+from ...core.run_files import RunFiles, display_path
 from ...core.system.instance_lock import is_free
 from ...running.clean_start import Shelf, remove_earlier
 from .declared_history import DeclaredRecords, has_lost_its_flow, root_of
@@ -164,4 +164,4 @@ def remove(removal: Removal) -> None:
 
 
 def _seen(path: Path) -> str:
-    return shown(path, Path.cwd())
+    return display_path(path, Path.cwd())

@@ -90,7 +90,7 @@ def of_conductor(
         problems += tables.problems
         notes += tables.notes
     if guard.deferred:
-        notes.append(_told_deferred(guard.deferred, run_files.shown(path, root), is_rest=is_rest))
+        notes.append(_told_deferred(guard.deferred, run_files.display_path(path, root), is_rest=is_rest))
     has_after = defer or recording.was_asked() or conductor_file.asks_whether_collecting(path)
     return Outcome(instances, problems, error, notes, has_after=has_after)
 
@@ -106,8 +106,12 @@ def _told_deferred(places: list[str], name: str, *, is_rest: bool) -> str:
 def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_call: bool) -> str:
     """Return what went wrong in a conductor and at which of its lines, with only the user's frames."""
     if stopped.exit_code is not None:
-        return f"{run_files.shown(path, root)} ended with exit code {stopped.exit_code}"
-    where = f"{run_files.shown(path, root)}:{stopped.line}" if stopped.line else run_files.shown(path, root)
+        return f"{run_files.display_path(path, root)} ended with exit code {stopped.exit_code}"
+    where = (
+        f"{run_files.display_path(path, root)}:{stopped.line}"
+        if stopped.line
+        else run_files.display_path(path, root)
+    )
     parts = [f"{where}: {stopped.type}: {stopped.message}"]
     if not stopped.is_ours:
         parts += stopped.frames
@@ -150,13 +154,13 @@ def of_table(path: Path, root: Path) -> Outcome:
 def of_flow(path: Path, root: Path) -> Outcome:
     """Declare a flow with the config of the same name; a notebook without parameters needs none."""
     config_file = root / "config" / path.parent.name / f"{path.stem}.json"
-    where = run_files.shown(path, root)
+    where = run_files.display_path(path, root)
     if not config_file.is_file() and not looks_like_flow(path):
         if problem := flow_problem(path, where, root, is_configured=line_of_tag(path) is not None):
             return Outcome(problems=[problem])
         return Outcome([declare_call(path, {}, root=root, origin=Origin(str(path), 1), name=stem_of(path))])
     if not config_file.is_file():
-        what = f"has no matching config, expected {run_files.shown(config_file, root)}"
+        what = f"has no matching config, expected {run_files.display_path(config_file, root)}"
         return Outcome(problems=[Problem(where, what, "an empty one is {}")])
     return _from_config(path, config_file, root, Origin(str(path), 1))
 
@@ -172,7 +176,7 @@ def of_past_run(config_file: Path, root: Path) -> Outcome:
             _has_flow(other, root) for _, other in run_files.records(config_file.parent) if other != record
         ):
             return Outcome()  # another flow ran here, too; this one may have been renamed to it
-        where = run_files.shown(config_file, root)
+        where = run_files.display_path(config_file, root)
         known = _renamed(record, root) if record else None
         return Outcome(problems=[Problem(where, *known) if known else Problem(where, str(error))])
     outcome = _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
@@ -195,10 +199,10 @@ def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
     )
     if not others:
         return None
-    other = run_files.shown(others[0], root)
+    other = run_files.display_path(others[0], root)
     source = root / record.source if record.source.endswith((".py", *TABLE_SUFFIXES)) else None
     if source is not None and source.is_file() and not run_files.is_past_config(source):
-        node = f"{run_files.shown(source, root)}::{slug(record.step)}::{slug(record.instance)}"
+        node = f"{run_files.display_path(source, root)}::{slug(record.step)}::{slug(record.instance)}"
         remedy = f"run it by its new name: pytest --ductaflow {shlex.quote(node)}"
     else:
         remedy = f"let what declares it name {other}, and run that"
@@ -207,7 +211,7 @@ def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
 
 def of_stored(file: Path, root: Path) -> Outcome:
     """Declare a stored instance, which runs in its own directory."""
-    where = run_files.shown(file, root)
+    where = run_files.display_path(file, root)
     try:
         stored = read_stored(file.parent)
         flow = find_flow(stored.flow, (root,))
@@ -221,7 +225,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
             step=f"{REPLAYS}/{stored.step}",
             name=stored.instance,
         )
-        shown = run_files.shown(flow, root)
+        shown = run_files.display_path(flow, root)
         if problem := flow_problem(
             flow, shown, root, is_configured=bool(instance.config), keys=instance.config
         ):
@@ -250,7 +254,7 @@ def _without_memory(config: dict[str, JSON]) -> dict[str, JSON]:
 def _from_config(
     flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None
 ) -> Outcome:
-    where = run_files.shown(config_file, root)
+    where = run_files.display_path(config_file, root)
     try:
         config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         if not isinstance(config, dict):
@@ -259,7 +263,11 @@ def _from_config(
     except (OSError, ValueError, DuctaflowError) as error:
         return Outcome(problems=[Problem(where, f"not a config: {error}")])
     problem = flow_problem(
-        flow, run_files.shown(flow, root), root, is_configured=bool(instance.config), keys=instance.config
+        flow,
+        run_files.display_path(flow, root),
+        root,
+        is_configured=bool(instance.config),
+        keys=instance.config,
     )
     return Outcome(problems=[problem]) if problem else Outcome([instance])
 
