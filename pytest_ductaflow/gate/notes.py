@@ -54,7 +54,7 @@ def notes_on_outputs(record: Record, root: Path, stored: StoredInstance) -> Iter
 
 
 def notes_on_tolerances(stored: StoredInstance, files: Mapping[str, Path]) -> Iterator[str]:
-    """Yield notes on its tolerances that match nothing.
+    """Yield notes on its tolerances that match nothing, or by whose keys no rows can be matched.
 
     Args:
         stored: A stored instance with readable files.
@@ -63,7 +63,9 @@ def notes_on_tolerances(stored: StoredInstance, files: Mapping[str, Path]) -> It
     tolerances = Tolerances(stored.tolerances)
     names: dict[str, set[str] | None] = dict.fromkeys(stored.names)
     for name, path in files.items() if stored.tolerances else ():
-        compare(path, path, tolerances.of(name), name=name, figures=path.parent, names=names)
+        own = compare(path, path, tolerances.of(name), name=name, figures=path.parent, names=names)
+        if own is not None:
+            yield f"with its tolerances {name} differs even from itself: {own.message}"
         names[name] = names[name] or None  # unknown for files compared as bytes, which a hook may compare
     for note in tolerances.without_effect(names) if names else ():
         yield f"the tolerances of {note}"

@@ -465,6 +465,29 @@ def test_check_tells_of_tolerances_that_match_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (["nmae"], "'nmae' is a key, but no column of the expected table (columns: name, speed)"),
+        (["name", "zz"], "'zz' is a key, but no column of the expected table (columns: name, speed)"),
+        (["speed"], "in the expected table several rows have speed=2"),
+        (["name"], None),
+    ],
+)
+@pytest.mark.parametrize("pattern", ["t.csv", "*.csv", "*"])
+def test_check_tells_of_keys_by_which_no_rows_can_be_matched(tmp_path, monkeypatch, pattern, keys, why):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path, {"t.csv": "name,speed\nx,2\ny,2\n", "raw.bin": "x"})
+    folder = store(tmp_path).folder
+    data = json.loads((folder / "instance.json").read_text())
+    data["tolerances"] = {pattern: {"keys": keys}}
+    (folder / "instance.json").write_text(json.dumps(data))
+    done = checked(folder)
+    told = f"note: with its tolerances t.csv differs even from itself: rows cannot be matched: {why}"
+    assert done.exit_code == 0, done.output
+    assert [line for line in done.output.splitlines() if line.startswith("note: ")] == [told] * bool(why)
+
+
+@pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda d: (d / "expected/result.csv").unlink(), "result.csv not there: is it ignored by git?"),

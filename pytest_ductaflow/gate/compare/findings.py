@@ -129,6 +129,14 @@ class Findings:
         return f"{text}, largest relative {percent(other.relative)}{place}"
 
 
+def with_kinds(expected: object, found: object, shown: Callable[[object], str]) -> tuple[str, str]:
+    """Return two values as texts, with their types if the texts are the same."""
+    texts = shown(expected), shown(found)
+    if texts[0] != texts[1]:
+        return texts
+    return f"{texts[0]} ({type(expected).__name__})", f"{texts[1]} ({type(found).__name__})"
+
+
 def _rank(value: DifferingValue) -> float:
     return -math.inf if value.absolute is None else -value.absolute
 
@@ -143,7 +151,8 @@ def _place(value: DifferingValue) -> str:
 
 def _told_apart(expected: str, found: str) -> tuple[str, str]:
     """Return two texts as single lines, cut to a part in which they differ."""
-    expected, found = expected.replace("\n", "\\n"), found.replace("\n", "\\n")
+    lines = expected.replace("\n", "\\n"), found.replace("\n", "\\n")
+    expected, found = lines if lines[0] != lines[1] else (repr(expected), repr(found))
     if max(len(expected), len(found)) <= _WIDTH:
         return expected, found
     pairs = enumerate(zip(expected, found, strict=False))

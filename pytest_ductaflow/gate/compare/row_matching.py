@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.number_text import listed
+from .cells import objects_in
 from .tolerance import Tolerance
 from .values import Array, is_within
 
@@ -155,7 +156,7 @@ def _unmatched(problems: Iterable[str]) -> Rows:
 
 
 def _keys(table: pd.DataFrame, cells: Mapping[str, Callable[[object], object]]) -> list[_Key]:
-    columns = [[_hashable(cell(value)) for value in table[key].astype(object)] for key, cell in cells.items()]
+    columns = [[_hashable(cell(value)) for value in objects_in(table[key])] for key, cell in cells.items()]
     return list(zip(*columns, strict=True))
 
 

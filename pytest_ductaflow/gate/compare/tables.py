@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import pandas as pd
 
 from ...core.number_text import listed
-from .findings import Findings
+from .cells import objects_in, plain
+from .findings import Findings, with_kinds
 from .row_matching import Rows, matched_rows
 from .tolerance import Tolerance
-from .values import Array, Gaps, gaps_of_arrays, gaps_of_cells
+from .values import Array, Gaps, gaps_of_arrays, gaps_of_cells, without_measure
 
 Cell: TypeAlias = Callable[[object], object]
 Meaning: TypeAlias = Callable[[pd.Series, pd.Series], Cell]
 _LARGE = 1e300  # numbers up to this size can be formatted as floats
-_DIGITS = 6  # significant digits when rows are compared in any order
-
-
-def plain(value: object) -> object:
-    """Return a cell as a plain Python value, None if it is missing; also inside lists and objects."""
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(part) for part in value]
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if value is None or pd.isna(value):  # type: ignore[call-overload]
-        return None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def plain_objects(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with plain values in its columns of objects."""
-    columns = {
-        name: pd.Series([plain(cell) for cell in table[name]], dtype=object, index=table.index)
-        for name in table.columns
-        if table[name].dtype == object
-    }
-    return table.assign(**columns) if columns else table
+_DIGITS = 6  # significant digits by which rows are sorted, to be compared in any order
 
 
 def compare_tables(
@@ -70,24 +49,42 @@ def compare_tables(
         _compare_column(name, expected[name], found[name], rows, tolerance, findings, cell, prefix)
         for name, cell in cells.items()
     ]
-    is_unordered = any(differing) and not tolerance.keys
-    if is_unordered and _in_any_order(expected, cells) == _in_any_order(found, cells):
+    if len(expected) != len(found) or tolerance.keys or not any(map(len, differing)):
+        return
+    others = np.unique(np.concatenate(differing))
+    if _is_reordered(expected.iloc[others], found.iloc[others], cells, tolerance):
         remedy = '"keys" names the columns that tell them apart'
         findings.note(f"{prefix}its rows are those expected, in another order: {remedy}")
 
 
-def _in_any_order(table: pd.DataFrame, cells: Mapping[str, Cell]) -> Counter[tuple[str, ...]]:
-    """Count how often each row of a table occurs."""
-    columns = [
-        [_rounded(cell(value)) for value in table[name].astype(object)] for name, cell in cells.items()
-    ]
-    return Counter(zip(*columns, strict=True))
+def _is_reordered(
+    expected: pd.DataFrame, found: pd.DataFrame, cells: Mapping[str, Cell], tolerance: Tolerance
+) -> bool:
+    """Return whether rows that differ at their positions are as expected once both tables are sorted."""
+    ours, theirs = (_sorted_columns(table, cells) for table in (expected, found))
+    return not any(
+        len(gaps_of_cells(one, other, tolerance.of_column(name)).positions)
+        for name, one, other in zip(cells, ours, theirs, strict=True)
+    )
+
+
+def _sorted_columns(table: pd.DataFrame, cells: Mapping[str, Cell]) -> list[list[object]]:
+    """Return the columns of a table, its rows sorted by rounded values first, against noise."""
+    columns = [[*map(cell, objects_in(table[name]))] for name, cell in cells.items()]
+    rounded = [[*map(_rounded, column)] for column in columns]
+    numbers = [[value if _is_finite(value) else 0.0 for value in column] for column in columns]
+    keys = [*zip(*rounded, *numbers, strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return [[column[position] for position in order] for column in columns]
 
 
 def _rounded(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGE:
-        return repr(value)
-    return f"{value:.{_DIGITS}g}"
+    return f"{value:.{_DIGITS}g}" if _is_finite(value) else repr(value)
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number that can be rounded and put in order."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGE
 
 
 def _common_columns(
@@ -122,8 +119,8 @@ def _compare_column(
     findings: Findings,
     cell: Cell,
     prefix: str,
-) -> bool:
-    """Compare a column and return whether a value differs."""
+) -> Array:
+    """Compare a column and return the positions of the pairs of rows whose values differ."""
     kinds = _kind(expected), _kind(found)
     if kinds[0] != kinds[1]:
         findings.note(f"{prefix}column {_called(name)}: {kinds[0]} expected, {kinds[1]} found")
@@ -138,9 +135,9 @@ def _compare_column(
     findings.add(
         gaps,
         lambda position: f"{prefix}{rows.name(position)}, {_called(name)}",
-        lambda position: _shown(ours.iloc[position], theirs.iloc[position]),
+        lambda position: with_kinds(ours.iloc[position], theirs.iloc[position], _text),
     )
-    return bool(len(gaps.positions))
+    return gaps.positions
 
 
 def _kind(column: pd.Series) -> str:
@@ -153,9 +150,9 @@ def _gaps(expected: pd.Series, found: pd.Series, tolerance: Tolerance, cell: Cel
     if all(isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf" for column in (expected, found)):
         return gaps_of_arrays(expected.to_numpy(), found.to_numpy(), tolerance)
     positions = np.flatnonzero(~_same(expected, found))
-    ours, theirs = (
-        [cell(value) for value in column.iloc[positions].astype(object)] for column in (expected, found)
-    )
+    if not len(positions):
+        return without_measure(positions)
+    ours, theirs = ([*map(cell, objects_in(column.iloc[positions]))] for column in (expected, found))
     return gaps_of_cells(ours, theirs, tolerance).of(positions)
 
 
@@ -165,7 +162,7 @@ def _same(expected: pd.Series, found: pd.Series) -> Array:
         equal = pd.Series(expected.array == found.array).fillna(False)
         both_missing = expected.isna().to_numpy() & found.isna().to_numpy()
         return np.asarray(equal, dtype=bool) | both_missing
-    ours, theirs = _objects(expected), _objects(found)
+    ours, theirs = objects_in(expected), objects_in(found)
     same = np.asarray(ours == theirs, dtype=bool)
     types = {*map(type, ours), *map(type, theirs)}
     if {bool, np.bool_} & types:  # True == 1
@@ -175,20 +172,8 @@ def _same(expected: pd.Series, found: pd.Series) -> Array:
     return same
 
 
-def _objects(column: Any) -> Array:
-    """Return the cells, with None for missing ones: pandas' NA cannot be compared with anything."""
-    return np.asarray(column.to_numpy(dtype=object, na_value=None))
-
-
 def _are(cells: Array, *types: type) -> Array:
     return np.fromiter((isinstance(cell, types) for cell in cells), dtype=bool, count=len(cells))
-
-
-def _shown(expected: object, found: object) -> tuple[str, str]:
-    texts = _text(expected), _text(found)
-    if texts[0] != texts[1]:
-        return texts
-    return f"{texts[0]} ({type(expected).__name__})", f"{texts[1]} ({type(found).__name__})"
 
 
 def _text(cell: object) -> str:

@@ -291,3 +291,46 @@ def test_a_column_of_time_stamps_is_pointed_out(tmp_path):
     column = "column made: no value is as expected, and none is a number"
     assert notes == [f'{column}; "ignore": ["made"] leaves it out, if it is a time stamp']
     assert compared(tmp_path, "x.csv", expected, found, Tolerance(ignore=("made",))) is None
+
+
+ORDER = 'its rows are those expected, in another order: "keys" names the columns that tell them apart'
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ("id,n\n3,0.1\n2,10000002\n1,10000001\n", "large integers"),
+        ("id,n\n3,0.1000000001\n2,10000002.0\n1,10000001\n", "numbers within the tolerance"),
+    ],
+)
+def test_rows_in_another_order_are_told_as_such(tmp_path, found, why):
+    expected = "id,n\n1,10000001\n2,10000002\n3,0.1\n"
+    assert said(compared(tmp_path, "x.csv", expected, found))[1:] == [ORDER], why
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "tolerance"),
+    [
+        ("n\n10000001\n", "n\n10000002\n", Tolerance()),
+        ("c,n\nx,10000001\ny,3\n", "c,n\nx,10000002\ny,3\n", Tolerance()),
+        ("c,n\nx,10000001\ny,3\n", "c,n\ny,3\nx,10000002\n", Tolerance()),
+        ("n\n0.1234561\n2\n", "n\n0.1234562\n2\n", Tolerance(rtol=0)),
+        ("n\n0.1234561\n2\n", "n\n2\n0.1234562\n", Tolerance(columns={"n": Tolerance(rtol=0)})),
+        ("n\n1\n1\n2\n", "n\n1\n2\n2\n", Tolerance()),
+        ("n\n1\n2\n", "n\n2\n1\n1\n", Tolerance()),
+        ("n\n\n1\n", "n\n1\nx\n", Tolerance()),
+    ],
+)
+def test_values_that_differ_are_not_told_to_be_rows_in_another_order(tmp_path, expected, found, tolerance):
+    assert ORDER not in said(compared(tmp_path, "x.csv", expected, found, tolerance))
+
+
+def test_rows_whose_first_digits_are_the_same_are_found_in_another_order(tmp_path):
+    rows = [f"{100 + number * 1e-6},{number}" for number in range(5)]
+    expected, found = ("\n".join(["a,b", *lines, ""]) for lines in (rows, rows[::-1]))
+    assert ORDER in said(compared(tmp_path, "x.csv", expected, found, Tolerance(rtol=1e-12)))
+
+
+def test_a_line_break_is_told_from_the_two_characters_that_stand_for_it(tmp_path):
+    value = compared(tmp_path, "x.csv", 'a,b\n"x\ny",1\n', 'a,b\n"x\\ny",1\n').worst[0]
+    assert (value.expected, value.found) == (r"'x\ny'", r"'x\\ny'")

@@ -122,6 +122,32 @@ def test_yaml_may_take_over_the_keys_of_another_mapping(tmp_path):
     assert compared(tmp_path, "x.yaml", text, text.replace("a: 2", "a: 3")).worst[1].where == "top.a"
 
 
+@pytest.mark.parametrize(
+    ("expected", "found", "words"),
+    [
+        ("2020-01-01", '"2020-01-01"', '"2020-01-01" (date) expected, "2020-01-01" (str) found'),
+        (
+            "'2020-01-01 12:00:00'",
+            "2020-01-01 12:00:00",
+            '"2020-01-01 12:00:00" (str) expected, "2020-01-01 12:00:00" (datetime) found',
+        ),
+        ("!!binary eA==", "\"b'x'\"", "\"b'x'\" (bytes) expected, \"b'x'\" (str) found"),
+    ],
+)
+def test_values_of_other_kinds_that_look_alike_are_told_with_their_kinds(tmp_path, expected, found, words):
+    message = compared(tmp_path, "x.yaml", f"x: {expected}\n", f"x: {found}\n").message
+    assert message == f"1 of 1 values differs; x: {words}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind"), [("1", '"1"', "int"), ("2020-01-01", "'2020-01-01'", "date")]
+)
+def test_keys_of_other_kinds_that_look_alike_are_told_with_their_kinds(tmp_path, one, other, kind):
+    key = other.strip("\"'")
+    told = said(compared(tmp_path, "x.yaml", f"a: {{{one}: 3}}\n", f"a: {{{other}: 3}}\n"))
+    assert told == [f"missing: a.{key} ({kind})", f"not expected: a.{key} (str)"]
+
+
 BOMB = "a0: &a0 [1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 100)}]\n" for n in range(5))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 
+import duckdb
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -137,6 +138,121 @@ def test_wrong_offsets_of_texts_make_a_file_unreadable_instead_of_crashing(tmp_p
 
     with pytest.raises(ExpectedUnreadable, match=r"x\.feather: cannot be read as Feather"):
         compared(tmp_path, "x.feather", write, write)
+
+
+def arrow_file(**columns):
+    """Write a file without pandas metadata, as DuckDB and polars do."""
+    table = pa.table(columns)
+    return lambda path: (parquet.write_table if path.suffix == ".parquet" else feather.write_feather)(
+        table, path
+    )
+
+
+def of_type(kind):
+    return lambda number: pa.array([number, None, 3], kind)
+
+
+WITH_A_MISSING_INTEGER = {
+    **{str(kind): of_type(kind) for kind in (pa.int32(), pa.uint32(), pa.int64(), pa.uint64())},
+    "categories": lambda number: pa.array([number, None]).dictionary_encode(),
+    "list": lambda number: pa.array([[number, None], None]),
+    "lists of one length": lambda number: pa.array([[number, None]], pa.list_(pa.int64(), 2)),
+    "struct": lambda number: pa.array([{"a": number}, {"a": None}]),
+    "map": lambda number: pa.array([[("a", number), ("b", None)]], pa.map_(pa.string(), pa.int64())),
+    "structs in lists": lambda number: pa.array([[{"a": [number, None]}]]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("column", WITH_A_MISSING_INTEGER.values(), ids=WITH_A_MISSING_INTEGER)
+def test_integers_are_equal_or_differ_also_where_one_is_missing(tmp_path, name, column):
+    expected, found = (arrow_file(trips=column(10_000_000 + more), one=column(1)) for more in (0, 1))
+    assert "row 1, trips: " in compared(tmp_path, name, expected, found).message
+    assert compared(tmp_path, name, expected, expected, Tolerance(ignore=("x",))) is None
+
+
+@pytest.mark.parametrize("column", WITH_A_MISSING_INTEGER.values(), ids=WITH_A_MISSING_INTEGER)
+def test_a_tolerance_for_integers_holds_where_one_is_missing(tmp_path, column):
+    expected, found = (arrow_file(trips=column(10_000_000 + more)) for more in (0, 1))
+    assert compared(tmp_path, "x.parquet", expected, found, Tolerance(integers=True)) is None
+
+
+@pytest.mark.parametrize(("one", "other"), [(2**53 + 1, 2**53), (2**64 - 1, 2**64 - 2)])
+def test_integers_that_no_float_holds_are_compared_exactly_where_one_is_missing(tmp_path, one, other):
+    expected, found = (arrow_file(id=pa.array([number, None], pa.uint64())) for number in (one, other))
+    assert compared(tmp_path, "x.parquet", expected, found).worst[0].absolute == 1
+
+
+def test_integers_of_duckdb_of_which_one_is_missing_are_compared_exactly(tmp_path):
+    expected, found = (
+        lambda path, n=n: duckdb.sql(f"select * from (values ({n}), (null)) t(trips)").write_parquet(
+            str(path)
+        )
+        for n in (10_000_000, 10_000_001)
+    )
+    assert compared(tmp_path, "x.parquet", expected, found).worst[0].where == "row 1, trips"
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["integers", "categories"])
+def test_large_integers_are_keys_also_where_one_is_missing(tmp_path, encoded):
+    def table(*ids):
+        column = pa.array(ids, pa.int64())
+        trips = [float((number or 0) % 7) for number in ids]
+        return arrow_file(id=column.dictionary_encode() if encoded else column, trips=trips)
+
+    ids = [2**53, 2**53 + 1, None]
+    assert (
+        compared(tmp_path, "x.parquet", table(*ids), table(*reversed(ids)), Tolerance(keys=("id",))) is None
+    )
+    difference = compared(tmp_path, "x.parquet", table(*ids), table(*ids[1:]), Tolerance(keys=("id",)))
+    assert difference.message == "1 row missing: id=9007199254740992"
+
+
+@pytest.mark.parametrize("index", [["id"], ["id", "x"], ["x", "id"]], ids=str)
+def test_integers_of_an_index_are_exact_also_where_one_is_missing(tmp_path, index):
+    expected, found = (
+        pd.DataFrame({"v": [1, 2], "id": pd.array([number, None], dtype="Int64"), "x": ["a", "b"]})
+        for number in (2**53, 2**53 + 1)
+    )
+    one, other = (table.set_index(index).to_parquet for table in (expected, found))
+    assert compared(tmp_path, "x.parquet", one, other).worst[0].where == "row 1, id"
+
+
+def test_a_missing_integer_is_told_as_such_and_not_as_another_type(tmp_path):
+    expected, found = (arrow_file(n=pa.array([1, number])) for number in (2, None))
+    for one, other in ((expected, found), (found, expected)):
+        difference = compared(tmp_path, "x.parquet", one, other)
+        assert "row 2, n: " in difference.message
+        assert difference.notes == ()
+
+
+def test_integers_and_floats_are_other_types_also_where_one_is_missing(tmp_path):
+    expected, found = (arrow_file(n=pa.array([1, None], kind)) for kind in (pa.int64(), pa.float64()))
+    difference = compared(tmp_path, "x.parquet", expected, found)
+    assert difference.message == "column n: Int64 expected, float64 found"
+
+
+def test_nullable_types_of_pandas_count_as_types(tmp_path):
+    for dtype, nullable, numbers in (("int64", "Int64", [1, 2]), ("float64", "Float64", [1.5, None])):
+        one, other = (as_file(pd.DataFrame({"n": pd.array(numbers, dtype=d)})) for d in (dtype, nullable))
+        difference = compared(tmp_path, "x.parquet", one, other)
+        assert difference.message == f"column n: {dtype} expected, {nullable} found"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_times_in_nanoseconds_are_compared(tmp_path, name):
+    times = [0, 12 * 3600 * 10**9 + 1_000, 7, None]
+    expected, found = (arrow_file(t=pa.array([*times, n], pa.time64("ns"))) for n in (1, 2))
+    assert compared(tmp_path, name, expected, expected, Tolerance(ignore=("x",))) is None
+    difference = compared(tmp_path, name, expected, found)
+    assert difference.message.startswith("1 of 5 values differs; row 5, t: ")
+    assert difference.worst[0].expected.endswith("00:00:00.000000001")
+
+
+def test_times_in_nanoseconds_and_in_microseconds_are_the_same(tmp_path):
+    times = pa.array([5_000_000, None], pa.time64("us"))
+    expected, found = (arrow_file(t=times.cast(pa.time64(unit))) for unit in ("us", "ns"))
+    assert compared(tmp_path, "x.parquet", expected, found) is None
 
 
 def workbook(**sheets):

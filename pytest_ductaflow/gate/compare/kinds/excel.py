@@ -8,8 +8,9 @@ import pandas as pd
 
 from ....core.number_text import listed
 from ....sources.excel_cells import Cells, NoValue, all_sheets, letters
+from ..cells import plain
 from ..findings import Findings
-from ..tables import compare_tables, plain
+from ..tables import compare_tables
 from ..tolerance import Tolerance
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from ....core.errors import Unreadable
 from ....sources.file_reading import text_of
-from ..findings import Findings
+from ..findings import Findings, with_kinds
 from ..tolerance import Tolerance
 from ..values import gaps_of_cells, same_cell
 
@@ -142,7 +142,7 @@ def _add(pairs: list[_Pair], tolerance: Tolerance, findings: Findings) -> None:
     findings.add(
         gaps_of_cells(ours, theirs, tolerance),
         lambda position: pairs[position][0] or "its value",
-        lambda position: (_shown(ours[position]), _shown(theirs[position])),
+        lambda position: with_kinds(ours[position], theirs[position], _shown),
     )
 
 
@@ -177,6 +177,8 @@ class _Walk:
                 self.unequal.setdefault(id(own), (own, []))[1].append((path, expected, found))
 
     def _objects(self, path: str, expected: dict[Any, Any], found: dict[Any, Any]) -> None:
+        alike = {str(key) for key in expected if key not in found}
+        alike &= {str(key) for key in found if key not in expected}
         for key in [*expected, *(key for key in found if key not in expected)]:
             name = str(key)
             inner = f"{path}.{name}" if path else name
@@ -184,10 +186,11 @@ class _Walk:
             if self._tolerance.ignores(name) or self._tolerance.ignores(inner):
                 self._findings.names |= {inner, *_keys_in((expected.get(key), found.get(key)), inner)}
                 continue
+            kind = f" ({type(key).__name__})" if name in alike else ""
             if key not in found:
-                self._findings.note(f"missing: {inner}")
+                self._findings.note(f"missing: {inner}{kind}")
             elif key not in expected:
-                self._findings.note(f"not expected: {inner}")
+                self._findings.note(f"not expected: {inner}{kind}")
             else:
                 self.compare(inner, self._of(name), expected[key], found[key])
 
