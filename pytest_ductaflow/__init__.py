@@ -105,7 +105,7 @@ if TYPE_CHECKING:
     from .core.instance import Instance
     from .core.record import Difference, DifferingValue, Record, Status
     from .gate.compare.tolerance import Tolerance
-    from .planning.recording import is_collecting
+    from .planning.recorded_calls import is_collecting
     from .running.run_failure import FlowExecutionError
     from .sources.tables import grid
 

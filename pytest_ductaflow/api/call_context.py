@@ -10,7 +10,7 @@ from ..core import run_files
 from ..core.instance import RUNS
 from ..core.settings import Settings
 from ..kernels.observation import unobserved
-from ..planning import recording
+from ..planning import recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import Origin
 from ..sources.notebooks import project_root_of
@@ -33,7 +33,7 @@ def refuse_while_pytest_imports(call: str, origin: Origin) -> None:
 
 def root_of(origin: Origin) -> Path:
     """Return the project of the calling file, or of the working directory if there is none (a notebook)."""
-    if (told := recording.project_root()) is not None:
+    if (told := recorded_calls.project_root()) is not None:
         return told
     if (given := answers.current()) is not None:
         return given.root

@@ -1,7 +1,7 @@
 """The API of a conductor: spread a flow over a table, here and now or as test items.
 
 Run as a script, in a notebook or inside a build, a call runs its instances immediately. Collected by
-`pytest --ductaflow`, it records them (see `recording`) and returns at once.
+`pytest --ductaflow`, it records them (see `recorded_calls`) and returns at once.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import TableError
 from ..core.instance import Instance, Workplace
-from ..planning import called_instances, recording
+from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import caller
 from ..planning.columns import After
 from ..planning.declare_table import ConfigOfRow, TableDeclaration
-from ..sources.names import collisions
+from ..sources.instance_names import collisions
 from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
 from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten
 from .uncaught import quiet_traceback
@@ -70,9 +70,9 @@ def conduct(
     runs = runs_of_this_build()
     declaration = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs, cwd)
     made = declaration.declare()
-    if recording.is_recording():
+    if recorded_calls.is_recording():
         called_instances.note(made.instances)
-        recording.record(made.instances, made.problems, made.notes)
+        recorded_calls.record(made.instances, made.problems, made.notes)
         return made.instances
     problems = made.problems + collisions(made.instances)
     if problems:

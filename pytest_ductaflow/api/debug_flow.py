@@ -12,7 +12,7 @@ from ..core import run_files
 from ..core.errors import DuctaflowError
 from ..core.instance import stem_of
 from ..core.run_files import RunFiles
-from ..planning import recording
+from ..planning import recorded_calls
 from ..planning.caller import caller
 from ..sources.notebooks import find_flow
 from .call_context import refuse_while_pytest_imports, root_of
@@ -55,7 +55,7 @@ def debug_flow(
             raise DuctaflowError(f"no config given, and {directory} has none of an earlier run")
         config = json.loads(found.read_text(encoding="utf-8-sig"))
         print(f"Config of the earlier run: {found}")
-    if force and directory.exists() and not recording.is_recording():
+    if force and directory.exists() and not recorded_calls.is_recording():
         _check_run_directory(directory, stem, find_flow(flow_path, (Path.cwd(), root_of(caller()))))
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)

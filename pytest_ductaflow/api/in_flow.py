@@ -109,10 +109,10 @@ def load_cli_config(default_config_path: str | Path, description: str = "Run thi
     config = _read_config(parser, arguments.config, root)
     config.setdefault("_project_root", str(root))
 
-    from ..planning import recording
+    from ..planning import recorded_calls
     from ..planning.afterwards import answers
 
-    is_instance = recording.is_recording() or answers.is_known(os.getcwd(), stem_of(script))
+    is_instance = recorded_calls.is_recording() or answers.is_known(os.getcwd(), stem_of(script))
     if arguments.output_dir or arguments.no_execute or is_instance:
         sys.exit(_run_as_instance(script, config, arguments.output_dir, arguments.no_execute))
     _print_log_records()

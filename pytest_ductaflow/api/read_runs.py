@@ -18,7 +18,7 @@ from ..core.run_files import RunFiles
 from ..planning import called_instances
 from ..planning.caller import caller
 from ..planning.history import declared_history
-from ..planning.recording import is_recording
+from ..planning.recorded_calls import is_recording
 from ..report.page import SCHEMA, render
 from ..report.rows import ended_row, waiting_row
 from ..running.warning_lines import REACH, is_warning
@@ -258,7 +258,7 @@ def convert_notebook_to_html(notebook_path: str | Path, html_path: str | Path, t
     Raises:
         ValueError: If nbconvert has no such template.
     """
-    from ..running.html.page import write_full_html
+    from ..running.html.notebook_html import write_full_html
 
     write_full_html(Path(notebook_path), Path(html_path), template)
 

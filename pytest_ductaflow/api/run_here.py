@@ -19,7 +19,7 @@ from ..kernels.observation import unobserved
 from ..planning import called_instances
 from ..planning.afterwards import answers
 from ..planning.history import declared_history
-from ..sources.names import declared_at as place_of
+from ..sources.instance_names import declared_at as place_of
 from ..sources.notebooks import looks_like_flow
 from .call_context import settings_of_call
 from .uncaught import quiet_traceback

@@ -15,7 +15,7 @@ from ..core.instance import RUNS, Instance, stem_of
 from ..core.problem import Problem
 from ..core.record import Failure, Record
 from ..core.run_files import RunFiles
-from ..planning import called_instances, recording
+from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import Origin, caller
 from ..planning.declare_call import declare_call
@@ -168,9 +168,9 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     except DuctaflowError as error:
         return _not_declared(error, origin, root)
     files = RunFiles.of(instance)
-    if recording.is_recording():
+    if recorded_calls.is_recording():
         called_instances.note([] if no_execute else [instance])
-        recording.record([] if no_execute else [instance])
+        recorded_calls.record([] if no_execute else [instance])
         return files.notebook
     if no_execute:
         return _lay_out(instance, files)
@@ -194,11 +194,11 @@ def _not_declared(error: DuctaflowError, origin: Origin, root: Path) -> Path:
         DuctaflowError: The given error, at any other time.
     """
     __tracebackhide__ = True
-    if not recording.is_recording():
+    if not recorded_calls.is_recording():
         quiet_traceback()
         raise error
     known = error.problems if isinstance(error, TableError) else [Problem(origin.at(root), str(error))]
-    recording.record([], known)
+    recorded_calls.record([], known)
     return root / RUNS
 
 

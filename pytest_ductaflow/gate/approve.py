@@ -15,7 +15,7 @@ from ..core.instance import Instance
 from ..core.record import Record
 from .instance_file import EXPECTED, read_stored, write_stored
 from .judge import compared_outputs, files_in
-from .notes import keep_from_gitignore, notes_on_folder
+from .owner_notes import keep_from_gitignore, notes_on_folder
 from .storable import check_fitness, still_meant
 
 

@@ -29,7 +29,7 @@ from .instance_file import (
     write_stored,
 )
 from .judge import files_in
-from .notes import (
+from .owner_notes import (
     keep_from_gitignore,
     notes_on_folder,
     notes_on_inputs,

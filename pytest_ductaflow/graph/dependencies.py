@@ -15,7 +15,7 @@ from typing import Self
 
 from ..core.instance import JSON, Instance
 from ..core.problem import Problem
-from ..sources.names import declared_at, path_key
+from ..sources.instance_names import declared_at, path_key
 from .digraph import (
     Frontier,
     add_unless_circular,

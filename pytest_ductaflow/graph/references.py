@@ -15,7 +15,7 @@ from itertools import islice
 from ..core.instance import JSON, RUNS, Instance
 from ..core.paths_in_text import paths_in
 from ..core.problem import Problem
-from ..sources.names import declared_at, original_name
+from ..sources.instance_names import declared_at, original_name
 from ..tracking.paths_in_config import is_output_key
 from .run_dir_index import RunDirIndex
 

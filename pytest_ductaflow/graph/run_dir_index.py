@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import chain, takewhile
 
 from ..core.instance import RUNS, Instance
-from ..sources.names import path_key
+from ..sources.instance_names import path_key
 
 _WILD = re.compile(r"[*?\[]")
 _LONGEST_PATH = 4096  # characters; a longer text is not a path

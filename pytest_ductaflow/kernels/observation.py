@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .observer.notes import PAUSE, RESUME
+from .observer.access_log import PAUSE, RESUME
 from .observer.process import ASK, OBSERVED, end_file
 from .observer.seccomp import is_possible
 

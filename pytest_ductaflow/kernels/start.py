@@ -13,7 +13,7 @@ from ..sources.notebooks import Source
 from .base import Kernel, Spec
 from .forked import ForkedKernel, can_fork
 from .ordinary import OrdinaryKernel
-from .preload import preload_of
+from .preloading.preload import preload_of
 from .server_pool import kernel_environment, server_environment, servers
 from .setup_calls import Setup
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..core.instance import Instance
-from ..sources.names import path_key
+from ..sources.instance_names import path_key
 
 _made: dict[tuple[str, str], Instance] = {}
 

@@ -12,7 +12,7 @@ from ..core.number_text import listed
 from ..core.problem import Problem
 from ..core.run_files import display_path
 from ..sources.notebooks import Source, how_to_tag, is_plainly_flow, line_of_tag, read_flow
-from ..sources.untagged import cell_to_tag, read_but_not_assigned
+from ..sources.untagged_notebooks import cell_to_tag, read_but_not_assigned
 
 
 def flow_problem(

@@ -16,7 +16,7 @@ from ..core.problem import merged_lines
 from ..core.run_files import display_path
 from ..core.settings import Settings
 from ..graph.dependencies import make_graph
-from ..sources.names import collisions
+from ..sources.instance_names import collisions
 from ..tracking.outside_files import writers_of
 from .discovery import Source
 from .history.earlier_runs import earlier_runs

@@ -19,7 +19,7 @@ from ..core.instance import Instance
 from ..core.run_files import write_json
 from ..graph.dependencies import Graph
 from ..planning.plan import Plan
-from ..sources.names import shared_folders
+from ..sources.instance_names import shared_folders
 from .items import EXCHANGE, PLAN, only_instances
 
 DIVISION = pytest.StashKey[dict[int, int]]()  # the shard of each instance that any of the sessions runs

@@ -17,8 +17,8 @@ from ..core.system.child_process import signal_name
 from ..kernels.base import Kernel
 from ..kernels.out_of_memory import killed_for_memory
 from ..sources.notebooks import Source
+from .cell_failure import failure_of_cell, failure_without_traceback, is_at_the_end
 from .client import RunResult
-from .failures import failure_of_cell, failure_without_traceback, is_at_the_end
 from .message_loop import KernelDied
 from .output_log import Output
 

@@ -14,7 +14,7 @@ from ..core.instance import JSON
 from .notebooks import Source
 from .python_code import parsed, without_magics
 from .tables import NAME
-from .untagged import read_but_not_assigned
+from .untagged_notebooks import read_but_not_assigned
 
 CONFIG = "config"
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)

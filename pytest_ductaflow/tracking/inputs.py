@@ -18,8 +18,8 @@ from ..core.run_files import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, dis
 from ..core.system.file_state import changed_since, settled, stat_of
 from ..core.system.places import PACKAGE, belongs_to_others, is_in_environment, is_shared_library
 from ..kernels.inside.trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN
-from ..kernels.observer.notes import FOLDER
-from ..kernels.preload_rules import READ_AT_IMPORT
+from ..kernels.observer.access_log import FOLDER
+from ..kernels.preloading.rules import READ_AT_IMPORT
 from .digests import (
     ABSENT,
     UNSTABLE,

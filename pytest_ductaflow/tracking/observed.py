@@ -22,14 +22,14 @@ from ..kernels.inside.trace import (
     STARTED,
     WRITTEN,
 )
-from ..kernels.observer.notes import ASKED as SEEN_ASKED
-from ..kernels.observer.notes import FOLLOWED as SEEN_FOLLOWED
-from ..kernels.observer.notes import LISTED as SEEN_LISTED
-from ..kernels.observer.notes import MADE as SEEN_MADE
-from ..kernels.observer.notes import READ as SEEN_READ
-from ..kernels.observer.notes import STARTED as SEEN_STARTED
-from ..kernels.observer.notes import UPDATED as SEEN_UPDATED
-from ..kernels.observer.notes import WRITTEN as SEEN_WRITTEN
+from ..kernels.observer.access_log import ASKED as SEEN_ASKED
+from ..kernels.observer.access_log import FOLLOWED as SEEN_FOLLOWED
+from ..kernels.observer.access_log import LISTED as SEEN_LISTED
+from ..kernels.observer.access_log import MADE as SEEN_MADE
+from ..kernels.observer.access_log import READ as SEEN_READ
+from ..kernels.observer.access_log import STARTED as SEEN_STARTED
+from ..kernels.observer.access_log import UPDATED as SEEN_UPDATED
+from ..kernels.observer.access_log import WRITTEN as SEEN_WRITTEN
 
 ALL, PYTHON_ONLY, NOTHING = "all", "python only", "no"  # how much was observed, as in records
 

@@ -27,7 +27,7 @@ from pytest_ductaflow.api.in_flow import (
     unpack_config,
 )
 from pytest_ductaflow.core.errors import FlowNotFound
-from pytest_ductaflow.planning import recording
+from pytest_ductaflow.planning import recorded_calls
 
 
 @pytest.mark.parametrize("config", [None, {}])
@@ -152,7 +152,7 @@ def test_a_plain_script_is_no_notebook_even_if_ipython_is_loaded(monkeypatch, mo
 def project(write, monkeypatch) -> Path:
     root = write({"flows/x.py": "1", "config/x.json": {"a": 1}, "elsewhere/note.txt": ""})
     monkeypatch.chdir(root)
-    monkeypatch.delenv(recording.VARIABLE, raising=False)
+    monkeypatch.delenv(recorded_calls.VARIABLE, raising=False)
     return root
 
 
@@ -299,9 +299,9 @@ def test_with_an_output_directory_the_script_runs_as_an_instance_and_ends(
 
 def test_a_script_that_is_collected_is_recorded_and_ends(project, monkeypatch, tmp_path):
     calls = tmp_path / "calls"
-    monkeypatch.setenv(recording.VARIABLE, str(calls))
+    monkeypatch.setenv(recorded_calls.VARIABLE, str(calls))
     assert ended(project) == (0, "")
-    instances, problems = recording.read(calls)
+    instances, problems = recorded_calls.read(calls)
     assert [instance.stem for instance in instances] == ["x"]
     assert problems == []
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph import run_dir_index
 from pytest_ductaflow.graph.references import References, references
-from pytest_ductaflow.sources import names
-from pytest_ductaflow.sources.names import with_distinct_names
+from pytest_ductaflow.sources import instance_names
+from pytest_ductaflow.sources.instance_names import with_distinct_names
 
 
 def an_instance(label: str, config: object = None, *, root: str = "/p", **more) -> Instance:
@@ -226,7 +226,7 @@ def test_an_instance_of_another_project_is_found_by_its_absolute_path_only():
 def test_on_windows_both_slashes_separate_and_case_does_not_count(monkeypatch, text):
     windows = SimpleNamespace(path=ntpath, sep="\\", altsep="/")
     monkeypatch.setattr(run_dir_index, "os", windows)
-    monkeypatch.setattr(names, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(instance_names, "sys", SimpleNamespace(platform="win32"))
     pair = [
         an_instance("etl/A", root="C:\\p"),
         an_instance("model/M", {"a": text}, root="C:\\p"),

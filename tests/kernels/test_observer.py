@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_ductaflow.kernels.observation import can_observe, observed_command, read_report
-from pytest_ductaflow.kernels.observer.notes import (
+from pytest_ductaflow.kernels.observer.access_log import (
     ASKED,
     FOLDER,
     FOLLOWED,

@@ -11,9 +11,9 @@ import pytest
 from helpers.projects import write_project
 
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.kernels import preload
-from pytest_ductaflow.kernels.preload import Preload, preload_of
-from pytest_ductaflow.kernels.preload_rules import NEVER
+from pytest_ductaflow.kernels.preloading import preload
+from pytest_ductaflow.kernels.preloading.preload import Preload, preload_of
+from pytest_ductaflow.kernels.preloading.rules import NEVER
 from pytest_ductaflow.plugin import settings_of
 from pytest_ductaflow.sources.notebooks import read_flow
 

@@ -22,8 +22,8 @@ from pytest_ductaflow.planning.declare_call import declare_call
 from pytest_ductaflow.planning.declare_table import Declared, TableDeclaration, columns_of
 from pytest_ductaflow.planning.flow_check import flow_problem
 from pytest_ductaflow.planning.processes.declare_process import of_table
-from pytest_ductaflow.sources import names
-from pytest_ductaflow.sources.names import collisions, with_distinct_names
+from pytest_ductaflow.sources import instance_names
+from pytest_ductaflow.sources.instance_names import collisions, with_distinct_names
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_step_and_flow_come_from_the_row_then_the_call_then_the_flows_name(
 
 
 @pytest.mark.parametrize(
-    ("table", "names"),
+    ("table", "instance_names"),
     [
         ([{"instance_name": "007"}, {"instance_name": "NA"}], ["007", "NA"]),
         ([{"instance_name": 7}], ["7"]),
@@ -172,10 +172,10 @@ def test_step_and_flow_come_from_the_row_then_the_call_then_the_flows_name(
     ],
     ids=stable_repr,
 )
-def test_names_come_from_the_table(project, table, names):
+def test_names_come_from_the_table(project, table, instance_names):
     made = declared(project, table)
     assert made.problems == []
-    assert [instance.name for instance in made.instances] == names
+    assert [instance.name for instance in made.instances] == instance_names
 
 
 @pytest.mark.parametrize("table", [[{}], pd.DataFrame(index=range(1))], ids=["list", "frame"])
@@ -652,7 +652,7 @@ def test_two_flows_may_share_a_run_directory():
 def test_names_that_differ_only_in_case_collide_where_the_file_system_ignores_it(
     monkeypatch, platform, number
 ):
-    monkeypatch.setattr(names, "sys", SimpleNamespace(platform=platform))
+    monkeypatch.setattr(instance_names, "sys", SimpleNamespace(platform=platform))
     assert len(collisions([an_instance("a"), an_instance("A")])) == number
 
 

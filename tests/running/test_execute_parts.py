@@ -17,9 +17,9 @@ from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.kernels.inside.setup import marked
-from pytest_ductaflow.running import failures
+from pytest_ductaflow.running import cell_failure
+from pytest_ductaflow.running.cell_failure import readable_traceback
 from pytest_ductaflow.running.execute import warnings_before
-from pytest_ductaflow.running.failures import readable_traceback
 from pytest_ductaflow.running.output_log import KEPT_WARNINGS, Output, by_source
 from pytest_ductaflow.running.prepare import prepare_notebook
 from pytest_ductaflow.running.run_failure import FlowExecutionError
@@ -269,7 +269,7 @@ def test_a_kernel_that_is_not_there_is_an_error_that_names_those_that_are(
 def test_an_exit_is_at_the_end_if_nothing_is_left_to_run_after_it(cells, stopped, line, is_at_the_end):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.cells[stopped].metadata["papermill"] = {"status": "failed"}
-    assert failures.is_at_the_end(notebook, Failure("SystemExit", "", 1, line=line)) is is_at_the_end
+    assert cell_failure.is_at_the_end(notebook, Failure("SystemExit", "", 1, line=line)) is is_at_the_end
 
 
 @pytest.mark.usefixtures("kernels")
@@ -427,7 +427,7 @@ def test_the_log_has_as_many_lines_as_were_printed(tmp_path_factory, text, size)
 HEAD = "ValueError                                Traceback (most recent call last)"
 CELL = "Cell In[3], line 2\n      1 x = 0\n----> 2 call(x)\n"
 MINE = "File /p/lib/m.py:12, in call(x)\n     11 def call(x):\n---> 12     raise ValueError('no')\n"
-OWN = f"File {failures.PACKAGE}conductor.py:9, in run_notebook(flow)\n----> 9     raise error\n"
+OWN = f"File {cell_failure.PACKAGE}conductor.py:9, in run_notebook(flow)\n----> 9     raise error\n"
 MACHINERY = "File /v/lib/python3.11/site-packages/{}/client.py:5, in run(self)\n----> 5 await it\n"
 END = "ValueError: no"
 
@@ -500,7 +500,7 @@ def test_a_message_with_a_blank_line_is_kept_whole_behind_a_hidden_frame():
 
 def test_paths_under_the_home_directory_are_known_too(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr(failures, "PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow/")
+    monkeypatch.setattr(cell_failure, "PACKAGE", "/home/me/venv/lib/site-packages/pytest_ductaflow/")
     own = "File ~/venv/lib/site-packages/pytest_ductaflow/conductor.py:9, in f()\n----> 9 raise\n"
     mine = "File ~/project/lib/m.py:12, in call(x)\n---> 12 raise\n"
     found = readable_traceback(a_traceback(CELL, own, mine), Path("/home/me/project"))

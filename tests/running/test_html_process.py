@@ -18,7 +18,7 @@ from nbconvert.exporters import HTMLExporter
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, read_record, write_record
 from pytest_ductaflow.running.html import process as html_process
-from pytest_ductaflow.running.html.page import write_full_html, write_html
+from pytest_ductaflow.running.html.notebook_html import write_full_html, write_html
 from pytest_ductaflow.running.html.process import PageWriter, write_page
 
 
@@ -148,7 +148,7 @@ def test_a_page_that_cannot_be_written_at_all_is_a_warning(
         raise OSError("no space left")
 
     monkeypatch.setattr(html_process.run_files, "write_atomic", fail)
-    monkeypatch.setattr("pytest_ductaflow.running.html.page.write_atomic", fail)
+    monkeypatch.setattr("pytest_ductaflow.running.html.notebook_html.write_atomic", fail)
     problem = write_page(files, tmp_path / "runs")
     assert problem == "NotebookWarning: x_executed.ipynb has no page: OSError: no space left"
 
@@ -291,7 +291,7 @@ def test_a_figure_that_has_another_form_is_shown_in_that(tmp_path: Path, library
 def test_without_the_library_a_sentence_is_in_the_place_of_the_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_ductaflow.running.html.page.plotly_script", lambda: None)
+    monkeypatch.setattr("pytest_ductaflow.running.html.notebook_html.plotly_script", lambda: None)
     page, (lost,) = page_of(tmp_path, {PLOTLY: FIGURE})
     cure = "install plotly beside pytest, or set PLOTLY_RENDERER=notebook"
     assert lost == f"an output of cell 3, {PLOTLY}, is only in the notebook: {cure}"

@@ -5,8 +5,8 @@
            └─ kernels, and all that their flows start
 
 A kernel installs a filter (`seccomp`) that makes the system notify the observer before each call that opens
-or examines a file. The observer records the path (`notes`) and lets the call proceed. It is the parent of
-what it observes: some systems let only a parent read a process's memory, and its children end with it.
+or examines a file. The observer records the path (`access_log`) and lets the call proceed. It is the parent
+of what it observes: some systems let only a parent read a process's memory, and its children end with it.
 
 Runs in processes of its own and in the fork server; of the rest of this project it imports only `file_state`.
 """

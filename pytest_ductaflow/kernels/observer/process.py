@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from .notes import Notes
+    from .access_log import Notes
 
 REGISTER, ASK = "observed", "observer"  # names of sockets
 OBSERVED = "_DUCTAFLOW_OBSERVED"  # set in the environment of an observed ordinary kernel
@@ -221,7 +221,7 @@ class Observer:
         """Read a kernel's datagram, and observe the kernel from now on."""
         import socket
 
-        from .notes import Notes
+        from .access_log import Notes
 
         data, descriptors, _, _ = socket.recv_fds(self._kernels, _LONGEST_LINE, 1)
         try:

@@ -19,7 +19,7 @@ from ...core.instance import JSON, Instance
 from ...core.outcome import GOOD, Outcome
 from ...core.record import Failure, Record, Status
 from ...core.run_files import RunFiles, display_path, read_record, surrounding_build, write_json
-from ...sources.names import path_key
+from ...sources.instance_names import path_key
 
 VARIABLE = "DUCTAFLOW_ANSWERS"
 NOT_RUN = "NotRun"  # failure type of an instance without a current record

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from ...core.system.file_state import created_ns
-from ...sources.names import path_key
+from ...sources.instance_names import path_key
 
 _COARSE = 20_000_000  # ns by which a file system's clock may lag behind
 _real_stat, _real_lstat = os.stat, os.lstat  # `guard` replaces them

@@ -28,7 +28,7 @@ from ...core.errors import Refused
 from ...core.instance import RUNS, Instance
 from ...core.run_files import display_path
 from ...core.system.places import PACKAGE
-from ...sources.names import path_key
+from ...sources.instance_names import path_key
 from .existing_files import ExistingFiles, in_folder
 from .file_backups import set_aside
 

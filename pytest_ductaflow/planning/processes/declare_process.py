@@ -23,7 +23,7 @@ from ...core.instance import JSON, RUNS, Instance, default_step, slug, stem_of
 from ...core.problem import Problem, merged_lines
 from ...core.record import Record
 from ...gate.instance_file import REPLAYS, in_project, read_stored, unfit_for_replay
-from ...sources.names import with_distinct_names
+from ...sources.instance_names import with_distinct_names
 from ...sources.notebooks import (
     NOTEBOOK_SUFFIXES,
     TABLE_SUFFIXES,
@@ -34,7 +34,7 @@ from ...sources.notebooks import (
 )
 from ...sources.table_cells import is_a
 from ...sources.tables import FLOW_COLUMNS, NAME
-from .. import conductor_file, recording
+from .. import conductor_file, recorded_calls
 from ..caller import Origin
 from ..collecting.guard import Guard
 from ..declare_call import declare_call
@@ -73,25 +73,25 @@ def of_conductor(
     Actions that must wait until its instances have ended are reported in the file `refused`, unless `defer`
     is set. Files are copied into the folder `aside` before they are overwritten.
     """
-    recording.begin(calls, root)
+    recorded_calls.begin(calls, root)
     guard = Guard(path, root, calls, refused, aside, defers=defer)
-    recording.listen(guard.recorded)
+    recorded_calls.listen(guard.recorded)
     guard.begin()
     module, stopped = conductor_file.run(path, (lambda: bool(guard.deferred)) if defer else None)
     is_rest = stopped is not None and stopped.can_wait
     error = None
     if stopped is not None and not stopped.can_wait:
         error = _error_text(path, root, stopped, any_call=calls.exists())
-    instances, problems = recording.read(calls)
-    notes = recording.notes_in(calls)
+    instances, problems = recorded_calls.read(calls)
+    notes = recorded_calls.notes_in(calls)
     if error is None:
         tables = _tables_of(module, path, root, instances)
-        instances += recording.with_variables(tables.instances)
+        instances += recorded_calls.with_variables(tables.instances)
         problems += tables.problems
         notes += tables.notes
     if guard.deferred:
         notes.append(_told_deferred(guard.deferred, run_files.display_path(path, root), is_rest=is_rest))
-    has_after = defer or recording.was_asked() or conductor_file.asks_whether_collecting(path)
+    has_after = defer or recorded_calls.was_asked() or conductor_file.asks_whether_collecting(path)
     return Outcome(instances, problems, error, notes, has_after=has_after)
 
 

@@ -40,7 +40,7 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     Returns:
         A warning of what went wrong; None if nothing did.
     """
-    from .page import write_html
+    from .notebook_html import write_html
 
     try:
         lost = write_html(files.notebook, files.html, runs)

@@ -16,11 +16,11 @@ from functools import lru_cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from ..core.system.file_state import stat_of
-from ..sources.installed_versions import normalised_name, own_path, providers
-from ..sources.notebooks import Source
+from ...core.system.file_state import stat_of
+from ...sources.installed_versions import normalised_name, own_path, providers
+from ...sources.notebooks import Source
 from .import_scan import Effect, Step, names_bound_in, steps_of_cells, steps_of_module
-from .preload_rules import DRAW_WITH_MATPLOTLIB, INLINE, NEVER, READ_AT_IMPORT
+from .rules import DRAW_WITH_MATPLOTLIB, INLINE, NEVER, READ_AT_IMPORT
 
 _SUFFIXES = tuple(all_suffixes())
 

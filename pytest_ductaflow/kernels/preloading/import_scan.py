@@ -12,8 +12,8 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
-from ..sources.python_code import parsed, without_magics
-from .preload_rules import NEEDED_BY_ARGUMENTS, NEEDED_BY_CALLS
+from ...sources.python_code import parsed, without_magics
+from .rules import NEEDED_BY_ARGUMENTS, NEEDED_BY_CALLS
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _ENVIRONMENTS = ("environ", "environb")

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.problem import Problem
-from pytest_ductaflow.planning import recording
+from pytest_ductaflow.planning import recorded_calls
 
 
 def an_instance(name: str) -> Instance:
@@ -22,33 +22,35 @@ def an_instance(name: str) -> Instance:
 @pytest.fixture
 def calls(tmp_path, monkeypatch) -> Path:
     path = tmp_path / "calls"
-    monkeypatch.setenv(recording.VARIABLE, str(path))
+    monkeypatch.setenv(recorded_calls.VARIABLE, str(path))
     return path
 
 
 def test_a_conductor_knows_whether_it_is_collected(calls, monkeypatch):
-    assert recording.is_collecting()
-    monkeypatch.delenv(recording.VARIABLE)
-    assert not recording.is_collecting()
+    assert recorded_calls.is_collecting()
+    monkeypatch.delenv(recorded_calls.VARIABLE)
+    assert not recorded_calls.is_collecting()
 
 
 def test_what_was_noted_is_read_in_the_order_of_the_calls(calls):
-    recording.record([an_instance("A"), an_instance("B")])
-    recording.record([an_instance("C")], [Problem("c.py:3", "is ä", "do\nthis"), Problem("c.py:4", "is b")])
-    recording.record([])
-    instances, problems = recording.read(calls)
+    recorded_calls.record([an_instance("A"), an_instance("B")])
+    recorded_calls.record(
+        [an_instance("C")], [Problem("c.py:3", "is ä", "do\nthis"), Problem("c.py:4", "is b")]
+    )
+    recorded_calls.record([])
+    instances, problems = recorded_calls.read(calls)
     assert instances == [an_instance(name) for name in "ABC"]
     assert problems == [Problem("c.py:3", "is ä", "do\nthis"), Problem("c.py:4", "is b")]
 
 
 def test_a_conductor_without_any_call_has_noted_nothing(calls):
-    assert recording.read(calls) == ([], [])
+    assert recorded_calls.read(calls) == ([], [])
 
 
 def test_calls_from_many_threads_are_noted_whole(calls):
     names = [str(number) for number in range(200)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: recording.record([an_instance(name)]), names))
-    instances, problems = recording.read(calls)
+        list(pool.map(lambda name: recorded_calls.record([an_instance(name)]), names))
+    instances, problems = recorded_calls.read(calls)
     assert sorted(instance.name for instance in instances) == sorted(names)
     assert problems == []
