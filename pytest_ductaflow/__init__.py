@@ -39,7 +39,7 @@ _HOMES = {
     "gate.compare.tolerance": ("Tolerance",),
     "core.instance": ("Instance",),
     "core.record": ("Difference", "DifferingValue", "Record", "Status"),
-    "planning.recording": ("is_collecting",),
+    "planning.recorded_calls": ("is_collecting",),
     "sources.tables": ("grid",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import QUICK
+from helpers.sessions import WITHOUT_HYPOTHESIS
 
 import pytest_ductaflow
 
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.durations is None:
         config.option.durations, config.option.durations_min = 40, 4.0
     if config.getoption("dist", "no") == "no":  # else the workers do it, which need the plugin themselves
-        os.environ["PYTEST_ADDOPTS"] = QUICK
+        os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ _FENCE = re.compile(
 _LANGUAGE = re.compile(r"(\{?)[ \t]*([\w+#-]+)")
 # How else than by its name the code of a language is marked; `{code-cell}` is of MyST.
 _OTHER_NAMES = {
-    "python": {"py", "py3", "python2", "python3", "ipython", "ipython2", "ipython3"},
+    "python": {"py", "py3", "python2", "ipython", "ipython2"},
     "julia": {"jl"},
 }
 _CODE_CELL = "code-cell"

@@ -56,7 +56,7 @@ AFTER = "conductor.py::late::_script_alert_1__script_"
 
 
 def start(root: Path, *args: str) -> subprocess.Popen[str]:
-    environment = own_environment()
+    environment = own_environment(pages=True)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", *args]
     return subprocess.Popen(
         command,

@@ -13,22 +13,28 @@ from typing import TypeVar
 
 import pytest
 
-# Sessions of the tests take half the time without what few of them look at: Hypothesis' plugin imports all of
-# Hypothesis at their end, and pages of notebooks import nbconvert. `--ductaflow-html all` brings these back.
-QUICK = "-p no:hypothesispytest -o ductaflow_html=none"
+# Hypothesis' plugin imports all of Hypothesis at the end of each session, which takes half a second.
+WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
+WITHOUT_PAGES = "-o ductaflow_html=none"  # pages of notebooks import nbconvert, which takes longer still
 
 
 def interruptible() -> None:
-    """Make a new process accept Ctrl-C and hang-ups, which background jobs and `nohup` make it ignore."""
+    """Let a new process react to Ctrl-C and hang-ups: background jobs and `nohup` make it ignore them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def own_environment(**more: str) -> dict[str, str]:
-    """Return the environment for a separate session: nothing of the pytest, or CI service, around it."""
+def own_environment(*, pages: bool = False, **more: str) -> dict[str, str]:
+    """Return the environment for a separate session, without that of the pytest, or CI service, around it.
+
+    Args:
+        pages: Whether notebooks become HTML pages, as they do for users.
+        more: Further variables.
+    """
     around = ("PYTEST_", "COV_", "GITHUB_", "CI")
     given = {name: value for name, value in os.environ.items() if not name.startswith(around)}
-    return {**given, "PYTEST_ADDOPTS": QUICK, **more}
+    options = WITHOUT_HYPOTHESIS if pages else f"{WITHOUT_HYPOTHESIS} {WITHOUT_PAGES}"
+    return {**given, "PYTEST_ADDOPTS": options, **more}
 
 
 T = TypeVar("T")

@@ -19,7 +19,10 @@ from helpers.sessions import run
 
 pytestmark = pytest.mark.slow
 
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "--ductaflow-defer", "-v", "conductor.py")
+PYTEST = (
+    *("-m", "pytest", "-p", "no:cacheprovider", "-v", "conductor.py"),
+    *("--ductaflow", "--ductaflow-html=all", "--ductaflow-defer"),
+)
 WAYS = {"script": ("conductor.py",), "pytest": PYTEST, "workers": (*PYTEST, "-n", "2")}
 
 

@@ -120,7 +120,7 @@ def make_project(root: Path, *, stale: bool) -> Path:
     return write_project(root, files | {"ductaflow.py": STALE} if stale else files)
 
 
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "--ductaflow-html=all", "conductor.py")
 
 
 @pytest.fixture(scope="module", params=["one process", "-n 2"])

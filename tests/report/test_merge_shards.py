@@ -484,7 +484,7 @@ PROJECT = {
 @pytest.mark.slow
 def test_two_jobs_share_the_work_and_their_runs_become_one(tmp_path):
     """From two checkouts, one with workers, to one report with valid links."""
-    environment = own_environment()
+    environment = own_environment(pages=True)
     codes = []
     for job, workers in ((1, ()), (2, ("-n2",))):
         root = tmp_path / f"job-{job}"

@@ -69,7 +69,7 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def session(root) -> pytest.RunResult:
     """Run all builds, with -v."""
-    return run_pytest(root, "--ductaflow", "conductor.py", "-v")
+    return run_pytest(root, "--ductaflow", "--ductaflow-html=all", "conductor.py", "-v")
 
 
 @pytest.fixture(scope="module")

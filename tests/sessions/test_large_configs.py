@@ -56,7 +56,7 @@ def test_the_length_of_what_is_left_out_is_told():
 @pytest.mark.slow
 def test_large_configs_make_no_large_report_and_no_large_page(tmp_path):
     root = write_project(tmp_path, PROJECT)
-    environment = own_environment()
+    environment = own_environment(pages=True)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
     report = root / "runs/conductor_status_report.html"

@@ -361,7 +361,7 @@ def test_a_renamed_flow_is_one_step_with_a_hint(project: Path):
     assert set(done.outcomes.values()) <= {"UNCHANGED", "PASSED"}
 
 
-ENDS = ("config.json", "executed.ipynb", "executed.html", "execution_output.txt", "record.json")
+ENDS = ("config.json", "executed.ipynb", "execution_output.txt", "record.json")  # without a page
 
 
 def test_a_run_whose_flow_has_another_name_says_how_it_is_run(project: Path):

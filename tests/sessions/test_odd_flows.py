@@ -64,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     lines = ["from pytest_ductaflow import conduct", *calls]
     write_project(root, {"data/zones.csv": "zone\n", "conductor.py": "\n".join(lines)})
-    environment = own_environment()
+    environment = own_environment(pages=True)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert "INTERNALERROR" not in done.stdout + done.stderr

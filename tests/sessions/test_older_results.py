@@ -109,7 +109,7 @@ def test_a_failure_says_where_the_last_good_run_is_in_terminal_report_and_page(t
     root = write_project(tmp_path, {"flows/train.py": TRAIN})
     for rate in (0.01, 2):
         write_project(root, {"conductor.py": conductor(("train", {"rate": rate}))})
-        verdicts, output = session(root)
+        verdicts, output = session(root, "conductor.py", "--ductaflow-html=all")
     assert verdicts == {"train::i": "FAILED"}
     assert "last good run: runs/.earlier/train/i\n" in output
     assert "bring it back: ductaflow restore runs/train/i\n" in output

@@ -123,7 +123,7 @@ RED = "it's [red]"
 
 def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
     """Run pytest in a process of its own, as a user would."""
-    environment = own_environment()
+    environment = own_environment(pages=True)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False

@@ -206,7 +206,7 @@ def test_a_helper_process_that_is_frozen_does_not_hold_up_the_session(tmp_path: 
                     return process
         return None
 
-    alone = own_environment()
+    alone = own_environment(pages=True)
     with subprocess.Popen(
         [*SESSION, "-rA"], cwd=root, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as session:

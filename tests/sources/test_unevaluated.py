@@ -193,7 +193,6 @@ def not_run(path: Path, text: str) -> list[str]:
         "{python}",
         "{python, echo=FALSE}",
         "{ python }",
-        "ipython3",
         "py title='a'",
     ],
 )
