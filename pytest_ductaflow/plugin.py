@@ -129,10 +129,10 @@ def _register_reporting(config: pytest.Config, settings: Settings) -> None:
 
         register(GithubHooks(config, os.environ), "ductaflow-github")
     if settings.update:
-        from .pytest_hooks.update import ApprovingHooks, refuse_in_ci
+        from .pytest_hooks.update import UpdateHooks, refuse_in_ci
 
         refuse_in_ci(settings, os.environ)
-        register(ApprovingHooks(), "ductaflow-approving")
+        register(UpdateHooks(), "ductaflow-updating")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

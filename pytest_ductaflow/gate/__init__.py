@@ -1,1 +1,1 @@
-"""Stored instances: `store_run` makes them from runs, `judge` compares replays, `approve` updates them."""
+"""Stored instances: made from runs by `store_run`, compared by `judge`, updated by `update_expected`."""

@@ -27,15 +27,15 @@ class Judge:
 
     Args:
         instance: The stored instance.
-        approves: Whether differences are only recorded, for later approval.
+        updates: Whether differences are only recorded, for a later update.
         comparer: Function called first to compare a file (arguments: name, expected file, found file,
             tolerance); returns None if it does not handle such files.
     """
 
     def __init__(
-        self, instance: Instance, *, approves: bool = False, comparer: Comparer | None = None
+        self, instance: Instance, *, updates: bool = False, comparer: Comparer | None = None
     ) -> None:
-        self._instance, self._approves, self._comparer = instance, approves, comparer
+        self._instance, self._updates, self._comparer = instance, updates, comparer
         self._folder = Path(instance.stored_in)
         self._before = _state(self._folder)
 
@@ -46,7 +46,7 @@ class Judge:
             record: Record of the run; if it failed, nothing is compared.
 
         Returns:
-            The record; its status is an error if there are differences, unless these are to be approved.
+            The record; its status is an error if there are differences, unless what is expected is updated.
         """
         if not record.status.good:
             return record
@@ -63,7 +63,7 @@ class Judge:
         if not differences:
             return record
         record = record.with_(differences=differences)
-        if self._approves:
+        if self._updates:
             return record
         return record.with_(status=Status.ERROR, error=Failure(OUTPUTS_DIFFER, _message(differences)))
 

@@ -202,8 +202,8 @@ def _earlier(folder: Path, *, replaces: bool) -> StoredInstance | None:
         raise NotStored(f"{folder} is there, and is no stored instance: choose another place, --to")
     if not replaces:
         raise NotStored(
-            f"{folder} is there already: run it with --ductaflow-update to approve of what it writes now, "
-            "or replace it with --replace"
+            f"{folder} is there already: run it with --ductaflow-update, which makes what it writes now the "
+            "expected outputs, or replace it with --replace"
         )
     try:
         return read_stored(folder)

@@ -197,8 +197,8 @@ class InstanceItem(PlannedItem):
             hook = self.ihook.pytest_ductaflow_compare  # of the conftest files above the instance
             return hook(name=name, expected=expected, found=found, tolerance=tolerance)
 
-        approves = self.config.stash[SETTINGS].update
-        return Judge(self.instance, approves=approves, comparer=comparer).judged
+        updates = self.config.stash[SETTINGS].update
+        return Judge(self.instance, updates=updates, comparer=comparer).judged
 
     def _accept(self, settings: Settings) -> Record:
         from ..core.errors import NothingToAccept

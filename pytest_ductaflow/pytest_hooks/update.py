@@ -32,8 +32,8 @@ def refuse_in_ci(settings: Settings, environment: Mapping[str, str]) -> None:
         )
 
 
-class ApprovingHooks:
-    """The hooks that collect differences, and show and approve them at the end."""
+class UpdateHooks:
+    """The hooks that collect differences, show them at the end and update what is expected."""
 
     def __init__(self) -> None:
         self._updates: dict[str, Record] = {}
@@ -48,7 +48,7 @@ class ApprovingHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        from ..gate.approve import approve
+        from ..gate.update_expected import update_expected
 
         instances = node_ids(config.stash[PLAN], config.rootpath)
         is_for_nothing = not any(instance.stored_in for instance in instances.values())
@@ -59,7 +59,7 @@ class ApprovingHooks:
             instance = instances[node_id]
             _show(terminalreporter, instance, record, config.invocation_params.dir)
             try:
-                for note in approve(instance, record, config.stash[SETTINGS].store_limit):
+                for note in update_expected(instance, record, config.stash[SETTINGS].store_limit):
                     terminalreporter.line(f"note: {note}", yellow=True)
             except Exception as error:
                 terminalreporter.line(f"NOT UPDATED: {error}", red=True)

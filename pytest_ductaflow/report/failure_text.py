@@ -94,7 +94,7 @@ def _places(record: Record, failed: Record, root: Path, here: Path, command: str
     yield Line(f"repeat:        {command}")
     if record.differs:
         yield Line(f"tolerances:    {_typed(root / record.source, here)}")
-        yield Line(f"approve:       {command} --ductaflow-update")
+        yield Line(f"update:        {command} --ductaflow-update")
 
 
 def _differences(record: Record, root: Path, here: Path) -> Iterator[Line]:

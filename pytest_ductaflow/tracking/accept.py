@@ -56,7 +56,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     label = f"{instance.step}/{instance.name}"
     if instance.stored_in:
         raise NothingToAccept(
-            f"{label} is a stored instance and has to run: --ductaflow-update approves of it"
+            f"{label} is a stored instance and has to run: --ductaflow-update updates what is expected of it"
         )
     if earlier is None or not earlier.status.good:
         raise NothingToAccept(f"{label} has no good record to accept: it has to run")

@@ -43,7 +43,7 @@ def test_one_character_of_a_coefficient_fails_and_says_by_how_much(clone):
     assert any(line.split() == ["row", "1,", "trips", "3000.0", "3120.0", "120", "4", "%"] for line in lines)
     assert "run directory: runs/instances/trips/A" in lines
     command = "pytest --ductaflow tests/instances/trips/A"
-    assert f"approve:       {command} --ductaflow-update" in lines
+    assert f"update:        {command} --ductaflow-update" in lines
     assert any(line.startswith("FAILED tests/instances/trips/A/instance.json::") for line in lines)
     failure = ET.parse(clone / "junit.xml").find(".//failure")
     assert "trips.csv: 3 of 9 values differ" in failure.get("message")
@@ -169,4 +169,4 @@ def test_a_session_that_runs_nothing_is_no_gate(clone, option):
         assert "a stored instance always runs" in done.stdout
     else:
         assert done.returncode == 1
-        assert "is a stored instance and has to run: --ductaflow-update approves" in done.stdout
+        assert "is a stored instance and has to run: --ductaflow-update updates" in done.stdout

@@ -1,4 +1,4 @@
-"""Approve what a stored instance wrote as its new expected outputs."""
+"""Make what a stored instance wrote its new expected outputs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .owner_notes import keep_from_gitignore, notes_on_folder
 from .storable import check_fitness, still_meant
 
 
-def approve(instance: Instance, record: Record, limit: float) -> tuple[str, ...]:
+def update_expected(instance: Instance, record: Record, limit: float) -> tuple[str, ...]:
     """Replace the expected outputs of a stored instance by what it has written.
 
     Args:
         instance: The stored instance.
-        record: Its record, with the differences to approve.
+        record: Its record, with the differences.
         limit: Largest size of an output in megabytes.
 
     Returns:
