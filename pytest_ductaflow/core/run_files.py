@@ -42,7 +42,7 @@ EARLIER, LOCKS, AFTER, DECLARED = ".earlier", ".locks", ".after", ".declared"
 OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED)
 _OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not the flow's
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
-_BUILD_VARIABLE = "DUCTAFLOW_BUILD"  # set in the kernel of a build
+_BUILD_VARIABLE = "_DUCTAFLOW_BUILD"  # set in the kernel of a build
 
 
 @dataclass(frozen=True)

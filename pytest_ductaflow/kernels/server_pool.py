@@ -29,7 +29,7 @@ from ..core.system.child_process import is_stopped, may_fork
 from . import setup_calls
 from .observation import can_observe, observed_command
 
-_SERVER_VARIABLE = "DUCTAFLOW_FORKSERVER"  # for flows run inside a kernel: the server that forked it
+_SERVER_VARIABLE = "_DUCTAFLOW_FORKSERVER"  # for flows run inside a kernel: the server that forked it
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
 _PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
 _AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that a process reads only once
@@ -274,7 +274,7 @@ def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in given.items()
-        if name not in _OF_ONE_KERNEL and not name.startswith("DUCTAFLOW_")
+        if name not in _OF_ONE_KERNEL and not name.startswith(("DUCTAFLOW_", "_DUCTAFLOW_"))
     }
 
 

@@ -10,6 +10,7 @@ from ..core.instance import Instance
 from ..core.settings import Settings
 from ..core.system.machine import has_idle_core
 from ..sources.notebooks import Source
+from . import self_test
 from .base import Kernel, Spec
 from .forked import ForkedKernel, can_fork
 from .ordinary import OrdinaryKernel
@@ -65,6 +66,10 @@ def start_kernel(
 
 def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], setup: Setup) -> ForkedKernel:
     server = servers.socket(environment)
+    if (problem := self_test.problem_of(server)) is not None:
+        why = f"forked kernels do not work with the installed libraries: {problem}"
+        servers.give_up(environment, why)
+        raise KernelStartError(why)
     own = {**environment, **server_environment(server, environment)}
     try:
         return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)

@@ -17,8 +17,8 @@ from typing import Any
 from ..core.instance import Instance
 from ..core.problem import Problem
 
-VARIABLE = "DUCTAFLOW_RECORDING"
-_ROOT = "DUCTAFLOW_ROOT"
+VARIABLE = "_DUCTAFLOW_CALLS"
+_ROOT = "_DUCTAFLOW_ROOT"
 Listener = Callable[[Sequence[Instance], int], None]
 _OURS = frozenset({VARIABLE, _ROOT})
 _told: dict[str, str] = {}  # these variables, in the process that executes the conductor

@@ -229,7 +229,7 @@ def test_a_journal_that_is_not_there_is_empty(tmp_path):
 
 
 def test_flows_inside_a_build_know_its_journal_and_settings(tmp_path, monkeypatch):
-    monkeypatch.delenv("DUCTAFLOW_BUILD", raising=False)
+    monkeypatch.delenv("_DUCTAFLOW_BUILD", raising=False)
     assert run_files.surrounding_build() is None
     files = RunFiles(tmp_path, "b")
     for name, value in run_files.build_environment(files, '{"html": "none"}', "/p", {}).items():
@@ -249,10 +249,10 @@ def test_a_session_within_a_build_is_none_of_its_flows_and_knows_the_build(tmp_p
         with run_files.outside_of_builds():
             assert run_files.builds_around() == [files.journal]
     assert run_files.surrounding_build() == (files.journal, "{}")
-    monkeypatch.delenv("DUCTAFLOW_BUILD")
+    monkeypatch.delenv("_DUCTAFLOW_BUILD")
     with run_files.outside_of_builds():
         assert run_files.builds_around() == []
-    assert "DUCTAFLOW_BUILD" not in os.environ
+    assert "_DUCTAFLOW_BUILD" not in os.environ
 
 
 @pytest.mark.parametrize(

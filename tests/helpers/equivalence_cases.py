@@ -1289,7 +1289,7 @@ FACTS = (
         "facts_of_the_environment",
         """
         import hashlib, os
-        ours = ("DUCTAFLOW_", "PYDEVD_", "PYTEST_")
+        ours = ("DUCTAFLOW_", "_DUCTAFLOW_", "PYDEVD_", "PYTEST_")
         own = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         own["JPY_PARENT_PID"] = str(own["JPY_PARENT_PID"].isdigit())
         for key in sorted(own):  # not the values: one may be a secret, and failures are printed

@@ -399,7 +399,7 @@ def test_what_an_import_sets_in_the_environment_is_there(
 def test_variables_that_packages_read_at_their_import_are_those_of_the_kernel(
     project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = '("READ_AT_IMPORT", "FORCE_COLOR", "DUCTAFLOW_BUILD")'
+    names = '("READ_AT_IMPORT", "FORCE_COLOR", "_DUCTAFLOW_BUILD")'
     reader = f"import os\nREAD = [os.environ.get(name) for name in {names}]\n"
     site = write_project(tmp_path_factory.mktemp("site"), {"reader.py": reader})
     monkeypatch.setenv("PYTHONPATH", str(site))

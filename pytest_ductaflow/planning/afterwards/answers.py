@@ -21,7 +21,7 @@ from ...core.record import Failure, Record, Status
 from ...core.run_files import RunFiles, display_path, read_record, surrounding_build, write_json
 from ...sources.instance_names import path_key
 
-VARIABLE = "DUCTAFLOW_ANSWERS"
+VARIABLE = "_DUCTAFLOW_ANSWERS"
 NOT_RUN = "NotRun"  # failure type of an instance without a current record
 _SHOWN = 3  # names in a message
 
