@@ -139,6 +139,11 @@ class Instance:
         return {"run": self.run_dir, "flow": str(Path(self.flow).parent), "project": self.project_root}
 
     @property
+    def path_bases(self) -> tuple[str, ...]:
+        """The folders to which a relative path in its config may refer, the project root first."""
+        return tuple(dict.fromkeys((self.project_root, self.run_dir, self.working_directory)))
+
+    @property
     def is_build(self) -> bool:
         return Path(self.flow).parent.name in ("build", "builds")
 

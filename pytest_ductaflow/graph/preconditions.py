@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from glob import has_magic
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,9 @@ from ..core.instance import RUNS, Instance, stem_of
 from ..core.outcome import Outcome
 from ..core.record import Record
 from ..core.run_files import RunFiles, display_path, read_record, records, records_in
+from ..tracking.paths_in_config import places_of
 from .dependencies import Graph
-from .references import is_pattern, is_written_place, leaves
+from .references import is_written_place, leaves
 from .session_outcomes import SessionOutcomes
 
 _LONGEST_PATH = 4_096  # characters; a longer text is not a path
@@ -175,7 +177,7 @@ class Preconditions:
         """Return what blocks an instance: a missing path into `runs/` that no instance writes."""
         instance = self._instances[number]
         for key, text in self._graph.orphans.get(number, ()):
-            if not any(_exists(path) for path in _places(text, instance)):
+            if not any(_exists(path) for path in map(Path, places_of(text, instance))):
                 reason = f"config key {key!r}: {text} is not there, and no instance writes it"
                 return Obstacle("failed", reason + self._near(text, instance))
         return None
@@ -186,9 +188,9 @@ class Preconditions:
         if not upstreams:
             return None
         for key, value in leaves(instance.config):
-            if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_PATH or is_pattern(value):
+            if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_PATH or has_magic(value):
                 continue
-            for path in _places(value, instance):
+            for path in map(Path, places_of(value, instance)):
                 owners = self._owners(path)
                 if not upstreams.isdisjoint(owners) and self._is_left_over(path, key, owners, number):
                     labels = " and ".join(self._graph.labels[owner] for owner in owners if owner in upstreams)
@@ -248,7 +250,9 @@ class Preconditions:
     def _near(self, text: str, instance: Instance) -> str:
         """Return a hint that lists the instances of the step into which a path points."""
         runs = Path(instance.project_root, RUNS)
-        meant = (path for path in _places(text, instance) if not path.is_relative_to(instance.run_dir))
+        meant = (
+            path for path in map(Path, places_of(text, instance)) if not path.is_relative_to(instance.run_dir)
+        )
         within = [path.relative_to(runs).parts for path in meant if path.is_relative_to(runs)]
         for parts in within:
             for end in range(len(parts), 0, -1):
@@ -269,12 +273,6 @@ class Preconditions:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _places(text: str, instance: Instance) -> Iterator[Path]:
-    """Yield the absolute paths that a path in a config can stand for."""
-    for base in dict.fromkeys((instance.project_root, instance.run_dir, instance.working_directory)):
-        yield Path(os.path.normpath(os.path.join(base, text)))
 
 
 def _written_in(run_dir: Path, found: Iterable[Record], root: str) -> Iterator[str]:

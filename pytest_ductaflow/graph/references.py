@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from glob import has_magic
 from itertools import islice
 
 from ..core.instance import JSON, RUNS, Instance
@@ -24,7 +25,6 @@ _NAME = "instance_name"  # config key; even if its value looks like a path, it i
 _BY_NAME = "_instance"  # suffix of a key that names an instance; the step precedes it
 _NAMES_SHOWN = 5
 _NAMES_COMPARED = 20_000  # in the search for similar names, for all messages of a plan together
-_PATTERN = re.compile(r"[*?\[]")
 # Keys of a folder that a run writes to and does not read: `run_folder`, `work_dir`.
 _WORKPLACE = re.compile(
     r"^(?:.*_)?(?:run|work|working|case|scratch)_?(?:dir|directory|folder|path|root)$|^(?:.*_)?scratch$"
@@ -86,11 +86,6 @@ def leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             yield key, value
 
 
-def is_pattern(text: str) -> bool:
-    """Return whether a path in a config is a glob pattern."""
-    return _PATTERN.search(text) is not None
-
-
 def is_written_place(key: str) -> bool:
     """Return whether a dotted config key names something to be written or a folder for a run to work in."""
     last = key.rpartition(".")[2]
@@ -110,7 +105,7 @@ def _refer_by_path(
         for folder in pointed.folders:
             folders.refer(number, key, folder)
         is_prose = not is_path and not text.lstrip("[\"'( \t\n").startswith(path)
-        is_many = "{" in text or is_pattern(path)
+        is_many = "{" in text or has_magic(path)
         if pointed.in_runs and not (pointed or is_prose or is_many or is_written_place(key)):
             mine.orphans.append((key, path))
         is_path |= bool(pointed) or pointed.in_runs

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from glob import has_magic
 from itertools import chain, takewhile
 
 from ..core.instance import RUNS, Instance
 from ..sources.instance_names import path_key
 
-_WILD = re.compile(r"[*?\[]")
 _LONGEST_PATH = 4096  # characters; a longer text is not a path
 
 
@@ -53,9 +52,7 @@ class RunDirIndex:
         self._roots = [_normal(instance.project_root) for instance in instances]
         self._own = [_normal(instance.run_dir) for instance in instances]
         self._working = [_normal(instance.working_directory) for instance in instances]
-        self._bases = [
-            tuple(dict.fromkeys(bases)) for bases in zip(self._roots, self._own, self._working, strict=True)
-        ]
+        self._bases = [tuple(dict.fromkeys(map(_normal, instance.path_bases))) for instance in instances]
         members: dict[str, list[int]] = defaultdict(list)
         for number, run_dir in enumerate(self._own):
             members[run_dir].append(number)
@@ -86,7 +83,7 @@ class RunDirIndex:
             os.path.join(path, "").startswith(runs) for path in self._as_it_runs(number, text, paths)
         )
         folders = [path for path in paths if in_runs and path in self._folders]
-        if _WILD.search(text):
+        if has_magic(text):
             holders += [run_dir for path in paths for run_dir in self._matching(path)[0]]
             folders += [path for path in paths if path.startswith(runs) and self._matching(path)[1]]
         others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
@@ -211,7 +208,7 @@ class _Tree:
 
     def called(self, wanted: str) -> list[_Tree]:
         """Return the children with a name, or those that match a pattern."""
-        if _WILD.search(wanted):
+        if has_magic(wanted):
             return [tree for part, tree in self.children.items() if fnmatch.fnmatchcase(part, wanted)]
         return [self.children[wanted]] if wanted in self.children else []
 

@@ -1,7 +1,7 @@
 """Try a forked kernel before flows get one, where libraries are newer than those that are known to work.
 
 Forked kernels use private parts of ipykernel and IPython, which any release may change. With releases newer
-than those of `_KNOWN`, a server's first kernel runs one cell that prints, and ends. With known ones nothing runs.
+than those of `_KNOWN`, the first kernel of a server runs one cell that prints, and ends; otherwise none does.
 """
 
 from __future__ import annotations

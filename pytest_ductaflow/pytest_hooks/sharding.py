@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from ..core.instance import Instance
 from ..core.run_files import write_json
 from ..graph.dependencies import Graph
+from ..graph.expected_durations import expected_durations
 from ..planning.plan import Plan
 from ..sources.instance_names import shared_folders
 from .items import EXCHANGE, PLAN, only_instances
@@ -92,23 +91,10 @@ def bound_together(chosen: Collection[int], graph: Graph, run_dirs: Sequence[str
     return {number: first(number) for number in chosen}
 
 
-def loads_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> list[float]:
-    """Return the seconds of each instance; if unknown, the median of its flow, else of all, else 1."""
-    by_flow: dict[str, list[float]] = defaultdict(list)
-    for number, seconds in durations.items():
-        by_flow[instances[number].flow].append(seconds)
-    of_any = statistics.median(durations.values()) if durations else 1.0
-    of_flow = {flow: statistics.median(known) for flow, known in by_flow.items()}
-    return [
-        durations[number] if number in durations else of_flow.get(instance.flow, of_any)
-        for number, instance in enumerate(instances)
-    ]
-
-
 def division_of(plan: Plan, chosen: Collection[int], shards: int) -> dict[int, int]:
     """Return the shard of each of the chosen instances of a plan."""
     links = bound_together(chosen, plan.graph, [instance.run_dir for instance in plan.all])
-    return divide(chosen, links, loads_of(plan.all, plan.durations), shards)
+    return divide(chosen, links, expected_durations(plan.all, plan.durations), shards)
 
 
 def headline(plan: Plan, division: Mapping[int, int], shard: int, shards: int) -> str:
@@ -117,7 +103,7 @@ def headline(plan: Plan, division: Mapping[int, int], shard: int, shards: int) -
     text = f"ductaflow: shard {shard}/{shards}: {len(mine)} of {len(division)} instances"
     if not plan.durations:
         return text
-    loads = loads_of(plan.all, plan.durations)
+    loads = expected_durations(plan.all, plan.durations)
     of_mine, of_all = (sum(loads[number] for number in numbers) for numbers in (mine, division))
     digits = 0 if of_all >= 10 else 1
     return f"{text}, about {of_mine:.{digits}f} s of {of_all:.{digits}f} s"

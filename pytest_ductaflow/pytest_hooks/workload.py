@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..core.instance import Instance
 from ..graph.ready_queue import ReadyQueue
 
 _LARGEST = 50  # maximum of ordinary tests that a worker gets at once
@@ -108,16 +106,3 @@ def _group(node_id: str, mode: str) -> str:
     if mode == "loadgroup" and node_id.rfind("@") > node_id.rfind("]"):  # not an @ among parameters
         return node_id.rpartition("@")[2]
     return ""
-
-
-def weights_of(instances: Sequence[Instance], durations: Mapping[int, float]) -> dict[int, float]:
-    """Return the expected seconds of instances: those of the last run, or of others of the same flow."""
-    of_flow: dict[str, list[float]] = defaultdict(list)
-    for number, seconds in durations.items():
-        of_flow[instances[number].flow].append(seconds)
-    medians = {flow: statistics.median(known) for flow, known in of_flow.items()}
-    otherwise = statistics.median(durations.values()) if durations else 1.0
-    return {
-        number: durations.get(number, medians.get(instance.flow, otherwise))
-        for number, instance in enumerate(instances)
-    }

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import pytest
 
 from ..core.run_files import write_json
+from ..graph.expected_durations import expected_durations
 from ..graph.ready_queue import ReadyQueue
 from .items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem
-from .workload import Work, Workload, chunks_of, weights_of
+from .workload import Work, Workload, chunks_of
 
 
 class Node(Protocol):
@@ -254,7 +255,7 @@ def _workload(config: pytest.Config, collection: list[str], node: Node, workers:
     queue = ReadyQueue(
         plan.order,
         {number for number in numbers if number is not None},
-        weights_of(plan.all, plan.durations),
+        dict(enumerate(expected_durations(plan.all, plan.durations))),
     )
     mode, largest = config.getoption("dist"), config.getoption("maxschedchunk", None)
     return Workload(numbers, queue, chunks_of(collection, ordinary, mode, workers, largest))

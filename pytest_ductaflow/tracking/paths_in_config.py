@@ -31,12 +31,9 @@ _LONGEST = 1_000  # characters of a text that may be a path
 
 
 def places_of(text: str, instance: Instance) -> tuple[str, ...]:
-    """Return the absolute paths that a text may mean: in run directory, root, or where the flow runs."""
+    """Return the absolute paths that a text in a config may mean; the first is that from the project root."""
     text = os.path.expanduser(text)
-    bases = [instance.run_dir, instance.project_root]
-    if instance.runs_in == "flow":
-        bases.append(instance.working_directory)
-    return tuple(os.path.normpath(os.path.join(base, text)) for base in bases)
+    return tuple(os.path.normpath(os.path.join(base, text)) for base in instance.path_bases)
 
 
 def named_places(instance: Instance) -> set[str]:
@@ -79,7 +76,7 @@ def named_files(instance: Instance) -> Iterator[str]:
             for pattern in places_of(text, _escaped(instance)):
                 yield from _matching(pattern, instance)
         elif not found and _PATH_LIKE.search(text) and " " not in text:
-            yield places[1]
+            yield places[0]
 
 
 def _escaped(instance: Instance) -> Instance:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.planning.plan import Plan
-from pytest_ductaflow.pytest_hooks.sharding import bound_together, divide, division_of, headline, loads_of
+from pytest_ductaflow.pytest_hooks.sharding import bound_together, divide, division_of, headline
 
 CONDUCTOR = """\
 from ductaflow import run_notebook
@@ -109,12 +109,6 @@ def test_every_instance_has_one_shard_that_of_its_upstreams_however_the_chosen_a
     shuffled = list(range(len(loads)))
     random.shuffle(shuffled)
     assert divided(upstreams, loads, shards, shuffled) == division
-
-
-def test_an_unknown_duration_is_the_median_of_the_flow_else_of_all_else_one():
-    fits, other = [make_instance(str(n)) for n in range(4)], make_instance("x", "other")
-    assert loads_of([*fits, other], {0: 1.0, 1: 3.0, 2: 20.0}) == [1.0, 3.0, 20.0, 3.0, 3.0]
-    assert loads_of(fits, {}) == [1.0] * 4
 
 
 def plan_of(durations: Mapping[int, float]) -> Plan:

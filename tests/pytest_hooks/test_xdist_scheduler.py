@@ -10,10 +10,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
-from pytest_ductaflow.pytest_hooks.workload import Workload, chunks_of, weights_of
+from pytest_ductaflow.pytest_hooks.workload import Workload, chunks_of
 from pytest_ductaflow.pytest_hooks.xdist_scheduler import InstanceScheduling
 
 
@@ -361,11 +360,3 @@ def test_ordinary_tests_go_out_in_a_few_chunks_for_each_worker(count, workers, l
     chunks = chunks_of([f"t.py::{n}" for n in range(count)], range(count), "load", workers, largest)
     assert [position for chunk in chunks for position in chunk] == list(range(count))
     assert (max(map(len, chunks)) if chunks else None) == size
-
-
-def test_time_that_an_instance_takes_is_guessed_from_what_is_known():
-    """The duration of the last run; else the median of its flow, of all, or a second."""
-    flows = ("a", "a", "a", "b", "c")
-    instances = [Instance(flow, "s", str(n), {}, f"/r/{n}", "/r") for n, flow in enumerate(flows)]
-    assert weights_of(instances, {0: 2.0, 1: 4.0, 3: 10.0}) == {0: 2.0, 1: 4.0, 2: 3.0, 3: 10.0, 4: 4.0}
-    assert weights_of(instances, {}) == dict.fromkeys(range(5), 1.0)
