@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
@@ -109,7 +110,14 @@ def sendable(data: Any) -> Any:
     return data
 
 
+_parsed: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()  # by report: several hooks ask for the record
+
+
 def record_of(report: Any) -> Record | None:
     """Return the record that a test report carries, also when it came from a worker."""
     data = getattr(report, "ductaflow", None)
-    return Record.from_json(dict(data)) if data is not None else None
+    if data is None:
+        return None
+    if (record := _parsed.get(report)) is None:
+        record = _parsed[report] = Record.from_json(dict(data))
+    return record

@@ -172,10 +172,12 @@ class ReportingHooks:
         """Give a failure the text that users see, which is not sent between processes."""
         instance = self._instances.get(report.nodeid)
         if record is not None and instance is not None and report.failed:
-            root, here = Path(instance.project_root), self._config.invocation_params.dir
-            command = repeat_command(report.nodeid, self._config.rootpath, here)
-            shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle"))
-            report.longrepr = shown
+            shown = report.longrepr  # of an item of this process; workers send it as a plain text
+            if not isinstance(shown, FailureRepr):
+                root, here = Path(instance.project_root), self._config.invocation_params.dir
+                command = repeat_command(report.nodeid, self._config.rootpath, here)
+                shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle"))
+                report.longrepr = shown
             self._show_once(report, place_of(record), message_of(record), shown)
         elif (reason := getattr(report, REFUSED, None)) is not None:
             report.longrepr = shown = _refusal_repr(report, reason)
