@@ -161,7 +161,7 @@ def state_digest(state: str | None) -> str:
     """Return the digest for a path that a flow only checks for existence: its kind, and a file's size.
 
     Args:
-        state: State as in `observer.notes`, or a file's `stat_of`.
+        state: State as in `observer.access_log`, or a file's `stat_of`.
     """
     if state is None:
         return ABSENT

@@ -576,7 +576,7 @@ class _Guessed(_Run):
 
 
 def _state_of(path: str) -> str | None:
-    """Return the state of a path in the format of `observer.notes`."""
+    """Return the state of a path in the format of `observer.access_log`."""
     return FOLDER if os.path.isdir(path) else stat_of(path)
 
 

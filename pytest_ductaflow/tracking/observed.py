@@ -59,8 +59,8 @@ class Used:
         unseen: What an observer could not see, in words.
         uses: Pairs of a use (one of `kernels.inside.trace`) and an absolute path.
         since: Time of the first use, by path, in nanoseconds since the epoch.
-        states: State just before that, by path: None if it did not exist, else as in `observer.notes`. Only
-            for paths that an observer has seen.
+        states: State just before that, by path: None if it did not exist, else as in `observer.access_log`.
+            Only for paths that an observer has seen.
         privileged: Programs that would have run with other rights.
         modules: Source files of imported modules outside of the interpreter's own folders.
         packages: Top-level names of what was imported.
@@ -100,7 +100,7 @@ class Used:
         Args:
             trace: Trace file, as named by `kernels.inside.trace.begin`.
             final_report: Final report of `kernels.inside.trace.used`; empty if the kernel could not send it.
-            observation: Notes of `observer.notes`; None if there was no observer.
+            observation: Notes of `observer.access_log`; None if there was no observer.
         """
         words: dict[str, Any] = {
             name: tuple(value) if name in _LISTS else value for name, value in final_report.items()

@@ -102,7 +102,7 @@ def test_a_conductor_finds_the_same_however_its_process_came_to_be(tmp_path, mon
 def _without_temporary(found: dict[str, object]) -> dict[str, object]:
     """Return what was found without what always differs: the file of the recorded calls."""
     environment = dict(found["environment"])
-    for name in ("DUCTAFLOW_RECORDING", "DUCTAFLOW_FORK"):
+    for name in ("_DUCTAFLOW_CALLS", "DUCTAFLOW_FORK"):
         del environment[name]
     return {**found, "environment": environment}
 

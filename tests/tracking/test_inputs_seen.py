@@ -39,7 +39,7 @@ def finish(
 
     Args:
         root: The project.
-        uses: Kinds of `observer.notes`, by path relative to the project.
+        uses: Kinds of `observer.access_log`, by path relative to the project.
         during: Action after all files were used for the first time.
         config: The config.
         more: Further reports of the kernel.

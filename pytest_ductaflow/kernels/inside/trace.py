@@ -52,7 +52,7 @@ _machinery: frozenset[str] = frozenset()  # modules of the kernel itself; what t
 _machines: frozenset[str] = frozenset()  # their top-level names
 _preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` returns it
 _last_preloaded, _number_preloaded = "", 0
-_TO_OBSERVER = "/ductaflow-observer/"  # as in `observer.notes`
+_TO_OBSERVER = "/ductaflow-observer/"  # as in `observer.access_log`
 _BEGIN, _END = f"{_TO_OBSERVER}begin", f"{_TO_OBSERVER}end"
 # Modules that open files without Python; the last ones start Python processes without the hook.
 _READERS = (

@@ -168,7 +168,7 @@ def test_a_session_with_an_idle_core_has_its_pages_and_warnings_at_the_end(
                 """,
         },
     )
-    environment = own_environment()
+    environment = own_environment(pages=True)
     if template is not None:
         name = "jupyter/nbconvert/templates/lab"
         write_project(
@@ -340,7 +340,7 @@ DELIVERS = """\
 def test_pages_are_there_for_what_a_conductor_does_with_them(tmp_path: Path, command: list[str]) -> None:
     """A script copies run directories after its calls, a session after its instances, including pages."""
     write_project(tmp_path, {"flows/one.py": "print(1)\n" * 50, "conductor.py": DELIVERS})
-    environment = own_environment()
+    environment = own_environment(pages=True)
     done = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, env=environment, check=False, capture_output=True
     )
