@@ -128,7 +128,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         try:
             yield
         except _ENDS as error:
-            self.error = error
+            if self.error is None or isinstance(error, KeyboardInterrupt):
+                self.error = error
 
     def run_cells(self) -> None:
         """Run all cells, up to the first that fails, and ask the kernel to end, which may take a while."""
@@ -149,10 +150,13 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         if self.error is None:
             with self.keeping_errors():
                 self._wait_for_exit()
-        self._loop.close()
-        printed, observation = self.kernel.printed(), self.kernel.observation()
-        peak_memory = self._peak_memory or self.kernel.peak_memory
-        self.close()
+        printed, observation, peak_memory = "", None, self._peak_memory
+        with self.keeping_errors():
+            self._loop.close()
+            printed, observation = self.kernel.printed(), self.kernel.observation()
+            peak_memory = peak_memory or self.kernel.peak_memory
+        with self.keeping_errors():
+            self.close()
         return RunResult(
             error=self.error,
             reply=self._reply,

@@ -172,10 +172,10 @@ class FlowRun:
         client.run_cells()
         if client.error is not None:
             return False
-        self._file.notebook_complete()
-        if self._file.nb.metadata.papermill.get("exception"):
-            return False
         with client.keeping_errors():
+            self._file.notebook_complete()
+            if self._file.nb.metadata.papermill.get("exception"):
+                return False
             self._file.write()
         return client.error is None
 

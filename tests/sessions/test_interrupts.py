@@ -22,6 +22,7 @@ from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.run_files import read_record
 from pytest_ductaflow.core.settings import Settings
+from pytest_ductaflow.kernels.ordinary import OrdinaryKernel
 from pytest_ductaflow.running import attempts, execute, run_instance
 from pytest_ductaflow.running.output_log import Output
 
@@ -164,6 +165,16 @@ def test_ctrl_c_before_there_is_a_run_directory_is_ctrl_c(
 ) -> None:
     """The first instance imports papermill, which takes long enough for a user to press Ctrl-C."""
     assert not interrupted(run_instance, "_clean_start").exists()
+
+
+def test_ctrl_c_while_a_kernel_is_closed_leaves_a_whole_record_and_the_notebook(
+    interrupted: Callable[[object, str], Path],
+) -> None:
+    run_dir = interrupted(OrdinaryKernel, "printed")
+    record, _ = read_record(run_dir / "x_record.json")
+    assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
+    assert record.duration is not None
+    assert "This run failed" in (run_dir / "x_executed.ipynb").read_text()
 
 
 def test_a_plugin_that_stops_an_instance_leaves_no_record_that_still_runs(
