@@ -494,11 +494,6 @@ def _stat_of_file(path: str) -> str | None:
     return None
 
 
-def stat_outputs(files: RunFiles) -> dict[str, str]:
-    """Return the state of every file in the run directory that is the flow's, not ours."""
-    return {name: stat for name, stat in contents(files).items() if stat is not None}
-
-
 def digests(directory: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the digests of files by name, without files that cannot be read."""
     result = {}

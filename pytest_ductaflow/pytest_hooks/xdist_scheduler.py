@@ -44,7 +44,7 @@ class InstanceScheduling:
         is_stopping: Test whether `-x` or `--maxfail` ends the session.
         difference: Function from two collections and their workers' names to a message, None if equal.
         on_difference: Function that gets this message, with the name of the worker.
-        has_ended: Test whether an instance has a verdict, and all of its reports have been sent.
+        has_ended: Test whether an instance has an outcome, and all of its reports have been sent.
         on_crash: Function that gets the instance of a crashed worker, before more work is sent.
     """
 

@@ -298,11 +298,16 @@ def lay(directory: Path, *names: str) -> None:
         path.write_text("x", encoding="utf-8")
 
 
+def files_of(run: RunFiles) -> dict[str, str]:
+    """Return the state of each file in a run directory that is the flow's."""
+    return {name: state for name, state in run_files.contents(run).items() if state is not None}
+
+
 def test_only_what_the_flow_wrote_is_its_output(run):
     lay(run.directory, "result.csv", "plots/a b.png", "deep/runs/c.txt", "x_extra.json")
     lay(run.directory, ".x_record.json.99.tmp", "__pycache__/m.pyc", "own.tmp", ".own.99.tmp")
     lay(run.directory, ".earlier/a.txt", ".locks/a.lock")
-    found = run_files.stat_outputs(run)
+    found = files_of(run)
     names = {"result.csv", "plots/a b.png", "deep/runs/c.txt", "x_extra.json", "own.tmp", ".own.99.tmp"}
     assert set(found) == names
     assert {name for name, stat in run_files.contents(run).items() if stat is None} == {
@@ -315,16 +320,16 @@ def test_only_what_the_flow_wrote_is_its_output(run):
 
 def test_a_dangling_link_is_no_output(run):
     (run.directory / "link").symlink_to(run.directory / "gone")
-    assert run_files.stat_outputs(run) == {}
+    assert files_of(run) == {}
 
 
 def test_a_directory_that_is_gone_has_no_outputs(tmp_path):
-    assert run_files.stat_outputs(RunFiles(tmp_path / "gone", "x")) == {}
+    assert files_of(RunFiles(tmp_path / "gone", "x")) == {}
 
 
 def test_a_flows_own_file_may_end_as_records_do(run):
     lay(run.directory, "patient_record.json")
-    assert set(run_files.stat_outputs(run)) == {"patient_record.json"}
+    assert set(files_of(run)) == {"patient_record.json"}
 
 
 def test_a_foreign_record_beside_runs_does_not_hide_it(tmp_path):

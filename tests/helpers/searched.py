@@ -34,12 +34,6 @@ FILES = {
 }
 
 
-def lay(path: Path, text: str = "x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 def an_instance(root: Path, **config: object) -> Instance:
     return Instance(str(root / FLOW), "model", "A", config, str(root / RUN), str(root))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.searched import FILES, lay
+from helpers.projects import lay
+from helpers.searched import FILES
 
 
 @pytest.fixture

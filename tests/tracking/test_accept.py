@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.projects import PARAMETERS
+from helpers.projects import PARAMETERS, lay
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import NothingToAccept
@@ -48,12 +48,6 @@ INPUTS = (FLOW, "flows/helper.py", "src/src_helper.py", "data/zones.csv", "data/
 def _temporary_files_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Move the folder of temporary files: test projects lie in it, and temporary files are no inputs."""
     monkeypatch.setattr(inputs_module, "_temporary", lambda: ("/temporary/", "/temporary/"))
-
-
-def lay(path: Path, text: str = "x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def an_instance(root: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> Instance:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.projects import PARAMETERS
-from helpers.searched import FILES, FLOW, RUN, an_instance, edit, lay, moment
+from helpers.projects import PARAMETERS, lay
+from helpers.searched import FILES, FLOW, RUN, an_instance, edit, moment
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status

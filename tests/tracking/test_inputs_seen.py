@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.searched import FLOW, RUN, an_instance, edit, lay, moment
+from helpers.projects import lay
+from helpers.searched import FLOW, RUN, an_instance, edit, moment
 
 from pytest_ductaflow.core.system.file_state import stat_of
 from pytest_ductaflow.tracking import inputs as inputs_module

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers.projects import PARAMETERS
+from helpers.projects import PARAMETERS, lay
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.tracking.paths_in_code import Guesses, modules_named_in_code
@@ -31,12 +31,6 @@ def root(tmp_path: Path) -> Path:
         lay(tmp_path / "project" / name)
     lay(tmp_path / "shared" / "links.csv")
     return tmp_path / "project"
-
-
-def lay(path: Path, text: str = "x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def named_by(root: Path, code: str, config: object = None, listed: tuple[str, ...] = ()) -> set[str]:

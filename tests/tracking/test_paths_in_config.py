@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from helpers.projects import lay
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
@@ -33,12 +34,6 @@ def root(tmp_path: Path) -> Path:
         lay(tmp_path / "project" / name)
     lay(tmp_path / "shared" / "links.csv")
     return tmp_path / "project"
-
-
-def lay(path: Path, text: str = "x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def an_instance(root: Path, config: object) -> Instance:

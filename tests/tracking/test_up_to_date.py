@@ -12,7 +12,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from helpers.projects import PARAMETERS
+from helpers.projects import PARAMETERS, lay
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ductaflow.core import run_files
@@ -48,12 +48,6 @@ FILES = {
 INPUTS = (FLOW, "flows/helper.py", "data/zones.csv", "data/override.csv", "data/years/", "data/years/**")
 CONFIG = {"year": 2030, "modes": ["rail", "road"], "costs": {"rail": 1.5, "road": None}}
 KERNEL = "python3"
-
-
-def lay(path: Path, text: str = "x") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def an_instance(root: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> Instance:

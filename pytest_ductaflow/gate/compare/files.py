@@ -79,11 +79,6 @@ _KINDS = {
 }
 
 
-def suffixes_compared_by_content() -> tuple[str, ...]:
-    """Return the suffixes compared by content; all other files are compared byte by byte."""
-    return tuple(_KINDS)
-
-
 def comparison_description(name: str, tolerance: Tolerance) -> str:
     """Return how files of a name are compared, in words: `CSV, rtol 1e-06, atol 0, keys zone`."""
     path = Path(name)

@@ -12,7 +12,7 @@ from helpers.comparing import compared, written
 from PIL import Image
 
 from pytest_ductaflow.core.errors import ExpectedUnreadable
-from pytest_ductaflow.gate.compare.files import _KINDS, compare, suffixes_compared_by_content
+from pytest_ductaflow.gate.compare.files import _KINDS, compare
 from pytest_ductaflow.gate.compare.tolerance import Tolerance
 
 TABLE = pd.DataFrame({"a": range(100), "b": [f"text {number}" for number in range(100)]})
@@ -33,7 +33,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("suffix", suffixes_compared_by_content())
+@pytest.mark.parametrize("suffix", _KINDS)
 @pytest.mark.parametrize("content", [BINARY, b""], ids=["garbage", "empty"])
 def test_garbage_and_nothing_are_unreadable_even_if_both_files_are_the_same(tmp_path, suffix, content):
     if suffix in TEXTS and not content:
