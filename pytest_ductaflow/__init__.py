@@ -18,7 +18,7 @@ _HOMES = {
     "api.debug_flow": ("debug_flow",),
     "api.run_notebook": ("run_notebook", "run_step_flow"),
     "core.errors": ("DuctaflowError", "FlowNotFound", "InstanceFailed", "SweepFailed", "TableError"),
-    "running.run_failure": ("FlowExecutionError",),
+    "running.failures.run_failure": ("FlowExecutionError",),
     "api.in_flow": (
         "display_config_summary",
         "is_notebook_execution",
@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     from .core.record import Difference, DifferingValue, Record, Status
     from .gate.compare.tolerance import Tolerance
     from .planning.recorded_calls import is_collecting
-    from .running.run_failure import FlowExecutionError
+    from .running.failures.run_failure import FlowExecutionError
     from .sources.tables import grid
 
 

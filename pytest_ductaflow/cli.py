@@ -26,6 +26,7 @@ from .gate.store_run import (
 )
 from .planning.discovery import project_root
 from .planning.history import remove_runs
+from .planning.processes.stay_warm import warm_processes
 from .plugin import settings_of
 from .pytest_hooks.github import append_summary, ended_of_rows
 from .report.failure_text import quoted
@@ -42,6 +43,21 @@ _SHOWN = 20  # problems or links shown
 @click.version_option(package_name="pytest-ductaflow")
 def main() -> None:
     """Work with the run directories that `pytest --ductaflow` leaves."""
+
+
+@main.command()
+@click.option("--stop", is_flag=True, help="End them; one that a session is using ends with that session.")
+def warm(*, stop: bool) -> None:
+    """List the processes that `--ductaflow-keep-warm` has left behind for the next session."""
+    found = warm_processes(stop=stop)
+    for each in found:
+        use = f"in use by {each.children} process{'es' * (each.children != 1)}" if each.children else "idle"
+        stays = f"for {max(each.left, 0) / 60:.0f} min more"
+        until = "ended" if stop and not each.children else "ends after that" if stop else stays
+        stale = f"; not used any more, as {each.stale} has changed" if each.stale else ""
+        click.echo(f"{each.kind}: {use}, {until}{stale}")
+    if not found:
+        click.echo("no process is kept warm")
 
 
 @main.command()

@@ -10,6 +10,7 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,11 +129,19 @@ def _register_reporting(config: pytest.Config, settings: Settings) -> None:
         from .pytest_hooks.github import GithubHooks
 
         register(GithubHooks(config, os.environ), "ductaflow-github")
+    if settings.keep_warm is not None and settings.fork:
+        config.add_cleanup(partial(_keep_warm, settings.keep_warm))
     if settings.update:
         from .pytest_hooks.update import UpdateHooks, refuse_in_ci
 
         refuse_in_ci(settings, os.environ)
         register(UpdateHooks(), "ductaflow-updating")
+
+
+def _keep_warm(seconds: float) -> None:
+    from .planning.processes.stay_warm import leave_behind
+
+    leave_behind(seconds)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import compileall
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import WITHOUT_HYPOTHESIS
+from helpers.sessions import WITHOUT_HYPOTHESIS, warm_up
 
 import pytest_ductaflow
 
@@ -21,6 +23,9 @@ with contextlib.suppress(ImportError):
 
 os.environ.pop("GITHUB_ACTIONS", None)  # otherwise sessions of the tests write to the service that runs us
 
+KINDS_OF_SESSIONS = ({"PYTHONIOENCODING": "utf-8"}, {}, {"PYTHONPATH": str(Path(__file__).parent)})
+SLOW = ("sessions", "projects", "equivalence", "test_readme.py", "kernels", "planning", "running", "browser")
+os.environ["PYTHON_OF_TESTS"] = "ductaflow"  # warm processes of these tests serve no other sessions
 pytest_plugins = ["pytester"]
 
 
@@ -28,10 +33,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile the package for the sessions of the tests; report the slowest tests, or what is asked for."""
     if not hasattr(config, "workerinput"):  # where Python writes no bytecode, each session would compile it
         compileall.compile_dir(Path(pytest_ductaflow.__file__).parent, quiet=2)
+    config.option.loadscopereorder = False  # xdist: by our order, not by the number of tests
     if config.option.durations is None:
         config.option.durations, config.option.durations_min = 40, 4.0
+    if not hasattr(config, "workerinput") and not config.option.collectonly and sys.platform == "linux":
+        warm_up(KINDS_OF_SESSIONS)
+        config.add_cleanup(partial(warm_up, KINDS_OF_SESSIONS, stop=True))
     if config.getoption("dist", "no") == "no":  # else the workers do it, which need the plugin themselves
         os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders whose files take long, so that the last one is no long one."""
+    here = Path(__file__).parent
+    tops = [item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else "" for item in items]
+    rank = {top: SLOW.index(top) if top in SLOW else len(SLOW) for top in tops}
+    order = sorted(range(len(items)), key=lambda number: rank[tops[number]])
+    items[:] = [items[number] for number in order]
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     if record is None:
         record = run_and_print(instance)
     if record.error is not None:
-        from ..running.run_failure import FlowExecutionError
+        from ..running.failures.run_failure import FlowExecutionError
 
         raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook

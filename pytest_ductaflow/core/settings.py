@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
@@ -84,6 +85,14 @@ def _seconds(text: str) -> float:
         raise ValueError("expected a number of seconds") from None
     if not seconds > 0:
         raise ValueError("expected more than 0 seconds")
+    return seconds
+
+
+def _span(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min|h|)", text.strip())
+    seconds = float(found[1]) * {"": 1, "s": 1, "min": 60, "h": 3600}[found[2]] if found else 0.0
+    if not seconds:
+        raise ValueError("expected a time such as 90s, 10min or 2h")
     return seconds
 
 
@@ -264,6 +273,14 @@ OPTIONS = (
         is_switch=True,
     ),
     Option(
+        "keep_warm",
+        "Leave processes behind for so long, such as 90s, 10min or 2h, from which the next session starts in "
+        "no time (Linux; `ductaflow warm --stop` ends them).",
+        default=None,
+        convert=_span,
+        metavar="TIME",
+    ),
+    Option(
         "observe",
         "What is seen of the files that a flow uses: all that it and its programs open (all, on Linux), "
         "what Python opens (python), or nothing (off).",
@@ -365,6 +382,7 @@ class Settings:
     generations: int = _DEFAULT["generations"]
     no_wait: bool = _DEFAULT["no_wait"]
     fork: bool = _DEFAULT["fork"]
+    keep_warm: float | None = _DEFAULT["keep_warm"]
     observe: ObserveMode = _DEFAULT["observe"]
     unseen: UnseenMode = _DEFAULT["unseen"]
     preload: tuple[str, ...] = _DEFAULT["preload"]

@@ -21,6 +21,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.session import Session
 
 from ..core.errors import KernelStartError, ServerStuck
+from ..core.system.child_process import umask
 from .base import ARGUMENTS, GROUP_KILL, LOOK, Kernel, Spec, last_printed
 from .observation import ask_for_report, can_observe, connect, ignored_folders
 from .observer.process import REGISTER
@@ -104,7 +105,7 @@ class ForkedKernel(Kernel):
             "cwd": cwd,
             "env": {**env, "JPY_PARENT_PID": str(os.getpid())},
             "argv": list(argv) or [_LAUNCHER, "-f", os.path.join(cwd, "kernel.json"), *ARGUMENTS],
-            "umask": _umask(),
+            "umask": umask(),
             "spare": spare,
             **self._calls(),
         }
@@ -269,12 +270,6 @@ def _parent(pid: int) -> int | None:
     with contextlib.suppress(psutil.Error):
         return int(psutil.Process(pid).ppid())
     return None
-
-
-def _umask() -> int:
-    """Return the umask without setting it, as `os.umask` would: other threads may be creating files."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), 0o022)
 
 
 def can_fork(spec: Spec) -> bool:

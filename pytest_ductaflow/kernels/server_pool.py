@@ -11,13 +11,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from multiprocessing.connection import wait
@@ -25,20 +26,11 @@ from pathlib import Path
 from typing import IO
 
 from ..core.errors import KernelStartError
+from ..core.forking.start import SERVER_VARIABLE, SET_BY_KERNELS, folder_for_sockets, variables_at_start
 from ..core.system.child_process import is_stopped, may_fork
 from . import setup_calls
 from .observation import can_observe, observed_command
 
-_SERVER_VARIABLE = "_DUCTAFLOW_FORKSERVER"  # for flows run inside a kernel: the server that forked it
-_NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
-_PLACES = ("IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
-_AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that a process reads only once
-# Set by a kernel or scikit-learn, not by the user, so not meant for flows that run inside the kernel.
-_SET_BY_KERNELS = {
-    ("MPLBACKEND", "module://matplotlib_inline.backend_inline"),
-    ("KMP_DUPLICATE_LIB_OK", "True"),
-    ("KMP_INIT_AT_FORK", "FALSE"),
-}
 _OF_ONE_KERNEL = frozenset(
     (
         *("JPY_PARENT_PID", "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"),
@@ -52,7 +44,7 @@ _LOOK = 3.0  # seconds between checks whether a starting server is stopped
 # The first release with the threads and sockets that the fork server expects, and the first without.
 _IPYKERNEL = ((7, 2), (8,))
 _SERVER_END = 5.0  # seconds for a server to end
-_LONG_PATH = 70  # bytes
+_BACKLOG = 128  # requests that may wait
 
 
 class ForkServer:
@@ -60,6 +52,7 @@ class ForkServer:
 
     Args:
         environment: The environment it starts with; kernels get their own.
+        notes_imports: Whether it writes what it imports into its folder, for `freshness.first_change`.
 
     Raises:
         KernelStartError: If it does not start.
@@ -69,18 +62,23 @@ class ForkServer:
     folder = ""
     _life: int | None = None
     _process: subprocess.Popen[bytes] | None = None
+    is_used = False  # whether anybody has asked for its socket
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, notes_imports: bool = False) -> None:
         try:
-            self._start(environment)
+            self._start(environment, notes_imports=notes_imports)
         except OSError as error:
             self.close()
             raise KernelStartError(f"the server of kernels did not start: {error}") from error
 
-    def _start(self, environment: Mapping[str, str]) -> None:
+    def _start(self, environment: Mapping[str, str], *, notes_imports: bool) -> None:
         self.folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
+        listener = socket.socket(socket.AF_UNIX)  # open here already, so that requests can wait in it
+        listener.bind(self._path)
+        listener.listen(_BACKLOG)
         lifeline, self._life = os.pipe()
-        config = json.dumps({"lifeline": lifeline, "modules": setup_calls.MODULES})
+        descriptors = {"lifeline": lifeline, "listener": listener.fileno()}
+        config = json.dumps({**descriptors, "modules": setup_calls.MODULES, "notes_imports": notes_imports})
         errors = Path(self.folder, "errors")
         command = [sys.executable, "-m", self.MODULE, config]
         if can_observe():
@@ -94,11 +92,12 @@ class ForkServer:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stream,
-                    pass_fds=[lifeline],
+                    pass_fds=list(descriptors.values()),
                     start_new_session=True,
                 )
         finally:
             os.close(lifeline)
+            listener.close()
         self._told: IO[bytes] = self._process.stdout  # type: ignore[assignment]
         self._errors = errors
 
@@ -109,13 +108,27 @@ class ForkServer:
         Raises:
             KernelStartError: If the server does not start.
         """
+        self.is_used = True
         if not self._told.closed:
             why_not = self._wait_until_ready()
             self._told.close()
             if why_not is not None:
                 self.kill()
                 raise KernelStartError(f"the server of kernels did not start: {why_not}")
+        return self._path
+
+    @property
+    def _path(self) -> str:
         return os.path.join(self.folder, "server")
+
+    def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Request a first kernel with these modules and this environment; this waits for nothing."""
+        imports = environment_of_imports(environment)
+        request = {"prepare": list(modules), "env_of_imports": imports, "spare": True}
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.setblocking(False)
+            connection.connect(self._path)
+            connection.sendall(json.dumps(request).encode() + b"\n")
 
     def _wait_until_ready(self) -> str | None:
         """Wait until the server takes requests; return why it does not, or None if it does."""
@@ -135,6 +148,8 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server and all kernels that still run, and remove its folder."""
+        if not self.is_used:
+            self.kill()
         if self._life is not None:
             os.close(self._life)
             self._life = None
@@ -157,7 +172,13 @@ class ForkServer:
 
 
 class ForkServers:
-    """The fork servers of this process, one for each environment that modules see at their import."""
+    """The fork servers of this process, one for each environment that modules see at their import.
+
+    Attributes:
+        notes_imports: Whether they note what they import, for a process that outlives the session.
+    """
+
+    notes_imports = False
 
     def __init__(self) -> None:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
@@ -166,6 +187,10 @@ class ForkServers:
         self._pid = os.getpid()
         self._lock = threading.RLock()  # several threads may run flows
         atexit.register(self.close)
+
+    def begin_anew(self) -> None:
+        """Forget in a forked process the servers of its parent, which stay what they are."""
+        self.__init__()  # type: ignore[misc]
 
     @property
     def are_wanted(self) -> bool:
@@ -205,6 +230,17 @@ class ForkServers:
                 if key not in self._failed and _inherited(key) is None:
                     self._server(key, environment)
 
+    def is_unused(self, environment: Mapping[str, str]) -> bool:
+        """Return whether the server for kernels with this environment waits for its first request."""
+        server = self._servers.get(_start_of(environment))
+        return server is not None and not server.is_used
+
+    def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Have the server import what a kernel will need soon, if this process has started that server."""
+        server = self._servers.get(_start_of(environment))
+        if server is not None and server.is_alive:
+            server.prepare(modules, environment)
+
     def _server(self, key: tuple[object, ...], environment: Mapping[str, str]) -> ForkServer:
         server = self._servers.get(key)
         if server is not None and not server.is_alive:
@@ -212,7 +248,7 @@ class ForkServers:
             self._dead.append(server)
             server = None
         if server is None:
-            server = self._servers[key] = ForkServer(environment)
+            server = self._servers[key] = ForkServer(environment, notes_imports=self.notes_imports)
         return server
 
     @property
@@ -241,11 +277,11 @@ def _ipykernel_can_be_forked() -> bool:
 
 def server_environment(socket: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variable that passes a kernel's server on to the flows that run inside it."""
-    return {_SERVER_VARIABLE: json.dumps([socket, _start_of(environment)])}
+    return {SERVER_VARIABLE: json.dumps([socket, _start_of(environment)])}
 
 
 def _inherited(key: tuple[object, ...]) -> str | None:
-    text = os.environ.get(_SERVER_VARIABLE)
+    text = os.environ.get(SERVER_VARIABLE)
     if text is None:
         return None
     socket, known = json.loads(text)
@@ -253,16 +289,15 @@ def _inherited(key: tuple[object, ...]) -> str | None:
 
 
 def _inherited_folder() -> str | None:
-    text = os.environ.get(_SERVER_VARIABLE)
+    text = os.environ.get(SERVER_VARIABLE)
     folder = os.path.dirname(json.loads(text)[0]) if text else ""
     return folder if os.path.isdir(folder) else None
 
 
 def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
     """Return what is fixed once a process has started: variables read at its start, installed packages."""
-    given = environment.items() - _SET_BY_KERNELS
-    variables = tuple(sorted((name, value) for name, value in given if name.startswith(_AT_START)))
-    return variables, tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
+    packages = tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
+    return variables_at_start(environment), packages
 
 
 def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
@@ -270,18 +305,12 @@ def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
 
     Variables that differ between kernels, or that each kernel sets, are left out, so they share templates.
     """
-    given = dict(environment.items() - _SET_BY_KERNELS)
+    given = dict(environment.items() - SET_BY_KERNELS)
     return {
         name: value
         for name, value in given.items()
         if name not in _OF_ONE_KERNEL and not name.startswith(("DUCTAFLOW_", "_DUCTAFLOW_"))
     }
-
-
-def folder_for_sockets() -> str:
-    """Return the parent of folders with sockets; their paths are limited to about a hundred characters."""
-    folder = tempfile.gettempdir()
-    return "/tmp" if os.name == "posix" and len(os.fsencode(folder)) > _LONG_PATH else folder  # noqa: S108
 
 
 def is_any_stopped(pid: int) -> bool:

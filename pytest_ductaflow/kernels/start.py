@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..core.errors import KernelStartError, ServerStuck
+from ..core.errors import DuctaflowError, KernelStartError, ServerStuck
 from ..core.instance import Instance
 from ..core.settings import Settings
 from ..core.system.machine import has_idle_core
-from ..sources.notebooks import Source
+from ..sources.notebooks import Source, read_flow
 from . import self_test
 from .base import Kernel, Spec
+from .choose import choose_kernel
 from .forked import ForkedKernel, can_fork
 from .ordinary import OrdinaryKernel
-from .preloading.preload import preload_of
+from .preloading.preload import Preload, preload_of
 from .server_pool import kernel_environment, server_environment, servers
 from .setup_calls import Setup
 
+preloaded: dict[tuple[str, ...], None] = {}  # what kernels of this process found imported, the latest last
 _complaints: set[str] = set()  # already reported by this process
 
 
@@ -51,9 +54,7 @@ def start_kernel(
     """
     whole, complaint = kernel_environment(environment), None
     if settings.fork and can_fork(spec):
-        root = Path(instance.project_root)
-        cwd = Path(instance.working_directory)
-        preload = preload_of(source, root, cwd, extra=settings.preload, without=settings.no_preload)
+        preload = _preload_of(source, instance, settings)
         if preload.forkable:
             try:
                 return _forked(preload.modules, instance.working_directory, whole, setup), None
@@ -64,12 +65,31 @@ def start_kernel(
     return kernel, complaint
 
 
+def prepare_kernel(instance: Instance, settings: Settings) -> None:
+    """Have the server get a kernel ready that an instance is about to ask for, if it can be forked."""
+    if not (settings.fork and has_idle_core()):
+        return
+    with contextlib.suppress(DuctaflowError):  # the flow cannot be started, as its run will report
+        source = read_flow(Path(instance.flow))
+        spec = choose_kernel(source, instance.kernel_name, settings.kernel).spec
+        preload = _preload_of(source, instance, settings)
+        if can_fork(spec) and preload.forkable:
+            servers.prepare(preload.modules, kernel_environment(dict(instance.variables)))
+
+
+def _preload_of(source: Source, instance: Instance, settings: Settings) -> Preload:
+    root, cwd = Path(instance.project_root), Path(instance.working_directory)
+    return preload_of(source, root, cwd, extra=settings.preload, without=settings.no_preload)
+
+
 def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], setup: Setup) -> ForkedKernel:
     server = servers.socket(environment)
     if (problem := self_test.problem_of(server)) is not None:
         why = f"forked kernels do not work with the installed libraries: {problem}"
         servers.give_up(environment, why)
         raise KernelStartError(why)
+    preloaded.pop(modules, None)
+    preloaded[modules] = None
     own = {**environment, **server_environment(server, environment)}
     try:
         return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)

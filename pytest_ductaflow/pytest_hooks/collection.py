@@ -22,7 +22,8 @@ from ..core.settings import Settings
 from ..gate.instance_file import EXPECTED, INPUTS
 from ..graph.preconditions import Preconditions
 from ..graph.session_outcomes import SessionOutcomes
-from ..planning.discovery import discover, project_root
+from ..planning.discovery import Source, discover, project_root
+from ..planning.history.recent_edits import may_have_changed
 from ..planning.make_plan import make_plan
 from ..planning.plan import Plan
 from ..report.failure_text import quoted
@@ -234,6 +235,7 @@ def plan_of(config: pytest.Config) -> Plan:
             ignored_folders=config.getini("norecursedirs"),
             rootdir=config.rootpath,
         )
+        _start_early(config, sources)
         say = partial(write_now, config)
         undo = _undone_at_the_end(config) if _runs_nothing(config) else None
         plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})
@@ -262,6 +264,21 @@ def plan_of(config: pytest.Config) -> Plan:
             "use --no-testmon, as what is unchanged is not run again anyway"
         )
     return plan
+
+
+def _start_early(config: pytest.Config, sources: Sequence[Source]) -> None:
+    """Start what the first instance will need, if this process runs any and some may have to run."""
+    settings = config.stash[SETTINGS]
+    if not sources or _runs_nothing(config) or settings.accept or config.getoption("dist", "no") != "no":
+        return
+    failed = config.cache.get("cache/lastfailed", {}) if hasattr(config, "cache") else {}
+    always = settings.force or bool(failed) or any(source.kind in ("past", "stored") for source in sources)
+    if always or any(map(may_have_changed, {source.root for source in sources})):
+        from ..running.remote.runner import runner_of_this_session
+        from ..running.run_instance import start_early
+
+        if not settings.fork or runner_of_this_session() is None:
+            start_early(settings)
 
 
 def _runs_nothing(config: pytest.Config) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
 PRECONDITIONS = pytest.StashKey[Preconditions]()
+_OF_BACKGROUND_WORK = tuple(f"pytest_ductaflow.running.{name}" for name in ("remote.runner", "run_instance"))
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
 
 
@@ -166,6 +167,7 @@ class InstanceItem(PlannedItem):
         return self._accept(settings) if settings.accept else self._run(settings)
 
     def _run(self, settings: Settings) -> Record:
+        from ..running.remote.runner import runner_of_this_session
         from ..running.run_instance import run
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
@@ -180,6 +182,7 @@ class InstanceItem(PlannedItem):
             judge=judge,
             say=self._say,
             page_may_follow=True,
+            runner=runner_of_this_session() if settings.fork else None,
         )
 
     def _say(self, line: str) -> None:
@@ -280,8 +283,9 @@ def _tell_warning(
 
 def hurry() -> None:
     """End the session without waiting for background work."""
-    if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
-        runner.hurry()
+    for module in _OF_BACKGROUND_WORK:
+        if (loaded := sys.modules.get(module)) is not None:
+            loaded.hurry()
 
 
 class OutcomeHooks:
@@ -290,9 +294,10 @@ class OutcomeHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Finish all writing for instances before the session ends."""
-        if (runner := sys.modules.get("pytest_ductaflow.running.run_instance")) is not None:
-            for problem in runner.finish():
-                _tell_warning(session.config, problem, "ductaflow")
+        for module in _OF_BACKGROUND_WORK:
+            if (loaded := sys.modules.get(module)) is not None:
+                for problem in loaded.finish():
+                    _tell_warning(session.config, problem, "ductaflow")
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool | None:

@@ -247,7 +247,7 @@ def _without_rights(failure: Failure | None, used: Used) -> Failure | None:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Mapping[str, str]:
+def environment_here() -> Mapping[str, str]:
     versions = {name: metadata.version(name) for name in ("pytest-ductaflow", "papermill", "ipykernel")}
     return {
         "python": platform.python_version(),
@@ -267,10 +267,10 @@ def _path_of(used: Used) -> tuple[str, ...]:
 def _environment_of(used: Used) -> Mapping[str, str]:
     """Return the environment of a run; its kernel may have been another interpreter's."""
     if used.executable in ("", sys.executable):
-        return _environment()
+        return environment_here()
     other = {
         "python": used.python,
         "executable": used.executable,
         "kernel_path": os.pathsep.join(_path_of(used)),
     }
-    return {**_environment(), **other}
+    return {**environment_here(), **other}

@@ -30,9 +30,9 @@ from ..kernels.flow_control import ReadCounter
 from ..kernels.inside.setup import marked
 from ..kernels.setup_calls import Setup, final_report_code
 from ..sources.notebooks import Source
-from .cell_failure import readable_traceback
 from .cell_outputs import CellOutputs
 from .deadline import Deadline
+from .failures.cell_failure import readable_traceback
 from .message_loop import LOST, START, KernelDied, MessageLoop
 from .notebook_writer import NotebookFile
 from .output_log import Output, by_source

@@ -27,12 +27,12 @@ from ..kernels.start import start_kernel
 from ..sources.notebooks import Source, read_flow
 from ..sources.parameters import assigned_in, unknown_parameters
 from ..tracking.observed import Used
-from .cell_failure import last_printed, mark_failure, with_hint_at_fork, with_hint_at_place
 from .client import FlowClient, RunResult
+from .failures.cell_failure import last_printed, mark_failure, with_hint_at_fork, with_hint_at_place
+from .failures.run_failure import BY_KEYBOARD, FailureFinder
 from .notebook_writer import NotebookFile
 from .output_log import Output
 from .prepare import prepare_notebook
-from .run_failure import BY_KEYBOARD, FailureFinder
 
 _OF_PROGRAMS = ("CalledProcessError", "SystemExit")  # the reason for these is in their output
 

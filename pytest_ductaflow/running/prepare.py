@@ -17,7 +17,7 @@ from ..core.instance import JSON
 from ..sources.notebooks import Source, how_to_tag
 from ..sources.parameters import assigned_in, parameters_of
 from ..sources.untagged_notebooks import cell_to_tag
-from .cell_failure import markdown_cell
+from .failures.cell_failure import markdown_cell
 
 
 def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, language: str) -> Any:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,14 +20,12 @@ from ..core.instance import Instance, Neighbours
 from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
-from ..core.system.interrupts import keyboard_later
-from ..tracking.inputs import InputSearch
-from ..tracking.python_caches import drop_young_caches
 from ..tracking.up_to_date import check
-from ..tracking.upstreams import records_of, upstream_files, with_upstreams
+from ..tracking.upstreams import records_of, with_upstreams
+from .single_run import Task, publish_failure, run_from_clean_start, unusable
 
 if TYPE_CHECKING:
-    from .clean_start import CleanStart
+    from .remote.runner import RemoteRunner
 
 _ALONE = Neighbours()
 
@@ -46,6 +43,7 @@ def run(
     judge: Callable[[Record], Record] | None = None,
     say: Callable[[str], None] = _say_here,
     page_may_follow: bool = False,
+    runner: RemoteRunner | None = None,
 ) -> Record:
     """Run an instance and leave its files, unless nothing that it depends on has changed.
 
@@ -57,6 +55,7 @@ def run(
         judge: Returns the final record of an instance that ran.
         say: Receives one line if another process is running the instance and has to be waited for.
         page_may_follow: Whether the page may be missing until `finish` is called.
+        runner: A process that runs it if it has to run; None for this process.
 
     Returns:
         The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
@@ -80,12 +79,14 @@ def run(
         except InUse as error:
             return _refused(instance, first, Failure(IN_USE, str(error)))
         except OSError as error:
-            return _refused(instance, first, _unusable(error))
+            return _refused(instance, first, unusable(error))
         was_run = has_waited or run_files.read_record(files.record)[0] != first.earlier
         found = _decide(instance, files, settings, neighbours) if was_run else first
         if found.record is not None:
             return _kept(found.record, files, is_news=found.refreshed)
-        return _run(instance, files, found, settings, neighbours, echo, judge, page_may_follow)
+        task = _task(instance, files, found, settings, neighbours, page_may_follow=page_may_follow)
+        result = _run_here(task, echo) if runner is None else runner.run(task, echo)
+        return _completed(task, *result, neighbours, judge)
 
 
 @dataclass(frozen=True)
@@ -119,73 +120,63 @@ def _decide(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     return _Decision(earlier, upstreams, "; ".join(found.reasons), found.record, found.refreshed)
 
 
-def _run(
+def _task(
     instance: Instance,
     files: RunFiles,
     decision: _Decision,
     settings: Settings,
     neighbours: Neighbours,
-    echo: IO[str] | None,
-    judge: Callable[[Record], Record] | None,
+    *,
     page_may_follow: bool,
-) -> Record:
-    """Run an instance while its lock is held, from a clean start to its record."""
-    running = _running_record(instance, decision.reason)
-    if settings.fork:
-        _start_server(instance)
-    try:
-        from .attempts import run_with_retries
+) -> Task:
+    """Return the run of an instance that has to run."""
+    return Task(
+        instance,
+        files,
+        _running_record(instance, decision.reason),
+        decision.earlier,
+        tuple(decision.upstreams),
+        settings,
+        neighbours.made_beside,
+        page_may_follow,
+    )
 
-        start = _clean_start(instance, files, decision.earlier, settings)
-        running = start.announce(running)
-        start.clear()
-        drop_young_caches(_folders_of_modules(instance, decision.earlier))
-        written_before = upstream_files(decision.upstreams, instance.project_root)
-        search = InputSearch(instance, written_before, decision.earlier, neighbours.made_beside)
-        record, interrupted = run_with_retries(
-            instance, files, running, settings, echo, search, start, page_may_follow=page_may_follow
-        )
-        record = with_upstreams(record, instance, neighbours)
+
+def _run_here(task: Task, echo: IO[str] | None) -> tuple[Record, bool]:
+    """Run an instance in this process."""
+    if task.settings.fork:
+        _start_server(task.instance, task.settings)
+    return run_from_clean_start(task, echo)
+
+
+def _completed(
+    task: Task,
+    record: Record,
+    interrupted: bool,
+    neighbours: Neighbours,
+    judge: Callable[[Record], Record] | None,
+) -> Record:
+    """Complete the record of an instance that has run, and write it.
+
+    Raises:
+        KeyboardInterrupt: If the keyboard has stopped the flow.
+    """
+    try:
+        record = with_upstreams(record, task.instance, neighbours)
         if judge is not None and not interrupted:
             record = judge(record)
-        publish(files, record)
+        publish(task.files, record)
     except OSError as error:
-        record, interrupted = _publish_failure(files, running, _unusable(error)), False
-    except KeyboardInterrupt:  # before its flow began, or after it ended
-        _publish_failure(files, running, Failure(INTERRUPTED, "stopped by the keyboard"))
+        record = publish_failure(task.files, task.running, unusable(error))
+    except KeyboardInterrupt:
+        publish_failure(task.files, task.running, Failure(INTERRUPTED, "stopped by the keyboard"))
         raise
-    except BaseException as error:  # ours, or a pytest plugin's: the record must not stay open
-        _publish_failure(files, running, Failure(type(error).__name__, str(error)))
+    except BaseException as error:  # a pytest plugin's: the record must not stay open
+        publish_failure(task.files, task.running, Failure(type(error).__name__, str(error)))
         raise
     if interrupted:
         raise KeyboardInterrupt
     return record
-
-
-def _folders_of_modules(instance: Instance, earlier: Record | None) -> Iterator[str]:
-    """Yield the folders that may hold modules of the project that an instance imports."""
-    root = instance.project_root
-    yield from (root, os.path.dirname(instance.flow))
-    for record in earlier.with_flows() if earlier is not None else ():
-        yield from (os.path.dirname(os.path.join(root, name)) for name in record.code)
-
-
-def _clean_start(
-    instance: Instance, files: RunFiles, earlier: Record | None, settings: Settings
-) -> CleanStart:
-    """Return the run directory ready for the instance's clean start; that of a replay is emptied."""
-    from .clean_start import CleanStart, clear_replay
-
-    root = instance.project_root
-    if instance.stored_in:
-        clear_replay(files)
-        return CleanStart(files, root, None)
-    keep = (*settings.keep, *instance.keep)
-    return CleanStart(files, root, earlier, keep=keep, generations=settings.generations)
-
-
-def _unusable(error: OSError) -> Failure:
-    return Failure(type(error).__name__, f"the run directory cannot be used: {error}")
 
 
 def _refused(instance: Instance, decision: _Decision, failure: Failure) -> Record:
@@ -195,13 +186,21 @@ def _refused(instance: Instance, decision: _Decision, failure: Failure) -> Recor
     return record
 
 
-def _publish_failure(files: RunFiles, running: Record, failure: Failure) -> Record:
-    """Write the record of a run without a result, unless there is no run directory yet, and return it."""
-    record = running.with_(status=Status.ERROR, error=failure, owner=None)
-    with contextlib.suppress(OSError), keyboard_later():
-        run_files.write_failure(files, record)
-        run_files.tell_build(record)
-    return record
+def start_early(settings: Settings) -> None:
+    """Start what the first instance to run will need, where a core is idle, before it is known which it is.
+
+    If no instance runs, all of it is ended with the session.
+    """
+    from ..core.system.machine import has_idle_core
+    from ..kernels.server_pool import kernel_environment, servers
+
+    if has_idle_core():
+        if settings.fork:
+            servers.start(kernel_environment({}))
+        if settings.html == "all":
+            from .html.instance_page import start_writer
+
+            start_writer()
 
 
 def finish() -> list[str]:
@@ -225,11 +224,16 @@ def _pages() -> ModuleType | None:
     return sys.modules.get(f"{__package__}.html.instance_page")
 
 
-def _start_server(instance: Instance) -> None:
-    """Start the kernel server, which gets ready while the rest is imported here."""
+def _start_server(instance: Instance, settings: Settings) -> None:
+    """Start the server of kernels, which gets the first one ready while the rest is imported here."""
     from ..kernels.server_pool import kernel_environment, servers
 
-    servers.start(kernel_environment(dict(instance.variables)))
+    environment = kernel_environment(dict(instance.variables))
+    servers.start(environment)
+    if servers.is_unused(environment):
+        from ..kernels.start import prepare_kernel
+
+        prepare_kernel(instance, settings)
 
 
 def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:

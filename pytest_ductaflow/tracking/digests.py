@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +26,7 @@ FOLDER, FILE = "folder", "file of "  # paths only checked for existence by a flo
 LINK = "link to "  # a link whose target the flow has read or used
 UNSTABLE = "changed while it was being used"  # equals no digest, so what used it runs again
 MANY = 1_000  # files in a folder; beyond that, the folder is one input
+_delegate: Callable[[str], str | None] | None = None
 _UNSEEN = (".", "__pycache__", REPORT, *SHARED_BY_PAGES)  # beginnings of names that come and go by themselves
 
 
@@ -192,6 +193,16 @@ def config_digest(config: Mapping[str, JSON]) -> str:
     return text_digest(json.dumps(config, sort_keys=True, ensure_ascii=False, default=str))
 
 
+def delegate_code_digests(delegate: Callable[[str], str | None] | None) -> None:
+    """Have digests of code worked out by a process that has imported already what reading notebooks takes.
+
+    Args:
+        delegate: Function that does `digest_of_code`; None to work them out here.
+    """
+    global _delegate  # noqa: PLW0603 - a process has one
+    _delegate = delegate
+
+
 def code_digest(path: str | Path) -> str | None:
     """Return the digest of a file's code, without comments, layout and markdown cells; None if unreadable."""
     stat = stat_of(path)
@@ -203,6 +214,13 @@ def code_digest(path: str | Path) -> str | None:
 
 @lru_cache(maxsize=10_000)
 def _code_digest(path: str, _stat: str) -> str | None:
+    if _delegate is not None:
+        return _delegate(path)
+    return digest_of_code(path)
+
+
+def digest_of_code(path: str) -> str | None:
+    """Return `code_digest`, worked out here and now."""
     try:
         code = [(normalised(code), tags) for code, tags in code_cells(Path(path))]
     except (DuctaflowError, OSError, UnicodeDecodeError):

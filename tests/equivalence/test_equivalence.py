@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,18 @@ import nbformat
 import papermill
 import pytest
 from helpers.equivalence_cases import CASES, PARAMETERS, Case
+from helpers.sessions import wait_for
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from pytest_ductaflow.core.forking import place
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.running.prepare import prepare_notebook
+from pytest_ductaflow.running.remote.runner import RemoteRunner
 from pytest_ductaflow.running.run_instance import run
 from pytest_ductaflow.sources.notebooks import read_flow
 
@@ -38,7 +41,8 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="the flows ask for what POSIX has"),
 ]
 
-WAYS = ["ordinary", "forked", "spare"]  # "spare": one that was forked before it was requested
+# "spare" is a kernel that was forked before it was requested, "warm" one in a child of a warm process.
+WAYS = ["ordinary", "forked", "spare", "warm"]
 PATIENCE = 60  # seconds; only a bug waits that long
 DIFFERS_EACH_TIME = {
     r"ipykernel_\d+/\d+\.py": "CELL",
@@ -108,12 +112,18 @@ def run_by_papermill(instance: Instance) -> Outcome:
     return outcome_of(instance, notebook, ended)
 
 
+@lru_cache
+def warm_runner() -> RemoteRunner:
+    """Return a child of the warm process that the test session has started."""
+    return RemoteRunner(wait_for(lambda: place.find(place.RUNS), "a warm process"))
+
+
 def run_by_us(instance: Instance, way: str) -> tuple[Outcome, Record]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
         for _ in range(1 + (way == "spare")):  # the first run makes the server prepare one
             shutil.rmtree(instance.run_dir, ignore_errors=True)
-            record = run(instance, settings_for(way))
+            record = run(instance, settings_for(way), runner=warm_runner() if way == "warm" else None)
     ended = record.error.type if record.error else "well"
     return outcome_of(instance, RunFiles.of(instance).notebook, ended), record
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import pytest
 
 # Hypothesis' plugin imports all of Hypothesis at the end of each session, which takes half a second.
 WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
+OTHER_PLUGINS = ("html", "metadata", "rerunfailures")  # which take a third of the time of a short session
 WITHOUT_PAGES = "-o ductaflow_html=none"  # pages of notebooks import nbconvert, which takes longer still
 
 
@@ -24,21 +25,38 @@ def interruptible() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def own_environment(*, pages: bool = False, **more: str) -> dict[str, str]:
+def own_environment(*, pages: bool = False, plugins: bool = False, **more: str) -> dict[str, str]:
     """Return the environment for a separate session, without that of the pytest, or CI service, around it.
 
     Args:
         pages: Whether notebooks become HTML pages, as they do for users.
+        plugins: Whether the other plugins that are installed for tests are there.
         more: Further variables.
     """
     around = ("PYTEST_", "COV_", "GITHUB_", "CI")
     given = {name: value for name, value in os.environ.items() if not name.startswith(around)}
-    options = WITHOUT_HYPOTHESIS if pages else f"{WITHOUT_HYPOTHESIS} {WITHOUT_PAGES}"
-    return {**given, "PYTEST_ADDOPTS": options, **more}
+    options = [WITHOUT_HYPOTHESIS]
+    options += [] if pages else [WITHOUT_PAGES]
+    options += [] if plugins else [f"-p no:{name}" for name in OTHER_PLUGINS]
+    return {**given, "PYTEST_ADDOPTS": " ".join(options), **more}
 
 
+def warm_up(kinds: Sequence[Mapping[str, str]], *, stop: bool = False) -> None:
+    """Start the warm processes of sessions with these variables besides `own_environment`, or stop them."""
+    code = _STOP if stop else _WARM_UP
+    for variables in kinds:
+        subprocess.run([sys.executable, "-c", code], env=own_environment(**variables), check=True)
+
+
+_WARM_UP = "from pytest_ductaflow.planning.processes.stay_warm import leave_behind; leave_behind(7200)"
+_STOP = """
+from pytest_ductaflow.core.forking import place
+for kind in (place.CONDUCTORS, place.RUNS):
+    if (warm := place.find(kind)) is not None:
+        warm.ask("stop")
+"""
 T = TypeVar("T")
-PATIENCE = 60.0  # seconds; only a bug waits that long
+PATIENCE = 20.0  # seconds; only a bug waits that long
 
 
 def wait_for(look: Callable[[], T | None], what: str) -> T:

@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import wait_for
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager, start_new_kernel
@@ -42,6 +43,7 @@ from pytest_ductaflow.core.record import Record, Status  # noqa: E402
 from pytest_ductaflow.core.settings import Settings  # noqa: E402
 from pytest_ductaflow.kernels import server_pool  # noqa: E402
 from pytest_ductaflow.kernels.forked import ForkedKernel, can_fork  # noqa: E402
+from pytest_ductaflow.kernels.forkserver.protocol import BadRequest, check_request  # noqa: E402
 from pytest_ductaflow.kernels.setup_calls import Setup  # noqa: E402
 from pytest_ductaflow.running.client import FlowClient  # noqa: E402
 from pytest_ductaflow.running.message_loop import MessageLoop  # noqa: E402
@@ -490,7 +492,7 @@ def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
     project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, way: str
 ) -> None:
     """What is printed just before is neither flushed nor sent by the kernel."""
-    monkeypatch.setattr("pytest_ductaflow.running.run_failure.killed_for_memory", lambda: None)
+    monkeypatch.setattr("pytest_ductaflow.running.failures.run_failure.killed_for_memory", lambda: None)
     monkeypatch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
     project.run("import os, signal, sys")  # after it, a spare is made
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
@@ -1493,3 +1495,49 @@ def test_a_process_that_a_flow_forks_prints_and_no_port_is_open_for_that(project
     )
     assert record.status is Status.SUCCESS
     assert sorted(project.printed()) == ["[]", "from child 0", "from child 1"]
+
+
+# Before the first request
+
+
+def test_a_server_that_nobody_has_asked_ends_at_once_with_all_that_it_has_prepared():
+    server = server_pool.ForkServer(os.environ)
+    server.prepare(["json"], os.environ)
+    own = psutil.Process(server._process.pid)
+    server.close()
+    assert not own.is_running()
+    assert not Path(server.folder).exists()
+
+
+def test_a_kernel_is_ready_before_it_is_requested():
+    environment = server_pool.kernel_environment({})
+    server = server_pool.ForkServer(environment)
+    try:
+        server.prepare(["json"], environment)
+        observer = psutil.Process(server._process.pid)
+        # The observer's child is the server, its child the template, and its child the kernel.
+        ready = wait_for(lambda: descendants(observer, depth=3) or None, "a spare kernel")
+        kernel = ForkedKernel(server.socket, preload=["json"], cwd=server.folder, env=environment, setup=None)
+        assert kernel.pid in ready
+        kernel.kill()
+        kernel.close()
+    finally:
+        server.close()
+
+
+def descendants(process: psutil.Process, depth: int) -> list[int]:
+    """Return the processes so many generations below another one."""
+    found = [process]
+    for _ in range(depth):
+        found = [child for each in found for child in each.children()]
+    return [each.pid for each in found]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"prepare": "json"}, {"prepare": [1]}, {"env_of_imports": None}, {"spare": 1}], ids=str
+)
+def test_a_preparation_that_is_none_is_refused(wrong):
+    right = {"prepare": ["json"], "env_of_imports": {}, "spare": True}
+    assert check_request(json.dumps(right).encode()) == right
+    with pytest.raises(BadRequest):
+        check_request(json.dumps(right | wrong).encode())

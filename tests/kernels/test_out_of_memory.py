@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_ductaflow.kernels.out_of_memory import killed_for_memory
-from pytest_ductaflow.running import run_failure
+from pytest_ductaflow.running.failures import run_failure
 
 EVENTS = "low 0\nhigh 0\nmax 17\noom 3\noom_kill 2\noom_group_kill 0\n"
 CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"

@@ -15,7 +15,7 @@ from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.running.cell_failure import last_printed, users_traceback, with_hint_at_place
+from pytest_ductaflow.running.failures.cell_failure import last_printed, users_traceback, with_hint_at_place
 
 READ = """\
     import pandas as pd

@@ -100,7 +100,7 @@ class Project:
         return self._run("-p", "helpers.standin", "--junitxml=junit.xml", *args, *named)
 
     def _run(self, *args: str) -> Result:
-        environment = own_environment()
+        environment = own_environment(plugins=True)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "--ductaflow", *args],
             cwd=self.folder,

@@ -88,6 +88,12 @@ def is_stopped(pid: int) -> bool:
     return False
 
 
+def umask() -> int:
+    """Return the umask without setting it, as other threads may be creating files (Linux)."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), 0o022)
+
+
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGKILL."""
     try:

@@ -9,7 +9,13 @@ import sys
 if sys.path[0] in ("", os.getcwd()):  # as `ipykernel_launcher` does with the entry of -m
     del sys.path[0]
 
-from . import kernel_app, server
+# There is no debugger for hundreds of instances, and its import takes long.
+sys.modules["debugpy"] = None  # type: ignore[assignment]
+
+from ...core.forking.freshness import Imports  # noqa: E402
+from . import kernel_app, server  # noqa: E402
+
+del sys.modules["debugpy"]
 
 
 def _leave_no_trace() -> None:
@@ -22,6 +28,9 @@ def _leave_no_trace() -> None:
 if __name__ == "__main__":
     config = json.loads(sys.argv[1])
     folder = os.getcwd()
+    imports = Imports(watches=True) if config["notes_imports"] else None
     app = kernel_app.make_app(config["modules"])
     _leave_no_trace()
-    server.serve(app, folder, config["lifeline"])
+    if imports is not None:
+        imports.write(folder)
+    server.serve(app, folder, lifeline=config["lifeline"], listener=config["listener"], imports=imports)

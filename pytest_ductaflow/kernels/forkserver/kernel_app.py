@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import comm  # noqa: F401 - imported here and below, so that kernels find it imported
-import ipykernel.debugger
 import IPython.core.logger  # noqa: F401
 import tornado.platform.asyncio  # noqa: F401
 import zmq
@@ -189,7 +188,6 @@ def make_app(modules: Mapping[str, str]) -> ForkableApp:
         modules: Source files by module name, with the functions that clients want called. Their functions
             `before_preload` and `after_preload` are called before and after modules are preloaded.
     """
-    ipykernel.debugger._is_debugpy_available = False  # there is no debugger for hundreds of instances
     ipkernel._accepts_parameters = _remembered(ipkernel._accepts_parameters)
     app: ForkableApp = ForkableApp.instance()
     app.prepare()
@@ -218,7 +216,12 @@ def _warm_up(shell: InteractiveShell) -> None:
     with _unnoticed(shell):
         shell.run_cell("pass", store_history=False, silent=True)
         shell.display_formatter.format(1)
-        code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
+
+
+def rehearse_traceback(shell: InteractiveShell) -> None:
+    """Trigger what is initialised when the first traceback is shown, which takes longer than all the rest."""
+    code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
+    with _unnoticed(shell):
         name = shell.compile.cache(code, 0, raw_code=code)
         try:
             exec(compile(code, name, "exec"), {"__name__": "__main__"})  # noqa: S102

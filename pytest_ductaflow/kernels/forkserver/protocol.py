@@ -26,6 +26,8 @@ _REQUEST: dict[str, type | tuple[type, ...]] = {
     "last": list,
     "observe": (dict, type(None)),
 }
+_PREPARATION: dict[str, type] = {"prepare": list, "env_of_imports": dict, "spare": bool}
+_OF_TEXTS = {"prepare", "preload", "argv", "env", "env_of_imports"}
 
 
 def send_line(connection: socket.socket, /, **words: Any) -> None:
@@ -42,23 +44,20 @@ class BadRequest(ValueError):
 
 
 def check_request(line: bytes) -> dict[str, Any]:
-    """Return a client's request for a kernel.
+    """Return a client's request for a kernel, or for the preparation of one.
 
     Raises:
         BadRequest: If it is not a valid one.
     """
     request = _object(line)
-    for name, kind in _REQUEST.items():
+    expected = _PREPARATION if "prepare" in request else _REQUEST
+    for name, kind in expected.items():
         if not isinstance(request.get(name), kind):
             raise BadRequest(f"{name!r} is missing, or of the wrong type")
-    texts = (
-        *request["preload"],
-        *request["argv"],
-        *request["env"].values(),
-        *request["env_of_imports"].values(),
-    )
-    if not all(isinstance(text, str) for text in texts):
-        raise BadRequest("'preload', 'argv', 'env' and 'env_of_imports' hold what is no text")
+    for name in _OF_TEXTS & expected.keys():
+        values = request[name].values() if isinstance(request[name], dict) else request[name]
+        if not all(isinstance(text, str) for text in values):
+            raise BadRequest(f"{name!r} holds what is no text")
     return request
 
 

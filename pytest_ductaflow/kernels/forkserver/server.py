@@ -1,7 +1,7 @@
 """Run the server, which passes requests for kernels on to its templates.
 
-A client connects to the socket `server` in the server's folder once for each kernel and sends a line of
-JSON; the connection then is the kernel's lifeline in both directions:
+A client connects to the socket in the server's folder once for each kernel and sends a line of JSON; the
+connection then is the kernel's lifeline in both directions:
 
     client:  {"preload": […], "env_of_imports": {…}, "spare": false, "cwd": …, "env": {…}, "argv": […],
               "umask": …, "all_channels": false, "first": [calls], "last": [calls], "observe": null}
@@ -12,6 +12,8 @@ JSON; the connection then is the kernel's lifeline in both directions:
     server:  {"exit": …, "peak_memory": …}    the status of `os.wait4`, and bytes
     server:  {"error": …}      what is wrong with a line of the client, which is ignored otherwise
 
+A client that will need a kernel soon sends {"prepare": […], "env_of_imports": {…}, "spare": true}, and waits
+for nothing.
 A client that closes the connection ends the kernel. The server passes connections on to the template that
 has imported the right modules. When the server ends, its templates notice and end their kernels, with all
 that these have started; when a template is killed, the system kills its kernels.
@@ -31,11 +33,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
+from ...core.forking.freshness import Imports
 from . import kernel_app
 from .protocol import LENGTH, LONGEST, READ_SIZE, BadRequest, check_request, receive, send_line
 from .template import answer_as_template
 
-SOCKET = "server"
+_BACKLOG = 128  # requests that may wait
 _TEMPLATES = 8  # that take requests; each holds in memory what its flows import
 _END = 3  # whole seconds after which the system ends a server that does not
 _IMPORTS = 40.0  # seconds for the imports of a template
@@ -63,13 +66,20 @@ class _Template:
 
 
 class _Server:
-    def __init__(self, app: kernel_app.ForkableApp, folder: str, lifeline: int) -> None:
+    def __init__(
+        self,
+        app: kernel_app.ForkableApp,
+        folder: str,
+        lifeline: int,
+        listener: int,
+        imports: Imports | None,
+    ) -> None:
         self.app = app
+        self.imports = imports
         self.folder = folder
         self.lifeline = lifeline
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(os.path.join(folder, SOCKET))
-        self.listener.listen(128)
+        self.listener = socket.socket(fileno=listener)
+        self.listener.listen(_BACKLOG)  # again, so that clients see this process as their peer
         self.templates: dict[_Wanted, _Template] = {}  # the most recently used one is last
         self.retired: list[socket.socket] = []  # of templates with kernels that may still run
         self.left_out: dict[str, str] = {}
@@ -133,7 +143,11 @@ class _Server:
     def _take(self, client: socket.socket, line: bytes) -> None:
         """Pass a request on to the right template; reply to an invalid one with what is wrong."""
         try:
-            wanted = _wanted(check_request(line))
+            request = check_request(line)
+            if (modules := request.get("prepare")) is not None:
+                self._prepare({**request, "preload": modules}, client)
+                return
+            wanted = _wanted(request)
         except BadRequest as error:
             send_line(client, error=str(error))
             return
@@ -146,15 +160,26 @@ class _Server:
             except (OSError, EOFError, ValueError):
                 self._forget(wanted)
 
+    def _prepare(self, request: Mapping[str, Any], client: socket.socket) -> None:
+        """Make a template that is going to be asked for; a failure shows when it is."""
+        with contextlib.suppress(OSError, EOFError, ValueError):
+            self._template(_wanted(request), client, spare=request["spare"])
+
     def _forget(self, wanted: _Wanted) -> None:
         if (template := self.templates.pop(wanted, None)) is not None:
             template.control.close()
 
-    def _template(self, wanted: _Wanted, client: socket.socket) -> _Template:
-        """Return the template that has imported what a client wants, except modules with side effects."""
+    def _template(self, wanted: _Wanted, client: socket.socket, *, spare: bool = False) -> _Template:
+        """Return the template that has imported what a client wants, except modules with side effects.
+
+        Args:
+            wanted: What it has imported.
+            client: The client's connection.
+            spare: Whether a new template forks a kernel at once.
+        """
         while wanted not in self.templates:
             modules = [name for name in wanted.modules if name not in self.left_out]
-            control, pid = self._fork_template(modules, dict(wanted.environment), client)
+            control, pid = self._fork_template(modules, dict(wanted.environment), client, spare=spare)
             answer = self._answer_of(control, pid)
             if answer is None:  # it hangs or has crashed: flows import that themselves
                 control.close()
@@ -199,7 +224,7 @@ class _Server:
         return None
 
     def _fork_template(
-        self, modules: list[str], environment: Mapping[str, str], client: socket.socket
+        self, modules: list[str], environment: Mapping[str, str], client: socket.socket, *, spare: bool
     ) -> tuple[socket.socket, int]:
         here, there = socket.socketpair()
         pid = os.fork()
@@ -213,21 +238,29 @@ class _Server:
             os.close(self.lifeline)
             if modules:
                 kernel_app.take_environment(environment)
-            answer_as_template(self.app, self.folder, there, modules, self.left_out)
+            answer_as_template(
+                self.app, self.folder, there, modules, self.left_out, self.imports, wants_spare=spare
+            )
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(1)
 
 
-def serve(app: kernel_app.ForkableApp, folder: str, lifeline: int) -> NoReturn:
+def serve(
+    app: kernel_app.ForkableApp, folder: str, *, lifeline: int, listener: int, imports: Imports | None
+) -> NoReturn:
     """Answer requests until the lifeline is closed.
 
     Args:
         app: The application that becomes kernels.
         folder: The folder for sockets; private to the user.
         lifeline: A descriptor at its end once the process that started the server is gone.
+        listener: The descriptor of the listening socket.
+        imports: Notes what is imported, if anybody wants to know.
     """
+    for descriptor in (lifeline, listener):
+        os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # killed templates leave no zombies
-    _Server(app, folder, lifeline).run()
+    _Server(app, folder, lifeline, listener, imports).run()

@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 
 import psutil
 
-from ..observer.orphans import adopt_orphans, children, end_orphans, share_fate_of
+from ...core.forking.freshness import Imports
+from ...core.system.orphans import adopt_orphans, children, end_orphans, share_fate_of
 from . import kernel_app
 from .importing import ImportSideEffect, preload
 from .protocol import LENGTH, PATIENCE, READ_SIZE, BadRequest, check_signal, receive, send_line
@@ -46,6 +47,9 @@ def answer_as_template(
     control: socket.socket,
     modules: list[str],
     left_out: Mapping[str, str],
+    imports: Imports | None,
+    *,
+    wants_spare: bool,
 ) -> NoReturn:
     def answer(**words: Any) -> None:
         data = json.dumps(words).encode()
@@ -62,8 +66,10 @@ def answer_as_template(
         answer(misbehaved=error.module, deed=error.description)
         os._exit(0)
     app.tell("after_preload")
+    if imports is not None:
+        imports.write(folder)
     answer(ready=True)
-    _Template(app, folder, control, dict(left_out)).run()
+    _Template(app, folder, control, dict(left_out), wants_spare=wants_spare).run()
 
 
 @dataclass
@@ -89,14 +95,19 @@ class _Template:
     children: dict[int, _Child] = field(default_factory=dict)  # by each of their descriptors
     spare: _Child | None = None
     wants_spare: bool = False
+    may_rehearse: bool = False  # whether there is time for what only later kernels profit from
+    has_served: bool = False
     is_retired: bool = False
 
     def run(self) -> NoReturn:
         self.poll = select.poll()
         self.poll.register(self.control, select.POLLIN)
         while True:
-            ready = self.poll.poll(0 if self.wants_spare else None)
-            if not ready:
+            ready = self.poll.poll(0 if self.wants_spare or self.may_rehearse else None)
+            if not ready and self.may_rehearse:
+                self.may_rehearse = False
+                kernel_app.rehearse_traceback(self.app.shell)
+            elif not ready:
                 self.spare, self.wants_spare = self._fork(is_spare=True), False
             for number, _ in ready:
                 if number == self.control.fileno():
@@ -125,6 +136,7 @@ class _Template:
         if child is None or child.assign is None:
             client.close()
             return
+        self.may_rehearse, self.has_served = not self.has_served, True
         self.spare, self.wants_spare = None, request["spare"]
         child.client = client
         raw = os.path.join(self.folder, f"k{child.pid}.raw")

@@ -27,7 +27,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .orphans import adopt_orphans, end_orphans, share_fate_of
+from ...core.system.orphans import adopt_orphans, end_orphans, share_fate_of
 from .seccomp import install, let_go_on, prefer_same_core, receive
 
 if TYPE_CHECKING:

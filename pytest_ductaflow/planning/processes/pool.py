@@ -15,6 +15,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol, Self
 
+from ...core.forking.client import ForkedProcess, WarmProcess
+from ...core.forking.place import CONDUCTORS, find
 from ...core.system.child_process import may_fork
 from ...core.system.interrupts import keyboard_later
 from .warm_process import ENDED, STARTED, Request
@@ -53,6 +55,7 @@ class DeclareProcesses:
         self._echo = echo
         self._warm: dict[Path, _Warm] = {}
         self._all = contextlib.ExitStack()
+        self._kept = find(CONDUCTORS) if fork and may_fork() else None
 
     def start(self, asked: Path, result: Path, output: Path, folder: Path) -> Process:
         """Start a process that answers a request.
@@ -64,6 +67,9 @@ class DeclareProcesses:
             folder: Its working directory.
         """
         request = Request(str(asked), str(result), None if self._echo else str(output))
+        if self._kept is not None:
+            with contextlib.suppress(OSError):  # it has just ended
+                return _forked_from(self._kept, request, folder)
         if folder not in self._folders:
             return _start([request.asked, request.result], folder, request.output)
         warm = self._warm.get(folder)
@@ -98,6 +104,21 @@ def _start(
             stdout=sink,
             stderr=sink,
             pass_fds=descriptors,
+        )
+
+
+def _forked_from(kept: WarmProcess, request: Request, folder: Path) -> ForkedProcess:
+    """Return a child of a process that an earlier session has left behind."""
+    with contextlib.ExitStack() as stack:
+        output = request.output
+        sinks = (1, 2) if output is None else (stack.enter_context(open(output, "wb")).fileno(),) * 2
+        return kept.popen(
+            f"{__package__}.declare_process",
+            [request.asked, request.result],
+            folder=folder,
+            environment={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            stdout=sinks[0],
+            stderr=sinks[1],
         )
 
 

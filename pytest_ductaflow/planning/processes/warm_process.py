@@ -12,7 +12,7 @@ import signal
 import sys
 from dataclasses import asdict, dataclass
 
-from ...kernels.observer.orphans import share_fate_of
+from ...core.system.orphans import share_fate_of
 
 STARTED, ENDED = "pid", "end"  # first word of an answer; a number follows
 

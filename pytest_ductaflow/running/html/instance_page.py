@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core import run_files
+from ...core.forking.client import WarmProcess
 from ...core.instance import RUNS, Instance
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
@@ -48,6 +49,16 @@ class InstancePage:
 
 
 _pages = PageWriter()
+
+
+def fork_writer_from(warm: WarmProcess) -> None:
+    """Have pages written by a child of a warm process, which has imported what that takes."""
+    _pages.warm = warm
+
+
+def start_writer() -> None:
+    """Start the process that writes pages, as some are going to be asked for."""
+    _pages.start()
 
 
 def finish_pages() -> list[str]:

@@ -20,6 +20,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from traitlets.config import Config
 
 from ...core.config_markdown import in_part
@@ -33,7 +34,9 @@ _SHOW_AMD = "<script>window.define = window.amd;</script>"
 # use: a page must open without a network.
 _LINKED = """\
 {%- extends 'lab/index.html.j2' -%}
-{% block notebook_css %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">
+{% block notebook_css %}
+{%- if resources.ductaflow.stylesheet %}<link href="{{ resources.ductaflow.stylesheet }}" rel="stylesheet">
+{%- else %}{{ super() }}{% endif %}
 {%- if resources.ductaflow.plotly %}
 HIDE_AMD
 <script src="{{ resources.ductaflow.plotly }}"></script>
@@ -124,8 +127,18 @@ def _exporter() -> Any:
 
 @lru_cache(maxsize=1)
 def stylesheet() -> str:
-    """Return the lab template's styles, taken from the page of an empty notebook."""
-    page, _ = HTMLExporter(template_name="lab").from_notebook_node(nbformat.v4.new_notebook())
+    """Return the lab template's styles, taken from the page of a notebook.
+
+    It has a cell of each kind, so that what pages need is imported and compiled afterwards.
+    """
+    cells = [nbformat.v4.new_markdown_cell("# text"), nbformat.v4.new_code_cell("code = 1")]
+    cells[1].outputs = [nbformat.v4.new_output("stream", text="printed")]
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    # Without the styles of the user who happens to make the page.
+    resources = {"config_dir": os.devnull, "ductaflow": {"mermaid": True}}
+    _, resources = CSSHTMLHeaderPreprocessor().preprocess(notebook, resources)
+    page, _ = _exporter().from_notebook_node(notebook, resources=resources)
     return "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", page, flags=re.DOTALL))
 
 

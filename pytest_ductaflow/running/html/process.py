@@ -19,6 +19,7 @@ from html import escape
 from pathlib import Path
 
 from ...core import run_files
+from ...core.forking.client import ForkedProcess, WarmProcess
 from ...core.run_files import RunFiles
 
 _LOOK = 3.0  # seconds between checks whether the process makes progress
@@ -55,10 +56,16 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
 
 
 class PageWriter:
-    """The writer of this process's pages, which starts and feeds a child process."""
+    """The writer of this process's pages, which starts and feeds a child process.
+
+    Attributes:
+        warm: A warm process to fork it from, if there is one.
+    """
+
+    warm: WarmProcess | None = None
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | ForkedProcess | None = None
         self._asked: list[tuple[RunFiles, Path]] = []
         self._is_given_up = False
 
@@ -68,19 +75,26 @@ class PageWriter:
         Returns:
             A warning of what went wrong, if that is known already.
         """
-        if self._process is None:
-            try:
-                self._process = self._start()
-            except OSError:  # no room for its temporary file, or too many processes
-                return write_page(files, runs)
-            atexit.register(self.finish)
+        process = self.start()
+        if process is None:
+            return write_page(files, runs)
         number = len(self._asked)
         self._asked.append((files, runs))
         files.html.unlink(missing_ok=True)
         job = [number, str(files.directory), files.stem, files.output_suffix, str(runs)]
         with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
-            print(json.dumps(job), file=self._process.stdin, flush=True)
+            print(json.dumps(job), file=process.stdin, flush=True)
         return None
+
+    def start(self) -> subprocess.Popen[str] | ForkedProcess | None:
+        """Start the process, unless it runs; return it, None if it cannot be started."""
+        if self._process is None:
+            try:
+                self._process = self._started()
+            except OSError:  # no room for its temporary file, or too many processes
+                return None
+            atexit.register(self.finish)
+        return self._process
 
     def give_up(self) -> None:
         """Kill the process, and make `finish` skip the pages that are missing."""
@@ -88,14 +102,18 @@ class PageWriter:
         if self._process is not None:
             self._process.kill()
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _started(self) -> subprocess.Popen[str] | ForkedProcess:
         # delete=False: on Windows, another process cannot open a file that deletes itself.
         self._told = tempfile.NamedTemporaryFile(  # noqa: SIM115 - finish
             "r", prefix="dk", encoding="utf-8", delete=False
         )
+        module, arguments = f"{__package__}.process", [self._told.name]
+        if self.warm is not None:
+            own, pipe = Path(tempfile.gettempdir()), subprocess.PIPE
+            return self.warm.popen(module, arguments, folder=own, environment=os.environ, stdin=pipe)
         # -P: the session's working directory may hold modules of any name.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.process", self._told.name],
+            [sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -114,6 +132,8 @@ class PageWriter:
         if process is None:
             return []
         atexit.unregister(self.finish)
+        if not asked:
+            process.kill()
         frozen = _wait_for(process, [files for files, _ in asked])
         self._process, self._asked = None, []
         with self._told as told_by_it:
@@ -135,7 +155,7 @@ class PageWriter:
         return [*frozen, *(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]
 
 
-def _wait_for(process: subprocess.Popen[str], asked: Sequence[RunFiles]) -> list[str]:
+def _wait_for(process: subprocess.Popen[str] | ForkedProcess, asked: Sequence[RunFiles]) -> list[str]:
     """Wait until the process has written its pages; kill it if it is stuck, and return a warning then."""
     import psutil
 
@@ -174,10 +194,19 @@ def _answers(lines: Iterable[str]) -> dict[int, str | None]:
     return answers
 
 
+def _warm_up() -> None:
+    """Import and compile what every page needs, before there is one to write."""
+    from .notebook_html import stylesheet
+
+    stylesheet()
+
+
 def main() -> None:
     """Write the pages that stdin names, as long as the parent process exists."""
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     asker = os.getppid()
+    with contextlib.suppress(Exception):  # a broken nbconvert is reported with the first page
+        _warm_up()
     for line in sys.stdin:
         if os.getppid() != asker:
             return

@@ -16,12 +16,12 @@ from typing import Any
 
 import nbformat
 
-from ..core.instance import Instance, Workplace
-from ..core.record import Failure
-from ..core.run_files import display_path
-from ..core.system.places import PACKAGE
-from ..sources.notebooks import Source
-from .warning_lines import strip_ansi
+from ...core.instance import Instance, Workplace
+from ...core.record import Failure
+from ...core.run_files import display_path
+from ...core.system.places import PACKAGE
+from ...sources.notebooks import Source
+from ..warning_lines import strip_ansi
 
 _LONG_MESSAGE, _LONG_TRACEBACK = 4_000, 40_000  # characters
 _LAST_LINES, _LAST_TEXT = 10, 4_000  # lines, and characters per output, to search for a missing file

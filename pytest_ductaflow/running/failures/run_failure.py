@@ -10,17 +10,17 @@ from nbclient.exceptions import CellTimeoutError
 from nbformat import ValidationError
 from papermill.exceptions import PapermillExecutionError
 
-from ..core.errors import HelperFrozen, InstanceFailed, NoAnswer
-from ..core.number_text import in_bytes
-from ..core.record import FLOW_FAILED, INTERRUPTED, Failure, Record
-from ..core.system.child_process import signal_name
-from ..kernels.base import Kernel
-from ..kernels.out_of_memory import killed_for_memory
-from ..sources.notebooks import Source
+from ...core.errors import HelperFrozen, InstanceFailed, NoAnswer
+from ...core.number_text import in_bytes
+from ...core.record import FLOW_FAILED, INTERRUPTED, Failure, Record
+from ...core.system.child_process import signal_name
+from ...kernels.base import Kernel
+from ...kernels.out_of_memory import killed_for_memory
+from ...sources.notebooks import Source
+from ..client import RunResult
+from ..message_loop import KernelDied
+from ..output_log import Output
 from .cell_failure import failure_of_cell, failure_without_traceback, is_at_the_end
-from .client import RunResult
-from .message_loop import KernelDied
-from .output_log import Output
 
 BY_KEYBOARD = Failure(INTERRUPTED, "stopped by the keyboard")
 _SIGKILL = 9  # not defined on Windows

@@ -1,0 +1,1 @@
+"""Run instances in a child of a warm process, which has imported already what that takes."""

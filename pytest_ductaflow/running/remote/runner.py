@@ -1,0 +1,154 @@
+"""Have instances run by a child of the warm process, and wait for their records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from dataclasses import replace
+from functools import lru_cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any
+
+from ...core.forking.client import ForkedProcess, WarmProcess
+from ...core.forking.place import RUNS, find
+from ...core.forking.start import SERVER_VARIABLE
+from ...core.instance import Neighbours
+from ...core.record import INTERRUPTED, Failure, Record
+from ...core.system.child_process import may_fork
+from ...tracking.digests import delegate_code_digests, digest_of_code
+from ..single_run import Task, publish_failure
+
+_MODULE = f"{__package__}.process"
+_LOST = "the process that runs instances has ended"
+_PATIENCE = 10.0  # seconds for an interrupted instance to end
+
+
+@lru_cache(maxsize=1)
+def runner_of_this_session() -> RemoteRunner | None:
+    """Return the child of a warm process that runs this process's instances; None if there is none."""
+    is_within_flow = SERVER_VARIABLE in os.environ
+    if is_within_flow or not may_fork() or (warm := find(RUNS)) is None:
+        return None
+    with contextlib.suppress(OSError):
+        return RemoteRunner(warm)
+    return None
+
+
+def finish() -> list[str]:
+    """Wait for pages that are still being written; return their warnings, which are also in the records."""
+    runner = runner_of_this_session() if runner_of_this_session.cache_info().currsize else None
+    return runner.finish() if runner is not None else []
+
+
+def hurry() -> None:
+    """Make `finish` skip the pages that are missing."""
+    runner = runner_of_this_session() if runner_of_this_session.cache_info().currsize else None
+    if runner is not None:
+        runner.hurry()
+
+
+class RemoteRunner:
+    """A child of a warm process that runs instances, one at a time.
+
+    Args:
+        warm: The warm process.
+
+    Raises:
+        OSError: If it forks no child.
+    """
+
+    def __init__(self, warm: WarmProcess) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = _forked(warm, theirs.fileno())
+        self._connection = Connection(ours.detach())
+        delegate_code_digests(self._code_digest)
+
+    def run(self, task: Task, echo: IO[str] | None) -> tuple[Record, bool]:
+        """Run an instance as `single_run.run_from_clean_start` does.
+
+        Raises:
+            KeyboardInterrupt: As there.
+        """
+        made_beside, task = task.made_beside, replace(task, made_beside=Neighbours().made_beside)
+        if echo is not None:
+            echo.flush()
+        try:
+            self._connection.send(("run", task, dict(os.environ), os.getcwd(), echo is not None))
+            while True:
+                match self._answer():
+                    case "beside", folder:
+                        self._connection.send(made_beside(folder))
+                    case "done", record, interrupted:
+                        return record, interrupted
+                    case "raised", error:
+                        raise error
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self._forget()
+            return publish_failure(task.files, task.running, Failure("ProcessLost", _LOST)), False
+        except KeyboardInterrupt:
+            self._give_up(task)
+            raise
+
+    def _code_digest(self, path: str) -> str | None:
+        try:
+            self._connection.send(("digest", path))
+            digest: str | None = self._connection.recv()
+        except (EOFError, OSError):
+            self._forget()
+            return digest_of_code(path)
+        return digest
+
+    def _forget(self) -> None:
+        """Have the rest of the session run without it."""
+        delegate_code_digests(None)
+        runner_of_this_session.cache_clear()
+
+    def _answer(self) -> Any:
+        """Return the next message; pass Ctrl-C on to the child, which is in a session of its own."""
+        try:
+            return self._connection.recv()
+        except KeyboardInterrupt:
+            self._process.send_signal(signal.SIGINT)
+            if not self._connection.poll(_PATIENCE):
+                raise
+            return self._connection.recv()
+
+    def _give_up(self, task: Task) -> None:
+        """Kill a child that does not end after Ctrl-C, or that was interrupted twice."""
+        if self._process.poll() is None:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_PATIENCE)
+            publish_failure(task.files, task.running, Failure(INTERRUPTED, "stopped by the keyboard"))
+        self._forget()
+
+    def finish(self) -> list[str]:
+        """Wait for its pages, and let it end; return warnings of what went wrong."""
+        self._forget()
+        with contextlib.suppress(EOFError, OSError):
+            self._connection.send(("finish",))
+            warnings: list[str] = self._connection.recv()[1]
+            return warnings
+        return []
+
+    def hurry(self) -> None:
+        """Give up the pages that are missing."""
+        with contextlib.suppress(OSError):
+            self._connection.send(("hurry",))
+
+
+def _forked(warm: WarmProcess, connection: int) -> ForkedProcess:
+    return warm.popen(
+        _MODULE,
+        [str(warm.path)],
+        folder=Path.cwd(),
+        environment=os.environ,
+        stdout=1,
+        stderr=2,
+        descriptors=[connection],
+    )
