@@ -1,7 +1,7 @@
 """All errors that a user can meet, in one hierarchy below `DuctaflowError`.
 
 Each message says where, what was expected and what to do. `running.message_loop.KernelDied` and
-`running.failures.run_failure.FlowExecutionError` also extend classes of other libraries, and stay beside these.
+`running.failures.run_failure.FlowExecutionError` also extend classes of other libraries, and stay there.
 """
 
 from __future__ import annotations
