@@ -65,11 +65,15 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a package that may come first": lambda site: lay(site / "pandas.py"),
     "settings": lambda site: edited_in_place(site.parent / "home/.config/matplotlib/matplotlibrc"),
     "new settings": lambda site: lay(site.parent / "home/.config/matplotlib/stylelib.yaml"),
-    "settings of another package": lambda site: (site.parent / "home/.config/pandas").mkdir(),
+    "settings of another package": lambda site: lay(site.parent / "home/.config/pandas/pandas.toml"),
 }
 
 
-def test_nothing_has_changed(notes):
+def test_nothing_has_changed(notes, site):
+    """Also where Python has compiled something, or a folder of modules has other files as well."""
+    (site / "library/__pycache__").mkdir(exist_ok=True)
+    lay(site / "report.html")
+    lay(site / ".cache/new.py")
     assert first_change([str(notes)]) is None
 
 

@@ -6,12 +6,15 @@ Standalone: the server of kernels imports it, too.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import stat
 import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ _SETTINGS = (
 _SYSTEM_SETTINGS = ("/etc/ipython", "/usr/local/etc/ipython", "/etc/jupyter", "/usr/local/etc/jupyter")
 _OF_THE_SYSTEM = ("/proc/", "/sys/", "/dev/")
 _COMPILED = f"{os.sep}__pycache__{os.sep}"
+_SETTINGS_SUFFIXES = (".py", ".ipy", ".json", ".yaml", ".yml", ".toml", "rc")
+_DECIDING = (*all_suffixes(), ".pth", *_SETTINGS_SUFFIXES)  # of files that make a difference to imports
 _CLOCK = 100_000_000  # ns by which the clock of a file system may be behind
 _CHANGING = "changed while it was imported"
 
@@ -83,12 +88,27 @@ def first_change(folders: Iterable[str]) -> str | None:
 
 
 def _state_of(path: str) -> str:
-    """Return what changes whenever a file, or the names in a folder, change; empty if there is none."""
+    """Return what changes whenever a file changes, or what a folder has to import; empty if there is none."""
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return _names_in(path)
     except (OSError, ValueError):
         return ""
     return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_size} {status.st_ino}"
+
+
+def _names_in(folder: str) -> str:
+    """Return a digest of the names in a folder that decide what is imported, or are those of settings."""
+    with os.scandir(folder) as entries:
+        names = sorted(
+            e.name for e in entries if e.name.endswith(_DECIDING) or (_is_package(e.name) and e.is_dir())
+        )
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _is_package(name: str) -> bool:
+    return (name.isidentifier() and name != "__pycache__") or name.endswith((".dist-info", ".egg-info"))
 
 
 def _imported_files() -> Iterator[str]:
@@ -135,4 +155,4 @@ def _settings_files() -> Iterator[str]:
 
 
 def _is_setting(name: str) -> bool:
-    return name.endswith((".py", ".ipy", ".json", ".yaml", ".yml", ".toml", "rc"))
+    return name.endswith(_SETTINGS_SUFFIXES)
