@@ -5,15 +5,13 @@ from __future__ import annotations
 import compileall
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import WITHOUT_HYPOTHESIS, warm_up
+from helpers.sessions import WITHOUT_HYPOTHESIS
 
 import pytest_ductaflow
 
@@ -23,7 +21,6 @@ with contextlib.suppress(ImportError):
 
 os.environ.pop("GITHUB_ACTIONS", None)  # otherwise sessions of the tests write to the service that runs us
 
-KINDS_OF_SESSIONS = ({"PYTHONIOENCODING": "utf-8"}, {}, {"PYTHONPATH": str(Path(__file__).parent)})
 SLOW = ("sessions", "projects", "equivalence", "test_readme.py", "kernels", "planning", "running", "browser")
 os.environ["PYTHON_OF_TESTS"] = "ductaflow"  # warm processes of these tests serve no other sessions
 pytest_plugins = ["pytester"]
@@ -36,15 +33,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # xdist: by our order, not by the number of tests
     if config.option.durations is None:
         config.option.durations, config.option.durations_min = 40, 4.0
-    if not hasattr(config, "workerinput") and not config.option.collectonly and sys.platform == "linux":
-        warm_up(KINDS_OF_SESSIONS)
-        config.add_cleanup(partial(warm_up, KINDS_OF_SESSIONS, stop=True))
     if config.getoption("dist", "no") == "no":  # else the workers do it, which need the plugin themselves
         os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders whose files take long, so that the last one is no long one."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the folders whose files take long, so that the last one is no long one.
+
+    A run of all tests leaves out the thorough ones, unless `-m` says something else.
+    """
+    is_whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    if is_whole and not config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
     here = Path(__file__).parent
     tops = [item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else "" for item in items]
     rank = {top: SLOW.index(top) if top in SLOW else len(SLOW) for top in tops}

@@ -252,6 +252,11 @@ class ForkServers:
         return server
 
     @property
+    def are_alive(self) -> bool:
+        """Whether all servers that this process has started still run, with their observers."""
+        return all(server.is_alive for server in self._servers.values())
+
+    @property
     def folder(self) -> str:
         """The parent of temporary folders: a server's folder, which it removes even if this process dies."""
         own = (server.folder for server in list(self._servers.values()) if server.is_alive)

@@ -21,7 +21,7 @@ import nbformat
 import papermill
 import pytest
 from helpers.equivalence_cases import CASES, PARAMETERS, Case
-from helpers.sessions import wait_for
+from helpers.sessions import wait_for, warm_up
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -42,7 +42,12 @@ pytestmark = [
 ]
 
 # "spare" is a kernel that was forked before it was requested, "warm" one in a child of a warm process.
-WAYS = ["ordinary", "forked", "spare", "warm"]
+WAYS = [
+    "forked",
+    "warm",
+    pytest.param("spare", marks=pytest.mark.thorough),
+    pytest.param("ordinary", marks=pytest.mark.thorough),
+]
 PATIENCE = 60  # seconds; only a bug waits that long
 DIFFERS_EACH_TIME = {
     r"ipykernel_\d+/\d+\.py": "CELL",
@@ -114,8 +119,16 @@ def run_by_papermill(instance: Instance) -> Outcome:
 
 @lru_cache
 def warm_runner() -> RemoteRunner:
-    """Return a child of the warm process that the test session has started."""
-    return RemoteRunner(wait_for(lambda: place.find(place.RUNS), "a warm process"))
+    """Return a child of a warm process that serves nobody else and ends with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHON_OF_TESTS", "equivalence")
+        warm_up()
+        warm = wait_for(lambda: place.find(place.RUNS), "a warm process")
+        runner = RemoteRunner(warm)
+        warm.ask("stop")
+        if (conductors := place.find(place.CONDUCTORS)) is not None:
+            conductors.ask("stop")
+    return runner
 
 
 def run_by_us(instance: Instance, way: str) -> tuple[Outcome, Record]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,22 +41,14 @@ def own_environment(*, pages: bool = False, plugins: bool = False, **more: str) 
     return {**given, "PYTEST_ADDOPTS": " ".join(options), **more}
 
 
-def warm_up(kinds: Sequence[Mapping[str, str]], *, stop: bool = False) -> None:
-    """Start the warm processes of sessions with these variables besides `own_environment`, or stop them."""
-    code = _STOP if stop else _WARM_UP
-    for variables in kinds:
-        subprocess.run([sys.executable, "-c", code], env=own_environment(**variables), check=True)
+def warm_up() -> None:
+    """Start the warm processes that serve this process."""
+    code = "from pytest_ductaflow.planning.processes.stay_warm import leave_behind; leave_behind(600)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
-_WARM_UP = "from pytest_ductaflow.planning.processes.stay_warm import leave_behind; leave_behind(7200)"
-_STOP = """
-from pytest_ductaflow.core.forking import place
-for kind in (place.CONDUCTORS, place.RUNS):
-    if (warm := place.find(kind)) is not None:
-        warm.ask("stop")
-"""
 T = TypeVar("T")
-PATIENCE = 20.0  # seconds; only a bug waits that long
+PATIENCE = 60.0  # seconds; only a bug waits that long
 
 
 def wait_for(look: Callable[[], T | None], what: str) -> T:

@@ -17,7 +17,7 @@ from helpers.ages import COMMANDS, SESSIONS, STEPS
 from helpers.projects import write_project
 from helpers.sessions import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 PYTEST = (
     *("-m", "pytest", "-p", "no:cacheprovider", "-v", "conductor.py"),

@@ -22,7 +22,7 @@ from helpers.sessions import interruptible, own_environment
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.report.page import read
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 GROW = """\
     import json

@@ -14,6 +14,7 @@ COMMAND = Path(__file__).parents[1] / "benchmarks/disturbed.py"
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name != "posix", reason="signals and process groups are POSIX")
 @pytest.mark.parametrize("kind", ["sessions", "kills", "edits"])
 def test_two_rounds_of_each_kind_end_in_the_files_of_an_undisturbed_run(kind: str) -> None:

@@ -23,6 +23,7 @@ from pytest_ductaflow.core.forking.client import WarmProcess
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps processes warm"),
 ]
 KINDS = {"conductors", "runs"}

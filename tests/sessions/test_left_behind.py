@@ -16,6 +16,7 @@ from helpers.sessions import own_environment
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.skipif(sys.platform != "linux", reason="where orphans can be found"),
 ]
 

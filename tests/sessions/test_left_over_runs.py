@@ -19,7 +19,7 @@ from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.system import instance_lock
 from pytest_ductaflow.planning.history.declared_history import Declaration
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 GROW = """\
 import json

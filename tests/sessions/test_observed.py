@@ -18,7 +18,7 @@ from pytest_ductaflow.kernels.observation import can_observe
 from pytest_ductaflow.running.attempts import _without_rights
 from pytest_ductaflow.tracking.observed import Used
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 on_linux = pytest.mark.skipif(not can_observe(), reason="this system tells nothing of the files of others")
 FILES = {
     "flows/shell.py": 'import subprocess\nprint(subprocess.check_output(["cat", root + "/data.txt"]))\n',

@@ -16,7 +16,7 @@ from helpers.sessions import own_environment
 
 from pytest_ductaflow.report.page import read
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 def session(root: Path, *args: str) -> tuple[dict[str, str], str]:

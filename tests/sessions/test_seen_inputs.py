@@ -20,7 +20,7 @@ from helpers.sessions import own_environment
 
 import pytest_ductaflow
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 PYTEST = (sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow")
 CONDUCTOR = 'from pytest_ductaflow import conduct\n\nconduct("flows/a.py", [{"instance_name": "one"}])\n'

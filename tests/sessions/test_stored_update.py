@@ -8,7 +8,7 @@ import shutil
 import pytest
 from helpers.gate import GATE, edit, fixture_clone, fixture_origin, pytest_, state  # noqa: F401 - fixtures
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 def test_an_update_shows_what_changes_and_writes_it(clone):

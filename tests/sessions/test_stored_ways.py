@@ -10,7 +10,7 @@ from helpers.projects import write_project
 
 from pytest_ductaflow.report.page import read
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 def test_the_ini_file_says_what_runs_without_paths_beside_ordinary_tests_and_no_sweep(clone):

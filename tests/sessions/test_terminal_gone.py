@@ -20,7 +20,11 @@ from helpers.projects import write_project
 from helpers.sessions import PATIENCE, interruptible, is_gone, own_environment, wait_for
 from helpers.waiting import SESSION, kernel_pids, outcomes
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="terminals are POSIX")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.thorough,
+    pytest.mark.skipif(os.name != "posix", reason="terminals are POSIX"),
+]
 
 WAITING = {
     "flows/wait.py": """

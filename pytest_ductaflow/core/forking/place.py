@@ -15,6 +15,7 @@ from .start import folder_for_sockets, variables_at_start
 
 CONDUCTORS, RUNS = "conductors", "runs"  # the kinds of warm processes
 _PACKAGE = str(Path(__file__).parents[2])
+_RIGHTS = ("Uid", "Gid", "Cap", "NoNewPrivs", "Seccomp:")  # lines of a process's status
 _NAMESPACES = ("mnt", "net", "pid", "user", "ipc", "uts")
 
 
@@ -90,6 +91,7 @@ def _start_digest() -> str:
         "cores": sorted(os.sched_getaffinity(0)),
         "groups": sorted(os.getgroups()),
         "session": _read("/proc/self/cgroup"),
+        "rights": [line for line in _read("/proc/self/status").splitlines() if line.startswith(_RIGHTS)],
         "namespaces": [_link(f"/proc/self/ns/{name}") for name in _NAMESPACES],
     }
     return hashlib.sha256(json.dumps(given).encode("utf-8", "surrogatepass")).hexdigest()[:20]

@@ -140,15 +140,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # with what is registered for the exit
     folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
-    atexit.register(_clean_up, os.getpid(), folder)
+    atexit.register(_clean_up, os.getpid(), folder, path)
     variables = _import(config["kind"], config["preloads"], folders := [folder])
     imports.write(folder)
     gc.freeze()  # so that children do not copy these pages
     job = serve(listening(path), config["seconds"], partial(_why_stale, folders))
-    if job is None:
-        path.unlink(missing_ok=True)
-        return
-    _work(job, variables)
+    if job is not None:
+        _work(job, variables)
 
 
 def _import(kind: str, preloads: Sequence[Sequence[str]], folders: list[str]) -> dict[str, str]:
@@ -197,9 +195,13 @@ def _rehearse() -> None:
 
 
 def _why_stale(folders: Sequence[str]) -> str | None:
-    """Return what has changed since this process and its server of kernels did their imports, or None."""
-    if (lost := next((folder for folder in folders if not os.path.isdir(folder)), None)) is not None:
-        return lost
+    """Return a file that has changed since this process and its server of kernels did their imports, or None.
+
+    A server that has ended counts as well, by its folder.
+    """
+    kernels = sys.modules.get("pytest_ductaflow.kernels.server_pool")
+    if kernels is not None and not kernels.servers.are_alive:
+        return folders[-1]
     return first_change(folders)
 
 
@@ -222,9 +224,11 @@ def _locks(file: int) -> bool:
     return True
 
 
-def _clean_up(owner: int, folder: str) -> None:
+def _clean_up(owner: int, folder: str, path: Path) -> None:
+    """Remove at the end of a warm process, not of its children, what it has left."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
+        path.unlink(missing_ok=True)
 
 
 def _work(job: Job, variables: dict[str, str]) -> None:
