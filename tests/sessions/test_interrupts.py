@@ -23,7 +23,7 @@ from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.run_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.ordinary import OrdinaryKernel
-from pytest_ductaflow.running import attempts, execute, run_instance, single_run
+from pytest_ductaflow.running import attempts, clean_start, execute, run_instance
 from pytest_ductaflow.running.output_log import Output
 
 pytestmark = [
@@ -164,7 +164,7 @@ def test_ctrl_c_before_there_is_a_run_directory_is_ctrl_c(
     interrupted: Callable[[object, str], Path],
 ) -> None:
     """The first instance imports papermill, which takes long enough for a user to press Ctrl-C."""
-    assert not interrupted(single_run, "drop_young_caches").exists()
+    assert not interrupted(clean_start, "CleanStart").exists()
 
 
 def test_ctrl_c_while_a_kernel_is_closed_leaves_a_whole_record_and_the_notebook(
