@@ -170,3 +170,13 @@ def test_the_files_that_the_readme_names_are_there():
     assert [
         name for name in named if not ((PACKAGE / name).exists() or (PACKAGE.parent / name).exists())
     ] == []
+
+
+ONLY_POSIX = ("fcntl", "grp", "pwd", "resource", "termios")
+ONLY_LINUX = ("core.forking.server", "kernels.forkserver", "kernels.observer")
+
+
+def test_only_modules_for_linux_import_at_their_top_what_only_posix_has():
+    """On Windows these modules of the standard library are missing."""
+    users = {module for module in FILES if {*imported(module, only_at_the_top=True)} & {*ONLY_POSIX}}
+    assert {module for module in users if not module.startswith(ONLY_LINUX)} == set()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import gc
 import importlib
 import json
@@ -25,15 +24,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.forking import place
 from ...core.forking.freshness import Imports, first_change
 from ...core.forking.place import CONDUCTORS, RUNS
-from ...core.forking.server import Job, listening, serve
 from ...core.forking.start import folder_for_sockets
 from ...core.system.child_process import may_fork
 from ...core.system.interrupts import keyboard_later
+
+if TYPE_CHECKING:
+    from ...core.forking.server import Job
 
 _PREPARED = 4  # kinds of flows for which kernels are got ready
 _IMPORTS = {
@@ -132,6 +133,8 @@ def _start(config: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import, and then fork children until nobody has needed one for long."""
+    from ...core.forking.server import listening, serve
+
     config = json.loads(sys.argv[1])
     imports = Imports()
     path = place.socket_of(config["kind"], make=True)
@@ -217,6 +220,8 @@ def _is_only_one(path: Path) -> bool:
 
 def _locks(file: int) -> bool:
     """Return whether this process gets the lock of an open file, which it then has."""
+    import fcntl  # which Windows has not, and this module is imported there
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
