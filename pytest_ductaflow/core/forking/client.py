@@ -15,7 +15,7 @@ from typing import IO, Any
 from ..system.child_process import umask
 from .messages import receive, send
 
-_PATIENCE = 10.0  # seconds for an answer that takes milliseconds
+_PATIENCE = 5.0  # seconds for an answer that takes milliseconds
 
 
 class WarmProcess:
@@ -141,6 +141,10 @@ class ForkedProcess:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of it; the warm process kills it if it still runs."""
+        self._connection.close()
 
 
 def _answer(

@@ -25,6 +25,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,10 +162,14 @@ class _Server:
     def _fork(self, client: socket.socket, message: dict[str, Any], descriptors: list[int]) -> Job | None:
         me, pid = os.getpid(), os.fork()
         if not pid:
-            share_fate_of(me)
-            self._close_all()
-            _become(message, descriptors)
-            return Job(message["module"])
+            try:
+                share_fate_of(me)
+                self._close_all()
+                _become(message, descriptors)
+                return Job(message["module"])
+            except BaseException:  # it must not go on as a second server
+                traceback.print_exc()
+                os._exit(1)
         child = _Child(pid, os.pidfd_open(pid), client)
         self.children[child.pidfd] = child
         self.poll.register(child.pidfd, select.POLLIN)

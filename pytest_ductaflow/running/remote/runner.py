@@ -104,9 +104,11 @@ class RemoteRunner:
         return digest
 
     def _forget(self) -> None:
-        """Have the rest of the session run without it."""
+        """Let the child end, and have the rest of the session run without it."""
         delegate_code_digests(None)
         runner_of_this_session.cache_clear()
+        self._connection.close()
+        self._process.close()
 
     def _answer(self) -> Any:
         """Return the next message; pass Ctrl-C on to the child, which is in a session of its own."""
@@ -129,12 +131,12 @@ class RemoteRunner:
 
     def finish(self) -> list[str]:
         """Wait for its pages, and let it end; return warnings of what went wrong."""
-        self._forget()
+        warnings: list[str] = []
         with contextlib.suppress(EOFError, OSError):
             self._connection.send(("finish",))
-            warnings: list[str] = self._connection.recv()[1]
-            return warnings
-        return []
+            warnings = self._connection.recv()[1]
+        self._forget()
+        return warnings
 
     def hurry(self) -> None:
         """Give up the pages that are missing."""
