@@ -87,7 +87,7 @@ def test_a_full_disk_at_the_end_leaves_a_warning_and_no_exception(
     Path(writer._told.name).write_text('[0, "torn')
     monkeypatch.setattr(html_process.run_files, "write_atomic", refuse)
     assert all("has no page: " in problem for problem in writer.finish())
-    monkeypatch.setattr(PageWriter, "_start", refuse)
+    monkeypatch.setattr(PageWriter, "_started", refuse)
     assert "has no page: " in str(writer.ask(files, tmp_path / "runs"))
     assert writer.finish() == []
     record, _ = read_record(files.record)

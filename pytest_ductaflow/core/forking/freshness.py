@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 import sys
 import sysconfig
 import time
@@ -17,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any
+
+from ..system.file_state import stat_of
 
 # Folders, relative to the home directory, with files that packages read when they are imported.
 _SETTINGS = (
@@ -90,12 +91,9 @@ def first_change(folders: Iterable[str]) -> str | None:
 def _state_of(path: str) -> str:
     """Return what changes whenever a file changes, or what a folder has to import; empty if there is none."""
     try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            return _names_in(path)
+        return _names_in(path) if os.path.isdir(path) else stat_of(path) or ""
     except (OSError, ValueError):
         return ""
-    return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_size} {status.st_ino}"
 
 
 def _names_in(folder: str) -> str:

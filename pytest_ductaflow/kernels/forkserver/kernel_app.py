@@ -216,12 +216,7 @@ def _warm_up(shell: InteractiveShell) -> None:
     with _unnoticed(shell):
         shell.run_cell("pass", store_history=False, silent=True)
         shell.display_formatter.format(1)
-
-
-def rehearse_traceback(shell: InteractiveShell) -> None:
-    """Trigger what is initialised when the first traceback is shown, which takes longer than all the rest."""
-    code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
-    with _unnoticed(shell):
+        code = "def ductaflow():\n    return 1 / 0\nductaflow()\n"
         name = shell.compile.cache(code, 0, raw_code=code)
         try:
             exec(compile(code, name, "exec"), {"__name__": "__main__"})  # noqa: S102

@@ -95,19 +95,14 @@ class _Template:
     children: dict[int, _Child] = field(default_factory=dict)  # by each of their descriptors
     spare: _Child | None = None
     wants_spare: bool = False
-    may_rehearse: bool = False  # whether there is time for what only later kernels profit from
-    has_served: bool = False
     is_retired: bool = False
 
     def run(self) -> NoReturn:
         self.poll = select.poll()
         self.poll.register(self.control, select.POLLIN)
         while True:
-            ready = self.poll.poll(0 if self.wants_spare or self.may_rehearse else None)
-            if not ready and self.may_rehearse:
-                self.may_rehearse = False
-                kernel_app.rehearse_traceback(self.app.shell)
-            elif not ready:
+            ready = self.poll.poll(0 if self.wants_spare else None)
+            if not ready:
                 self.spare, self.wants_spare = self._fork(is_spare=True), False
             for number, _ in ready:
                 if number == self.control.fileno():
@@ -136,7 +131,6 @@ class _Template:
         if child is None or child.assign is None:
             client.close()
             return
-        self.may_rehearse, self.has_served = not self.has_served, True
         self.spare, self.wants_spare = None, request["spare"]
         child.client = client
         raw = os.path.join(self.folder, f"k{child.pid}.raw")
