@@ -83,6 +83,15 @@ def test_a_change_is_found(change, notes, site):
     assert first_change([str(notes)]) is not None
 
 
+def test_what_is_opened_after_the_imports_is_not_noted(tmp_path):
+    """The hook cannot be removed, and a flow may open millions of files."""
+    code = "from pytest_ductaflow.core.forking.freshness import Imports\n"
+    code += "imports = Imports(watches=True)\nopen(__import__('os').devnull).close()\n"
+    code += "noted = len(imports._opened)\nimports.watches = False\n"
+    code += "open('/etc/hosts').close()\nassert noted and len(imports._opened) == noted"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
 def test_a_file_that_changes_while_it_is_imported_counts_as_changed(site, tmp_path):
     lay(site / "library/__init__.py", "import pathlib\npathlib.Path(__file__).touch()")
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -370,6 +370,16 @@ def test_ctrl_c_stops_the_instance(waiting):
     assert "idle" in place.command("warm")
 
 
+def test_stopping_it_twice_leaves_the_session_that_uses_it_alone(waiting):
+    place, process, _ = waiting
+    warm = place.pid_of("runs")
+    assert "runs: in use by 1 process, ends after that" in place.command("warm", "--stop")
+    assert place.command("warm", "--stop") == "no process is kept warm\n"
+    (place.root / "runs/a/i1/go").touch()
+    assert "1 passed" in process.communicate(timeout=60)[0]
+    gone(warm)  # the session may have left another one behind
+
+
 def test_the_death_of_the_session_ends_the_instance(waiting):
     place, process, kernel = waiting
     process.kill()

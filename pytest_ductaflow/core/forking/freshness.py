@@ -40,17 +40,23 @@ class Imports:
     Args:
         watches: Whether to note all files that Python opens from now on; for a process with imports that
             read settings.
+
+    Attributes:
+        watches: The same; to be switched off before code runs that is none of an import.
     """
 
     def __init__(self, *, watches: bool = False) -> None:
         self._began = time.time_ns() - _CLOCK
         self._opened: set[str] = set()
+        self.watches = watches
         if watches:
             sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str) and not arguments[2] & os.O_ACCMODE:
-            self._opened.add(arguments[0])
+        if self.watches and event == "open":
+            path, _, flags = arguments
+            if isinstance(path, str) and not flags & os.O_ACCMODE:
+                self._opened.add(path)
 
     def states(self) -> dict[str, str]:
         """Return the state of each file, by path; empty for one that is not there."""

@@ -196,8 +196,10 @@ class _Server:
 
 
 def _kill(pid: int) -> None:
-    with contextlib.suppress(OSError):
-        os.killpg(pid, signal.SIGKILL)
+    """Kill a child, which may not lead its group yet, and all processes of that group."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            kill(pid, signal.SIGKILL)
 
 
 def _become(message: dict[str, Any], descriptors: list[int]) -> None:

@@ -68,6 +68,7 @@ def answer_as_template(
     app.tell("after_preload")
     if imports is not None:
         imports.write(folder)
+        imports.watches = False  # what kernels open is their flows'
     answer(ready=True)
     _Template(app, folder, control, dict(left_out), wants_spare=wants_spare).run()
 

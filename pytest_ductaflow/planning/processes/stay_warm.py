@@ -109,7 +109,10 @@ def warm_processes(*, stop: bool = False) -> list[WarmState]:
 
 
 def _starting() -> Iterator[tuple[Path, int]]:
-    """Yield the socket and the process id of each warm process of this user that does not answer yet."""
+    """Yield the socket and the process id of each warm process of this user that does not answer yet.
+
+    One that was told to end with its last child has no socket either, but also no process id in its file.
+    """
     folder = place.private_folder()
     for lock in folder.glob("*.lock") if folder is not None else ():
         path = lock.with_suffix("")
@@ -138,7 +141,8 @@ def main() -> None:
     config = json.loads(sys.argv[1])
     imports = Imports()
     path = place.socket_of(config["kind"], make=True)
-    if path is None or not _is_only_one(path):
+    lock = _lock_for(path) if path is not None else None
+    if path is None or lock is None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # with what is registered for the exit
@@ -147,7 +151,9 @@ def main() -> None:
     variables = _import(config["kind"], config["preloads"], folders := [folder])
     imports.write(folder)
     gc.freeze()  # so that children do not copy these pages
-    job = serve(listening(path), config["seconds"], partial(_why_stale, folders))
+    listener = listening(path)
+    os.ftruncate(lock, 0)  # it is asked from now on, not killed
+    job = serve(listener, config["seconds"], partial(_why_stale, folders))
     if job is not None:
         _work(job, variables)
 
@@ -208,14 +214,18 @@ def _why_stale(folders: Sequence[str]) -> str | None:
     return first_change(folders)
 
 
-def _is_only_one(path: Path) -> bool:
-    """Return whether this process may serve at a path; it then has a lock as long as it runs."""
+def _lock_for(path: Path) -> int | None:
+    """Return the open lock file of the only process that may serve at a path; None if there is another one.
+
+    The file holds the process id until the process answers, and is locked as long as it or a child runs.
+    """
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not _locks(lock):
-        return False
+        os.close(lock)
+        return None
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
-    return True
+    return lock
 
 
 def _locks(file: int) -> bool:

@@ -1,8 +1,7 @@
-"""Run instances on behalf of a session: `python -m pytest_ductaflow.running.remote.process SOCKET`.
+"""Run instances on behalf of a session, in a child of a warm process.
 
-SOCKET is that of the warm process from which this one was forked. Descriptor 3 is a connection to the
-session's process, over which both send tuples, a word and what belongs to it. This process runs one instance
-at a time:
+The argument is the socket of the warm process. Descriptor 3 is a connection to the session's process, over
+which both send tuples, a word and what belongs to it. This process runs one instance at a time:
 
     session:  ("run", task, environment, folder, whether to echo)
     here:     ("beside", folder)    asks for the names that other instances have made there
@@ -79,7 +78,3 @@ def _result(
         return "raised", error
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-if __name__ == "__main__":
-    main()
