@@ -235,7 +235,10 @@ def compared(case: Case, cells: list[dict[str, Any]], instead: Mapping[str, str]
 
 
 def compared_metadata(case: Case, outcome: Outcome) -> Any:
-    return with_texts(outcome.metadata, partial(compared_text, case))
+    metadata = with_texts(outcome.metadata, partial(compared_text, case))
+    if "cell_metadata_filter" in (jupytext := metadata.get("jupytext", {})):  # Jupytext joins a set of names
+        jupytext["cell_metadata_filter"] = sorted(jupytext["cell_metadata_filter"].split(","))
+    return metadata
 
 
 def until_end(outcome: Outcome) -> int:

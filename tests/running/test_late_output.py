@@ -82,7 +82,7 @@ def test_nothing_is_logged_twice_and_nothing_of_the_kernel_itself(tmp_path, fork
         threading._register_atexit(stop.set)
         def speak():
             for number in range(10**9):
-                print("line", number)
+                print(f"line {number}\\n", end="")  # in one piece: ipykernel files each under the current cell
                 speaks.set()
                 if stop.wait(0.001):
                     return
@@ -90,7 +90,7 @@ def test_nothing_is_logged_twice_and_nothing_of_the_kernel_itself(tmp_path, fork
         speaks.wait()
 
         # %%
-        print("last cell")
+        print("last cell\\n", end="")
         """
     log = run_flow(tmp_path, code, fork=fork)[1]
     log.remove("last cell")
