@@ -1,4 +1,4 @@
-"""Build the dependency graph of a plan from references in the configs, before anything runs.
+"""Build the dependency graph of a plan from what configs and code refer to, before anything runs.
 
 Instances are numbers: their positions in the plan, all sources one after the other. Higher numbers are
 *barriers*, nodes without work. With a barrier, 1,000 instances wait for 1,000 others through 2,000 edges
@@ -134,10 +134,11 @@ def make_graph(
         for node in tangle:
             before[node] -= tangle
     add_unless_circular(before, _mentioned_again(instances))
+    _add_unless_they_wait(before, causes, [mine.in_folders for mine in found])
+    _add_unless_they_wait(before, causes, [mine.in_code for mine in found])
     seen = add_unless_circular(before, _undeclared(learned or {}, instances, causes))
     for upstream, number in seen:
         causes[number].append((LEARNED, (upstream,)))
-    _add_folders(before, causes, found)
     # With problems nothing is going to run, and edges that show what is needed are missing.
     _keep_order_of_flows(before, groups, found, (lambda _: True) if problems else is_settled)
     graph = Graph(
@@ -222,11 +223,13 @@ def _undeclared(
                     yield upstream, number
 
 
-def _add_folders(before: list[set[int]], causes: Sequence[list[Cause]], found: Sequence[References]) -> None:
-    """Make instances wait for all others in the folders they name, except those that wait for them."""
+def _add_unless_they_wait(
+    before: list[set[int]], causes: Sequence[list[Cause]], found: Sequence[Sequence[Cause]]
+) -> None:
+    """Make instances wait for all that further causes name, except those that wait for them."""
     barriers: dict[int, int] = {}  # by the tuple of members
     for number, mine in enumerate(found):
-        for _, members in mine.in_folders:
+        for _, members in mine:
             if id(members) not in barriers:
                 barriers[id(members)] = len(before)
                 before.append(set(members))
@@ -234,7 +237,7 @@ def _add_folders(before: list[set[int]], causes: Sequence[list[Cause]], found: S
     tangle_of = {node: tangle for tangle in cyclic_components(before) for node in tangle} if barriers else {}
     without: dict[tuple[int, int], tuple[int, ...]] = {}  # by members and tangle
     for number, mine in enumerate(found):
-        for reason, members in mine.in_folders:
+        for reason, members in mine:
             kept = members
             if (tangle := tangle_of.get(number)) is not None:
                 before[number].discard(barriers[id(members)])
@@ -272,7 +275,7 @@ def _keep_order_of_flows(
                 for number, instance in enumerate(group, first)
                 if instance.after is None and not found[number].externals
             }
-            referring = {n for n in counts if found[n].upstreams or found[n].in_folders}
+            referring = {n for n in counts if found[n].upstreams or found[n].in_folders or found[n].in_code}
             doubtful = {number for number in referring if counts[number] and not is_settled(number)}
             reached = _flows_reached(before, flows.members) if doubtful else []
             barriers = _Barriers(before, flows.members)

@@ -18,9 +18,9 @@ from ..core.instance import RUNS, Instance, stem_of
 from ..core.outcome import Outcome
 from ..core.record import Record
 from ..core.run_files import RunFiles, display_path, read_record, records, records_in
-from ..tracking.paths_in_config import places_of
+from ..tracking.paths_in_config import is_written_place, places_of
 from .dependencies import Graph
-from .references import is_written_place, leaves
+from .references import leaves
 from .session_outcomes import SessionOutcomes
 
 _LONGEST_PATH = 4_096  # characters; a longer text is not a path

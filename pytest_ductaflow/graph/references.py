@@ -17,20 +17,15 @@ from ..core.instance import JSON, RUNS, Instance
 from ..core.paths_in_text import paths_in
 from ..core.problem import Problem
 from ..sources.instance_names import declared_at, original_name
-from ..tracking.paths_in_config import is_output_key
+from ..tracking.paths_in_config import is_written_place
 from .run_dir_index import RunDirIndex
+from .runs_in_code import paths_in_code
 
 AFTER = "_after"
 _NAME = "instance_name"  # config key; even if its value looks like a path, it is no reference
 _BY_NAME = "_instance"  # suffix of a key that names an instance; the step precedes it
 _NAMES_SHOWN = 5
 _NAMES_COMPARED = 20_000  # in the search for similar names, for all messages of a plan together
-# Keys of a folder that a run writes to and does not read: `run_folder`, `work_dir`.
-_WORKPLACE = re.compile(
-    r"^(?:.*_)?(?:run|work|working|case|scratch)_?(?:dir|directory|folder|path|root)$|^(?:.*_)?scratch$"
-    r"|^model_(?:root|runs?_dir)$",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -41,6 +36,7 @@ class References:
         upstreams: Origin of each reference (`_after`, "config key 'zones.table'") and the instances' numbers.
         in_folders: The same for instances in a folder that it names, except those that themselves name a
             folder with this instance.
+        in_code: The same for what its flow's code names.
         externals: Run directories outside of the plan.
         orphans: Config key and path, as written, of paths in `runs/` that lie in no instance's directory.
         problems: Names that match nothing.
@@ -48,16 +44,17 @@ class References:
 
     upstreams: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     in_folders: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    in_code: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     externals: list[str] = field(default_factory=list)
     orphans: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
 def references(instances: Sequence[Instance]) -> list[References]:
-    """Return what each instance of a plan refers to by `after` and by paths and names in its config."""
+    """Return what each instance of a plan refers to: by `after`, in its config, and in its flow's code."""
     paths, names = RunDirIndex(instances), Names(instances)
     found = [References() for _ in instances]
-    folders = _Folders(instances, paths)
+    folders, in_code = _Folders(instances, paths), _Folders(instances, paths)
     for number, (mine, instance) in enumerate(zip(found, instances, strict=True)):
         for label in dict.fromkeys(instance.after or ()):
             names.refer_by_label(mine, number, label)
@@ -68,8 +65,12 @@ def references(instances: Sequence[Instance]) -> list[References]:
                 continue  # its inputs may be copies from instances that are no longer in any plan
             if key.endswith(_BY_NAME) and value not in (None, "") and not isinstance(value, bool):
                 names.refer_by_key(mine, number, key, str(value))
+        if not instance.stored_in:
+            _refer_in_code(mine, paths, in_code, number, instance)
     for number, reason, members in folders.upstreams():
         found[number].in_folders.append((reason, members))
+    for number, reason, members in in_code.upstreams():
+        found[number].in_code.append((reason, members))
     return found
 
 
@@ -86,12 +87,6 @@ def leaves(config: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             yield key, value
 
 
-def is_written_place(key: str) -> bool:
-    """Return whether a dotted config key names something to be written or a folder for a run to work in."""
-    last = key.rpartition(".")[2]
-    return is_output_key(last) or _WORKPLACE.search(last) is not None
-
-
 def _refer_by_path(
     mine: References, paths: RunDirIndex, folders: _Folders, number: int, key: str, text: str
 ) -> bool:
@@ -100,10 +95,9 @@ def _refer_by_path(
     for readings in paths_in(text, partial(paths.may_begin, number)):
         found = [(reading, paths.targets_of(number, reading)) for reading in readings]
         path, pointed = next((each for each in found if each[1]), found[0])
-        for run_dir in pointed.others:
-            mine.upstreams.append((_key_reason(key), paths.instances_in(run_dir)))
-        for folder in pointed.folders:
-            folders.refer(number, key, folder)
+        mine.upstreams += ((_key_reason(key), numbers) for numbers in pointed.others)
+        for folder in pointed.folders if not is_written_place(key) else ():
+            folders.refer(number, _key_reason(key), folder)
         is_prose = not is_path and not text.lstrip("[\"'( \t\n").startswith(path)
         is_many = "{" in text or has_magic(path)
         if pointed.in_runs and not (pointed or is_prose or is_many or is_written_place(key)):
@@ -112,18 +106,30 @@ def _refer_by_path(
     return is_path
 
 
+def _refer_in_code(
+    mine: References, paths: RunDirIndex, folders: _Folders, number: int, instance: Instance
+) -> None:
+    """Add to `mine` what the flow's code names, other than the instance's own directory and all of `runs/`."""
+    for text in paths_in_code(instance):
+        pointed = paths.targets_of(number, text)
+        mine.in_code += ((f"code {text!r}", numbers) for numbers in pointed.others)
+        for folder in pointed.folders:
+            if not paths.is_all(number, folder):
+                folders.refer(number, f"code {text!r}", folder)
+
+
 class _Folders:
-    """The folders of run directories that configs name; all instances in them are upstreams."""
+    """The folders of run directories that are named; all instances in them are upstreams."""
 
     def __init__(self, instances: Sequence[Instance], paths: RunDirIndex) -> None:
         self._instances = instances
         self._paths = paths
         self._named: dict[str, dict[int, str]] = defaultdict(dict)  # by folder and instance, the reason
 
-    def refer(self, number: int, key: str, folder: str) -> None:
-        """Note that a config names a folder, unless it is the place for the instance's own results."""
-        if not is_written_place(key) and not self._instances[number].stored_in:
-            self._named[folder].setdefault(number, _key_reason(key))
+    def refer(self, number: int, reason: str, folder: str) -> None:
+        """Note that an instance names a folder."""
+        if not self._instances[number].stored_in:
+            self._named[folder].setdefault(number, reason)
 
     def upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
         """Yield, for each instance that names a folder, the reason and the instances in the folder.

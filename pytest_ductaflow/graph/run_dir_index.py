@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from glob import has_magic
@@ -18,6 +20,7 @@ from itertools import chain, takewhile
 from ..core.instance import RUNS, Instance
 from ..sources.instance_names import path_key
 
+_MAGIC = re.compile(r"[*?[]")
 _LONGEST_PATH = 4096  # characters; a longer text is not a path
 
 
@@ -26,13 +29,13 @@ class PathTargets:
     """The places that a text leads to, over all the paths it may stand for.
 
     Attributes:
-        others: Run directories of other instances.
+        others: The instances of each run directory of others, or of all that a pattern matches.
         own: Whether one of the paths lies in the instance's own run directory.
         folders: Folders in `runs/` that hold run directories, or patterns for such folders.
         in_runs: Whether one of the paths lies in the project's `runs/`.
     """
 
-    others: tuple[str, ...] = ()
+    others: tuple[tuple[int, ...], ...] = ()
     own: bool = False
     folders: tuple[str, ...] = ()
     in_runs: bool = False
@@ -43,6 +46,29 @@ class PathTargets:
 
 
 _NOWHERE = PathTargets()
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """What a pattern matches; thousands of instances that have the same one share it.
+
+    `runs/etl/*/zones.csv` is an example of files in run directories, `runs/et*` of folders above them.
+
+    Attributes:
+        run_dirs: The run directories in which files can match.
+        instances: The numbers of their instances.
+        below: The run directories in folders that match.
+    """
+
+    run_dirs: frozenset[str]
+    instances: tuple[int, ...]
+    below: list[str]
+
+    def without(self, own: str, members: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the instances, except those of a run directory."""
+        if own not in self.run_dirs:
+            return self.instances
+        return tuple(number for number in self.instances if number not in members[own])
 
 
 class RunDirIndex:
@@ -57,16 +83,13 @@ class RunDirIndex:
         for number, run_dir in enumerate(self._own):
             members[run_dir].append(number)
         self._members = {run_dir: tuple(numbers) for run_dir, numbers in members.items()}
-        self._matched: dict[str, tuple[list[str], list[str]]] = {}
+        self._matched: dict[str, _Matched] = {}
         self._below: dict[str, tuple[int, ...]] = {}
         roots = set(self._roots)
         self._common = _common_start({*self._members, *roots}) if roots else ""
         self._heads = _heads({*roots, *self._members, *chain.from_iterable(self._bases)}, self._members)
         for root in roots:
             self._heads.setdefault(root, set()).add(path_key(RUNS))
-
-    def instances_in(self, run_dir: str) -> tuple[int, ...]:
-        return self._members[run_dir]
 
     def targets_of(self, number: int, text: str) -> PathTargets:
         """Return where a text in an instance's config leads if it is read as a path.
@@ -78,16 +101,20 @@ class RunDirIndex:
         if not paths:
             return _NOWHERE
         own, runs = self._own[number], os.path.join(self._roots[number], path_key(RUNS), "")
-        holders: list[str | None] = [self._holder(path) for path in paths]
+        holders = dict.fromkeys(map(self._holder, paths))
         in_runs = any(
             os.path.join(path, "").startswith(runs) for path in self._as_it_runs(number, text, paths)
         )
         folders = [path for path in paths if in_runs and path in self._folders]
-        if has_magic(text):
-            holders += [run_dir for path in paths for run_dir in self._matching(path)[0]]
-            folders += [path for path in paths if path.startswith(runs) and self._matching(path)[1]]
-        others = dict.fromkeys(holder for holder in holders if holder is not None and holder != own)
-        return PathTargets(tuple(others), own in holders, tuple(folders), in_runs)
+        others = [self._members[holder] for holder in holders if holder is not None and holder != own]
+        for path in paths if has_magic(text) else ():
+            found = self._matching(path)
+            if not found.run_dirs <= holders.keys():
+                others.append(found.without(own, self._members))
+            folders += [path] if path.startswith(runs) and found.below else []
+            if own in found.run_dirs:
+                holders[own] = None
+        return PathTargets(tuple(filter(None, others)), own in holders, tuple(folders), in_runs)
 
     def _as_it_runs(self, number: int, text: str, paths: list[str]) -> list[str]:
         """Drop the reading relative to the run directory if the flow runs in another directory."""
@@ -117,7 +144,7 @@ class RunDirIndex:
     def instances_below(self, folder: str) -> tuple[int, ...]:
         """Return, sorted, the instances whose run directories lie below a folder or a matching folder."""
         if folder not in self._below:
-            run_dirs = self._folders.get(folder) or self._matching(folder)[1]
+            run_dirs = self._folders.get(folder) or self._matching(folder).below
             self._below[folder] = tuple(sorted(n for run_dir in run_dirs for n in self._members[run_dir]))
         return self._below[folder]
 
@@ -157,13 +184,11 @@ class RunDirIndex:
             if roundabout or head in self._heads.get(base, ())
         ]
 
-    def _matching(self, pattern: str) -> tuple[list[str], list[str]]:
-        """Return the run directories in which files can match a pattern, and those in matching folders.
-
-        `runs/etl/*/zones.csv` is an example of the first, `runs/et*` of the second.
-        """
+    def _matching(self, pattern: str) -> _Matched:
         if pattern not in self._matched:
-            self._matched[pattern] = self._tree.matching(pattern.split(os.sep))
+            inside, below = self._tree.matching(pattern.split(os.sep))
+            numbers = tuple(sorted(number for run_dir in inside for number in self._members[run_dir]))
+            self._matched[pattern] = _Matched(frozenset(inside), numbers, below)
         return self._matched[pattern]
 
     def _holder(self, path: str) -> str | None:
@@ -209,8 +234,20 @@ class _Tree:
     def called(self, wanted: str) -> list[_Tree]:
         """Return the children with a name, or those that match a pattern."""
         if has_magic(wanted):
-            return [tree for part, tree in self.children.items() if fnmatch.fnmatchcase(part, wanted)]
+            start = wanted[: _MAGIC.search(wanted).start()]  # type: ignore[union-attr]
+            return [
+                self.children[part] for part in self._starting(start) if fnmatch.fnmatchcase(part, wanted)
+            ]
         return [self.children[wanted]] if wanted in self.children else []
+
+    def _starting(self, start: str) -> Iterator[str]:
+        """Yield the names of children that start with a text."""
+        names = self._sorted_names
+        return takewhile(lambda name: name.startswith(start), names[bisect_left(names, start) :])
+
+    @cached_property
+    def _sorted_names(self) -> list[str]:
+        return sorted(self.children)  # the tree is complete before anybody searches it
 
     def everything(self) -> Iterator[tuple[int, str]]:
         """Yield the number and path of every run directory in the tree."""

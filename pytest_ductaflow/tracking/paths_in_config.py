@@ -26,6 +26,12 @@ _OUTPUT_KEY = re.compile(
     re.IGNORECASE,
 )
 _NEW_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# Keys of a folder that a run writes to and does not read: `run_folder`, `work_dir`.
+_WORKPLACE = re.compile(
+    r"^(?:.*_)?(?:run|work|working|case|scratch)_?(?:dir|directory|folder|path|root)$|^(?:.*_)?scratch$"
+    r"|^model_(?:root|runs?_dir)$",
+    re.IGNORECASE,
+)
 _PATH_LIKE = re.compile(r"[/\\]|\.\w{1,8}$")
 _LONGEST = 1_000  # characters of a text that may be a path
 
@@ -88,6 +94,12 @@ def _escaped(instance: Instance) -> Instance:
 def is_output_key(key: str) -> bool:
     """Return whether a key of a config is for the place of an output, such as `save_to` and `SaveTo`."""
     return _OUTPUT_KEY.search(_NEW_WORD.sub("_", key)) is not None
+
+
+def is_written_place(key: str) -> bool:
+    """Return whether a dotted config key names something to be written or a folder for a run to work in."""
+    last = key.rpartition(".")[2]
+    return is_output_key(last) or _WORKPLACE.search(last) is not None
 
 
 def input_values(value: Any) -> Iterator[str | int | float]:

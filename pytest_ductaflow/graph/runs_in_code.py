@@ -1,0 +1,242 @@
+"""Find what a flow's code names in `runs/`, as far as it can be read off without running it.
+
+`pd.read_csv("../../etl/A/x.csv")`, `root / "runs" / "etl" / f"{zone}.csv"` and `glob("runs/etl/*/x.csv")` name
+paths; a field is filled in if it is a config value that the code does not assign again. Places to write to
+(`to_csv(…)`, `open(…, "w")`, `output_dir = …`) are left out, and so is what only begins like a path.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from ..core.errors import DuctaflowError
+from ..core.instance import JSON, RUNS, Instance
+from ..core.system.file_state import stat_of
+from ..sources.notebooks import is_plainly_flow
+from ..sources.python_code import parsed, without_magics
+from ..tracking.digests import code_cells
+from ..tracking.paths_in_config import is_written_place
+
+_HEAD = re.compile(r"^# %%.*\n?", re.MULTILINE)
+_MAY_NAME = re.compile(
+    rf"\b{RUNS}\b|\.\.[/\\\"']"
+)  # in the text of a file; else no constant can be such a path
+_IN_RUNS = re.compile(rf"(?:^|(?<=/)){RUNS}(?=/|$)")
+_WRITES = re.compile(r"^(?:to_|save|write|dump|mkdir|makedirs|touch|unlink|remove|rmtree|symlink|hardlink)")
+_SAYS = frozenset(("print", "debug", "info", "warning", "warn", "error", "critical", "exception", "log"))
+_JOINS = frozenset(("Path", "PurePath", "PosixPath", "join", "joinpath"))
+_CONFIG = "config"  # in which a flow gets all of its config, if it assigns that
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A part of a path that is a config value; an empty key for what cannot be read off."""
+
+    key: str = ""
+
+
+_UNKNOWN = _Field()
+_Part = str | _Field
+
+
+@dataclass(frozen=True)
+class _Code:
+    """What a flow's code names.
+
+    Attributes:
+        paths: Paths in parts, in the order of the code.
+        defaults: Texts and numbers of the parameters cell, which a config may replace.
+    """
+
+    paths: tuple[tuple[_Part, ...], ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+
+def paths_in_code(instance: Instance) -> Iterator[str]:
+    """Yield the paths to or into `runs/` that the code of an instance's flow names literally."""
+    code = _read(instance.flow, stat_of(instance.flow) or "")
+    for name, text in code.defaults.items():
+        if name not in instance.config and not is_written_place(name) and _is_of_interest((text,)):
+            yield text
+    for parts in code.paths:
+        values = [_value(part, instance.config, code.defaults) for part in parts]
+        if None not in values:
+            yield "".join(filter(None, values))
+
+
+def _value(part: _Part, config: Mapping[str, JSON], defaults: Mapping[str, str]) -> str | None:
+    if isinstance(part, str):
+        return part
+    value = config.get(part.key, defaults.get(part.key))
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+@lru_cache(maxsize=1_000)
+def _read(flow: str, _stat: str) -> _Code:
+    try:
+        text = Path(flow).read_text(encoding="utf-8-sig")
+        cells = _cells(Path(flow), text) if _MAY_NAME.search(text) else []
+    except (DuctaflowError, OSError, UnicodeDecodeError):  # told where the flow is checked
+        return _Code()
+    trees = [(parsed(without_magics(code)), is_tagged) for code, is_tagged in cells]
+    parameters = [tree for tree, is_tagged in trees if is_tagged and tree is not None]
+    defaults = {name: text for tree in parameters for name, text in _defaults(tree)}
+    others = [tree for tree, is_tagged in trees if not is_tagged and tree is not None]
+    reader = _Reader({name for tree in others for name in _assigned(tree)} - {_CONFIG})
+    for tree in others:
+        reader.visit(tree)
+    return _Code(tuple(dict.fromkeys(filter(_is_of_interest, reader.paths))), defaults)
+
+
+def _cells(flow: Path, text: str) -> list[tuple[str, bool]]:
+    """Return the code cells of a flow, each with whether it is the parameters cell."""
+    if is_plainly_flow(flow):  # which spares the import of Jupytext
+        return [(cell, number == 1) for number, cell in enumerate(_HEAD.split(text))]
+    return [(code, "parameters" in tags) for code, tags in code_cells(flow)]
+
+
+def _defaults(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the texts and numbers that a parameters cell assigns."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Constant) and isinstance(value.value, str | int | float):
+            yield from ((target.id, str(value.value)) for target in targets if isinstance(target, ast.Name))
+
+
+def _assigned(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that code binds, in whatever way."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
+
+
+def _is_of_interest(parts: Sequence[_Part]) -> bool:
+    """Return whether a path can lead to another instance: into a step's folder, or out of its own."""
+    known = "".join(part if isinstance(part, str) else "*" for part in parts)
+    if found := _IN_RUNS.search(known):
+        step = known[found.end() :].strip("/").partition("/")[0]
+        return bool(step.strip("*?")) and "\n" not in known
+    return known.startswith("..") and "\n" not in known
+
+
+class _Reader(ast.NodeVisitor):
+    """A visitor that collects paths, and passes over what is written or printed.
+
+    Args:
+        assigned: Names whose values are not those of the config.
+    """
+
+    def __init__(self, assigned: set[str]) -> None:
+        self.paths: list[tuple[_Part, ...]] = []
+        self._assigned = assigned
+
+    def visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.expr) and (parts := self._parts(node)) is not None:
+            self.paths.append(_from_runs(parts))
+            return
+        super().visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # else a docstring
+            self.visit(node.value)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if not any(is_written_place(_last_name(target)) for target in node.targets):
+            self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg is None or not is_written_place(node.arg):
+            self.visit(node.value)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if not is_written_place(_text(key)):
+                self.visit(value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = _last_name(node.func)
+        if called in _SAYS:
+            return
+        if _WRITES.match(called) or (called == "open" and _is_for_writing(node)):
+            return
+        if called in ("copy", "copy2", "copyfile", "copytree", "move", "rename", "replace"):
+            self.visit(node.args[0] if node.args and not _is_method_of_path(node) else node.func)
+            return
+        self.generic_visit(node)
+
+    def _parts(self, node: ast.expr | None) -> list[_Part] | None:
+        """Return the parts of an expression for a path; None if it is none, or no part of it is constant."""
+        parts = self._joined(node)
+        return parts if any(isinstance(part, str) and part.strip("/") for part in parts) else None
+
+    def _joined(self, node: ast.expr | None) -> list[_Part]:
+        match node:
+            case ast.Constant(value=str(text)):
+                return [text]
+            case ast.JoinedStr(values=values):
+                return [part for value in values for part in self._joined(value)]
+            case ast.FormattedValue(value=value, format_spec=None, conversion=-1):
+                return self._joined(value)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return [*self._joined(left), *self._joined(right)]
+            case ast.BinOp(left=left, op=ast.Div(), right=right):
+                return [*self._joined(left), "/", *self._joined(right)]
+            case ast.Call(func=function, args=[*arguments], keywords=[]) if _last_name(function) in _JOINS:
+                texts = [self._joined(argument) for argument in arguments]
+                if _last_name(function) == "joinpath" and isinstance(function, ast.Attribute):
+                    texts.insert(0, self._joined(function.value))
+                return [part for number, text in enumerate(texts) for part in ("/", *text)[number == 0 :]]
+            case ast.Call(func=ast.Name(id="str"), args=[inner], keywords=[]):
+                return self._joined(inner)
+            case _:
+                return [self._field(node)]
+
+    def _field(self, node: ast.expr | None) -> _Field:
+        """Return the config value that an expression stands for: `zone`, `config["zone"]`."""
+        match node:
+            case ast.Name(id=name) if name not in self._assigned:
+                return _Field(name)
+            case ast.Subscript(value=ast.Name(id="config"), slice=ast.Constant(value=str(key))):
+                return _Field(key)
+            case _:
+                return _UNKNOWN
+
+
+def _from_runs(parts: Sequence[_Part]) -> tuple[_Part, ...]:
+    """Return a path from `runs` on if that follows something unknown, which stands for the project's root."""
+    for number, part in enumerate(parts):
+        if isinstance(part, str) and (found := _IN_RUNS.search(part)):
+            is_joined = number and any(isinstance(earlier, _Field) for earlier in parts[:number])
+            return (part[found.start() :], *parts[number + 1 :]) if is_joined else tuple(parts)
+    return tuple(parts)
+
+
+def _is_for_writing(call: ast.Call) -> bool:
+    """Return whether a call of `open`, a function or method, gets a mode that only writes."""
+    modes = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
+    return any(re.fullmatch(r"[wax][bt+]*", _text(mode)) for mode in modes)
+
+
+def _is_method_of_path(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and _last_name(call.func.value) not in ("shutil", "os")
+
+
+def _text(node: ast.AST | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _last_name(node: ast.AST | None) -> str:
+    """Return the last name of an expression: `c` of `a.b.c`, `a` of `a`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
