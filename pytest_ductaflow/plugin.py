@@ -112,7 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
         register(ExplainHooks(), "ductaflow-explaining")
         return
     if config.pluginmanager.hasplugin("xdist"):
-        from .pytest_hooks.xdist_scheduler import ControllerHooks, WorkerHooks
+        from .pytest_hooks.distribution.xdist_scheduler import ControllerHooks, WorkerHooks
 
         register(WorkerHooks() if is_worker else ControllerHooks(), "ductaflow-xdist")
     if not is_worker:

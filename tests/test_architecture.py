@@ -61,7 +61,7 @@ HOMES = {
     "tornado": {"kernels.forkserver"},
     "tqdm": {"api.run_here"},
     "traitlets": {"kernels.provisioner", "running.html.notebook_html"},
-    "xdist": {"pytest_hooks.xdist_scheduler"},
+    "xdist": {"pytest_hooks.distribution.xdist_scheduler"},
     "yaml": {"gate.compare.kinds.json_yaml"},
     "zmq": {"kernels.forkserver", "running.message_loop"},
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
@@ -45,6 +46,7 @@ class Graph:
         orphans: For instances that have any, config key and path, as written, of paths in `runs/` that
             lie in no instance's run directory.
         learned: Edges (upstream, instance) known only from an earlier run.
+        order_only: The barriers that stand for the order in which flows were declared, and nothing else.
     """
 
     labels: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class Graph:
     externals: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     orphans: Mapping[int, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     learned: frozenset[tuple[int, int]] = frozenset()
+    order_only: range = range(0)
 
     def order(self, sequence: Sequence[int]) -> list[int]:
         """Return the numbers of a sequence, each after those it waits for.
@@ -73,6 +76,13 @@ class Graph:
                 heapq.heappush(ready, (needed[number], rank[number], number))
         return ordered
 
+    @cached_property
+    def needed(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes that must end before each node, without those of the order of flows alone."""
+        return tuple(
+            tuple(other for other in earlier if other not in self.order_only) for earlier in self.before
+        )
+
     def to_json(self) -> dict[str, JSON]:
         """Return plain JSON in which long shared tuples of numbers are stored once."""
         shared = Shared()
@@ -87,6 +97,7 @@ class Graph:
             "externals": list(self.externals.items()),
             "orphans": list(self.orphans.items()),
             "learned": sorted(self.learned),
+            "order_only": [self.order_only.start, self.order_only.stop],
             "shared": shared.all,
         }
 
@@ -105,6 +116,7 @@ class Graph:
             externals={number: tuple(paths) for number, paths in data["externals"]},
             orphans={number: tuple(map(tuple, found)) for number, found in data["orphans"]},
             learned=frozenset(map(tuple, data["learned"])),
+            order_only=range(*data["order_only"]),
         )
 
 
@@ -139,6 +151,7 @@ def make_graph(
     seen = add_unless_circular(before, _undeclared(learned or {}, instances, causes))
     for upstream, number in seen:
         causes[number].append((LEARNED, (upstream,)))
+    needed = len(before)
     # With problems nothing is going to run, and edges that show what is needed are missing.
     _keep_order_of_flows(before, groups, found, (lambda _: True) if problems else is_settled)
     graph = Graph(
@@ -149,6 +162,7 @@ def make_graph(
         externals={n: tuple(dict.fromkeys(m.externals)) for n, m in enumerate(found) if m.externals},
         orphans={n: tuple(dict.fromkeys(m.orphans)) for n, m in enumerate(found) if m.orphans},
         learned=frozenset(seen),
+        order_only=range(needed, len(before)),
     )
     return graph, problems
 

@@ -29,10 +29,17 @@ class ReadyQueue:
         self._frontier = Frontier(graph.before, self._left)
         self._heap: list[tuple[float, int]] = []
         self._offer(self._frontier.ready)
+        self._needs = Frontier(graph.needed, self._left) if graph.order_only else None
+        self._free = set(self._needs.ready) if self._needs is not None else set()
 
     def __len__(self) -> int:
         """Return how many of the selected instances have not ended."""
         return len(self._left)
+
+    @property
+    def held_back(self) -> int:
+        """The number of instances that wait for nothing but the order in which flows were declared."""
+        return len(self._free - self._out)
 
     def pop(self) -> int | None:
         """Remove and return the ready instance with the longest critical path; None if none is ready."""
@@ -55,6 +62,9 @@ class ReadyQueue:
             self._left.remove(number)
             self._out.discard(number)
             self._offer(self._frontier.end(number))
+            if self._needs is not None:
+                self._free.discard(number)
+                self._free.update(self._needs.end(number))
 
     def _offer(self, numbers: Iterable[int]) -> None:
         for number in numbers:

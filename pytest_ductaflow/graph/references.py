@@ -109,7 +109,7 @@ def _refer_by_path(
 def _refer_in_code(
     mine: References, paths: RunDirIndex, folders: _Folders, number: int, instance: Instance
 ) -> None:
-    """Add to `mine` what the flow's code names, other than the instance's own directory and all of `runs/`."""
+    """Add to `mine` what the flow's code names, other than its own directory and all of `runs/`."""
     for text in paths_in_code(instance):
         pointed = paths.targets_of(number, text)
         mine.in_code += ((f"code {text!r}", numbers) for numbers in pointed.others)

@@ -1,6 +1,6 @@
 """Find what a flow's code names in `runs/`, as far as it can be read off without running it.
 
-`pd.read_csv("../../etl/A/x.csv")`, `root / "runs" / "etl" / f"{zone}.csv"` and `glob("runs/etl/*/x.csv")` name
+`read_csv("../../etl/A/x.csv")`, `root / "runs" / "etl" / f"{zone}.csv"` and `glob("runs/etl/*/x.csv")` name
 paths; a field is filled in if it is a config value that the code does not assign again. Places to write to
 (`to_csv(…)`, `open(…, "w")`, `output_dir = …`) are left out, and so is what only begins like a path.
 """

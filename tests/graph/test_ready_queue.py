@@ -25,6 +25,17 @@ def carried_out(queue: ReadyQueue) -> list[int]:
     return found
 
 
+def test_what_only_the_order_of_flows_holds_back_is_counted():
+    order = Graph(
+        ("a/1", "b/1", "b/2", "c/1"), ((),) * 4, ((), (4,), (4,), (1, 4), (0,)), order_only=range(4, 5)
+    )
+    queue = ReadyQueue(order, range(4), {})
+    assert (queue.pop(), queue.pop(), queue.held_back) == (0, None, 2)  # c/1 needs b/1 as well
+    queue.done(0)
+    assert queue.held_back == 2  # ready, but not taken
+    assert (queue.pop(), queue.pop(), queue.held_back) == (1, 2, 0)
+
+
 DIAMOND = a_graph((), (0,), (0,), (1, 2))
 
 

@@ -10,10 +10,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from pytest_ductaflow.graph.dependencies import Graph
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
-from pytest_ductaflow.pytest_hooks.workload import Workload, chunks_of
-from pytest_ductaflow.pytest_hooks.xdist_scheduler import InstanceScheduling
+from pytest_ductaflow.pytest_hooks.distribution.idle_workers import IdleWorkers
+from pytest_ductaflow.pytest_hooks.distribution.workload import Workload, chunks_of
+from pytest_ductaflow.pytest_hooks.distribution.xdist_scheduler import InstanceScheduling
 
 
 class Worker:
@@ -40,6 +42,7 @@ class Told:
 
     crashes: list[int] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
 
 class Session:
@@ -54,6 +57,7 @@ class Session:
         self.told = Told()
         self.verdicts: set[int] = set()  # of instances not yet reported by their workers as ended
         self.is_stopping = False
+        self.now = 0.0
         self.scheduler = InstanceScheduling(
             workers=workers,
             workload_of=self._workload,
@@ -62,6 +66,7 @@ class Session:
             on_difference=lambda message, worker: self.told.differences.append(f"{worker}: {message}"),
             has_ended=lambda number: number in self.verdicts,
             on_crash=self.told.crashes.append,
+            idle=IdleWorkers(self.told.idle.append, lambda: self.now),
         )
         self.workers: list[Worker] = []
         self.ended: Counter[int] = Counter()
@@ -105,7 +110,13 @@ class Session:
     def check_ready(self, item: int) -> None:
         """Check that everything before an instance has ended when it runs, well or not."""
         if self.numbers[item] is not None:
-            assert all(self.ended[earlier] for earlier in self.graph.before[item]), item
+            assert all(self.ended[earlier] for earlier in self._earlier(item)), item
+
+    def _earlier(self, node: int) -> set[int]:
+        """Return the instances before a node, also through barriers."""
+        before, count = self.graph.before[node], len(self.graph.labels)
+        behind = [self._earlier(barrier) for barrier in before if barrier >= count]
+        return {earlier for earlier in before if earlier < count}.union(*behind)
 
     def die(self, worker: Worker, *, again: bool = False, replaced: bool = True) -> None:
         running = next((item for item in worker.queue if item != self.pause), self.pause)
@@ -187,6 +198,46 @@ def test_without_deaths_everything_is_sent_once(graph, ordinary, workers, data):
 
 
 DIAMOND = graph_of([(), (0,), (0,), (1, 2)])
+
+
+def in_order_of_flows(first: int, second: int) -> Graph:
+    """Return the graph of a conductor with two flows that do not name each other."""
+    instances = [
+        Instance(f"/p/flows/{step}.py", step, f"i{n}", {}, f"/p/runs/{step}/i{n}", "/p", "/p/c.py", line, n)
+        for step, count, line in (("first", first, 1), ("second", second, 2))
+        for n in range(count)
+    ]
+    return make_graph([instances])[0]
+
+
+def test_workers_that_are_idle_for_the_order_of_flows_alone_are_told_once():
+    session = Session(in_order_of_flows(1, 3), 0, workers=2)
+    one, two = session.begin(), session.begin()
+    assert (len(session.can_run()), session.told.idle) == (1, [])
+    session.now = 5.0
+    session.run_one(session.can_run()[0])
+    line = "order only: 3 of the 4 instances left wait for flows that the conductor introduces earlier; "
+    line += "2 workers, 1 busy. `after=[]` (or a column `_after`) frees them"
+    assert (session.told.idle, session.can_run()) == ([line], [one, two])
+    while able := session.can_run():
+        session.now += 5.0
+        session.run_one(able[0])
+    assert session.told.idle == [line]
+
+
+def test_workers_that_are_idle_for_a_moment_or_for_what_is_needed_are_not_told():
+    for graph, seconds in (
+        (in_order_of_flows(1, 3), 1.9),
+        (in_order_of_flows(2, 3), 5.0),  # two workers, and work for both
+        (graph_of([(), (0,), (0,), (0,)]), 5.0),
+    ):
+        session = Session(graph, 0, workers=2)
+        session.begin(), session.begin()
+        busy = session.can_run()
+        session.now = seconds
+        for worker in busy:
+            session.run_one(worker)
+        assert session.told.idle == []
 
 
 def test_nothing_is_sent_before_all_workers_have_told_what_they_collected():

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..graph.ready_queue import ReadyQueue
+from ...graph.ready_queue import ReadyQueue
 
 _LARGEST = 50  # maximum of ordinary tests that a worker gets at once
 _SHARES = 4  # chunks of ordinary tests for each worker
@@ -69,6 +69,15 @@ class Workload:
             self._chunks.appendleft(work)
         else:
             self._queue.put_back(work.number)
+
+    @property
+    def held_back(self) -> int:
+        """The number of instances that wait for nothing but the order in which flows were declared."""
+        return self._queue.held_back
+
+    @property
+    def instances_left(self) -> int:
+        return len(self._queue)
 
     @property
     def is_empty(self) -> bool:

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from ..core.run_files import write_json
-from ..graph.expected_durations import expected_durations
-from ..graph.ready_queue import ReadyQueue
-from .items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem
+from ...core.run_files import write_json
+from ...graph.expected_durations import expected_durations
+from ...graph.ready_queue import ReadyQueue
+from ..items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem
+from .idle_workers import IdleWorkers
 from .workload import Work, Workload, chunks_of
 
 
@@ -46,6 +47,7 @@ class InstanceScheduling:
         on_difference: Function that gets this message, with the name of the worker.
         has_ended: Test whether an instance has an outcome, and all of its reports have been sent.
         on_crash: Function that gets the instance of a crashed worker, before more work is sent.
+        idle: Takes notice of workers without work.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class InstanceScheduling:
         on_difference: Callable[[str, str], None],
         has_ended: Callable[[int], bool],
         on_crash: Callable[[int], None],
+        idle: IdleWorkers,
     ) -> None:
         self.config = config
         self._workers = workers
@@ -68,6 +71,7 @@ class InstanceScheduling:
         self._on_difference = on_difference
         self._has_ended = has_ended
         self._on_crash = on_crash
+        self._idle = idle
         self._collections: dict[Node, list[str] | None] = {}  # of the present workers
         self._collection: list[str] | None = None  # the common one, once all have sent theirs
         self._workload: Workload | None = None
@@ -184,18 +188,26 @@ class InstanceScheduling:
         """Send work to all idle workers, as far as there is any."""
         if self._workload is None or self._collection is None or self.tests_finished:
             return
-        pause = len(self._collection)
+        self._send_work(self._workload, pause=len(self._collection))
+        self._idle.note(
+            workers=len(self._collections),
+            busy=len(self._busy),
+            held_back=self._workload.held_back,
+            left=self._workload.instances_left,
+        )
+
+    def _send_work(self, workload: Workload, pause: int) -> None:
         for node, collection in list(self._collections.items()):
             if collection is None or node in self._busy or node.shutting_down:
                 continue
-            work = self._workload.take()
+            work = workload.take()
             if work is None:
                 return
             try:
                 node.send_runtest_some([*work.items, pause])
             except OSError:  # it has just crashed, and xdist will report that
                 self._collections[node] = None
-                self._workload.put_back(work)
+                workload.put_back(work)
             else:
                 self._busy[node] = work
 
@@ -232,6 +244,7 @@ class ControllerHooks:
             on_difference=lambda message, worker: _report_difference(config, message, worker),
             has_ended=lambda number: number in outcomes.read(),
             on_crash=lambda number: outcomes.write(number, "failed"),
+            idle=IdleWorkers(partial(_say, config)),
         )
         return self._scheduler
 
@@ -245,6 +258,13 @@ class ControllerHooks:
         """Give up a crashed worker's item, after others could request another run or stop the session."""
         if self._scheduler is not None:
             self._scheduler.give_up(report.nodeid)
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.ensure_newline()
+        reporter.write_line(line, yellow=True)
 
 
 def _workload(config: pytest.Config, collection: list[str], node: Node, workers: int) -> Workload:

@@ -1,0 +1,1 @@
+"""Distribute instances and ordinary tests to the workers of pytest-xdist."""
