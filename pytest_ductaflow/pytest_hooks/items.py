@@ -269,6 +269,8 @@ def write_now(config: pytest.Config, line: str) -> None:
         return
     with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
         terminal.ensure_newline()
+        if terminal._tw.width_of_current_line:  # noqa: SLF001 - after dots with -n, of which pytest knows nothing
+            terminal.write("\n")
         terminal.write_line(line)
         terminal.flush()
 

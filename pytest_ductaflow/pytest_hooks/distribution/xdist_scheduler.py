@@ -19,7 +19,7 @@ import pytest
 from ...core.run_files import write_json
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
-from ..items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem
+from ..items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem, write_now
 from .idle_workers import IdleWorkers
 from .workload import Work, Workload, chunks_of
 
@@ -244,7 +244,7 @@ class ControllerHooks:
             on_difference=lambda message, worker: _report_difference(config, message, worker),
             has_ended=lambda number: number in outcomes.read(),
             on_crash=lambda number: outcomes.write(number, "failed"),
-            idle=IdleWorkers(partial(_say, config)),
+            idle=IdleWorkers(partial(write_now, config)),
         )
         return self._scheduler
 
@@ -258,13 +258,6 @@ class ControllerHooks:
         """Give up a crashed worker's item, after others could request another run or stop the session."""
         if self._scheduler is not None:
             self._scheduler.give_up(report.nodeid)
-
-
-def _say(config: pytest.Config, line: str) -> None:
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.ensure_newline()
-        reporter.write_line(line, yellow=True)
 
 
 def _workload(config: pytest.Config, collection: list[str], node: Node, workers: int) -> Workload:
