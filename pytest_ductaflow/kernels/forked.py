@@ -25,6 +25,7 @@ from ..core.system.child_process import umask
 from .base import ARGUMENTS, GROUP_KILL, LOOK, Kernel, Spec, last_printed
 from .observation import ask_for_report, can_observe, connect, ignored_folders
 from .observer.process import REGISTER
+from .preloading.stages import stages_of
 from .server_pool import environment_of_imports, is_any_stopped, servers
 from .setup_calls import FINAL_CALLS, Setup
 
@@ -100,7 +101,7 @@ class ForkedKernel(Kernel):
         self._unread = b""
         self._connection = socket.socket(socket.AF_UNIX)
         request = {
-            "preload": list(preload),
+            "preload": stages_of(preload),
             "env_of_imports": environment_of_imports(env),
             "cwd": cwd,
             "env": {**env, "JPY_PARENT_PID": str(os.getpid())},

@@ -30,6 +30,7 @@ from ..core.forking.start import SERVER_VARIABLE, SET_BY_KERNELS, folder_for_soc
 from ..core.system.child_process import is_stopped, may_fork
 from . import setup_calls
 from .observation import can_observe, observed_command
+from .preloading.stages import stages_of
 
 _OF_ONE_KERNEL = frozenset(
     (
@@ -124,7 +125,7 @@ class ForkServer:
     def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         """Request a first kernel with these modules and this environment; this waits for nothing."""
         imports = environment_of_imports(environment)
-        request = {"prepare": list(modules), "env_of_imports": imports, "spare": True}
+        request = {"prepare": stages_of(modules), "env_of_imports": imports, "spare": True}
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.setblocking(False)
             connection.connect(self._path)

@@ -870,16 +870,17 @@ def test_a_server_keeps_the_templates_that_were_used_last(
         assert forked.pid is not None
         return int(Path(f"/proc/{forked.pid}/stat").read_text().rpartition(")")[2].split()[1])
 
-    first = fork("csv")
+    first = fork("wave")
     first_template, others = parent(first), []
-    for module in ("calendar", "cmd", "gzip", "html", "netrc", "sched", "shlex", "statistics", "wave"):
+    modules = "bz2 calendar cmd csv dbm decimal gzip html lzma mailbox netrc nntplib sched shlex sndhdr"
+    for module in (*modules.split(), "statistics", "tarfile"):
         other = fork(module)
         others.append(parent(other))
         other.close()
     assert ends(others[0])
-    assert all(map(is_alive, others[-8:]))
+    assert all(map(is_alive, others[-16:]))
     assert is_alive(first_template), "its kernel still runs"
-    again = fork("csv")
+    again = fork("wave")
     assert parent(again) != first_template
     assert first.pid is not None
     assert is_alive(first.pid)
@@ -887,6 +888,57 @@ def test_a_server_keeps_the_templates_that_were_used_last(
     assert ends(first.pid)
     assert ends(first_template)
     again.close()
+
+
+def processes_above(forked: ForkedKernel) -> list[int]:
+    """Return the templates of a kernel, its own first, and the server."""
+    assert forked.pid is not None
+    found = [forked.pid]
+    while b"pytest_ductaflow.kernels.forkserver" in Path(f"/proc/{found[-1]}/cmdline").read_bytes():
+        found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
+    return found[1:-1]
+
+
+@pytest.fixture
+def fork(server: server_pool.ForkServer, tmp_path: Path) -> Iterator[Callable[..., ForkedKernel]]:
+    with contextlib.ExitStack() as stack:
+
+        def fork(*modules: str) -> ForkedKernel:
+            made = ForkedKernel(server.socket, preload=modules, cwd=str(tmp_path), env=dict(os.environ))
+            stack.callback(made.close)
+            return made
+
+        yield fork
+
+
+def test_flows_with_different_imports_share_those_of_the_first_stages(fork):
+    numpy = processes_above(fork("numpy"))
+    pandas = processes_above(fork("csv", "pandas"))
+    scipy = processes_above(fork("scipy.special", "numpy"))
+    both = processes_above(fork("pandas", "scipy.special"))
+    assert pandas[2:] == scipy[1:] == numpy, "csv, pandas | scipy | numpy, server"
+    assert both[1:] == pandas[1:]
+    assert len({*numpy, *pandas, *scipy, *both}) == len(numpy) + 2 + 1 + 1
+
+
+def test_a_template_that_was_killed_is_made_again_and_those_forked_from_it_go_on(fork):
+    first = fork("numpy", "csv")
+    leaf, stem, *_ = processes_above(first)
+    os.kill(stem, signal.SIGKILL)
+    assert ends(stem)
+    assert is_alive(leaf)
+    assert processes_above(fork("numpy", "csv"))[0] == leaf
+    again, *_ = processes_above(fork("numpy", "gzip"))
+    assert is_alive(again)
+    assert again not in (leaf, stem)
+    assert first.pid is not None
+    assert is_alive(first.pid)
+
+
+def test_all_templates_end_with_their_server(server, fork):
+    found = [pid for modules in (["numpy"], ["numpy", "csv"]) for pid in processes_above(fork(*modules))]
+    server.close()
+    assert all(map(ends, found))
 
 
 def test_the_flows_of_a_build_are_forked_from_the_same_server(project: Project) -> None:

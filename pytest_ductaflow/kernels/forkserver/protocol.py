@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 LENGTH = struct.Struct("!Q")
@@ -27,7 +28,8 @@ _REQUEST: dict[str, type | tuple[type, ...]] = {
     "observe": (dict, type(None)),
 }
 _PREPARATION: dict[str, type] = {"prepare": list, "env_of_imports": dict, "spare": bool}
-_OF_TEXTS = {"prepare", "preload", "argv", "env", "env_of_imports"}
+_OF_TEXTS = {"argv", "env", "env_of_imports"}
+_OF_LISTS_OF_TEXTS = {"prepare", "preload"}
 
 
 def send_line(connection: socket.socket, /, **words: Any) -> None:
@@ -56,9 +58,16 @@ def check_request(line: bytes) -> dict[str, Any]:
             raise BadRequest(f"{name!r} is missing, or of the wrong type")
     for name in _OF_TEXTS & expected.keys():
         values = request[name].values() if isinstance(request[name], dict) else request[name]
-        if not all(isinstance(text, str) for text in values):
+        if not _are_texts(values):
             raise BadRequest(f"{name!r} holds what is no text")
+    for name in _OF_LISTS_OF_TEXTS & expected.keys():
+        if not all(isinstance(texts, list) and _are_texts(texts) for texts in request[name]):
+            raise BadRequest(f"{name!r} holds what is no list of texts")
     return request
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(text, str) for text in values)
 
 
 def check_signal(line: bytes) -> signal.Signals:

@@ -13,7 +13,8 @@ connection then is the kernel's lifeline in both directions:
     server:  {"error": …}      what is wrong with a line of the client, which is ignored otherwise
 
 A client that will need a kernel soon sends {"prepare": […], "env_of_imports": {…}, "spare": true}, and waits
-for nothing.
+for nothing. Modules come in stages, lists of names: a template with the first stages forks those that go on
+from there.
 A client that closes the connection ends the kernel. The server passes connections on to the template that
 has imported the right modules. When the server ends, its templates notice and end their kernels, with all
 that these have started; when a template is killed, the system kills its kernels.
@@ -30,39 +31,30 @@ import signal
 import socket
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 from ...core.forking.freshness import Imports
 from . import kernel_app
 from .protocol import LENGTH, LONGEST, READ_SIZE, BadRequest, check_request, receive, send_line
-from .template import answer_as_template
+from .template import answer_as_template, prepare_for_imports
 
 _BACKLOG = 128  # requests that may wait
-_TEMPLATES = 8  # that take requests; each holds in memory what its flows import
+_TEMPLATES = 16  # that take requests; each holds in memory what its last stage imports
 _END = 3  # whole seconds after which the system ends a server that does not
 _IMPORTS = 40.0  # seconds for the imports of a template
 
 
 class _Wanted(NamedTuple):
-    """The modules that a template has imported, and the environment at their import."""
+    """The modules that a template has imported, in stages, and the environment at their import."""
 
-    modules: tuple[str, ...]
+    stages: tuple[tuple[str, ...], ...]
     environment: tuple[tuple[str, str], ...]
 
 
 def _wanted(request: Mapping[str, Any]) -> _Wanted:
-    modules = tuple(request["preload"])
-    environment = request["env_of_imports"] if modules else {}  # else it is not used
-    return _Wanted(modules, tuple(sorted(environment.items())))
-
-
-@dataclass
-class _Template:
-    """A template as the server sees it: its socket for requests, and the modules left out, with reasons."""
-
-    control: socket.socket
-    left_out: dict[str, str]
+    stages = tuple(map(tuple, request["preload"]))
+    environment = request["env_of_imports"] if stages else {}  # else it is not used
+    return _Wanted(stages, tuple(sorted(environment.items())))
 
 
 class _Server:
@@ -80,7 +72,8 @@ class _Server:
         self.lifeline = lifeline
         self.listener = socket.socket(fileno=listener)
         self.listener.listen(_BACKLOG)  # again, so that clients see this process as their peer
-        self.templates: dict[_Wanted, _Template] = {}  # the most recently used one is last
+        # Where templates take requests; the most recently used one is last.
+        self.templates: dict[_Wanted, socket.socket] = {}
         self.retired: list[socket.socket] = []  # of templates with kernels that may still run
         self.left_out: dict[str, str] = {}
         self.clients: dict[socket.socket, bytearray] = {}  # the part of their request received so far
@@ -109,7 +102,7 @@ class _Server:
 
     @property
     def _controls(self) -> list[socket.socket]:
-        return [*(template.control for template in self.templates.values()), *self.retired]
+        return [*self.templates.values(), *self.retired]
 
     def _leave(self) -> NoReturn:
         """End the templates, which end their kernels, and remove the folder, as the client may be gone."""
@@ -144,21 +137,18 @@ class _Server:
         """Pass a request on to the right template; reply to an invalid one with what is wrong."""
         try:
             request = check_request(line)
-            if (modules := request.get("prepare")) is not None:
-                self._prepare({**request, "preload": modules}, client)
+            if (stages := request.get("prepare")) is not None:
+                self._prepare({**request, "preload": stages}, client)
                 return
             wanted = _wanted(request)
         except BadRequest as error:
             send_line(client, error=str(error))
             return
-        for _ in range(2):  # a template may have been killed
-            try:
-                template = self._template(wanted, client)
-                socket.send_fds(template.control, [LENGTH.pack(len(line))], [client.fileno()])
-                template.control.sendall(line)
+        for _ in range(len(wanted.stages) + 2):  # templates may have been killed
+            with contextlib.suppress(OSError, EOFError, ValueError):
+                _pass_on(self._template(wanted, client), line, client.fileno())
                 return
-            except (OSError, EOFError, ValueError):
-                self._forget(wanted)
+            self._forget(wanted)
 
     def _prepare(self, request: Mapping[str, Any], client: socket.socket) -> None:
         """Make a template that is going to be asked for; a failure shows when it is."""
@@ -166,21 +156,45 @@ class _Server:
             self._template(_wanted(request), client, spare=request["spare"])
 
     def _forget(self, wanted: _Wanted) -> None:
-        if (template := self.templates.pop(wanted, None)) is not None:
-            template.control.close()
+        if (control := self.templates.pop(wanted, None)) is not None:
+            control.close()
 
-    def _template(self, wanted: _Wanted, client: socket.socket, *, spare: bool = False) -> _Template:
-        """Return the template that has imported what a client wants, except modules with side effects.
+    def _template(self, wanted: _Wanted, client: socket.socket, *, spare: bool = False) -> socket.socket:
+        """Return the socket of the template that has imported what a client wants.
+
+        Modules with side effects are left out.
 
         Args:
             wanted: What it has imported.
             client: The client's connection.
             spare: Whether a new template forks a kernel at once.
+
+        Raises:
+            OSError, EOFError, ValueError: If a template has ended.
         """
-        while wanted not in self.templates:
-            modules = [name for name in wanted.modules if name not in self.left_out]
-            control, pid = self._fork_template(modules, dict(wanted.environment), client, spare=spare)
-            answer = self._answer_of(control, pid)
+        path = [wanted._replace(stages=wanted.stages[:end]) for end in range(1, len(wanted.stages))]
+        path.append(wanted)
+        before = None
+        for each in path:
+            if each not in self.templates:
+                self._make(each, before, client, spare=spare and each == wanted)
+            before = each
+        for each in reversed(path):  # where others branch off is used more often than the last ones
+            self.templates[each] = self.templates.pop(each)
+        while len(self.templates) > _TEMPLATES:
+            self._retire(next(iter(self.templates)))
+        return self.templates[wanted]
+
+    def _make(self, wanted: _Wanted, before: _Wanted | None, client: socket.socket, *, spare: bool) -> None:
+        """Make a template, forked from the one with the stages before its last one, or from this process."""
+        while True:
+            last = wanted.stages[-1] if wanted.stages else ()
+            modules = [name for name in last if name not in self.left_out]
+            if before is None:
+                control = self._fork_template(modules, dict(wanted.environment), client, spare=spare)
+            else:
+                control = self._ask_for_template(modules, before, spare=spare)
+            answer = self._answer_of(control)
             if answer is None:  # it hangs or has crashed: flows import that themselves
                 control.close()
                 if not modules:
@@ -191,16 +205,25 @@ class _Server:
                 control.close()
                 self.left_out[answer["misbehaved"]] = answer["deed"]
                 continue
-            told = {name: deed for name, deed in self.left_out.items() if name in wanted.modules}
-            self.templates[wanted] = _Template(control, told)
-            if len(self.templates) > _TEMPLATES:
-                self._retire(next(iter(self.templates)))
-        self.templates[wanted] = self.templates.pop(wanted)
-        return self.templates[wanted]
+            self.templates[wanted] = control
+            return
+
+    def _ask_for_template(self, modules: list[str], before: _Wanted, *, spare: bool) -> socket.socket:
+        """Have a template fork another one; return the socket for requests to that."""
+        here, there = socket.socketpair()
+        request = {"template": modules, "left_out": self.left_out, "spare": spare}
+        with there:
+            try:
+                _pass_on(self.templates[before], json.dumps(request).encode(), there.fileno())
+            except OSError:
+                here.close()
+                self._forget(before)
+                raise
+        return here
 
     def _retire(self, wanted: _Wanted) -> None:
         """Make a template end as soon as none of its kernels runs any more."""
-        control = self.templates.pop(wanted).control
+        control = self.templates.pop(wanted)
         with contextlib.suppress(OSError):
             control.sendall(LENGTH.pack(0))
         ended, _, _ = select.select(self.retired, (), (), 0)
@@ -208,29 +231,35 @@ class _Server:
             each.close()
         self.retired = [*(each for each in self.retired if each not in ended), control]
 
-    def _answer_of(self, control: socket.socket, pid: int) -> dict[str, Any] | None:
-        """Return the reply of a template after its imports; None if there is none in time."""
+    def _answer_of(self, control: socket.socket) -> dict[str, Any] | None:
+        """Return the reply of a new template after its imports; None if there is none in time."""
+        pid = (self._next_answer(control, None) or {}).get("pid")
+        answer = self._next_answer(control, pid) if pid is not None else None
+        if answer is None and pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        return answer
+
+    def _next_answer(self, control: socket.socket, pid: int | None) -> dict[str, Any] | None:
         poll = select.poll()
         poll.register(control, select.POLLIN)
         poll.register(self.lifeline, select.POLLIN)
         for number, _ in poll.poll(1000 * _IMPORTS):
             if number == self.lifeline:
-                os.kill(pid, signal.SIGKILL)
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
                 self._leave()
             with contextlib.suppress(EOFError, OSError):
                 return dict(json.loads(receive(control, LENGTH.unpack(receive(control, LENGTH.size))[0])))
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
         return None
 
     def _fork_template(
         self, modules: list[str], environment: Mapping[str, str], client: socket.socket, *, spare: bool
-    ) -> tuple[socket.socket, int]:
+    ) -> socket.socket:
         here, there = socket.socketpair()
-        pid = os.fork()
-        if pid:
+        if os.fork():
             there.close()
-            return here, pid
+            return here
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for other in (here, client, self.listener, *self.clients, *self._controls):
@@ -238,6 +267,7 @@ class _Server:
             os.close(self.lifeline)
             if modules:
                 kernel_app.take_environment(environment)
+            prepare_for_imports(self.app)
             answer_as_template(
                 self.app, self.folder, there, modules, self.left_out, self.imports, wants_spare=spare
             )
@@ -245,6 +275,12 @@ class _Server:
             traceback.print_exc()
         finally:
             os._exit(1)
+
+
+def _pass_on(control: socket.socket, line: bytes, descriptor: int) -> None:
+    """Send a template a request, with the connection to which it replies."""
+    socket.send_fds(control, [LENGTH.pack(len(line))], [descriptor])
+    control.sendall(line)
 
 
 def serve(

@@ -24,6 +24,8 @@ from .importing import ImportSideEffect, preload
 from .protocol import LENGTH, PATIENCE, READ_SIZE, BadRequest, check_signal, receive, send_line
 from .shutdown import leave
 
+_END = 3.0  # seconds for a template to end
+
 
 def _kill_group(pid: int, number: int = signal.SIGKILL) -> None:
     with contextlib.suppress(OSError):
@@ -41,6 +43,13 @@ def _kill_all(pid: int) -> None:
             process.kill()
 
 
+def prepare_for_imports(app: kernel_app.ForkableApp) -> None:
+    """Do once what comes before all imports of flows, in a template that no other one has forked."""
+    app.make_streams()
+    app.shell.init_environment()
+    app.tell("before_preload")
+
+
 def answer_as_template(
     app: kernel_app.ForkableApp,
     folder: str,
@@ -51,13 +60,25 @@ def answer_as_template(
     *,
     wants_spare: bool,
 ) -> NoReturn:
+    """Import modules, tell the server, and fork kernels and further templates until the server ends.
+
+    Args:
+        app: The application that becomes kernels.
+        folder: The folder for sockets.
+        control: The socket for the server's requests.
+        modules: What to import, in this order.
+        left_out: Modules that are not to be imported, and why.
+        imports: Notes what is imported, if anybody wants to know.
+        wants_spare: Whether to fork a kernel at once.
+    """
+
     def answer(**words: Any) -> None:
         data = json.dumps(words).encode()
         control.sendall(LENGTH.pack(len(data)) + data)
 
-    app.make_streams()
-    app.shell.init_environment()
-    app.tell("before_preload")
+    answer(pid=os.getpid())
+    if imports is not None:
+        imports.watches = True
     try:
         # As in a cell: modules call `get_ipython` to detect a notebook, or keep what shows results.
         with app.shell.builtin_trap, app.shell.display_trap:
@@ -70,7 +91,7 @@ def answer_as_template(
         imports.write(folder)
         imports.watches = False  # what kernels open is their flows'
     answer(ready=True)
-    _Template(app, folder, control, dict(left_out), wants_spare=wants_spare).run()
+    _Template(app, folder, control, dict(left_out), imports, wants_spare=wants_spare).run()
 
 
 @dataclass
@@ -93,7 +114,9 @@ class _Template:
     folder: str
     control: socket.socket
     left_out: dict[str, str]
+    imports: Imports | None
     children: dict[int, _Child] = field(default_factory=dict)  # by each of their descriptors
+    further: dict[int, int] = field(default_factory=dict)  # templates forked here: pids by their pidfds
     spare: _Child | None = None
     wants_spare: bool = False
     is_retired: bool = False
@@ -110,6 +133,8 @@ class _Template:
                     self._take_request()
                 elif number in self.children:
                     self._look_at(self.children[number], number)
+                elif number in self.further:
+                    self._reap_template(number)
 
     def _take_request(self) -> None:
         try:
@@ -121,11 +146,11 @@ class _Template:
                 raise EOFError
             line = receive(self.control, LENGTH.unpack(data)[0])
         except (OSError, EOFError):  # the server has gone
-            for each in self.children.values():
-                _kill_all(each.pid)
-            end_orphans(self.strangers)
-            os._exit(0)
+            self._end()
         request = json.loads(line)
+        if "template" in request:
+            self._fork_template(request, descriptors[0])
+            return
         client = socket.socket(fileno=descriptors[0])
         client.set_inheritable(False)
         child = self.spare or self._fork(descriptors)
@@ -142,6 +167,53 @@ class _Template:
             socket.send_fds(assign, [LENGTH.pack(len(line))], [client.fileno()])
             assign.sendall(line)
         child.assign = None
+
+    def _end(self) -> NoReturn:
+        """End all kernels and what these have started; further templates do the same themselves."""
+        for each in self.children.values():
+            _kill_all(each.pid)
+        end_orphans(self.strangers.union(self.further.values()))
+        for pidfd, pid in self.further.items():
+            if not select.select([pidfd], (), (), _END)[0]:
+                _kill_all(pid)
+        os._exit(0)
+
+    def _fork_template(self, request: Mapping[str, Any], descriptor: int) -> None:
+        """Fork a template that goes on with further imports, and takes requests through a descriptor."""
+        try:
+            pid = os.fork()
+        except OSError:  # too many processes: the server notices that nothing answers
+            os.close(descriptor)
+            return
+        if pid:
+            os.close(descriptor)
+            pidfd = os.pidfd_open(pid)
+            self.further[pidfd] = pid
+            self.poll.register(pidfd, select.POLLIN)
+            return
+        try:
+            self._close_all()
+            control = socket.socket(fileno=descriptor)
+            control.set_inheritable(False)
+            answer_as_template(
+                self.app,
+                self.folder,
+                control,
+                request["template"],
+                request["left_out"],
+                self.imports,
+                wants_spare=request["spare"],
+            )
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            os._exit(1)
+
+    def _reap_template(self, pidfd: int) -> None:
+        self.poll.unregister(pidfd)
+        os.waitpid(self.further.pop(pidfd), 0)
+        os.close(pidfd)
+        self._leave_if_unused()
 
     def _fork(self, descriptors: Sequence[int] = (), *, is_spare: bool = False) -> _Child | None:
         """Fork a kernel that waits for its request, and read its connection info; None if it failed.
@@ -221,6 +293,8 @@ class _Template:
                     thing.close()
             with contextlib.suppress(OSError):
                 os.close(child.pidfd)
+        for pidfd in self.further:
+            os.close(pidfd)
 
     def _look_at(self, child: _Child, number: int) -> None:
         if number == child.pidfd or child.client is None:
@@ -256,7 +330,7 @@ class _Template:
         self._leave_if_unused()
 
     def _leave_if_unused(self) -> None:
-        if self.is_retired and not self.children:
+        if self.is_retired and not self.children and not self.further:
             os._exit(0)
 
     def _drop_client(self, child: _Child) -> None:
@@ -272,7 +346,8 @@ class _Template:
         del self.children[child.pidfd]
         _kill_group(child.pid)  # before its pid can be reused
         _, status, used = os.wait4(child.pid, 0)
-        end_orphans(self.strangers | {each.pid for each in self.children.values()})
+        kernels = {each.pid for each in self.children.values()}
+        end_orphans(self.strangers | kernels | {*self.further.values()})
         os.close(child.pidfd)
         if child is self.spare:
             self.spare = None

@@ -37,6 +37,23 @@ NEVER = {
 }
 """Modules that are not preloaded, submodules included, and why."""
 
+IN_ANY_ORDER: dict[str, tuple[str, ...]] = {
+    "numpy": (),
+    "pandas": ("numpy",),
+    "matplotlib": ("numpy",),
+    "matplotlib_inline": ("numpy", "matplotlib"),
+    "scipy": ("numpy",),
+    "sklearn": ("numpy", "scipy"),
+    "statsmodels": (),
+    "seaborn": ("numpy", "pandas", "matplotlib"),
+}
+"""Packages that are the same in whatever order they are imported, and what they import in any case."""
+
+IMPORTED_BY_PARTS = dict.fromkeys(
+    ("statsmodels.api", "statsmodels.formula.api"), ("numpy", "pandas", "scipy")
+)
+"""What some of their submodules import in addition."""
+
 READ_AT_IMPORT = {"matplotlibrc": "matplotlib", ".numba_config.yaml": "numba"}
 """Files in the working directory that a package reads when it is imported."""
 
