@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.kernels.preloading.rules import IN_ANY_ORDER
+from pytest_ductaflow.kernels.preloading.rules import IMPORTED_BY_PARTS, IN_ANY_ORDER
 from pytest_ductaflow.kernels.preloading.stages import stages_of
 
 
@@ -27,11 +28,12 @@ from pytest_ductaflow.kernels.preloading.stages import stages_of
             [["numpy"], ["pandas"], ["scipy"], ["sklearn", "sklearn.svm"], ["json"]],
         ),
         (
-            ["matplotlib.pyplot", "matplotlib_inline.backend_inline"],
-            [
-                ["numpy"],
-                ["matplotlib", "matplotlib.pyplot", "matplotlib_inline", "matplotlib_inline.backend_inline"],
-            ],
+            ["matplotlib.pyplot", "matplotlib_inline.x"],
+            [["numpy"], ["matplotlib", "matplotlib.pyplot", "matplotlib_inline", "matplotlib_inline.x"]],
+        ),
+        (
+            ["statsmodels.api"],
+            [["numpy"], ["pandas"], ["scipy"], ["statsmodels", "statsmodels.api"]],
         ),
         (["numpy", "geopandas", "pandas"], [["numpy"], ["geopandas", "pandas"]]),
         (["geopandas", "numpy"], [["geopandas", "numpy"]]),
@@ -54,7 +56,9 @@ def test_nothing_gets_lost_or_comes_twice_and_others_stay_in_order(modules):
     assert {module for module in flat if module not in modules} <= implied
     others = [module for module in modules if module not in ("json", "csv")]
     if (first := next((m for m in others if m in ("geopandas", "duckdb")), None)) is not None:
-        behind = others[others.index(first) :]
+        leading, behind = others[: others.index(first)], others[others.index(first) :]
+        earlier = {each for module in leading for each in IN_ANY_ORDER[module.partition(".")[0]]}
+        behind = [module for module in behind if module not in earlier]
         assert [module for module in flat if module in behind] == behind
 
 
@@ -73,16 +77,13 @@ print(json.dumps([sorted(sys.modules), dict(os.environ), sorted(tops)]))
         command = [sys.executable, "-c", code, *names]
         return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
-    if importlib_missing(package):
+    if find_spec(package) is None:
         pytest.skip("not installed")
     assert {*IN_ANY_ORDER[package]} <= {*imported(package)[2]}
+    for module, packages in IMPORTED_BY_PARTS.items():
+        if module.startswith(f"{package}."):
+            assert {*packages} <= {*imported(module)[2]}
     for other in IN_ANY_ORDER:
-        if other != package and not importlib_missing(other):
+        if other != package and find_spec(other) is not None:
             first, second = (imported(*names)[:2] for names in permutations((package, other)))
             assert first == second, other
-
-
-def importlib_missing(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is None
