@@ -83,14 +83,24 @@ class RunFiles:
         return self.directory / f".{self.stem}_flows.jsonl"
 
     @property
+    def list_of_pages(self) -> Path:
+        """The file in which the flows of a build note that they want pages."""
+        return list_of_pages(self.journal)
+
+    @property
     def differences(self) -> Path:
         """The folder with figures that show how the outputs of a stored instance differ."""
         return self.directory / f"{self.stem}_differences"
 
     @property
     def names(self) -> set[str]:
-        files = (self.config, self.notebook, self.html, self.log, self.record, self.journal, self.differences)
-        return {file.name for file in files}
+        files = (self.config, self.notebook, self.html, self.log, self.record, self.differences)
+        return {file.name for file in (*files, self.journal, self.list_of_pages)}
+
+
+def list_of_pages(journal: Path) -> Path:
+    """Return the file in which flows note that they want pages, for the build with this journal."""
+    return journal.with_suffix(".pages")
 
 
 def names_of_ours(run_dir: str) -> set[str]:

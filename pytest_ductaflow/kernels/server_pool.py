@@ -185,7 +185,7 @@ class ForkServers:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
         self._dead: list[ForkServer] = []  # their folders may be in use
         self._failed: dict[tuple[object, ...], str] = {}  # the reason; another attempt would fail, too
-        self._pid = os.getpid()
+        self._owner: int | None = None  # the process that has started servers
         self._lock = threading.RLock()  # several threads may run flows
         atexit.register(self.close)
 
@@ -207,7 +207,7 @@ class ForkServers:
         key = _start_of(environment)
         if (inherited := _inherited(key)) is not None:
             return inherited
-        if self._pid != os.getpid():
+        if self._owner not in (None, os.getpid()):
             raise KernelStartError("a forked process does not start servers")
         with self._lock:
             if key in self._failed:
@@ -225,7 +225,7 @@ class ForkServers:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start a server that will be needed soon; a failure is reported only then."""
-        if self.are_wanted and self._pid == os.getpid():
+        if self.are_wanted and self._owner in (None, os.getpid()):
             key = _start_of(environment)
             with self._lock, contextlib.suppress(KernelStartError):
                 if key not in self._failed and _inherited(key) is None:
@@ -249,6 +249,7 @@ class ForkServers:
             self._dead.append(server)
             server = None
         if server is None:
+            self._owner = os.getpid()
             server = self._servers[key] = ForkServer(environment, notes_imports=self.notes_imports)
         return server
 
@@ -264,7 +265,7 @@ class ForkServers:
         return next(own, None) or _inherited_folder() or folder_for_sockets()
 
     def close(self) -> None:
-        if self._pid == os.getpid():
+        if self._owner == os.getpid():
             for server in (*self._servers.values(), *self._dead):
                 server.close()
         self._servers.clear()

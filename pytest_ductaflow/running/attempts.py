@@ -84,6 +84,7 @@ def run_with_retries(
         tried = _attempts(instance, files, running, settings, echo, page, start)
     finally:
         files.journal.unlink(missing_ok=True)
+    page.write_those_of_flows(wanted=not tried.execution.interrupted)
     if files.directory.is_dir() and not files.config.exists():  # the flow has deleted it
         run_files.write_config(files, instance.full_config)
     record = _with_ending(running, tried)

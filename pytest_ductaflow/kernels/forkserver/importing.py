@@ -39,6 +39,7 @@ _PARTNERS = {
     ),
 }
 
+_REHEARSAL = "pytest_ductaflow.running.rehearsal"  # imported for builds, which run flows themselves
 
 # By the second, packages detect a notebook at their import; the client has its own value.
 _AS_IN_A_KERNEL = {
@@ -86,6 +87,8 @@ def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, 
             for partner in partners:
                 if partner not in without:
                     _import(partner)
+    if _REHEARSAL in modules and _REHEARSAL in sys.modules:
+        sys.modules[_REHEARSAL].rehearse()
     gc.collect()
     gc.freeze()
     return {

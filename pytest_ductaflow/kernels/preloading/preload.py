@@ -20,7 +20,7 @@ from ...core.system.file_state import stat_of
 from ...sources.installed_versions import normalised_name, own_path, providers
 from ...sources.notebooks import Source
 from .import_scan import Effect, Step, names_bound_in, steps_of_cells, steps_of_module
-from .rules import DRAW_WITH_MATPLOTLIB, INLINE, NEVER, READ_AT_IMPORT
+from .rules import CLIENT_SIDE, DRAW_WITH_MATPLOTLIB, INLINE, NEVER, OWN, READ_AT_IMPORT, RUN_FLOWS
 
 _SUFFIXES = tuple(all_suffixes())
 
@@ -56,22 +56,20 @@ def preload_of(
         if (cwd / name).exists():
             return Preload((), False, f"{package} reads {name} where the flow runs when it is imported")
     cells = tuple(cell.source for cell in source.notebook.cells if cell.cell_type == "code")
-    imports = list(_Project(source.path.parent, root).imports_of(steps_of_cells(cells)))
+    project = _Project(source.path.parent, root)
+    imports = list(project.imports_of(steps_of_cells(cells)))
     wanted = dict.fromkeys([*(module for _, modules in imports for module in modules), *extra])
     early = _surely_before(Effect.ENVIRONMENT, imports)
     late = [module for module in wanted if module not in early and not _is_standard(module)]
     if late and _has(Effect.ENVIRONMENT, imports):
         return Preload((), False, f"its environment may be changed before the import of {late[0]}")
     early = _surely_before(Effect.PATH, imports) if _has(Effect.PATH, imports) else set(wanted)
-    return Preload(
-        tuple(
-            module
-            for module in wanted
-            if (module in extra or (module in early and not _is_within(module, NEVER)))
-            and not _is_within(module, without)
-        ),
-        forkable=True,
-    )
+    modules = [
+        module for module in wanted if module in extra or (module in early and not _is_within(module, NEVER))
+    ]
+    if _runs_flows(imports) and not project.hides_packages:
+        modules += CLIENT_SIDE
+    return Preload(tuple(name for name in modules if not _is_within(name, without)), forkable=True)
 
 
 _Import = tuple[Step, tuple[str, ...]]  # a step, and the installed modules that it imports
@@ -79,6 +77,15 @@ _Import = tuple[Step, tuple[str, ...]]  # a step, and the installed modules that
 
 def _has(effect: Effect, imports: Iterable[_Import]) -> bool:
     return any(step.effect is effect for step, _ in imports)
+
+
+def _runs_flows(imports: Iterable[_Import]) -> bool:
+    """Return whether code imports what runs flows, and changes nothing that matters for other imports."""
+    steps = [step for step, _ in imports]
+    if any(step.effect is not Effect.IMPORT for step in steps):
+        return False
+    own = [step for step in steps if step.module in OWN]
+    return any(step.member in RUN_FLOWS or step.member in ("", "*") for step in own)
 
 
 def _surely_before(effect: Effect, imports: Iterable[_Import]) -> set[str]:
@@ -103,6 +110,12 @@ class _Project:
         self._names = {name.partition(".")[0] for folder in self._shadowing for name in _listed(folder)}
         self._site = _site_folders()
         self._read: set[tuple[str, bool]] = set()
+
+    @property
+    def hides_packages(self) -> bool:
+        """Whether a module of the project has the name of an installed package, or of a standard module."""
+        names = self._names.intersection((*providers(self._site), *sys.stdlib_module_names))
+        return any(os.path.isfile(place) for name in names for place in _places_of(name, self._shadowing))
 
     def imports_of(
         self, steps: Iterable[Step], importer: str = "", *, is_deferred: bool = False

@@ -54,6 +54,18 @@ IMPORTED_BY_PARTS = dict.fromkeys(
 )
 """What some of their submodules import in addition."""
 
+OWN = ("pytest_ductaflow", "ductaflow", "ductacore")
+"""The names under which flows import this package."""
+
+RUN_FLOWS = ("conduct", "run_notebook", "run_step_flow")
+"""What a build imports from it to run flows."""
+
+CLIENT_SIDE = (
+    *("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.clean_start"),
+    *("pytest_ductaflow.kernels.start", "pytest_ductaflow.running.rehearsal"),
+)
+"""What running a flow imports when the first one is run."""
+
 READ_AT_IMPORT = {"matplotlibrc": "matplotlib", ".numba_config.yaml": "numba"}
 """Files in the working directory that a package reads when it is imported."""
 

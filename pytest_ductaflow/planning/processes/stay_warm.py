@@ -172,35 +172,21 @@ def _import(kind: str, preloads: Sequence[Sequence[str]], folders: list[str]) ->
         return {}
     from ...kernels.self_test import problem_of
     from ...kernels.server_pool import kernel_environment, server_environment, servers
+    from ...running.html.notebook_html import stylesheet
+    from ...running.rehearsal import rehearse
 
     environment = kernel_environment({})
     servers.notes_imports = True
     servers.start(environment)
     for modules in preloads:
         servers.prepare(modules, environment)
-    with contextlib.suppress(Exception):  # what is broken is reported by the run that needs it
-        _rehearse()
+    rehearse()
+    with contextlib.suppress(Exception):  # what is broken is reported by the page that needs it
+        stylesheet()
     socket = servers.socket(environment)
     problem_of(socket)
     folders.append(os.path.dirname(socket))
     return server_environment(socket, environment)
-
-
-def _rehearse() -> None:
-    """Do once what each run does, so that what is imported or read only then is there already."""
-    from ...kernels.base import kernel_spec
-    from ...kernels.preloading.preload import preload_of
-    from ...running.attempts import environment_here
-    from ...running.html.notebook_html import stylesheet
-    from ...sources.notebooks import read_flow
-
-    with tempfile.TemporaryDirectory() as folder:
-        flow = Path(folder, "flow.py")
-        flow.write_text("# %%\nimport numpy\n", encoding="utf-8")
-        preload_of(read_flow(flow), flow.parent, flow.parent)
-    kernel_spec("python3")
-    environment_here()
-    stylesheet()
 
 
 def _why_stale(folders: Sequence[str]) -> str | None:

@@ -1,7 +1,14 @@
-"""Write the page of one instance's notebook, at once or in the process that writes pages."""
+"""Write the page of one instance's notebook: at once, or in the process that writes pages.
+
+Pages of flows that a build runs are written by the process that runs the build, when that has ended: the
+build does not wait for them, nor import what they take.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...core import run_files
@@ -10,7 +17,7 @@ from ...core.instance import RUNS, Instance
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
 from ...core.system.machine import has_idle_core
-from .process import PageWriter, write_page
+from .process import PageWriter, add_warning, write_page
 
 
 class InstancePage:
@@ -40,12 +47,51 @@ class InstancePage:
         if not wanted or not self._files.notebook.exists():
             return
         self.is_written = True
-        if self._may_follow and has_idle_core() and run_files.surrounding_build() is None:
-            problem = _pages.ask(self._files, self._runs)
-        else:
-            problem = write_page(self._files, self._runs)
-        if problem is not None:
+        if (build := run_files.surrounding_build()) is not None:
+            _leave_to(build[0], self._files, self._runs)
+        elif (problem := self._written(self._files, self._runs)) is not None:
             self.problems = (problem,)
+
+    def _written(self, files: RunFiles, runs: Path) -> str | None:
+        """Write a page, or have it written; return a warning of what went wrong, if that is known already."""
+        return (_pages.ask if self._may_follow and has_idle_core() else write_page)(files, runs)
+
+    def write_those_of_flows(self, *, wanted: bool) -> None:
+        """Write the pages of the flows that this build has run, unless another build is around it.
+
+        Args:
+            wanted: Whether they are wanted still.
+        """
+        build, left = run_files.surrounding_build(), _left_to(self._files)
+        for files, runs in left if wanted else ():
+            if build is not None:
+                _leave_to(build[0], files, runs)
+            elif files.notebook.exists() and (problem := self._written(files, runs)) is not None:
+                add_warning(files, problem)
+
+
+def _leave_to(journal: Path, files: RunFiles, runs: Path) -> None:
+    """Note in the run directory of a build that a page is wanted."""
+    files.html.unlink(missing_ok=True)
+    line = json.dumps([str(files.directory), files.stem, files.output_suffix, str(runs)])
+    with open(run_files.list_of_pages(journal), "a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def _left_to(build: RunFiles) -> dict[tuple[RunFiles, Path], None]:
+    """Return, once, the notebooks of a build's flows that want pages, with the folder of the stylesheet."""
+    found: dict[tuple[RunFiles, Path], None] = {}
+    for line in _lines_once(build.list_of_pages):
+        with contextlib.suppress(ValueError):  # cut off where the build was killed
+            directory, stem, suffix, runs = json.loads(line)
+            found[RunFiles(Path(directory), stem, suffix), Path(runs)] = None
+    return found
+
+
+def _lines_once(path: Path) -> Iterator[str]:
+    with contextlib.suppress(FileNotFoundError):
+        yield from path.read_text(encoding="utf-8").splitlines()
+        path.unlink()
 
 
 _pages = PageWriter()

@@ -55,6 +55,14 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     return f"NotebookWarning: {files.notebook.name}: {'; '.join(lost)}" if lost else None
 
 
+def add_warning(files: RunFiles, problem: str) -> None:
+    """Add to a record what went wrong with the page."""
+    record, _ = run_files.read_record(files.record)
+    if record is not None and record.owner is None:  # else another process is running it again
+        with contextlib.suppress(OSError):  # the disk may be full; the summary reports it
+            run_files.write_record(files, record.with_(python_warnings=(*record.python_warnings, problem)))
+
+
 class PageWriter:
     """The writer of this process's pages, which starts and feeds a child process.
 
@@ -144,12 +152,7 @@ class PageWriter:
                 problems[number] = write_page(files, runs)
         told = [(asked[number][0], problem) for number, problem in problems.items() if problem]
         for files, problem in told:
-            record, _ = run_files.read_record(files.record)
-            if record is not None and record.owner is None:  # else another process is running it again
-                with contextlib.suppress(OSError):  # the disk may be full; the summary reports it
-                    run_files.write_record(
-                        files, record.with_(python_warnings=(*record.python_warnings, problem))
-                    )
+            add_warning(files, problem)
         left_out = sum(_is_missing(files) for files, _ in asked)
         more = [f"NotebookWarning: {left_out} pages were left out, as the session was stopped"]
         return [*frozen, *(problem for _, problem in told), *(more if self._is_given_up and left_out else ())]

@@ -1,0 +1,27 @@
+"""Do once what each run of a flow does, so that processes that are forked afterwards need not begin with it.
+
+Libraries import and compile much only when they are first used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from ..kernels.base import kernel_spec
+from ..kernels.preloading.preload import preload_of
+from ..sources.notebooks import read_flow
+from . import run_instance  # noqa: F401 - for the processes that are forked
+from .attempts import environment_here
+
+
+def rehearse() -> None:
+    """Read a flow, and look up what is installed; what is broken is left to the run that needs it."""
+    with contextlib.suppress(Exception):
+        with tempfile.TemporaryDirectory() as folder:
+            flow = Path(folder, "flow.py")
+            flow.write_text("# %%\nimport numpy\n", encoding="utf-8")
+            preload_of(read_flow(flow), flow.parent, flow.parent)
+        kernel_spec("python3")
+        environment_here()
