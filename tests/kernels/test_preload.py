@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from helpers.projects import write_project
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.preloading import preload
 from pytest_ductaflow.kernels.preloading.preload import Preload, preload_of
-from pytest_ductaflow.kernels.preloading.rules import NEVER
+from pytest_ductaflow.kernels.preloading.rules import CLIENT_SIDE, NEVER
 from pytest_ductaflow.plugin import settings_of
 from pytest_ductaflow.sources.notebooks import read_flow
 
@@ -392,3 +393,44 @@ def test_a_name_that_no_module_has_is_an_error(pytester):
     pytester.makeini("[pytest]\nductaflow_preload = a-b\n")
     with pytest.raises(pytest.UsageError, match=r"ductaflow_preload: 'a-b': expected names of modules"):
         settings_of(pytester.parseconfig("--ductaflow"))
+
+
+# Builds
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from pytest_ductaflow import run_notebook",
+        "from pytest_ductaflow import grid, conduct as run",
+        "from ductaflow import *",
+        "import pytest_ductaflow as pd\npd.run_notebook('x')",
+        "from ductacore import run_step_flow",
+        "import helpers",
+    ],
+)
+def test_what_runs_flows_is_preloaded_for_a_build(ask, code):
+    files = {"flows/helpers.py": "import ductaflow"}
+    assert ask(f"import alpha\n{code}", files=files).modules[-len(CLIENT_SIDE) :] == CLIENT_SIDE
+
+
+@pytest.mark.parametrize(
+    ("code", "file"),
+    [
+        ("from pytest_ductaflow import results", "flows/x.py"),
+        ("from pytest_ductaflow.core import record", "flows/x.py"),
+        ("import alpha", "flows/x.py"),
+        ("import sys; sys.path.insert(0, 'lib')\nfrom pytest_ductaflow import run_notebook", "flows/x.py"),
+        ("from pytest_ductaflow import run_notebook", "flows/beta.py"),
+        ("from pytest_ductaflow import run_notebook", "queue/__init__.py"),
+    ],
+)
+def test_it_is_not_where_none_is_run_or_a_module_of_the_project_might_be_meant(ask, code, file):
+    assert not set(CLIENT_SIDE) & set(ask(code, files={file: ""}).modules)
+
+
+def test_all_that_is_preloaded_for_a_build_can_be_imported():
+    code = "import importlib, sys\nfor name in sys.argv[1:]: module = importlib.import_module(name)\n"
+    command = [sys.executable, "-c", f"{code}print(module.rehearse())", *CLIENT_SIDE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("None\n", "")

@@ -15,9 +15,12 @@ from helpers.projects import write_project
 from helpers.sessions import own_environment
 from nbconvert.exporters import HTMLExporter
 
+from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, read_record, write_record
+from pytest_ductaflow.core.run_files import RunFiles, build_environment, read_record, write_record
+from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.html import process as html_process
+from pytest_ductaflow.running.html.instance_page import InstancePage, finish_pages
 from pytest_ductaflow.running.html.notebook_html import write_full_html, write_html
 from pytest_ductaflow.running.html.process import PageWriter, write_page
 
@@ -347,3 +350,44 @@ def test_pages_are_there_for_what_a_conductor_does_with_them(tmp_path: Path, com
     assert done.returncode == 0, done.stdout
     seen = (tmp_path / "seen.txt").read_text().split()
     assert seen == ["a", "True", "b", "True", "c", "True", "d", "True"]
+
+
+@pytest.mark.parametrize("may_follow", [True, False], ids=["in its process", "at once"])
+def test_pages_of_a_builds_flows_are_written_once_the_build_has_ended(tmp_path, monkeypatch, may_follow):
+    def page(name: str) -> InstancePage:
+        instance = Instance(str(tmp_path / "x.py"), "x", name, {}, str(tmp_path), str(tmp_path))
+        return InstancePage(instance, of[name], Settings(html="all"), may_follow=may_follow)
+
+    of = {name: files_of(tmp_path, name) for name in ("outer", "inner", "good", "broken")}
+    of["broken"].notebook.write_text("{")
+    with monkeypatch.context() as inside:
+        for name, value in build_environment(of["inner"], "{}", "/", {}).items():
+            inside.setenv(name, value)
+        for name in ("good", "broken", "good"):
+            page(name).write()
+    with monkeypatch.context() as inside:
+        for name, value in build_environment(of["outer"], "{}", "/", {}).items():
+            inside.setenv(name, value)
+        page("inner").write_those_of_flows(wanted=True)
+    assert not any(files.html.exists() for files in of.values())
+    page("outer").write_those_of_flows(wanted=True)
+    finish_pages()
+    assert "notebook good" in of["good"].html.read_text()
+    assert "could not be made a page" in of["broken"].html.read_text()
+    record, _ = read_record(of["broken"].record)
+    assert record is not None
+    assert "has no page" in record.python_warnings[0]
+    left = {file.name for name in ("outer", "inner") for file in of[name].directory.iterdir()}
+    assert left == {"x_executed.ipynb", "x_record.json"}
+
+
+def test_pages_are_not_waited_for_after_an_interrupt(tmp_path, monkeypatch):
+    build, flow = files_of(tmp_path, "build"), files_of(tmp_path, "flow")
+    instance = Instance(str(tmp_path / "x.py"), "x", "i", {}, str(tmp_path), str(tmp_path))
+    with monkeypatch.context() as inside:
+        for name, value in build_environment(build, "{}", "/", {}).items():
+            inside.setenv(name, value)
+        InstancePage(instance, flow, Settings(html="all"), may_follow=False).write()
+    InstancePage(instance, build, Settings(html="all"), may_follow=False).write_those_of_flows(wanted=False)
+    assert not flow.html.exists()
+    assert not build.list_of_pages.exists()
