@@ -1,12 +1,18 @@
 """Measure the shapes of work besides a uniform sweep, next to what one would use without this package.
 
-    python tests/benchmarks/shapes.py [again] [build] [scripts] [--rounds 5] [--scripts 60]
+    python tests/benchmarks/shapes.py [again] [build] … [--rounds 5] [--scripts 60] [--beside PYTHON]
 
-again    one instance after an edit of its flow: cold, kept warm, the papermill command, the bare script
-build    a build of three flows that print a line each, and these flows as instances of their own
-scripts  different scripts, each once, on two workers and on one, and by python two at a time
+again      one instance after an edit of its flow: cold, kept warm, the papermill command, the bare script
+unchanged  one instance, and a thousand, of which nothing has changed, and pytask
+build      builds of three flows that print a line each, and these flows as instances of their own
+co2        the builds of examples/co2
+scripts    different scripts, each once, on two workers and on one, and by python two at a time
+blas       a flow with parallel linear algebra alone, and beside another one on two workers
+sweep      instances of a flow with pandas, on one worker and on two, and by python one after the other
 
 All contenders of a shape take turns. The ratios are those of one round, their median is printed.
+`--beside` names the interpreter of an environment with another release of this package, which takes part in
+build, co2, scripts and sweep.
 """
 
 from __future__ import annotations
@@ -16,6 +22,8 @@ import importlib.util
 import itertools
 import os
 import random
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,12 +31,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import unchanged
 from measure import Sample, environment, in_turn, print_table, run
 
 # Only this package and xdist: the cost of other plugins in a development environment does not matter.
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "pytest_ductaflow.plugin", "--ductaflow"]
+OPTIONS = ["-m", "pytest", "-q", "-p", "xdist", "-p", "pytest_ductaflow.plugin", "--ductaflow"]
+PYTEST = [sys.executable, *OPTIONS]
+EXAMPLE = Path(__file__).parents[2] / "examples/co2"
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n# %%\n'
 GROUPS = """\
 import pandas as pd
@@ -43,6 +55,18 @@ from pytest_ductaflow import run_notebook
 
 for n in range(3):
     run_notebook("flows/line.py", config={"n": n}, execution_dir=f"runs/{n}")
+"""
+# Three seconds of one core; OpenBLAS takes as many as it is allowed.
+BLAS = """\
+import time
+
+import numpy as np
+
+matrix = np.random.default_rng(1).normal(size=(1500, 1500))
+began = time.perf_counter()
+for _ in range(25):
+    matrix = np.linalg.qr(matrix @ matrix.T)[0]
+print(time.perf_counter() - began)
 """
 # The pieces of generated scripts: what they import, and what they do with it.
 PIECES = {
@@ -117,8 +141,20 @@ def again(folder: Path, rounds: int) -> None:
     print_table("one instance again, kept warm", samples, "python groups.py")
 
 
-def build(folder: Path, rounds: int) -> None:
-    """Measure a build of three flows, and the same three as instances of their own, in sessions of ten."""
+def compare_unchanged(rounds: int) -> None:
+    """Measure one instance, and a thousand, of which nothing has changed."""
+    for count in (1, 1_000):
+        unchanged.compare(count, rounds)
+
+
+def releases(beside: str | None) -> dict[str, list[str]]:
+    """Return the beginnings of pytest's command: of this release, and of the one beside it."""
+    other = {" (beside)": [beside, *OPTIONS]} if beside else {}
+    return {"": PYTEST, **other}
+
+
+def build(folder: Path, rounds: int, beside: str | None) -> None:
+    """Measure builds of three flows, and the same flows as instances of their own, in sessions of ten."""
     conduct = "from pytest_ductaflow import conduct\n"
     builds = 'conduct("builds/three.py", [{"instance_name": f"i{n}"} for n in range(10)])\n'
     lines = 'conduct("flows/line.py", [{"instance_name": f"i{n}", "n": n} for n in range(30)])\n'
@@ -131,25 +167,41 @@ def build(folder: Path, rounds: int) -> None:
             "lines_conductor.py": conduct + lines,
         },
     )
-    samples = in_turn(
-        rounds,
-        {
-            "ten builds of three flows": lambda: run(
-                [*PYTEST, "builds_conductor.py", "--ductaflow-force"], folder
-            ),
-            "the thirty flows": lambda: run([*PYTEST, "lines_conductor.py", "--ductaflow-force"], folder),
-        },
-    )
+    contenders: dict[str, Callable[[], Sample]] = {}
+    for mark, pytest in releases(beside).items():
+        for name, conductor in (("ten builds of three flows", "builds"), ("the thirty flows", "lines")):
+            command = [*pytest, f"{conductor}_conductor.py", "--ductaflow-force"]
+            contenders[name + mark] = partial(run, command, folder)
+    samples = in_turn(rounds, contenders)
     print_table("builds", samples, "the thirty flows")
+    for mark in releases(beside):
+        pairs = zip(
+            samples[f"ten builds of three flows{mark}"], samples[f"the thirty flows{mark}"], strict=True
+        )
+        more = statistics.median((a.seconds - b.seconds) / 10 for a, b in pairs)
+        print(f"a build costs {more:.3f} s more than its flows as instances of their own{mark}")
 
 
-def scripts(folder: Path, rounds: int, count: int) -> None:
+def co2(folder: Path, rounds: int, beside: str | None) -> None:
+    """Measure the example with its 24 builds."""
+    shutil.copytree(EXAMPLE, folder / "co2", ignore=shutil.ignore_patterns("runs"))
+    contenders: dict[str, Callable[[], Sample]] = {
+        f"pytest conductor.py{workers}{mark}": partial(
+            run, [*pytest, "conductor.py", "--ductaflow-force", *workers.split()], folder / "co2"
+        )
+        for mark, pytest in releases(beside).items()
+        for workers in ("", " -n 2")
+    }
+    print_table("examples/co2", in_turn(rounds, contenders), f"pytest conductor.py{[*releases(beside)][-1]}")
+
+
+def scripts(folder: Path, rounds: int, count: int, beside: str | None) -> None:
     """Measure different scripts, each once."""
     chance = random.Random(1)
     known = [name for name in PIECES if importlib.util.find_spec(name)]
     files = {}
     for number in range(count):
-        chosen = sorted(chance.sample(known, chance.randint(1, 3)), key=known.index)
+        chosen = chance.sample(known, chance.randint(1, 4))
         files[f"flows/s{number:02}.py"] = PARAMETERS + "".join(
             PIECES[name].format(seed=number + 1) for name in chosen
         )
@@ -157,38 +209,94 @@ def scripts(folder: Path, rounds: int, count: int) -> None:
     write(
         folder, {**files, "conductor.py": f"from pytest_ductaflow import conduct\nconduct(None, [{rows}])\n"}
     )
-
-    def by_python() -> Sample:
-        began = time.perf_counter()
-        with ThreadPoolExecutor(2) as pool:
-            commands = ([sys.executable, str(folder / name)] for name in files)
-            megabytes = max(sample.megabytes for sample in pool.map(lambda each: run(each, folder), commands))
-        return Sample(time.perf_counter() - began, megabytes)
-
-    ours = [*PYTEST, "conductor.py", "--ductaflow-force"]
-    samples = in_turn(
-        rounds,
-        {
-            "pytest -n 2": lambda: run([*ours, "-n", "2"], folder),
-            "pytest": lambda: run(ours, folder),
-            "python, two at a time": by_python,
-        },
-    )
+    contenders: dict[str, Callable[[], Sample]] = {
+        f"pytest{workers}{mark}": partial(
+            run, [*pytest, "conductor.py", "--ductaflow-force", *workers.split()], folder
+        )
+        for mark, pytest in releases(beside).items()
+        for workers in (" -n 2", "")
+    }
+    contenders["python, two at a time"] = lambda: by_python([folder / name for name in files], folder)
+    samples = in_turn(rounds, contenders)
     print_table(f"{count} different scripts, each once", samples, "python, two at a time")
+    one_by_two = zip(samples["pytest"], samples["pytest -n 2"], strict=True)
+    print(f"two workers are {statistics.median(a.seconds / b.seconds for a, b in one_by_two):.2f} times one")
+
+
+def by_python(scripts: Sequence[Path], folder: Path) -> Sample:
+    """Run scripts two at a time."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        samples = pool.map(lambda script: run([sys.executable, str(script)], folder), scripts)
+        megabytes = max(sample.megabytes for sample in samples)
+    return Sample(time.perf_counter() - began, megabytes)
+
+
+def blas(folder: Path, rounds: int) -> None:
+    """Measure the time of parallel linear algebra alone, with a thread, and beside another such flow."""
+    conductor = (
+        "from pytest_ductaflow import conduct\n"
+        'conduct("flows/blas.py", [{"instance_name": f"i{n}"} for n in range(2)])\n'
+    )
+    write(folder, {"flows/blas.py": PARAMETERS + BLAS, "conductor.py": conductor, "script.py": BLAS})
+
+    def slowest(*options: str) -> Sample:
+        sample = run([*PYTEST, *options, "--ductaflow-force"], folder)
+        logs = (folder / "runs/blas").glob("*/*_execution_output.txt")
+        return Sample(max(float(log.read_text(encoding="utf-8")) for log in logs), sample.megabytes)
+
+    def scripts_beside() -> Sample:
+        with ThreadPoolExecutor(2) as pool:
+            told = pool.map(output_of, [[sys.executable, str(folder / "script.py")]] * 2)
+            return Sample(max(map(float, told)), 0.0)
+
+    alone = "alone, with a thread"
+    contenders: dict[str, Callable[[], Sample]] = {
+        alone: lambda: slowest("conductor.py::blas::i0", "--ductaflow-threads", "1"),
+        "beside another, -n 2": lambda: slowest("conductor.py", "-n", "2"),
+        "… --ductaflow-threads off": lambda: slowest("conductor.py", "-n", "2", "--ductaflow-threads", "off"),
+        "python beside another": scripts_beside,
+    }
+    print_table("parallel linear algebra, the flow's own time", in_turn(rounds, contenders), alone)
+
+
+def sweep(folder: Path, rounds: int, beside: str | None) -> None:
+    """Measure instances of one flow."""
+    rows = '[{"instance_name": f"i{n}", "n": n} for n in range(60)]'
+    script = f"config = {{'n': 1}}\n{GROUPS}"
+    conductor = f'from pytest_ductaflow import conduct\nconduct("flows/groups.py", {rows})\n'
+    write(folder, {"flows/groups.py": PARAMETERS + GROUPS, "conductor.py": conductor, "script.py": script})
+    contenders: dict[str, Callable[[], Sample]] = {
+        f"pytest{workers}{mark}": partial(
+            run, [*pytest, "conductor.py", "--ductaflow-force", *workers.split()], folder
+        )
+        for mark, pytest in releases(beside).items()
+        for workers in ("", " -n 2")
+    }
+    contenders["python, two at a time"] = lambda: by_python([folder / "script.py"] * 60, folder)
+    print_table("60 instances of a flow with pandas", in_turn(rounds, contenders), "python, two at a time")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("shapes", nargs="*", choices=["again", "build", "scripts", []])
+    parser.add_argument("shapes", nargs="*")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scripts", type=int, default=60)
+    parser.add_argument("--beside", metavar="PYTHON")
     options = parser.parse_args()
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    rounds, beside = options.rounds, options.beside
     shapes: dict[str, Callable[[Path], None]] = {
-        "again": lambda folder: again(folder, options.rounds),
-        "build": lambda folder: build(folder, options.rounds),
-        "scripts": lambda folder: scripts(folder, options.rounds, options.scripts),
+        "again": lambda folder: again(folder, rounds),
+        "unchanged": lambda _: compare_unchanged(rounds),
+        "build": lambda folder: build(folder, rounds, beside),
+        "co2": lambda folder: co2(folder, rounds, beside),
+        "scripts": lambda folder: scripts(folder, rounds, options.scripts, beside),
+        "blas": lambda folder: blas(folder, rounds),
+        "sweep": lambda folder: sweep(folder, rounds, beside),
     }
+    if unknown := {*options.shapes} - {*shapes}:
+        parser.error(f"no shape {', '.join(unknown)}; there are {', '.join(shapes)}")
     for name in options.shapes or shapes:
         with tempfile.TemporaryDirectory() as folder:
             shapes[name](Path(folder))

@@ -100,16 +100,12 @@ def run_all_but_in_name(folder: Path, count: int) -> None:
         sys.exit(f"not all {count} instances are unchanged:\n{told}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--instances", type=int, default=1_000)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+def compare(count: int, runs: int) -> None:
+    """Measure sessions of a project with so many unchanged instances, and print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_project(folder, options.instances)
-        run_all_but_in_name(folder, options.instances)
+        write_project(folder, count)
+        run_all_but_in_name(folder, count)
         ours = "pytest --ductaflow conductor.py"
         contenders: dict[str, Callable[[], Sample]] = {
             ours: lambda: run(PYTEST, folder),
@@ -120,8 +116,17 @@ def main() -> None:
             pytask = [sys.executable, "-m", "pytask", "build", "task_scale.py"]
             run(pytask, folder)
             contenders["pytask"] = lambda: run(pytask, folder)
-        samples = in_turn(options.runs, contenders)
-        print_table(f"{options.instances:,} unchanged instances, whole process", samples, ours)
+        samples = in_turn(runs, contenders)
+        print_table(f"{count:,} unchanged instances, whole process", samples, ours)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--instances", type=int, default=1_000)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    compare(options.instances, options.runs)
 
 
 if __name__ == "__main__":
