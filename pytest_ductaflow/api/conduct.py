@@ -20,7 +20,7 @@ from ..planning.columns import After
 from ..planning.declare_table import ConfigOfRow, TableDeclaration
 from ..sources.instance_names import collisions
 from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
-from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten
+from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten, warn_of_cores
 from .uncaught import quiet_traceback
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def conduct(
     after: After = None,
     keep: str | Sequence[str] = (),
     cwd: Workplace | None = None,
+    cores: int | None = None,
 ) -> list[Instance]:
     """Run a flow or build for each row of a control table: every row is an instance.
 
@@ -54,6 +55,8 @@ def conduct(
             the next run; all else that an instance wrote is moved aside before it runs again.
         cwd: Working directory of the flow: the run directory (`run`), the flow's own folder (`flow`) or the
             project root (`project`).
+        cores: Cores that each instance uses: threads of its numeric libraries, and what is booked for it with
+            `-n`; by default its worker's share.
 
     Returns:
         The instances, in the order of the table.
@@ -68,7 +71,9 @@ def conduct(
     refuse_while_pytest_imports("conduct", origin)
     root = root_of(origin)
     runs = runs_of_this_build()
-    declaration = TableDeclaration(flow, table, origin, root, step, base, config, after, keep, runs, cwd)
+    declaration = TableDeclaration(
+        flow, table, origin, root, step, base, config, after, keep, runs, cwd, cores
+    )
     made = declaration.declare()
     if recorded_calls.is_recording():
         called_instances.note(made.instances)
@@ -81,6 +86,7 @@ def conduct(
     for note in made.notes if answers.current() is None else ():  # otherwise pytest has reported them
         warnings.warn_explicit(note, UserWarning, origin.file, origin.line or 1)
     warn_if_overwritten(made.instances)
+    warn_of_cores(made.instances)
     note_instances(made.instances, at_once=True)
     if (given := answers.current()) is not None:
         answer_all(made.instances, given)

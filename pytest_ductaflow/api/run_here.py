@@ -18,6 +18,7 @@ from ..core.settings import Settings
 from ..kernels.observation import unobserved
 from ..planning import called_instances
 from ..planning.afterwards import answers
+from ..planning.columns import notes_on_cores
 from ..planning.history import declared_history
 from ..sources.instance_names import declared_at as place_of
 from ..sources.notebooks import looks_like_flow
@@ -54,6 +55,18 @@ def warn_if_overwritten(instances: list[Instance]) -> None:
             what = f"{run_files.display_path(instance.run_dir, root)} has been run with another config"
             by = f"({place_of(before, root)}) and is overwritten"
             warnings.warn_explicit(f"{what} {by}", UserWarning, instance.source, instance.line or 1)
+
+
+def warn_of_cores(instances: list[Instance]) -> None:
+    """Warn once of instances that ask for more cores than there are; of those under pytest the plan tells."""
+    if answers.current() is None:
+        for note in notes_on_cores(instances):
+            _warn_once(note, instances[0].source, instances[0].line or 1)
+
+
+@lru_cache
+def _warn_once(note: str, file: str, line: int) -> None:
+    warnings.warn_explicit(note, UserWarning, file, line)
 
 
 def note_instances(instances: list[Instance], *, at_once: bool) -> None:

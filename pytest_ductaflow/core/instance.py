@@ -76,7 +76,7 @@ class Instance:
         timeout: Seconds that the whole instance may take.
         cell_timeout: Seconds that each of its cells may take.
         retries: Number of further attempts after a failure.
-        cores: Cores that the instance asks for; has no effect.
+        cores: Cores that it is to have, or all if there are fewer; None means its worker's share.
         marks: pytest marks of the item.
         keep: Patterns, relative to the run directory, of what is kept for the next run.
         cwd: Where it runs, if given: in its run directory, the flow's folder or the project root.
@@ -105,7 +105,7 @@ class Instance:
     timeout: float | None = None
     cell_timeout: float | None = None
     retries: int = 0
-    cores: float | None = None
+    cores: int | None = None
     marks: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     cwd: Workplace | None = None

@@ -214,6 +214,8 @@ class Record:
         found: While it runs: everything in its run directory when it began that was not its own.
         owner: While it runs: the process that runs it.
         last_good: For a failed run: the folder with the files of the last good run.
+        threads: Threads that OpenMP and linear algebra were told to use, on which last digits can depend;
+            None if they had the choice. Another number is no reason to run again.
         stats: Size and times, by path, of an input when it had that digest: saves hashing it again.
         observed: How much of what it read was observed: "all", "python only" or "no".
         unknown: Why what it read is not known in full, in words.
@@ -259,6 +261,7 @@ class Record:
     last_good: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     peak_memory: int | None = None
+    threads: int | None = None
     stats: Mapping[str, str] = field(default_factory=dict)
     observed: str = ""
     unknown: tuple[str, ...] = ()
@@ -312,8 +315,9 @@ class Record:
         ):
             if not data[name]:
                 del data[name]
-        if self.found is None:
-            del data["found"]
+        for name in ("found", "threads"):
+            if data[name] is None:
+                del data[name]
         if self.cwd == "run":
             del data["cwd"]
         lists = {name: list(data[name]) for name in _LISTS if name in data}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 from .instance import WORKPLACES, Instance, Workplace
+from .threads import Threads
 
 HtmlMode = Literal["all", "failed", "none"]
 AfterMode = Literal["always", "well", "never"]
@@ -118,6 +119,16 @@ def _generations(text: str) -> int:
     if not text.strip().isdecimal():
         raise ValueError("expected a whole number, 0 or more")
     return int(text)
+
+
+def _threads(text: str) -> Threads:
+    words: dict[str, Threads] = {"auto": "auto", "off": "off"}
+    word = text.strip()
+    if word in words:
+        return words[word]
+    if not word.isdecimal() or int(word) < 1:
+        raise ValueError("expected auto, off or a whole number, 1 or more")
+    return int(word)
 
 
 def check_keep(pattern: str) -> str:
@@ -281,6 +292,14 @@ OPTIONS = (
         metavar="TIME",
     ),
     Option(
+        "threads",
+        "Threads that numeric libraries (BLAS, OpenMP, numba, polars) use in a kernel: with -n as many as "
+        "its worker has cores (auto), as many as they want (off), or a number.",
+        default="auto",
+        convert=_threads,
+        metavar="N",
+    ),
+    Option(
         "observe",
         "What is seen of the files that a flow uses: all that it and its programs open (all, on Linux), "
         "what Python opens (python), or nothing (off).",
@@ -383,6 +402,7 @@ class Settings:
     no_wait: bool = _DEFAULT["no_wait"]
     fork: bool = _DEFAULT["fork"]
     keep_warm: float | None = _DEFAULT["keep_warm"]
+    threads: Threads = _DEFAULT["threads"]
     observe: ObserveMode = _DEFAULT["observe"]
     unseen: UnseenMode = _DEFAULT["unseen"]
     preload: tuple[str, ...] = _DEFAULT["preload"]

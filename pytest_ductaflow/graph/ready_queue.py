@@ -1,11 +1,14 @@
-"""Choose the next instance when several are ready: the one with the longest remaining critical path."""
+"""Choose the next instance when several are ready: that with the longest critical path, if cores are free."""
 
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from statistics import fmean
 
+from .core_pool import CorePool
 from .dependencies import Graph
 from .digraph import Before, Frontier, topological
 
@@ -13,13 +16,16 @@ from .digraph import Before, Frontier, topological
 class ReadyQueue:
     """A queue of a plan's selected instances; each is ready once all before it has ended."""
 
-    def __init__(self, graph: Graph, selected: Iterable[int], weights: Mapping[int, float]) -> None:
+    def __init__(
+        self, graph: Graph, selected: Iterable[int], weights: Mapping[int, float], cores: CorePool
+    ) -> None:
         """Start with no instance ended.
 
         Args:
             graph: The order.
             selected: Numbers of the instances to run.
             weights: Expected duration of each in seconds; for missing ones, the mean is used.
+            cores: Says what may begin beside what runs.
         """
         self._left = set(selected)
         self._out: set[int] = set()
@@ -27,7 +33,8 @@ class ReadyQueue:
         known = {number: weights.get(number, typical) for number in self._left}
         self._remaining = _longest_ways(graph.before, known)
         self._frontier = Frontier(graph.before, self._left)
-        self._heap: list[tuple[float, int]] = []
+        self._cores = cores
+        self._heaps: dict[Fraction, list[tuple[float, int]]] = defaultdict(list)  # by cores to book
         self._offer(self._frontier.ready)
         self._needs = Frontier(graph.needed, self._left) if graph.order_only else None
         self._free = set(self._needs.ready) if self._needs is not None else set()
@@ -42,33 +49,63 @@ class ReadyQueue:
         return len(self._free - self._out)
 
     def pop(self) -> int | None:
-        """Remove and return the ready instance with the longest critical path; None if none is ready."""
-        while self._heap:
-            number = heapq.heappop(self._heap)[1]
-            if number in self._left:  # else it ended without ever having been handed out
-                self._out.add(number)
-                return number
-        return None
+        """Remove and return the ready instance that is to begin next; None if none may.
+
+        That is the one with the longest critical path, unless the cores that it books are not free.
+        """
+        size = self._cores.book(self._line())
+        if size is None:
+            return None
+        number = heapq.heappop(self._heaps[size])[1]
+        self._out.add(number)
+        return number
+
+    def book_other(self) -> bool:
+        """Book a worker's share for what is not in the queue, when `pop` has returned None.
+
+        Returns:
+            Whether it may begin: not where an instance has waited long enough for its cores.
+        """
+        return self._cores.book([*self._line(), self._cores.share]) is not None
+
+    def release_other(self) -> None:
+        """Free what `book_other` has booked."""
+        self._cores.release(self._cores.share)
+
+    def _line(self) -> list[Fraction]:
+        """Return the different sizes of what is ready, the one with the longest critical path first."""
+        first = []
+        for size, heap in self._heaps.items():
+            while heap and heap[0][1] not in self._left:  # it ended without ever having been handed out
+                heapq.heappop(heap)
+            if heap:
+                first.append((heap[0], size))
+        return [size for _, size in sorted(first)]
 
     def put_back(self, number: int) -> None:
         """Offer an instance again that was handed out but not run."""
         if number in self._out:
-            self._out.remove(number)
+            self._take_back(number)
             self._offer([number])
 
     def done(self, number: int) -> None:
         """Mark an instance as ended, with whatever outcome; those that waited for it may become ready."""
         if number in self._left:
             self._left.remove(number)
-            self._out.discard(number)
+            if number in self._out:
+                self._take_back(number)
             self._offer(self._frontier.end(number))
             if self._needs is not None:
                 self._free.discard(number)
                 self._free.update(self._needs.end(number))
 
+    def _take_back(self, number: int) -> None:
+        self._out.remove(number)
+        self._cores.release(self._cores.size_of(number))
+
     def _offer(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            heapq.heappush(self._heap, (-self._remaining[number], number))
+            heapq.heappush(self._heaps[self._cores.size_of(number)], (-self._remaining[number], number))
 
 
 def _longest_ways(before: Before, weights: Mapping[int, float]) -> list[float]:

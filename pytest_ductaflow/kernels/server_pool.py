@@ -27,7 +27,10 @@ from typing import IO
 
 from ..core.errors import KernelStartError
 from ..core.forking.start import SERVER_VARIABLE, SET_BY_KERNELS, folder_for_sockets, variables_at_start
+from ..core.instance import Instance
+from ..core.settings import Settings
 from ..core.system.child_process import is_stopped, may_fork
+from ..core.threads import VARIABLES, with_threads
 from . import setup_calls
 from .observation import can_observe, observed_command
 from .preloading.stages import stages_of
@@ -304,7 +307,10 @@ def _inherited_folder() -> str | None:
 def _start_of(environment: Mapping[str, str]) -> tuple[object, ...]:
     """Return what is fixed once a process has started: variables read at its start, installed packages."""
     packages = tuple((name, os.stat(name).st_mtime_ns) for name in _SITE if os.path.isdir(name))
-    return variables_at_start(environment), packages
+    fixed = variables_at_start(environment)
+    if "LD_PRELOAD" not in environment:  # no numeric library is loaded before a template, which has its own
+        fixed = tuple(each for each in fixed if each[0] not in VARIABLES)
+    return fixed, packages
 
 
 def environment_of_imports(environment: Mapping[str, str]) -> dict[str, str]:
@@ -338,6 +344,20 @@ def kernel_environment(extra: Mapping[str, str | None]) -> dict[str, str]:
     without = {"PYTEST_CURRENT_TEST": None}
     environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **without, **extra}
     return {name: value for name, value in environment.items() if value is not None}
+
+
+def environment_of(
+    instance: Instance, settings: Settings, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment of an instance's kernel.
+
+    Args:
+        instance: The instance.
+        settings: Say how many threads its libraries use.
+        more: Further variables.
+    """
+    own = kernel_environment({**dict(instance.variables), **(more or {})})
+    return with_threads(own, settings.threads, instance.cores)
 
 
 servers = ForkServers()

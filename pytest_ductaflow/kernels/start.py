@@ -17,7 +17,7 @@ from .choose import choose_kernel
 from .forked import ForkedKernel, can_fork
 from .ordinary import OrdinaryKernel
 from .preloading.preload import Preload, preload_of
-from .server_pool import kernel_environment, server_environment, servers
+from .server_pool import environment_of, server_environment, servers
 from .setup_calls import Setup
 
 preloaded: dict[tuple[str, ...], None] = {}  # what kernels of this process found imported, the latest last
@@ -30,7 +30,7 @@ def start_kernel(
     source: Source,
     instance: Instance,
     settings: Settings,
-    environment: Mapping[str, str | None],
+    environment: Mapping[str, str],
     setup: Setup,
     folder: str,
 ) -> tuple[Kernel, str | None]:
@@ -42,7 +42,7 @@ def start_kernel(
         source: The flow.
         instance: The instance.
         settings: Whether kernels are forked, and which modules are preloaded.
-        environment: Variables on top of this process's; None removes one.
+        environment: Its whole environment.
         setup: The setup that runs before the first cell.
         folder: A private folder for the kernel's files.
 
@@ -52,17 +52,17 @@ def start_kernel(
     Raises:
         RuntimeError, OSError: If it cannot be started.
     """
-    whole, complaint = kernel_environment(environment), None
+    complaint = None
     if settings.fork and can_fork(spec):
         preload = _preload_of(source, instance, settings)
         if preload.forkable:
             try:
-                return _forked(preload.modules, instance.working_directory, whole, setup), None
+                return _forked(preload.modules, instance.working_directory, environment, setup), None
             except KernelStartError as error:
                 complaint = _said_once(f"{error}; ordinary kernels are used")
     report = setup.report if setup.observe == "all" else None
-    kernel = OrdinaryKernel(name, cwd=instance.working_directory, env=whole, folder=folder, report=report)
-    return kernel, complaint
+    cwd = instance.working_directory
+    return OrdinaryKernel(name, cwd=cwd, env=environment, folder=folder, report=report), complaint
 
 
 def prepare_kernel(instance: Instance, settings: Settings) -> None:
@@ -74,7 +74,7 @@ def prepare_kernel(instance: Instance, settings: Settings) -> None:
         spec = choose_kernel(source, instance.kernel_name, settings.kernel).spec
         preload = _preload_of(source, instance, settings)
         if can_fork(spec) and preload.forkable:
-            servers.prepare(preload.modules, kernel_environment(dict(instance.variables)))
+            servers.prepare(preload.modules, environment_of(instance, settings))
 
 
 def _preload_of(source: Source, instance: Instance, settings: Settings) -> Preload:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..core.instance import JSON, RESERVED_FOR, WORKPLACES, Instance, Workplace
+from ..core.number_text import listed
+from ..core.run_files import display_path
 from ..core.settings import check_keep
+from ..core.system.machine import usable_cores
 
 After = str | Instance | Iterable[Any] | None
 FIELDS = {**RESERVED_FOR, "_after": "after"}
 RESERVED = tuple(FIELDS)
 NOT_YET = {"_memory": "nothing gives or limits memory yet: leave it out"}
+_LEAST = {"_retries": 0, "_cores": 1}  # of whole numbers
 IGNORED = ("_project_root", "_no_execute")
 
 
@@ -42,13 +47,13 @@ def reserved_value(key: str, value: JSON) -> Any:
     if key in NOT_YET:
         raise ValueError(NOT_YET[key])
     number = _number(value)
-    if key in ("_timeout", "_cores"):
+    if key == "_timeout":
         if number is None or not number > 0:
             raise ValueError(f"{value!r}: expected a number above 0")
         return float(number)
-    if key == "_retries":
-        if number is None or number < 0 or number != int(number):
-            raise ValueError(f"{value!r}: expected a whole number, 0 or more")
+    if (least := _LEAST.get(key)) is not None:
+        if number is None or number < least or number != int(number):
+            raise ValueError(f"{value!r}: expected a whole number, {least} or more")
         return int(number)
     if key == "_marks":
         marks = value.replace(",", " ").split() if isinstance(value, str) else value
@@ -57,6 +62,17 @@ def reserved_value(key: str, value: JSON) -> Any:
         return tuple(str(mark) for mark in marks)
     readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
     return readers[key](value)
+
+
+def notes_on_cores(instances: Iterable[Instance]) -> Iterator[str]:
+    """Yield a note about instances that ask for more cores than there are."""
+    there = usable_cores()
+    asking = [instance for instance in instances if (instance.cores or 0) > there]
+    if asking:
+        most = max(instance.cores or 0 for instance in asking)
+        where = listed(dict.fromkeys(display_path(i.source, Path(i.project_root)) for i in asking))
+        cores = "1 core" if there == 1 else f"{there} cores"
+        yield f"_cores is up to {most} ({where}), and this machine has {cores}: such instances get all"
 
 
 def _kernel_name(value: object) -> str:

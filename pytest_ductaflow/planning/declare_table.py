@@ -65,6 +65,7 @@ class TableDeclaration:
         keep: Patterns of files that stay in place for the next run of every row.
         runs: The `runs/` folder: the project's, or inside a build the build's own.
         cwd: The kind of folder in which every row runs.
+        cores: Cores that every row uses.
     """
 
     flow: str | Path | None
@@ -78,6 +79,7 @@ class TableDeclaration:
     keep: str | Sequence[str] = ()
     runs: Path | None = None
     cwd: str | None = None
+    cores: int | None = None
 
     def declare(self) -> Declared:
         """Return the instances of all valid rows and the problems of all invalid ones."""
@@ -85,7 +87,7 @@ class TableDeclaration:
             table = as_table(self.table, self._places)
             common = _base(self.base)
             after = upstreams(self.after)
-            self.kept, self.workplace  # noqa: B018 - raise, once for all rows
+            self.kept, self.workplace, self.booked  # noqa: B018 - raise, once for all rows
         except TableError as error:
             problems = [replace(each, where=display_path(each.where, self.root)) for each in error.problems]
             return Declared([], problems)
@@ -143,6 +145,18 @@ class TableDeclaration:
             return None if self.cwd is None else workplace(self.cwd)
         except ValueError as error:
             raise ValueError(f"cwd={error}") from None
+
+    @cached_property
+    def booked(self) -> int | None:
+        """The validated value of `cores=`.
+
+        Raises:
+            ValueError: If it is not a whole number above 0.
+        """
+        try:
+            return None if self.cores is None else reserved_value("_cores", self.cores)
+        except ValueError as error:
+            raise ValueError(f"cores={error}") from None
 
     @cached_property
     def found(self) -> Callable[[str | Path], Path]:
@@ -250,6 +264,7 @@ class _Row:
             **{
                 "after": after,
                 "cwd": self.table.workplace,
+                "cores": self.table.booked,
                 **reserved,
                 "keep": (*self.table.kept, *reserved.get("keep", ())),
             },

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from ..core.errors import PlanError
-from ..core.instance import JSON, Instance
-from ..core.number_text import listed
+from ..core.instance import JSON
 from ..core.problem import merged_lines
-from ..core.run_files import display_path
 from ..core.settings import Settings
 from ..graph.dependencies import make_graph
 from ..sources.instance_names import collisions
 from ..tracking.outside_files import writers_of
+from .columns import notes_on_cores
 from .discovery import Source
 from .history.earlier_runs import earlier_runs
 from .plan import Plan, instances_from_json
@@ -104,13 +103,5 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
         afters,
         writers_of(earlier.outside),
         time.time_ns(),
-        (*(note for answer in answers.values() for note in answer["notes"]), *_without_effect(every)),
+        (*(note for answer in answers.values() for note in answer["notes"]), *notes_on_cores(every)),
     )
-
-
-def _without_effect(instances: Iterable[Instance]) -> Iterator[str]:
-    """Yield notes about settings of instances that have no effect."""
-    asking = (display_path(i.source, Path(i.project_root)) for i in instances if i.cores is not None)
-    if sources := list(dict.fromkeys(asking)):
-        where = listed(sources)
-        yield f"_cores has no effect yet ({where}): -n alone says how many instances run at a time"

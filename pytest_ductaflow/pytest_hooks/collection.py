@@ -140,6 +140,11 @@ class CollectionHooks:
             return True
         return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
 
+    def pytest_report_header(self, config: pytest.Config) -> list[str]:
+        """Return the plan's notes where xdist's workers collect, and no collection ends in this process."""
+        is_distributed = PLAN in config.stash and config.pluginmanager.hasplugin("dsession")
+        return self.pytest_report_collectionfinish(config) if is_distributed else []
+
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
         """Return the plan's notes on valid but possibly unintended declarations."""
         return [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]

@@ -231,6 +231,7 @@ def _with_ending(running: Record, tried: _Tried) -> Record:
         error=failure,
         flows=tried.flows,
         peak_memory=execution.peak_memory,
+        threads=execution.threads,
     )
 
 

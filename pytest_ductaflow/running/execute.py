@@ -18,10 +18,11 @@ from ..core.number_text import listed
 from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
+from ..core.threads import threads_in
 from ..kernels.choose import KernelChoice, choose_kernel
 from ..kernels.flow_control import ReadCounter
 from ..kernels.out_of_memory import killed_for_memory
-from ..kernels.server_pool import servers
+from ..kernels.server_pool import environment_of, servers
 from ..kernels.setup_calls import Setup
 from ..kernels.start import start_kernel
 from ..sources.notebooks import Source, read_flow
@@ -51,6 +52,7 @@ class Execution:
         python_warnings: What `warnings.warn` printed, each once.
         interrupted: Whether Ctrl-C stopped it, and so must stop the session.
         used: What it used, as far as observed.
+        threads: Threads that OpenMP and linear algebra were told to use; None if they had the choice.
         kernel_files: The files that decided which kernel ran it.
     """
 
@@ -63,6 +65,7 @@ class Execution:
     python_warnings: tuple[str, ...] = ()
     interrupted: bool = False
     used: Used = field(default_factory=Used)
+    threads: int | None = None
     kernel_files: tuple[str, ...] = ()
 
 
@@ -97,13 +100,13 @@ def flow_run(
     choice = choose_kernel(source, instance.kernel_name, settings.kernel)
     notebook = prepare_notebook(source, instance.full_config, choice.name, choice.language)
     file = NotebookFile(notebook, files.notebook)
-    variables = {**dict(instance.variables), **(environment or {})}
+    whole = environment_of(instance, settings, environment)
     with (
         Output(files.log, echo) as output,
         tempfile.TemporaryDirectory(prefix="dk", dir=servers.folder, ignore_cleanup_errors=True) as folder,
     ):
         file.notebook_start()
-        run = FlowRun(instance, settings, source, choice, file, output, Path(folder), variables, last_good)
+        run = FlowRun(instance, settings, source, choice, file, output, Path(folder), whole, last_good)
         try:
             yield run
         finally:
@@ -121,7 +124,7 @@ class FlowRun:
         file: The notebook, prepared.
         output: Receives what the cells print.
         folder: A private folder for the kernel's files.
-        variables: Environment variables of the kernel, on top of this process's; None to remove one.
+        environment: The whole environment of the kernel.
         last_good: The folder of the last run that ended well.
     """
 
@@ -134,11 +137,11 @@ class FlowRun:
         file: NotebookFile,
         output: Output,
         folder: Path,
-        variables: Mapping[str, str | None],
+        environment: Mapping[str, str],
         last_good: str,
     ) -> None:
         self._instance, self._settings, self._source, self._choice = instance, settings, source, choice
-        self._file, self._output, self._folder, self._variables = file, output, folder, variables
+        self._file, self._output, self._folder, self._environment = file, output, folder, environment
         self._last_good = last_good
         self._setup = Setup(
             (str(source.path.parent), instance.project_root),
@@ -208,6 +211,7 @@ class FlowRun:
             warning_line=self._output.warning_line,
             python_warnings=(*self._python_warnings, *self._output.python_warnings),
             interrupted=self._failure is BY_KEYBOARD,
+            threads=threads_in(self._environment),
             kernel_files=self._choice.files,
         )
         if result is None:
@@ -233,7 +237,7 @@ class FlowRun:
             self._source,
             self._instance,
             self._settings,
-            self._variables,
+            self._environment,
             self._setup,
             str(self._folder),
         )

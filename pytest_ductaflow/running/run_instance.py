@@ -192,11 +192,12 @@ def start_early(settings: Settings) -> None:
     If no instance runs, all of it is ended with the session.
     """
     from ..core.system.machine import has_idle_core
+    from ..core.threads import with_threads
     from ..kernels.server_pool import kernel_environment, servers
 
     if has_idle_core():
         if settings.fork:
-            servers.start(kernel_environment({}))
+            servers.start(with_threads(kernel_environment({}), settings.threads, None))
         if settings.html == "all":
             from .html.instance_page import start_writer
 
@@ -226,9 +227,9 @@ def _pages() -> ModuleType | None:
 
 def _start_server(instance: Instance, settings: Settings) -> None:
     """Start the server of kernels, which gets the first one ready while the rest is imported here."""
-    from ..kernels.server_pool import kernel_environment, servers
+    from ..kernels.server_pool import environment_of, servers
 
-    environment = kernel_environment(dict(instance.variables))
+    environment = environment_of(instance, settings)
     servers.start(environment)
     if servers.is_unused(environment):
         from ..kernels.start import prepare_kernel

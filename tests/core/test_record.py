@@ -54,6 +54,7 @@ FAILED = Record(
     failed_attempts=("OSError: busy",),
     variables={"MODEL_HOME": "0123456789abcdef", "GONE": ""},
     peak_memory=7,
+    threads=2,
 )
 
 
@@ -162,7 +163,7 @@ def test_an_instance_with_everything_is_read_back_from_json():
         after=("etl/B",),
         timeout=1.5,
         retries=2,
-        cores=2.0,
+        cores=2,
         marks=("slow", "nightly"),
         keep=("*.pt",),
         kernel_name="ir",

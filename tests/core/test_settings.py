@@ -62,6 +62,8 @@ def test_a_default_is_one_of_the_choices(name):
         ("kernel", "ir", "ir"),
         ("keep", "*.pt  cache/\nlogs", ("*.pt", "cache/", "logs")),
         ("generations", " 0 ", 0),
+        *[("threads", text, text) for text in ("auto", "off")],
+        ("threads", " 2 ", 2),
         ("no_wait", "yes", True),
         ("root", "../a b", "../a b"),
         ("files", "a.py  b_*.py\nc.py", ("a.py", "b_*.py", "c.py")),
@@ -86,6 +88,10 @@ def test_a_text_is_parsed_the_same_from_the_command_line_and_the_ini_file(name, 
         *[("shard", text, "expected a part and their number") for text in ("2", "2/", "a/b", "-1/2")],
         ("keep", "../x", "expected a pattern of files in the run directory"),
         ("generations", "-1", "expected a whole number, 0 or more"),
+        *[
+            ("threads", text, "expected auto, off or a whole number, 1 or more")
+            for text in ("0", "-1", "1.5", "Auto", "all")
+        ],
         ("generations", "many", "expected a whole number, 0 or more"),
         ("shard", "6/5", "expected a part from 1 to 5"),
         ("shard", "0/5", "expected a part from 1 to 5"),

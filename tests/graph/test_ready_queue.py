@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_ductaflow.graph.core_pool import CorePool
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
 
@@ -13,6 +17,12 @@ from pytest_ductaflow.graph.ready_queue import ReadyQueue
 def a_graph(*before: tuple[int, ...], barriers: tuple[tuple[int, ...], ...] = ()) -> Graph:
     labels = tuple(f"s/{number}" for number in range(len(before)))
     return Graph(labels, upstreams=((),) * len(before), before=before + barriers)
+
+
+def a_queue(
+    graph: Graph, selected: Iterable[int], weights: Mapping[int, float], cores: CorePool | None = None
+) -> ReadyQueue:
+    return ReadyQueue(graph, selected, weights, cores or CorePool(100, 100, {}))
 
 
 def carried_out(queue: ReadyQueue) -> list[int]:
@@ -29,7 +39,7 @@ def test_what_only_the_order_of_flows_holds_back_is_counted():
     order = Graph(
         ("a/1", "b/1", "b/2", "c/1"), ((),) * 4, ((), (4,), (4,), (1, 4), (0,)), order_only=range(4, 5)
     )
-    queue = ReadyQueue(order, range(4), {})
+    queue = ReadyQueue(order, range(4), {}, CorePool(4, 4, {}))
     assert (queue.pop(), queue.pop(), queue.held_back) == (0, None, 2)  # c/1 needs b/1 as well
     queue.done(0)
     assert queue.held_back == 2  # ready, but not taken
@@ -40,7 +50,7 @@ DIAMOND = a_graph((), (0,), (0,), (1, 2))
 
 
 def test_only_what_is_ready_is_handed_out():
-    queue = ReadyQueue(DIAMOND, range(4), {})
+    queue = a_queue(DIAMOND, range(4), {})
     assert (queue.pop(), queue.pop(), len(queue)) == (0, None, 4)
     queue.done(0)
     assert (queue.pop(), queue.pop(), queue.pop()) == (1, 2, None)
@@ -65,7 +75,7 @@ def test_only_what_is_ready_is_handed_out():
     ],
 )
 def test_the_longest_remaining_way_goes_first(graph, weights, expected):
-    assert carried_out(ReadyQueue(graph, range(len(graph.labels)), weights)) == expected
+    assert carried_out(a_queue(graph, range(len(graph.labels)), weights)) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,16 +89,16 @@ def test_the_longest_remaining_way_goes_first(graph, weights, expected):
     ],
 )
 def test_order_holds_through_what_is_not_selected_and_through_barriers(graph, selected, expected):
-    assert carried_out(ReadyQueue(graph, selected, {})) == expected
+    assert carried_out(a_queue(graph, selected, {})) == expected
 
 
 def test_what_is_not_selected_weighs_nothing():
     graph = a_graph((), (), (0,))
-    assert carried_out(ReadyQueue(graph, [0, 1], {0: 1, 1: 2, 2: 100})) == [1, 0]
+    assert carried_out(a_queue(graph, [0, 1], {0: 1, 1: 2, 2: 100})) == [1, 0]
 
 
 def test_what_was_put_back_comes_again():
-    queue = ReadyQueue(DIAMOND, range(4), {})
+    queue = a_queue(DIAMOND, range(4), {})
     assert queue.pop() == 0
     queue.put_back(0)
     assert len(queue) == 4
@@ -96,7 +106,7 @@ def test_what_was_put_back_comes_again():
 
 
 def test_putting_back_what_was_not_handed_out_changes_nothing():
-    queue = ReadyQueue(DIAMOND, range(4), {})
+    queue = a_queue(DIAMOND, range(4), {})
     queue.put_back(0)
     queue.put_back(3)
     assert (queue.pop(), queue.pop()) == (0, None)
@@ -106,20 +116,20 @@ def test_putting_back_what_was_not_handed_out_changes_nothing():
 
 
 def test_an_end_is_counted_once():
-    queue = ReadyQueue(a_graph((), (), (0, 1)), range(3), {})
+    queue = a_queue(a_graph((), (), (0, 1)), range(3), {})
     queue.done(0)
     queue.done(0)
     assert (queue.pop(), queue.pop(), len(queue)) == (1, None, 2)
 
 
 def test_the_end_of_what_is_not_selected_changes_nothing():
-    queue = ReadyQueue(DIAMOND, [0, 3], {})
+    queue = a_queue(DIAMOND, [0, 3], {})
     queue.done(1)
     assert (queue.pop(), queue.pop()) == (0, None)
 
 
 def test_an_end_out_of_turn_does_not_let_others_start_too_early():
-    queue = ReadyQueue(a_graph((), (0,), (1,)), range(3), {})
+    queue = a_queue(a_graph((), (0,), (1,)), range(3), {})
     queue.done(1)
     assert (queue.pop(), queue.pop(), len(queue)) == (0, None, 2)
     assert carried_out_after(queue, 0) == [2]
@@ -132,12 +142,12 @@ def carried_out_after(queue: ReadyQueue, number: int) -> list[int]:
 
 def test_a_chain_of_ten_thousand():
     graph = a_graph((), *((number,) for number in range(9999)))
-    assert carried_out(ReadyQueue(graph, range(10_000), {})) == list(range(10_000))
+    assert carried_out(a_queue(graph, range(10_000), {})) == list(range(10_000))
 
 
 def test_a_thousand_wait_for_a_thousand():
     graph = a_graph(*[()] * 1000, *[(2000,)] * 1000, barriers=(tuple(range(1000)),))
-    assert carried_out(ReadyQueue(graph, range(2000), {})) == list(range(2000))
+    assert carried_out(a_queue(graph, range(2000), {})) == list(range(2000))
 
 
 @st.composite
@@ -172,7 +182,7 @@ def test_any_pool_of_workers_gets_everything_done_in_order(graph, workers, data)
     numbers = range(len(graph.labels))
     selected = data.draw(st.sets(st.sampled_from(numbers)), label="selected")
     weights = data.draw(st.dictionaries(st.sampled_from(numbers), st.floats(0, 1e6)), label="weights")
-    queue = ReadyQueue(graph, selected, weights)
+    queue = a_queue(graph, selected, weights)
     running: list[int] = []
     ended: set[int] = set()
     put_back = 0
@@ -193,3 +203,126 @@ def test_any_pool_of_workers_gets_everything_done_in_order(graph, workers, data)
             queue.done(number)
     assert ended == selected
     assert queue.pop() is None
+
+
+def started(queue: ReadyQueue) -> list[int]:
+    """Return what begins at once if nothing ends."""
+    return list(iter(queue.pop, None))
+
+
+APART = a_graph(*[()] * 6)
+EARLIER_FIRST = {number: 10.0 - number for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "wanted", "expected"),
+    [
+        (2, 2, {}, [0, 1]),
+        (2, 2, {0: 2}, [0]),
+        (2, 2, {0: 99}, [0]),
+        (2, 2, {1: 2}, [0, 2]),
+        (2, 4, {}, [0, 1, 2, 3]),
+        (2, 4, {0: 1}, [0, 1, 2]),
+        (8, 2, {0: 6}, [0]),
+        (8, 2, {0: 4}, [0, 1]),
+        (7, 2, {0: 4}, [0, 1]),
+        (1, 1, {0: 3}, [0]),
+    ],
+)
+def test_as_many_begin_as_have_cores(cores, workers, wanted, expected):
+    queue = a_queue(APART, range(6), EARLIER_FIRST, CorePool(cores, workers, wanted))
+    assert started(queue) == expected
+
+
+def test_what_needs_more_cores_is_overtaken_as_often_as_there_are_workers():
+    queue = a_queue(APART, range(6), EARLIER_FIRST, CorePool(2, 2, {1: 2}))
+    assert started(queue) == [0, 2]
+    queue.done(0)
+    assert started(queue) == [3]
+    queue.done(2)
+    assert started(queue) == []
+    assert not queue.book_other()
+    queue.done(3)
+    assert started(queue) == [1]
+    queue.done(1)
+    assert started(queue) == [4, 5]
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_beside_one_that_runs_long_only_so_many_begin_before_a_larger_one(workers):
+    weights = {number: 100.0 - number for number in range(20)}
+    queue = a_queue(a_graph(*[()] * 20), range(20), weights, CorePool(workers, workers, {1: workers}))
+    assert queue.pop() == 0
+    begun = 0
+    while (number := queue.pop()) is not None:
+        begun += 1
+        queue.done(number)
+    assert begun == workers
+    queue.done(0)
+    assert queue.pop() == 1
+
+
+def test_what_is_put_back_gives_its_cores_back():
+    queue = a_queue(APART, range(3), EARLIER_FIRST, CorePool(2, 2, {0: 2}))
+    assert started(queue) == [0]
+    queue.put_back(0)
+    assert started(queue) == [0]
+    queue.done(0)
+    assert started(queue) == [1, 2]
+
+
+def test_what_is_not_in_the_queue_books_a_share():
+    queue = a_queue(APART, range(2), EARLIER_FIRST, CorePool(2, 2, {1: 2}))
+    assert queue.pop() == 0
+    assert queue.pop() is None
+    assert queue.book_other()
+    queue.done(0)
+    assert queue.pop() is None
+    queue.release_other()
+    assert queue.pop() == 1
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(graphs(), st.integers(1, 20).map(lambda count: a_graph(*[()] * count))),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.data(),
+)
+def test_cores_are_never_overbooked_and_nothing_starves(graph, workers, cores, data):
+    """Everything ends; of each size the first in line is overtaken only as often as the rule allows."""
+    numbers = range(len(graph.labels))
+    wanted = data.draw(st.dictionaries(st.sampled_from(numbers), st.integers(1, 5)), label="cores")
+    weights = data.draw(st.dictionaries(st.sampled_from(numbers), st.floats(0, 1e6)), label="weights")
+    pool = CorePool(cores, workers, wanted)
+    queue = a_queue(graph, numbers, weights, pool)
+    running: list[int] = []
+    overtaken: Counter[object] = Counter()
+    # One size may begin while others have waited as long.
+    limit = workers + max(len({*map(pool.size_of, numbers)}) - 2, 0)
+    ended: set[int] = set()
+    while len(queue):
+        while len(running) < workers:
+            free = cores - sum(map(pool.size_of, running))
+            waiting = [
+                number
+                for number in set(numbers) - ended - {*running}
+                if selected_before(graph, number, {*numbers}) <= ended
+            ]
+            if (number := queue.pop()) is None:
+                break
+            passed = {
+                pool.size_of(other)
+                for other in waiting
+                if pool.size_of(other) > free and queue._remaining[other] > queue._remaining[number]
+            }
+            overtaken.update(passed)
+            del overtaken[pool.size_of(number)]
+            assert max(overtaken.values(), default=0) <= limit
+            running.append(number)
+            assert sum(map(pool.size_of, running)) <= cores
+        assert running, "nothing runs and nothing may begin"
+        number = running.pop(data.draw(st.integers(0, len(running) - 1), label="next"))
+        ended.add(number)
+        queue.done(number)
+    assert ended == {*numbers}

@@ -753,6 +753,15 @@ def test_threads_share_one_server() -> None:
         servers.close()
 
 
+def test_kernels_with_other_numbers_of_threads_share_a_server_and_no_template() -> None:
+    """Only a library that is loaded by the system, before all, has read the number at the server's start."""
+    one, two = ({"OMP_NUM_THREADS": number, "HOME": "/h"} for number in "12")
+    assert server_pool._start_of(one) == server_pool._start_of(two) == server_pool._start_of({"HOME": "/h"})
+    assert server_pool.environment_of_imports(one) != server_pool.environment_of_imports(two)
+    loaded = {"LD_PRELOAD": "libgomp.so"}
+    assert server_pool._start_of({**one, **loaded}) != server_pool._start_of({**two, **loaded})
+
+
 @pytest.mark.parametrize("killed", ["observer", "server"])
 def test_a_server_that_was_killed_is_replaced(project: Project, killed: str) -> None:
     first = parent_of_kernel(project, "import csv")

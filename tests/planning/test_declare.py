@@ -215,6 +215,7 @@ def test_a_table_in_a_file_is_named_in_its_problems(project, write):
         ({"_memory": "4 GB"}, "column '_memory': nothing gives or limits memory yet: leave it out"),
         ({"_timeout": "soon"}, "column '_timeout': 'soon': expected a number above 0"),
         ({"_retries": 1.5}, "column '_retries': 1.5: expected a whole number, 0 or more"),
+        ({"_cores": 0.5}, "column '_cores': 0.5: expected a whole number, 1 or more"),
         ({"_cwd": "data"}, "column '_cwd': 'data': expected run, flow or project"),
         ({"_kernel": 5}, "column '_kernel': 5: expected the name of a Jupyter kernel"),
         ({"_timeout.x": 5}, "column '_timeout': {'x': 5}: expected a number above 0"),
@@ -289,6 +290,7 @@ def test_all_problems_of_all_rows_are_found_at_once_and_the_good_rows_are_kept(p
         ([{"x": 1}], {"base": {"x": object()}}, "has no place in JSON"),
         ([{"x": 1}], {"base": {"x": {1: 2}}}, "key 1 is not text"),
         ([{"x": 1}], {"base": {"x": 1, "x.y": 2}}, "'x' is a value and"),
+        ([{"x": 1}], {"cores": 0}, "cores=0: expected a whole number, 1 or more"),
         pytest.param([{"x": 1}], {"base": 5}, "base"),
         pytest.param([{"x": 1}], {"after": 5}, "after"),
     ],
@@ -438,8 +440,8 @@ def test_a_rows_own_upstreams_take_the_place_of_the_calls(project):
         ("_timeout", 5, 5.0),
         ("_timeout", "2.5", 2.5),
         ("_timeout", 1e-3, 1e-3),
-        ("_cores", 2, 2.0),
-        ("_cores", " 0.5 ", 0.5),
+        ("_cores", 2, 2),
+        ("_cores", " 4.0 ", 4),
         ("_retries", 0, 0),
         ("_retries", 2.0, 2),
         ("_retries", "3", 3),
@@ -468,8 +470,9 @@ def test_reserved_values_are_kept_in_one_form(key, value, kept):
         *[
             (key, value)
             for key in ("_timeout", "_cores")
-            for value in (0, -1, "0", "x", True, None, [], {}, "nan")
+            for value in (0, -1, "0", "x", True, None, [], {}, "nan", "inf")
         ],
+        *[("_cores", value) for value in (0.5, "1.5")],
         *[("_retries", value) for value in (-1, 0.5, "0.5", "x", True, None, [])],
         *[("_marks", value) for value in (5, ["a b"], "a-b", {"a": 1}, None, [1], "1st")],
         pytest.param(
@@ -481,13 +484,18 @@ def test_reserved_values_are_kept_in_one_form(key, value, kept):
         pytest.param("_after", 5),
         pytest.param("_after", True),
         pytest.param("_after", {"a": "b"}),
-        pytest.param("_timeout", "inf"),
     ],
     ids=stable_repr,
 )
 def test_wrong_reserved_values_are_errors_that_say_what_was_expected(key, value):
     with pytest.raises(ValueError, match="expected"):
         reserved_value(key, value)
+
+
+def test_cores_of_a_row_take_the_place_of_the_calls(project):
+    rows = [{"instance_name": "A"}, {"instance_name": "B", "_cores": 3}]
+    made = declared(project, rows, cores=2)
+    assert [instance.cores for instance in made.instances] == [2, 3]
 
 
 # Calls

@@ -14,6 +14,7 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
+from pytest_ductaflow.planning import columns
 from pytest_ductaflow.planning.discovery import Source
 from pytest_ductaflow.planning.history.earlier_runs import EarlierRuns, earlier_runs
 from pytest_ductaflow.planning.make_plan import make_plan
@@ -56,13 +57,14 @@ def test_a_plan_without_instances_has_an_empty_graph():
     assert Plan.loads(plan.dumps()) == plan
 
 
-def test_cores_that_rows_ask_for_are_told_once_to_have_no_effect(tmp_path):
-    rows = "flow,instance_name,_cores\netl,A,2\netl,B,4\n"
-    plan = planned(tmp_path, rows, **{"more.csv": "flow,instance_name,_cores\nmodel,A,2\n"})
+def test_more_cores_than_there_are_are_told_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "usable_cores", lambda: 2)
+    rows = "flow,instance_name,_cores\netl,A,3\netl,B,4\netl,C,2\n"
+    plan = planned(tmp_path, rows, **{"more.csv": "flow,instance_name,_cores\nmodel,A,3\n"})
     assert plan.notes == (
-        "_cores has no effect yet (table.csv, more.csv): -n alone says how many instances run at a time",
+        "_cores is up to 4 (table.csv, more.csv), and this machine has 2 cores: such instances get all",
     )
-    assert planned(tmp_path, "flow,instance_name,_cores\netl,A,\n").notes == ()
+    assert planned(tmp_path, "flow,instance_name,_cores\netl,A,2\netl,B,\n").notes == ()
 
 
 def test_a_plan_travels_with_graph_and_durations(tmp_path):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
 from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.graph.core_pool import CorePool
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
 from pytest_ductaflow.pytest_hooks.distribution.idle_workers import IdleWorkers
@@ -48,8 +50,19 @@ class Told:
 class Session:
     """A controller that starts workers, and makes them run items or die."""
 
-    def __init__(self, graph: Graph, ordinary: int, workers: int, *, chunk: int = 3) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        ordinary: int,
+        workers: int,
+        *,
+        chunk: int = 3,
+        cores: int = 100,
+        wanted: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self.graph = graph
+        self.cores = cores
+        self.pool = CorePool(cores, workers, wanted)
         count = len(graph.labels)
         self.numbers: list[int | None] = [*range(count), *[None] * ordinary]
         self.collection = [f"item{position}" for position in range(len(self.numbers))]
@@ -78,7 +91,7 @@ class Session:
         count = len(self.graph.labels)
         positions = list(range(count, len(collection)))
         chunks = [positions[start : start + self.chunk] for start in range(0, len(positions), self.chunk)]
-        return Workload(self.numbers, ReadyQueue(self.graph, range(count), {}), chunks)
+        return Workload(self.numbers, ReadyQueue(self.graph, range(count), {}, self.pool), chunks)
 
     def begin(self, *, collection: list[str] | None = None) -> Worker:
         worker = Worker(f"gw{next(self.names)}")
@@ -117,6 +130,12 @@ class Session:
         before, count = self.graph.before[node], len(self.graph.labels)
         behind = [self._earlier(barrier) for barrier in before if barrier >= count]
         return {earlier for earlier in before if earlier < count}.union(*behind)
+
+    def check_cores(self) -> None:
+        """Check that what workers have been sent does not use more cores than there are."""
+        first = [next((item for item in w.queue if item != self.pause), None) for w in self.workers]
+        numbers = [self.numbers[item] for item in first if item is not None]
+        assert sum(self.pool.share if n is None else self.pool.size_of(n) for n in numbers) <= self.cores
 
     def die(self, worker: Worker, *, again: bool = False, replaced: bool = True) -> None:
         running = next((item for item in worker.queue if item != self.pause), self.pause)
@@ -158,14 +177,22 @@ def graphs(draw) -> Graph:
 
 
 @settings(max_examples=300, deadline=None)
-@given(graph=graphs(), ordinary=st.integers(0, 9), workers=st.integers(1, 4), data=st.data())
-def test_everything_ends_once_and_in_order_whatever_happens(graph, ordinary, workers, data):
+@given(
+    graph=graphs(),
+    ordinary=st.integers(0, 9),
+    workers=st.integers(1, 4),
+    cores=st.integers(1, 4),
+    wanted=st.dictionaries(st.integers(0, 13), st.integers(1, 5)),
+    data=st.data(),
+)
+def test_everything_ends_once_and_in_order_whatever_happens(graph, ordinary, workers, cores, wanted, data):
     """In any order of events, with workers that die busy or idle, all items end once, upstreams first."""
-    session = Session(graph, ordinary, workers)
+    session = Session(graph, ordinary, workers, cores=cores, wanted=wanted)
     for _ in range(workers):
         session.begin()
     deaths, again = 0, 0
     while not session.scheduler.tests_finished:
+        session.check_cores()
         able = session.can_run()
         assert able, "nobody has anything to do, and something is left"
         if deaths < 6 and data.draw(st.integers(0, 4)) == 0:

@@ -16,10 +16,11 @@ from typing import Any
 
 import psutil
 import pytest
-from helpers.projects import lay, write_project
+from helpers.projects import PARAMETERS, lay, write_project
 from helpers.sessions import interruptible, own_environment, wait_for
 
 from pytest_ductaflow.core.forking.client import WarmProcess
+from pytest_ductaflow.core.system.machine import usable_cores
 
 pytestmark = [
     pytest.mark.slow,
@@ -179,6 +180,20 @@ def test_a_broken_conductor_is_told_as_in_a_cold_session(place):
     cold = place.session()
     assert "No module named 'nowhere'" in cold
     assert place.session() == cold
+
+
+def test_its_kernels_have_the_threads_of_their_row(place):
+    code = "import json, os\nimport numpy\nfrom threadpoolctl import threadpool_info\n"
+    code += (
+        "result = [os.environ.get('OMP_NUM_THREADS'), [each['num_threads'] for each in threadpool_info()]]\n"
+    )
+    lay(place.root / "flows/a.py", f"{PARAMETERS}# %%\n{code}json.dump(result, open('result.json', 'w'))\n")
+    rows = '[{"instance_name": "i1"}, {"instance_name": "one", "_cores": 1}]'
+    lay(place.root / "conductor.py", f"from pytest_ductaflow import conduct\nconduct('flows/a.py', {rows})\n")
+    for _ in range(2):
+        assert "2 passed" in place.session("--ductaflow-force", "--ductaflow-threads", "2")
+        assert place.result("i1") == ["2", [min(2, usable_cores())]]
+        assert place.result("one") == ["1", [1]]
 
 
 # It ends

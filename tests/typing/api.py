@@ -24,6 +24,7 @@ from pytest_ductaflow import (
 
 table = grid(rate=[0.01, 0.02], years=[10, 25])
 instances = conduct("flows/growth.py", table, base={"population": 50_000}, cwd="project")
+conduct("flows/growth.py", table, cores=2)
 conduct(Path("flows/growth.py"), "scenarios.csv", step="growth", after=instances, keep=["*.cache"])
 conduct("flows/growth.py", [{"instance_name": "a", "rate": 0.1}], config=lambda row: {"rate": row["rate"]})
 conduct("flows/growth.py", pd.DataFrame({"rate": [0.1]}))

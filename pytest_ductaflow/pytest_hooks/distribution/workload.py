@@ -47,11 +47,11 @@ class Workload:
         self.singles = {number for number, positions in self._positions.items() if len(positions) == 1}
 
     def take(self) -> Work | None:
-        """Take the work that a worker is to run next; None if all that is left waits for others."""
+        """Take the work that a worker is to run next; None if all that is left waits."""
         number = self._queue.pop()
         if number is not None:
             return Work(list(self._positions[number]), number)
-        return self._chunks.popleft() if self._chunks else None
+        return self._chunks.popleft() if self._chunks and self._queue.book_other() else None
 
     def ended(self, work: Work, item: int) -> None:
         """Note that one item of a worker's work has ended."""
@@ -60,6 +60,8 @@ class Workload:
             self._positions[work.number].remove(item)
             if not self._positions[work.number]:
                 self._queue.done(work.number)
+        elif not work.items:
+            self._queue.release_other()
 
     def put_back(self, work: Work) -> None:
         """Queue work again that a worker is not going to run."""
@@ -67,6 +69,7 @@ class Workload:
             return
         if work.number is None:
             self._chunks.appendleft(work)
+            self._queue.release_other()
         else:
             self._queue.put_back(work.number)
 

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import pytest
 
 from ...core.run_files import write_json
+from ...core.system.machine import usable_cores
+from ...graph.core_pool import CorePool
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
 from ..items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem, write_now
@@ -265,10 +267,12 @@ def _workload(config: pytest.Config, collection: list[str], node: Node, workers:
     text = _numbers_file(config, node.gateway.id).read_text(encoding="utf-8")
     numbers: list[int | None] = json.loads(text)
     ordinary = [position for position, number in enumerate(numbers) if number is None]
+    wanted = {number: each.cores for number, each in enumerate(plan.all) if each.cores is not None}
     queue = ReadyQueue(
         plan.order,
         {number for number in numbers if number is not None},
         dict(enumerate(expected_durations(plan.all, plan.durations))),
+        CorePool(usable_cores(), workers, wanted),
     )
     mode, largest = config.getoption("dist"), config.getoption("maxschedchunk", None)
     return Workload(numbers, queue, chunks_of(collection, ordinary, mode, workers, largest))
