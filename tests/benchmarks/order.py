@@ -20,6 +20,7 @@ from pathlib import Path
 
 from measure import run
 
+from pytest_ductaflow.graph.core_pool import CorePool
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
 
@@ -71,7 +72,8 @@ class Work:
     def list_schedule(self, workers: int) -> float:
         """Return the time from the first start to the last end if only the instances took any."""
         before = tuple(map(tuple, self.upstreams))
-        queue = ReadyQueue(Graph(before=before), range(len(before)), dict(enumerate(self.seconds)))
+        cores = CorePool(workers, workers, {})
+        queue = ReadyQueue(Graph(before=before), range(len(before)), dict(enumerate(self.seconds)), cores)
         running: list[tuple[float, int]] = []
         now = 0.0
         while len(queue):
