@@ -9,7 +9,7 @@ from ...core.forking.client import WarmProcess
 from ...core.instance import RUNS, Instance
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
-from ...core.system.machine import has_idle_core
+from ...core.system.machine import has_idle_core, is_shared
 from .process import PageWriter, write_page
 
 
@@ -40,7 +40,8 @@ class InstancePage:
         if not wanted or not self._files.notebook.exists():
             return
         self.is_written = True
-        if self._may_follow and has_idle_core() and run_files.surrounding_build() is None:
+        is_apart = self._may_follow and run_files.surrounding_build() is None
+        if is_apart and (has_idle_core() or is_shared()):
             problem = _pages.ask(self._files, self._runs)
         else:
             problem = write_page(self._files, self._runs)
