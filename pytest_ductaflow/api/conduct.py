@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import TableError
 from ..core.instance import Instance, Workplace
+from ..core.problem import Problem
 from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import caller
@@ -22,6 +23,7 @@ from ..sources.instance_names import collisions
 from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
 from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten, warn_of_cores
 from .uncaught import quiet_traceback
+from .workers import Workers, number_of_workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,7 @@ def conduct(
     keep: str | Sequence[str] = (),
     cwd: Workplace | None = None,
     cores: int | None = None,
+    workers: Workers | None = None,
 ) -> list[Instance]:
     """Run a flow or build for each row of a control table: every row is an instance.
 
@@ -57,6 +60,9 @@ def conduct(
             project root (`project`).
         cores: Cores that each instance uses: threads of its numeric libraries, and what is booked for it with
             `-n`; by default its worker's share.
+        workers: How many instances run at a time, `"auto"` for one for each core; by default what the
+            environment variable `DUCTAFLOW_WORKERS` says, else 1. It has no effect under pytest, where `-n`
+            says it.
 
     Returns:
         The instances, in the order of the table.
@@ -64,7 +70,7 @@ def conduct(
     Raises:
         TableError: If the table has problems, with all of them; nothing has run then. While pytest
             collects, they are recorded instead.
-        SweepFailed: After the last instance, if some have failed.
+        SweepFailed: After the last instance, if some have failed, or were blocked by others that had.
     """
     __tracebackhide__ = True
     origin = caller()
@@ -75,11 +81,16 @@ def conduct(
         flow, table, origin, root, step, base, config, after, keep, runs, cwd, cores
     )
     made = declaration.declare()
+    problems = made.problems
+    try:
+        at_a_time = number_of_workers(workers)
+    except ValueError as error:
+        problems = [*problems, Problem(origin.at(root), str(error))]
     if recorded_calls.is_recording():
         called_instances.note(made.instances)
-        recorded_calls.record(made.instances, made.problems, made.notes)
+        recorded_calls.record(made.instances, problems, made.notes)
         return made.instances
-    problems = made.problems + collisions(made.instances)
+    problems = problems + collisions(made.instances)
     if problems:
         quiet_traceback()
         raise TableError(problems)
@@ -91,5 +102,5 @@ def conduct(
     if (given := answers.current()) is not None:
         answer_all(made.instances, given)
     else:
-        raise_if_any(run_all(made.instances), len(made.instances))
+        raise_if_any(run_all(made.instances, at_a_time), len(made.instances))
     return made.instances

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import shlex
 import sys
+import threading
 import warnings
+from collections.abc import Generator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +40,7 @@ SIGNS = {
     Status.BLOCKED: "⚪",
     Status.RUNNING: "…",
 }
+_lock = threading.Lock()  # calls may come from several threads, and share a report
 
 
 def warn_if_overwritten(instances: list[Instance]) -> None:
@@ -75,9 +79,10 @@ def note_instances(instances: list[Instance], *, at_once: bool) -> None:
     script = _script()
     if script is None or not instances or run_files.surrounding_build() is not None:
         return
-    _note_at_exit(script)
-    if at_once:
-        declared_history.note_script(Path(instances[0].project_root), script, instances, complete=False)
+    with _lock:
+        _note_at_exit(script)
+        if at_once:
+            declared_history.note_script(Path(instances[0].project_root), script, instances, complete=False)
 
 
 @lru_cache
@@ -117,9 +122,14 @@ def answer_all(instances: list[Instance], given: Answers) -> None:
     raise_if_any(failed, len(instances))
 
 
-@lru_cache
 def _report_of(root: Path) -> LiveReport:
     """Return the report of a script's run, shared by all its calls of `conduct`."""
+    with _lock:
+        return _report_in(root)
+
+
+@lru_cache
+def _report_in(root: Path) -> LiveReport:
     from ..report.live import LiveReport
 
     report = LiveReport(root, command=shlex.join(["python", sys.argv[0]]))
@@ -140,38 +150,80 @@ def report_of_script(instance: Instance) -> LiveReport | None:
     return _report_of(Path(instance.project_root))
 
 
-def run_all(instances: list[Instance]) -> list[Record]:
-    """Run instances one after the other with a progress bar, and keep the report up to date.
+def run_all(instances: list[Instance], workers: int = 1) -> list[Record]:
+    """Run instances with a progress bar, and keep the report up to date.
+
+    Args:
+        instances: The instances.
+        workers: How many run at a time.
 
     Returns:
-        The records of those that failed.
+        The records of those that failed or were blocked.
     """
     from tqdm.auto import tqdm
 
     if not instances:
         return []
-    settings = settings_of_call()
-    failed: list[Record] = []
-    counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR), 0)
+    bad: list[Record] = []
+    counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR, Status.BLOCKED), 0)
     is_part = (
         run_files.surrounding_build() is not None or answers.current() is not None
     )  # of a run that has a report
     report = None if is_part else _report_of(Path(instances[0].project_root))
-    for instance in instances:
-        if report is not None:
-            report.add(_id_of(instance), instance, _repeat_command(instance))
     if report is not None:
+        for instance in instances:
+            report.add(_id_of(instance), instance, _repeat_command(instance))
+        report.set_workers(workers)
         report.follow()
-    with tqdm(instances, desc=instances[0].step, unit="instance") as bar:
-        for instance in bar:
-            record = _run_reported(instance, settings, report, page_may_follow=True)
+    ended = _ended(instances, report, workers)
+    bar = tqdm(total=len(instances), desc=instances[0].step, unit="instance")
+    with bar, contextlib.closing(ended):
+        for record in ended:
             counts[record.status] += 1
             bar.set_postfix_str(" ".join(f"{SIGNS[status]} {n}" for status, n in counts.items() if n))
-            if record.status is Status.ERROR:
-                failed.append(record)
-                tqdm.write(f"🔴 {record.step}/{record.instance}: {record.message} ({record.run_dir})")
+            bar.update()
+            if record.status in (Status.ERROR, Status.BLOCKED):
+                bad.append(record)
+                tqdm.write(f"{SIGNS[record.status]} {record.step}/{record.instance}: {_why_bad(record)}")
     _finish_pages()
-    return failed
+    return bad
+
+
+def _ended(
+    instances: Sequence[Instance], report: LiveReport | None, workers: int
+) -> Generator[Record, None, None]:
+    """Run instances; yield the record of each when it has ended, or cannot run.
+
+    The next ones start when the next record is asked for.
+    """
+    settings = settings_of_call()
+    with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
+        from ..planning.call_order import CallOrder
+        from ..running.side_by_side import run_side_by_side
+
+        order = CallOrder(instances)
+        queue = order.queue(workers) if workers > 1 else None
+
+    def run(number: int) -> Record:
+        instance = instances[number]
+        if (obstacle := order.obstacle(number)) is None:
+            return _run_reported(instance, settings, report, page_may_follow=True)
+        if report is not None:
+            report.blocked(_id_of(instance), obstacle)
+        return answers.without_run(instance, obstacle)
+
+    in_sequence = ((number, run(number)) for number in order.sequence)
+    ended = in_sequence if queue is None else run_side_by_side(queue, workers, run)
+    with contextlib.closing(ended):
+        for number, record in ended:
+            order.ended(number, record)
+            yield record
+
+
+def _why_bad(record: Record) -> str:
+    if record.status is Status.BLOCKED and record.error is not None:
+        return f"blocked: {record.error.message}"
+    return f"{record.message} ({record.run_dir})"
 
 
 def _finish_pages() -> None:
@@ -227,5 +279,6 @@ def run_and_print(instance: Instance) -> Record:
     record = _run_reported(instance, settings_of_call(), report)
     took = f"{record.duration:.1f} s" if record.duration is not None else ""
     done = "unchanged" if record.unchanged else took
-    print(f"{SIGNS[record.status]} {instance.stem} {done} {record.run_dir}", flush=True)
+    # In one piece: other threads print, too.
+    print(f"{SIGNS[record.status]} {instance.stem} {done} {record.run_dir}\n", end="", flush=True)
     return record

@@ -71,10 +71,10 @@ class Preconditions:
 
     def obstacle(self, number: int) -> Obstacle | None:
         """Return what prevents an instance from running, None if nothing does."""
-        checks = (self._blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
+        checks = (self.blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
         return next((found for check in checks if (found := check(number)) is not None), None)
 
-    def _blocked(self, number: int) -> Obstacle | None:
+    def blocked(self, number: int) -> Obstacle | None:
         """Return what blocks an instance among the upstreams that ran in this session."""
         outcomes = self.outcomes.read()
         found = [up for up in self._graph.upstreams[number] if up in self.selected]

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import takewhile
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -19,6 +18,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
 from ..core.errors import HelperFrozen
+from ..core.system import interrupts
 from ..core.system.child_process import is_stopped
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Kernel(ABC):
 
     def _wait_for_news(self, seconds: float) -> None:
         # The object and not its descriptor, which Windows would take for a process or event handle.
-        if wait([cast("socket.socket", self)], max(seconds, 0.0)):
+        if interrupts.wait([cast("socket.socket", self)], seconds):
             self.look()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
@@ -21,6 +22,7 @@ _KNOWN = {"ipykernel": (7, 4), "ipython": (9, 18), "jupyter_client": (8, 10), "p
 _TEXT = "a forked kernel prints"
 _PRINTS = f"print({_TEXT!r})"
 _PATIENCE = 30.0  # seconds for each step
+_lock = threading.Lock()
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +36,6 @@ def has_untested_libraries() -> bool:
     return False
 
 
-@lru_cache
 def problem_of(server: str) -> str | None:
     """Return what does not work in a kernel that a server forks; None if all does.
 
@@ -43,6 +44,12 @@ def problem_of(server: str) -> str | None:
     """
     if not has_untested_libraries():
         return None
+    with _lock:  # one kernel for all threads
+        return _found_in(server)
+
+
+@lru_cache
+def _found_in(server: str) -> str | None:
     try:
         kernel = ForkedKernel(server, preload=[], cwd=tempfile.gettempdir(), env=dict(os.environ))
     except KernelStartError as error:

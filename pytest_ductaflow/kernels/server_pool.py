@@ -21,7 +21,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +28,7 @@ from ..core.errors import KernelStartError
 from ..core.forking.start import SERVER_VARIABLE, SET_BY_KERNELS, folder_for_sockets, variables_at_start
 from ..core.instance import Instance
 from ..core.settings import Settings
+from ..core.system import interrupts
 from ..core.system.child_process import is_stopped, may_fork
 from ..core.threads import VARIABLES, with_threads
 from . import setup_calls
@@ -137,7 +137,7 @@ class ForkServer:
     def _wait_until_ready(self) -> str | None:
         """Wait until the server takes requests; return why it does not, or None if it does."""
         end = time.monotonic() + _START
-        while not wait([self._told.fileno()], _LOOK):
+        while not interrupts.wait([self._told.fileno()], _LOOK):
             if self._process is not None and is_any_stopped(self._process.pid):
                 return "its process is stopped"
             if time.monotonic() > end:
@@ -259,7 +259,7 @@ class ForkServers:
     @property
     def are_alive(self) -> bool:
         """Whether all servers that this process has started still run, with their observers."""
-        return all(server.is_alive for server in self._servers.values())
+        return all(server.is_alive for server in list(self._servers.values()))
 
     @property
     def folder(self) -> str:
@@ -269,6 +269,7 @@ class ForkServers:
 
     def close(self) -> None:
         if self._owner == os.getpid():
+            interrupts.let_threads_end()
             for server in (*self._servers.values(), *self._dead):
                 server.close()
         self._servers.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .setup_calls import Setup
 
 preloaded: dict[tuple[str, ...], None] = {}  # what kernels of this process found imported, the latest last
 _complaints: set[str] = set()  # already reported by this process
+_lock = threading.Lock()  # of these two
 
 
 def start_kernel(
@@ -88,8 +90,9 @@ def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], 
         why = f"forked kernels do not work with the installed libraries: {problem}"
         servers.give_up(environment, why)
         raise KernelStartError(why)
-    preloaded.pop(modules, None)
-    preloaded[modules] = None
+    with _lock:
+        preloaded.pop(modules, None)
+        preloaded[modules] = None
     own = {**environment, **server_environment(server, environment)}
     try:
         return ForkedKernel(server, preload=modules, cwd=cwd, env=own, spare=has_idle_core(), setup=setup)
@@ -99,7 +102,8 @@ def _forked(modules: tuple[str, ...], cwd: str, environment: Mapping[str, str], 
 
 
 def _said_once(complaint: str) -> str | None:
-    if complaint in _complaints:
-        return None
-    _complaints.add(complaint)
-    return complaint
+    with _lock:
+        if complaint in _complaints:
+            return None
+        _complaints.add(complaint)
+        return complaint

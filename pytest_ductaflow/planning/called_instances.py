@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 from ..core.instance import Instance
 from ..sources.instance_names import path_key
 
 _made: dict[tuple[str, str], Instance] = {}
+_lock = threading.Lock()
 
 
 def note(instances: Iterable[Instance]) -> None:
     """Add the instances of a call; a repeated instance replaces the earlier one."""
-    for instance in instances:
-        _made.pop(_key(instance), None)
-        _made[_key(instance)] = instance
+    with _lock:
+        for instance in instances:
+            _made.pop(_key(instance), None)
+            _made[_key(instance)] = instance
 
 
 def earlier(instance: Instance) -> Instance | None:

@@ -183,9 +183,14 @@ class LiveReport:
 
     def follow(self) -> None:
         """Start the writing thread; called after the first rows are added, so that no page lacks some."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._follow, name="ductaflow-report", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._follow, name="ductaflow-report", daemon=True)
+                self._thread.start()
+
+    def set_workers(self, number: int) -> None:
+        """Note how many instances run at a time from now on."""
+        self._data["workers"] = number
 
     def _follow(self) -> None:
         began = 0.0

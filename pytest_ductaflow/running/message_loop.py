@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import zmq
 from nbclient.exceptions import CellExecutionComplete, DeadKernelError
 
 from ..core.errors import NoAnswer
-from ..core.system.interrupts import keyboard_later
+from ..core.system.interrupts import keyboard_later, moments, raise_if_pressed
 from ..kernels.base import LOOK, Kernel
 from ..kernels.flow_control import ReadCounter
 from .deadline import Deadline
@@ -34,6 +35,7 @@ _BYTES_AT_A_TIME = 4_000_000
 _BYTES_AHEAD = 1_000_000  # after so many at once, a kernel that does not wait by itself is paused
 
 _contexts: dict[int, zmq.Context[Any]] = {}  # by process: a context does not survive a fork
+_lock = threading.Lock()  # of the contexts
 
 
 class Cell(Protocol):
@@ -184,7 +186,8 @@ class MessageLoop:
 
     def _handle_event(self, request: _Request) -> None:
         """Wait for the next event, and handle it."""
-        ready = dict(self._poller.poll(math.ceil(1000 * self._patience(request))))
+        ready = dict(self._poller.poll(math.ceil(1000 * moments(self._patience(request)))))
+        raise_if_pressed()
         if not ready:
             self._kernel.look_at_helpers()
         if self._iopub not in ready:
@@ -270,12 +273,13 @@ class MessageLoop:
 
 
 def _context() -> zmq.Context[Any]:
-    context = _contexts.get(os.getpid())
-    if context is None:
-        _contexts.clear()
-        context = _contexts[os.getpid()] = zmq.Context()
-        context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between attempts to connect to a starting kernel
-        context.setsockopt(zmq.LINGER, 0)
-        # Lose nothing of a flow that prints faster than it is read; must be set before a socket connects.
-        context.setsockopt(zmq.RCVHWM, 0)
+    with _lock:
+        context = _contexts.get(os.getpid())
+        if context is None:
+            _contexts.clear()
+            context = _contexts[os.getpid()] = zmq.Context()
+            context.setsockopt(zmq.RECONNECT_IVL, 5)  # ms between attempts to connect to a starting kernel
+            context.setsockopt(zmq.LINGER, 0)
+            # Lose nothing of a flow that prints faster than it is read; set before a socket connects.
+            context.setsockopt(zmq.RCVHWM, 0)
     return context

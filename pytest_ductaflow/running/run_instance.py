@@ -20,6 +20,8 @@ from ..core.instance import Instance, Neighbours
 from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
+from ..core.system.interrupts import keyboard_of_main_thread, raise_if_pressed
+from ..core.system.machine import core_in_use
 from ..tracking.up_to_date import check
 from ..tracking.upstreams import records_of, with_upstreams
 from .single_run import Task, publish_failure, run_from_clean_start, unusable
@@ -64,6 +66,23 @@ def run(
     Raises:
         KeyboardInterrupt: After record and notebook have been saved.
     """
+    with keyboard_of_main_thread(), core_in_use():
+        raise_if_pressed()
+        return _run(instance, settings, neighbours, echo, judge, say, runner, page_may_follow=page_may_follow)
+
+
+def _run(
+    instance: Instance,
+    settings: Settings,
+    neighbours: Neighbours,
+    echo: IO[str] | None,
+    judge: Callable[[Record], Record] | None,
+    say: Callable[[str], None],
+    runner: RemoteRunner | None,
+    *,
+    page_may_follow: bool,
+) -> Record:
+    """Run an instance as `run` does."""
     instance = settings.placed(instance)
     files = RunFiles.of(instance)
     first = _decide(instance, files, settings, neighbours)

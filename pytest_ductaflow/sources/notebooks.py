@@ -9,7 +9,6 @@ import contextlib
 import difflib
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import Any
 
 from ..core.errors import DuctaflowError, FlowNotFound
 from ..core.instance import RUNS
+from ..core.quiet_warnings import without_warnings
 from ..core.system.file_state import state_in
 from .magics import makes_magics, uses_magics, with_comments
 from .unevaluated import fences_not_run, mark_unevaluated
@@ -226,7 +226,7 @@ def _nearly(flow: str, roots: Iterable[Path]) -> str:
 @lru_cache(maxsize=512)
 def _read(path: Path, _state: str) -> Source:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of missing ids, say: they are replaced below
+        with without_warnings():  # of missing ids, say: they are replaced below
             text = path.read_text(encoding=_ENCODING)
             if path.suffix in _MARKDOWN_SUFFIXES:
                 text = _PYTHON_FENCE.sub(r"\1python", text)

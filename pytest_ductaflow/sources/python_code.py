@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
+
+from ..core.quiet_warnings import without_warnings
 
 # Cell magics whose cell is still Python; others mean another language or process.
 _PYTHON_CELL = re.compile(r"\s*%%(?:capture|prun|time|timeit)\b[^\n]*\n")
@@ -38,7 +39,7 @@ def normalised(code: str) -> str:
 def parsed(code: str) -> ast.Module | None:
     """Return the syntax tree of Python code; None for other code, including cells with magics."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # about the flow's syntax: its run will show them
+        with without_warnings():  # about the flow's syntax: its run will show them
             return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -443,6 +443,33 @@ def test_who_waits_is_told_once_and_then_knows_that_time_has_passed(tmp_path):
         assert not has_waited
 
 
+def test_a_thread_waits_for_another_one_of_its_process(tmp_path):
+    files, holds, go, told = RunFiles(tmp_path / "runs/x/A", "x"), threading.Event(), threading.Event(), []
+    started = "2026-01-01T11:27+00:00"
+    running = Record(Status.RUNNING, "flows/x.py", "x", "A", "runs/x/A", started, owner=this_process())
+    files.directory.mkdir(parents=True)
+    run_files.write_record(files, running)
+
+    def hold() -> None:
+        with held(files, tmp_path, "x/A", wait=False, say=print):
+            holds.set()
+            go.wait(PATIENCE)
+
+    def say(line: str) -> None:
+        told.append(line)
+        go.set()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert holds.wait(PATIENCE)
+    assert not is_free(files, tmp_path)
+    with held(files, tmp_path, "x/A", wait=True, say=say) as has_waited:
+        assert has_waited
+    other.join(PATIENCE)
+    assert len(told) == 1
+    assert re.fullmatch(r"x/A is being run by another thread since \d\d:\d\d: waiting", told[0])
+
+
 def test_a_process_is_known_by_number_and_start():
     me = this_process()
     assert is_alive(me)

@@ -29,6 +29,10 @@ conduct(Path("flows/growth.py"), "scenarios.csv", step="growth", after=instances
 conduct("flows/growth.py", [{"instance_name": "a", "rate": 0.1}], config=lambda row: {"rate": row["rate"]})
 conduct("flows/growth.py", pd.DataFrame({"rate": [0.1]}))
 
+conduct("flows/growth.py", table, workers=2)
+conduct("flows/growth.py", table, workers="auto")
+conduct("flows/growth.py", table, workers="two")  # type: ignore[arg-type]
+
 conduct("flows/growth.py", 3)  # type: ignore[arg-type]
 conduct("flows/growth.py", table, cwd="elsewhere")  # type: ignore[arg-type]
 conduct("flows/growth.py", table, stepp="growth")  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Locks that let only one process at a time run an instance.
+"""Locks that let only one process at a time, and only one of its threads, run an instance.
 
 The operating system locks a file in `runs/.locks`, so the lock ends with its process, however that ends.
 It protects a record, not a folder: flows that share a run directory, or a build and a flow within it, do
@@ -29,6 +29,7 @@ from ..errors import InUse
 from ..instance import RUNS
 from ..record import Owner, Record
 from ..run_files import RunFiles
+from . import interrupts
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
 _PAUSE = 0.05  # seconds between polls of a lock that another process holds
@@ -155,6 +156,7 @@ def _wait_for(
                 raise InUse(text)
             say(f"{text}: waiting")
             told = True
+        interrupts.raise_if_pressed()
         time.sleep(_PAUSE)
 
 
@@ -162,7 +164,8 @@ def _who(owner: Owner | None, record: Record | None) -> str:
     if owner is None or record is None:
         return "another process"
     since = datetime.datetime.fromisoformat(record.started).astimezone()
-    return f"process {owner.pid} on {owner.host} since {since:%H:%M}"
+    who = "another thread" if owner == this_process() else f"process {owner.pid} on {owner.host}"
+    return f"{who} since {since:%H:%M}"
 
 
 def wait_for_orphans(owner: Owner, directory: Path) -> None:

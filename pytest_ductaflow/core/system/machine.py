@@ -2,7 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
+
+_lock = threading.Lock()
+_running = 0  # instances that run in this process
+_sharing: int | None = None  # how many may do so at a time, in a call that runs several
+
+
+def number_of_cores() -> int:
+    """Return the number of workers that pytest-xdist's `-n auto` would start."""
+    import psutil
+
+    return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def core_in_use() -> Iterator[None]:
+    """Count an instance that runs in this process, in whatever thread."""
+    global _running  # noqa: PLW0603 - of this process
+    with _lock:
+        _running += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _running -= 1
+
+
+def is_shared() -> bool:
+    """Return whether several instances run in this process, so that each holds up the others."""
+    return _running > 1
 
 
 def usable_cores() -> int:
@@ -10,12 +42,28 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def shared_by(workers: int) -> Iterator[None]:
+    """Say within the block how many instances share the cores."""
+    global _sharing  # noqa: PLW0603 - of this process
+    earlier, _sharing = _sharing, workers
+    try:
+        yield
+    finally:
+        _sharing = earlier
+
+
 def workers_of_session() -> int | None:
-    """Return how many workers run instances (`-n`); None if this is no worker."""
+    """Return how many workers share the cores, of `-n` or of a call; None if there is only one process."""
+    count = _workers_of_pytest()
+    return _sharing if count is None else count
+
+
+def _workers_of_pytest() -> int | None:
     count = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     return None if count is None else int(count)
 
 
 def has_idle_core() -> bool:
     """Return whether there are more cores than instances that run at a time."""
-    return (workers_of_session() or 1) < usable_cores()
+    return (_workers_of_pytest() or 1) * max(_running, 1) < usable_cores()

@@ -39,7 +39,7 @@ _PARTNERS = {
     ),
 }
 
-_REHEARSAL = "pytest_ductaflow.running.rehearsal"  # imported for builds, which run flows themselves
+_REHEARSAL = "pytest_ductaflow.running.remote.rehearsal"  # imported for builds, which run flows themselves
 
 # By the second, packages detect a notebook at their import; the client has its own value.
 _AS_IN_A_KERNEL = {

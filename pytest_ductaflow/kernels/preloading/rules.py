@@ -62,7 +62,7 @@ RUN_FLOWS = ("conduct", "run_notebook", "run_step_flow")
 
 CLIENT_SIDE = (
     *("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.clean_start"),
-    *("pytest_ductaflow.kernels.start", "pytest_ductaflow.running.rehearsal"),
+    *("pytest_ductaflow.kernels.start", "pytest_ductaflow.running.remote.rehearsal"),
 )
 """What running a flow imports when the first one is run."""
 

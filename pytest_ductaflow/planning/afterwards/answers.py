@@ -126,11 +126,12 @@ def _read(file: str) -> Answers:
 def _record(instance: Instance, outcome: Outcome | None) -> Record:
     record, _ = read_record(RunFiles.of(instance).record)
     if outcome in ("blocked", "skipped"):
-        return _without_run(instance, f"it was {outcome} in this session")
-    return record if record is not None else _without_run(instance, "it has no record")
+        return without_run(instance, f"it was {outcome} in this session")
+    return record if record is not None else without_run(instance, "it has no record")
 
 
-def _without_run(instance: Instance, why: str) -> Record:
+def without_run(instance: Instance, why: str) -> Record:
+    """Return the record of an instance that has not run, which is written nowhere."""
     root = instance.project_root
     return Record(
         status=Status.BLOCKED,

@@ -173,7 +173,7 @@ def _import(kind: str, preloads: Sequence[Sequence[str]], folders: list[str]) ->
     from ...kernels.self_test import problem_of
     from ...kernels.server_pool import kernel_environment, server_environment, servers
     from ...running.html.notebook_html import stylesheet
-    from ...running.rehearsal import rehearse
+    from ...running.remote.rehearsal import rehearse
 
     environment = kernel_environment({})
     servers.notes_imports = True

@@ -16,7 +16,7 @@ from ...core.forking.client import WarmProcess
 from ...core.instance import RUNS, Instance
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
-from ...core.system.machine import has_idle_core
+from ...core.system.machine import has_idle_core, is_shared
 from .process import PageWriter, add_warning, write_page
 
 
@@ -54,7 +54,8 @@ class InstancePage:
 
     def _written(self, files: RunFiles, runs: Path) -> str | None:
         """Write a page, or have it written; return a warning of what went wrong, if that is known already."""
-        return (_pages.ask if self._may_follow and has_idle_core() else write_page)(files, runs)
+        is_apart = self._may_follow and (has_idle_core() or is_shared())
+        return (_pages.ask if is_apart else write_page)(files, runs)
 
     def write_those_of_flows(self, *, wanted: bool) -> None:
         """Write the pages of the flows that this build has run, unless another build is around it.

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -24,6 +25,7 @@ from ...core.run_files import RunFiles
 
 _LOOK = 3.0  # seconds between checks whether the process makes progress
 _STUCK = 300.0  # seconds without a page after which it does not
+_exporting = threading.Lock()  # nbconvert's exporter is shared
 _INSTEAD = """\
 <!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>
@@ -44,7 +46,8 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     from .notebook_html import write_html
 
     try:
-        lost = write_html(files.notebook, files.html, runs)
+        with _exporting:
+            lost = write_html(files.notebook, files.html, runs)
     except Exception as error:  # a display that nbconvert cannot render must not fail the run
         why = f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
@@ -73,6 +76,7 @@ class PageWriter:
     warm: WarmProcess | None = None
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()  # instances may run in several threads
         self._process: subprocess.Popen[str] | ForkedProcess | None = None
         self._asked: list[tuple[RunFiles, Path]] = []
         self._is_given_up = False
@@ -83,31 +87,33 @@ class PageWriter:
         Returns:
             A warning of what went wrong, if that is known already.
         """
-        process = self.start()
-        if process is None:
-            return write_page(files, runs)
-        number = len(self._asked)
-        self._asked.append((files, runs))
-        files.html.unlink(missing_ok=True)
-        job = [number, str(files.directory), files.stem, files.output_suffix, str(runs)]
-        with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
-            print(json.dumps(job), file=process.stdin, flush=True)
-        return None
+        with self._lock:
+            process = self.start()
+            if process is not None:
+                number = len(self._asked)
+                self._asked.append((files, runs))
+                files.html.unlink(missing_ok=True)
+                job = [number, str(files.directory), files.stem, files.output_suffix, str(runs)]
+                with contextlib.suppress(OSError):  # it has died; `finish` writes what is missing
+                    print(json.dumps(job), file=process.stdin, flush=True)
+                return None
+        return write_page(files, runs)
 
     def start(self) -> subprocess.Popen[str] | ForkedProcess | None:
         """Start the process, unless it runs; return it, None if it cannot be started."""
-        if self._process is None:
-            try:
-                self._process = self._started()
-            except OSError:  # no room for its temporary file, or too many processes
-                return None
-            atexit.register(self.finish)
-        return self._process
+        with self._lock:
+            if self._process is None:
+                try:
+                    self._process = self._started()
+                except OSError:  # no room for its temporary file, or too many processes
+                    return None
+                atexit.register(self.finish)
+            return self._process
 
     def give_up(self) -> None:
         """Kill the process, and make `finish` skip the pages that are missing."""
         self._is_given_up = True
-        if self._process is not None:
+        if self._process is not None:  # without the lock, which `finish` holds
             self._process.kill()
 
     def _started(self) -> subprocess.Popen[str] | ForkedProcess:
@@ -133,9 +139,15 @@ class PageWriter:
     def finish(self) -> list[str]:
         """Wait for the pages, and add a warning to the records of notebooks without one.
 
+        Other threads that ask for a page wait, too.
+
         Returns:
             The warnings.
         """
+        with self._lock:
+            return self._finish()
+
+    def _finish(self) -> list[str]:
         process, asked = self._process, self._asked
         if process is None:
             return []

@@ -9,11 +9,11 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from ..kernels.base import kernel_spec
-from ..kernels.preloading.preload import preload_of
-from ..sources.notebooks import read_flow
-from . import run_instance  # noqa: F401 - for the processes that are forked
-from .attempts import environment_here
+from ...kernels.base import kernel_spec
+from ...kernels.preloading.preload import preload_of
+from ...sources.notebooks import read_flow
+from .. import run_instance  # noqa: F401 - for the processes that are forked
+from ..attempts import environment_here
 
 
 def rehearse() -> None:
