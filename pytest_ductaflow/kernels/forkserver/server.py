@@ -194,7 +194,13 @@ class _Server:
                 control = self._fork_template(modules, dict(wanted.environment), client, spare=spare)
             else:
                 control = self._ask_for_template(modules, before, spare=spare)
-            answer = self._answer_of(control)
+            try:
+                answer = self._answer_of(control)
+            except EOFError:  # it has not been forked
+                control.close()
+                if before is not None:
+                    self._forget(before)
+                raise
             if answer is None:  # it hangs or has crashed: flows import that themselves
                 control.close()
                 if not modules:
@@ -232,12 +238,18 @@ class _Server:
         self.retired = [*(each for each in self.retired if each not in ended), control]
 
     def _answer_of(self, control: socket.socket) -> dict[str, Any] | None:
-        """Return the reply of a new template after its imports; None if there is none in time."""
-        pid = (self._next_answer(control, None) or {}).get("pid")
-        answer = self._next_answer(control, pid) if pid is not None else None
-        if answer is None and pid is not None:
+        """Return the reply of a new template after its imports; None if there is none in time.
+
+        Raises:
+            EOFError: If there is no such template.
+        """
+        first = self._next_answer(control, None)
+        if first is None:
+            raise EOFError
+        answer = self._next_answer(control, first["pid"])
+        if answer is None:
             with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(first["pid"], signal.SIGKILL)
         return answer
 
     def _next_answer(self, control: socket.socket, pid: int | None) -> dict[str, Any] | None:
