@@ -668,7 +668,7 @@ BAD_REQUESTS = [
     b"{}\n",
     b"\xff\xfe\n",
     b"[" * 100_000 + b"\n",
-    b'{"preload": [["os"]]}\n',
+    b'{"preload": ["os"]}\n',
     b'{"preload": 3}\n',
     b'{"preload": [], "spare": false, "cwd": "/"}\n',
 ]
@@ -1595,10 +1595,12 @@ def descendants(process: psutil.Process, depth: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"prepare": "json"}, {"prepare": [1]}, {"env_of_imports": None}, {"spare": 1}], ids=str
+    "wrong",
+    [{"prepare": "json"}, {"prepare": ["json"]}, {"prepare": [[1]]}, {"env_of_imports": None}, {"spare": 1}],
+    ids=str,
 )
 def test_a_preparation_that_is_none_is_refused(wrong):
-    right = {"prepare": ["json"], "env_of_imports": {}, "spare": True}
+    right = {"prepare": [["json"]], "env_of_imports": {}, "spare": True}
     assert check_request(json.dumps(right).encode()) == right
     with pytest.raises(BadRequest):
         check_request(json.dumps(right | wrong).encode())
