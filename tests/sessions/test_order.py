@@ -11,7 +11,6 @@ import json
 import random
 import re
 import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 CONDUCTOR = """\
 import json
@@ -100,16 +99,8 @@ class Project:
         return self._run("-p", "helpers.standin", "--junitxml=junit.xml", *args, *named)
 
     def _run(self, *args: str) -> Result:
-        environment = own_environment(plugins=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "--ductaflow", *args],
-            cwd=self.folder,
-            env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environment = own_environment(plugins=True, PYTHONPATH=str(Path(__file__).parents[1]))
+        done = run_session(self.folder, "--ductaflow", *args, environment=environment, timeout=60)
         return Result(self.folder, done)
 
 

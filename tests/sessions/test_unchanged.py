@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 pytestmark = pytest.mark.slow
 
@@ -142,13 +140,9 @@ EDITS = {
 
 
 def session(root: Path, *args: str) -> tuple[set[str], str]:
-    """Run a separate session; return the steps with instances that ran, and the output."""
-    environment = own_environment()
-    environment["PYTHONPATH"] = str(root / "site")
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    done = subprocess.run(
-        [*command, *args], cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    """Run a session; return the steps with instances that ran, and the output."""
+    command = ["-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    done = run_session(root, *command, *args, PYTHONPATH=str(root / "site"))
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if "conductor.py::" in line]
     words = [
