@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from helpers.forked_sessions import can_be_forked, run_forked
+from pytest_ductaflow.core.forking import place
 
 # Hypothesis' plugin imports all of Hypothesis at the end of each session, which takes half a second.
 WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
@@ -47,6 +49,47 @@ def warm_up() -> None:
     """Start the warm processes that serve this process."""
     code = "from pytest_ductaflow.planning.processes.stay_warm import leave_behind; leave_behind(600)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# A warm process for conductors that has imported pandas, too: else its children do little more than that.
+_FOR_CONDUCTORS = """
+import gc, importlib, sys
+from pathlib import Path
+from pytest_ductaflow.core.forking.server import listening, serve
+from pytest_ductaflow.core.system.orphans import share_fate_of
+from pytest_ductaflow.planning.processes.stay_warm import CONDUCTORS, _IMPORTS
+
+share_fate_of(int(sys.argv[2]))
+for name in ("pandas", *(f"pytest_ductaflow.{name}" for name in _IMPORTS[CONDUCTORS])):
+    importlib.import_module(name)
+gc.freeze()
+job = serve(listening(Path(sys.argv[1])), 1e6, lambda: None)
+if job is not None:
+    importlib.import_module(job.module).main()
+"""
+
+
+@contextlib.contextmanager
+def warm_for_conductors(name: str) -> Iterator[dict[str, str]]:
+    """Have a warm process for conductors (Linux); yield the variables with which a process uses it.
+
+    Args:
+        name: Only those who know it use it.
+    """
+    variables = {"PYTHON_OF_TESTS": f"{name} of {os.getpid()}"}
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in variables.items():
+            patch.setenv(variable, value)
+        path = place.socket_of(place.CONDUCTORS, make=True)
+        command = [sys.executable, "-P", "-c", _FOR_CONDUCTORS, str(path), str(os.getpid())]
+        process = subprocess.Popen(command, cwd="/", start_new_session=True)
+        wait_for(lambda: place.find(place.CONDUCTORS), "a warm process")
+    try:
+        yield variables
+    finally:
+        process.kill()
+        process.wait()
+        path.unlink(missing_ok=True)
 
 
 T = TypeVar("T")

@@ -178,7 +178,13 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(project: Path, kind: s
     assert session(project)[0] == NONE
 
 
-@pytest.mark.parametrize("kind", EDITS)
+WITH_WORKERS = ("code of the first flow", "row that changes no sum", "version of a package")  # of each sort
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in WITH_WORKERS else pytest.mark.thorough) for kind in EDITS],
+)
 def test_an_edit_does_the_same_with_workers(project: Path, kind: str):
     edit, expected = EDITS[kind]
     edit(project)
