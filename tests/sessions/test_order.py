@@ -82,6 +82,8 @@ class Project:
 
     def __init__(self, folder: Path, rows: Sequence[Row], files: dict[str, str] | None = None) -> None:
         self.folder, self.rows = folder, list(rows)
+        deadly = (*(r["do"] for r in rows), *(files or {}).values())
+        self.has_deaths = any(word in text for text in deadly for word in ("crash", "die", "kill", "_exit"))
         flows = {f"flows/{r['flow']}.py": "" for r in rows}
         write_project(folder, {"conductor.py": CONDUCTOR, **flows, **(files or {})})
         self.lay_out(rows)
@@ -100,7 +102,11 @@ class Project:
 
     def _run(self, *args: str) -> Result:
         environment = own_environment(plugins=True, PYTHONPATH=str(Path(__file__).parents[1]))
-        done = run_session(self.folder, "--ductaflow", *args, environment=environment, timeout=60)
+        command = ("--ductaflow", *args)
+        # Workers that are to die are real ones.
+        done = run_session(
+            self.folder, *command, is_real=self.has_deaths, environment=environment, timeout=60
+        )
         return Result(self.folder, done)
 
 
