@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -72,23 +72,31 @@ FILES = {
 }
 
 
-def imported(module: str, *, only_at_the_top: bool = False) -> Iterator[str]:
-    """Yield absolute names of what a module imports; ours begin with `pytest_ductaflow.`."""
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imported(module: str, *, only_at_the_top: bool = False) -> frozenset[str]:
+    """Return absolute names of what a module imports; ours begin with `pytest_ductaflow.`."""
     parts = ["pytest_ductaflow", *module.split(".")]
     parents = parts if FILES[module].stem == "__init__" else parts[:-1]
-    nodes = list(ast.parse(FILES[module].read_text(encoding="utf-8")).body)
+    found: set[str] = set()
+    nodes = list(tree_of(module).body)
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             around = parents[: len(parents) - node.level + 1] if node.level else []
             base = ".".join([*around, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found.update(f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             nodes += node.orelse
         elif not (only_at_the_top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
             nodes += ast.iter_child_nodes(node)
+    return frozenset(found)
 
 
 def modules_imported(module: str, *, only_at_the_top: bool = False) -> set[str]:

@@ -21,6 +21,7 @@ ELSEWHERE = {"setup-run", "setup-test", "benchmark"}
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: Path) -> None:
     """Every file block is written, every command run, and each ends well."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

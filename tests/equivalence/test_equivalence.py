@@ -44,7 +44,7 @@ pytestmark = [
 # "spare" is a kernel that was forked before it was requested, "warm" one in a child of a warm process.
 WAYS = [
     "forked",
-    "warm",
+    pytest.param("warm", marks=pytest.mark.thorough),
     pytest.param("spare", marks=pytest.mark.thorough),
     pytest.param("ordinary", marks=pytest.mark.thorough),
 ]

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 
 class Session:
-    """A session in a process of its own, with the outcome of each instance by `step/name`."""
+    """A session, with the outcome of each instance by `step/name`."""
 
     def __init__(self, root: Path, *args: str, **variables: str) -> None:
-        command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
+        command = ["-v", "-p", "no:cacheprovider", "--ductaflow"]
         if not any(arg.startswith("conductor") for arg in args):
             command.append("conductor.py")
-        done = subprocess.run(
-            [*command, *args],
-            cwd=root,
-            env=own_environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_session(root, *command, *args, **variables)
         self.output, self.code = done.stdout + done.stderr, done.returncode
         words = re.findall(
             r"^conductor\.py::(\S+?)::(\S+) (PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)",

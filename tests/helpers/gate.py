@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 FLOW = """\
     import json
@@ -53,7 +53,7 @@ def run(root: Path, *command: str, **variables: str) -> subprocess.CompletedProc
 
 
 def pytest_(root: Path, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run(root, "pytest", "-p", "no:cacheprovider", "--ductaflow", *args, **variables)
+    return run_session(root, "-p", "no:cacheprovider", "--ductaflow", *args, **variables)
 
 
 def store(root: Path, *args: str) -> subprocess.CompletedProcess[str]:

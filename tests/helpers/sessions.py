@@ -1,17 +1,21 @@
-"""Run sessions in processes of their own, and wait for what they do."""
+"""Run sessions, and wait for what they do."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
+from helpers.forked_sessions import can_be_forked, run_forked
+from pytest_ductaflow.core.forking import place
 
 # Hypothesis' plugin imports all of Hypothesis at the end of each session, which takes half a second.
 WITHOUT_HYPOTHESIS = "-p no:hypothesispytest"
@@ -47,6 +51,47 @@ def warm_up() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+# A warm process for conductors that has imported pandas, too: else its children do little more than that.
+_FOR_CONDUCTORS = """
+import gc, importlib, sys
+from pathlib import Path
+from pytest_ductaflow.core.forking.server import listening, serve
+from pytest_ductaflow.core.system.orphans import share_fate_of
+from pytest_ductaflow.planning.processes.stay_warm import CONDUCTORS, _IMPORTS
+
+share_fate_of(int(sys.argv[2]))
+for name in ("pandas", *(f"pytest_ductaflow.{name}" for name in _IMPORTS[CONDUCTORS])):
+    importlib.import_module(name)
+gc.freeze()
+job = serve(listening(Path(sys.argv[1])), 1e6, lambda: None)
+if job is not None:
+    importlib.import_module(job.module).main()
+"""
+
+
+@contextlib.contextmanager
+def warm_for_conductors(name: str) -> Iterator[dict[str, str]]:
+    """Have a warm process for conductors (Linux); yield the variables with which a process uses it.
+
+    Args:
+        name: Only those who know it use it.
+    """
+    variables = {"PYTHON_OF_TESTS": f"{name} of {os.getpid()}"}
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in variables.items():
+            patch.setenv(variable, value)
+        path = place.socket_of(place.CONDUCTORS, make=True)
+        command = [sys.executable, "-P", "-c", _FOR_CONDUCTORS, str(path), str(os.getpid())]
+        process = subprocess.Popen(command, cwd="/", start_new_session=True)
+        wait_for(lambda: place.find(place.CONDUCTORS), "a warm process")
+    try:
+        yield variables
+    finally:
+        process.kill()
+        process.wait()
+        path.unlink(missing_ok=True)
+
+
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds; only a bug waits that long
 
@@ -69,8 +114,44 @@ def is_gone(pid: int) -> bool | None:
     return None
 
 
+def run_session(
+    folder: Path,
+    *args: object,
+    is_real: bool = False,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 300.0,
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m pytest` in a folder, as a user would.
+
+    Args:
+        folder: The working directory.
+        args: The command line.
+        is_real: Whether it has to start from nothing, as where processes are what is tested. Otherwise it is
+            forked from a process that has imported pytest already, where that is the same.
+        environment: The whole environment, without `variables`; by default the own one.
+        timeout: Seconds after which it is killed.
+        variables: Further variables.
+    """
+    arguments = list(map(str, args))
+    given = {**(own_environment() if environment is None else environment), **variables}
+    if not is_real and can_be_forked(given):
+        return run_forked(arguments, folder, given, timeout)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder,
+        env={"PYTHONIOENCODING": "utf-8", **given},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
+    )
+
+
 def run(folder: Path, *command: object) -> pytest.RunResult:
-    """Run a Python command in a process of its own, as a user would."""
+    """Run a Python command in a process of its own, as a user would; pytest as `run_session` does."""
+    if command[:2] == ("-m", "pytest"):
+        return as_result(run_session(folder, *command[2:]))
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=folder,
@@ -80,9 +161,13 @@ def run(folder: Path, *command: object) -> pytest.RunResult:
         timeout=300,
         check=False,
     )
+    return as_result(done)
+
+
+def as_result(done: subprocess.CompletedProcess[str]) -> pytest.RunResult:
     return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
 
 
-def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, as a user would."""
-    return run(folder, "-m", "pytest", "-p", "no:cacheprovider", *args)
+def run_pytest(folder: Path, *args: str, is_real: bool = False) -> pytest.RunResult:
+    """Run pytest as a user would."""
+    return as_result(run_session(folder, "-p", "no:cacheprovider", *args, is_real=is_real))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-from helpers.sessions import PATIENCE
+from helpers.sessions import PATIENCE, run_session
 
 
 def kernel_pids(root: Path) -> list[int]:
@@ -26,10 +25,8 @@ SESSION = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflo
 
 def outcomes(root: Path, *workers: str) -> dict[str, str]:
     """Return the outcome of each instance in a complete session."""
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    done = subprocess.run(
-        [*command, *workers], cwd=root, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    command = ["-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    done = run_session(root, *command, *workers, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout
     words = re.findall(r"(PASSED|UNCHANGED) conductor\.py::\w+::(\w)", done.stdout)
     words += [(word, name) for name, word in re.findall(r"::(\w) (PASSED|UNCHANGED)", done.stdout)]

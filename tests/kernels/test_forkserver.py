@@ -556,6 +556,7 @@ def test_a_long_path_of_temporary_files_is_no_hindrance(
     assert (starter_of_kernel(project, settings=settings) == os.getpid()) != fork
 
 
+@pytest.mark.thorough
 def test_a_reader_that_is_slower_than_the_flow_loses_nothing(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1466,6 +1467,7 @@ def test_a_kernel_that_cannot_tell_what_it_used_says_so(project: Project) -> Non
     )
 
 
+@pytest.mark.thorough
 def test_a_kernel_that_loses_its_descriptors_ends_its_instance(project: Project) -> None:
     record = project.run("import os\nos.closerange(3, 256)\nprint('?', flush=True)", timeout=PATIENCE)
     assert record.error is not None

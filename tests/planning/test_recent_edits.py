@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import lay, write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 from pytest_ductaflow.core.run_files import REPORT
 from pytest_ductaflow.planning.history.recent_edits import may_have_changed
@@ -71,10 +70,10 @@ FILES = {
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 def test_the_server_of_kernels_starts_before_the_conductor_if_something_may_have_to_run(tmp_path):
     write_project(tmp_path, FILES)
-    environment = own_environment(PYTHON_COLD="1")  # for which no process is kept warm
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    for _ in ("new", "unchanged"):
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    write_project(tmp_path, {"flows/a.py": "print(2)"})
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    command = ("-p", "no:cacheprovider", "--ductaflow", "conductor.py")
+    for step in ("new", "unchanged", "edited"):
+        if step == "edited":
+            write_project(tmp_path, {"flows/a.py": "print(2)"})
+        # No process is kept warm for this variable.
+        run_session(tmp_path, *command, is_real=True, PYTHON_COLD="1").check_returncode()
     assert (tmp_path / "seen.txt").read_text().split() == ["True", "False", "True"]

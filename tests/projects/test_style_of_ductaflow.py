@@ -123,7 +123,7 @@ def make_project(root: Path, *, stale: bool) -> Path:
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "--ductaflow-html=all", "conductor.py")
 
 
-@pytest.fixture(scope="module", params=["one process", "-n 2"])
+@pytest.fixture(scope="module", params=["one process", pytest.param("-n 2", marks=pytest.mark.thorough)])
 def collected(request, tmp_path_factory) -> tuple[Path, pytest.RunResult]:
     """Return the project after pytest ran its conductor, in one process and with two workers."""
     root = make_project(tmp_path_factory.mktemp("existing") / "project", stale=True)

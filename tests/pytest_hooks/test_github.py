@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 from markdown_it import MarkdownIt
 
 from pytest_ductaflow.core.record import Difference, DifferingValue
@@ -158,8 +156,8 @@ def run_job(root: Path, *args: str, step_summary: str = "summary.md") -> list[st
         "GITHUB_WORKSPACE": str(root),
         "GITHUB_STEP_SUMMARY": str(root / step_summary),
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "sub", *args]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    command = ("-p", "no:cacheprovider", "--ductaflow", "sub", *args)
+    done = run_session(root, *command, environment=environment)
     assert done.returncode == 1, done.stdout + done.stderr
     assert not done.stderr
     return done.stdout.splitlines()

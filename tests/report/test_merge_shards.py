@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 from pytest_ductaflow.cli import main
 from pytest_ductaflow.report.page import read, render
@@ -489,15 +487,8 @@ def test_two_jobs_share_the_work_and_their_runs_become_one(tmp_path):
     for job, workers in ((1, ()), (2, ("-n2",))):
         root = tmp_path / f"job-{job}"
         write_project(root, PROJECT)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-        done = subprocess.run(
-            [*command, f"--ductaflow-shard={job}/2", *workers],
-            cwd=root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = ("-p", "no:cacheprovider", "--ductaflow", "conductor.py", f"--ductaflow-shard={job}/2")
+        done = run_session(root, *command, *workers, environment=environment)
         assert "2 deselected" in done.stdout or workers, done.stdout
         codes.append(done.returncode)
     assert codes == [0, 1]

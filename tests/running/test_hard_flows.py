@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.settings import Settings
@@ -186,8 +186,7 @@ def test_the_threads_of_an_ordinary_kernel_do_not_wait_for_each_other_at_its_end
     (root / "conductor.py").write_text(
         "from pytest_ductaflow import conduct\nconduct('flows/ends.py', [{'instance_name': 'a'}])\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    subprocess.run([*command, "--no-ductaflow-fork"], cwd=root, capture_output=True, check=False)
+    run_session(root, "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "--no-ductaflow-fork")
     assert (record_of(root, "ends")["status"], record_of(root, "ends")["warnings"]) == ("success", [])
 
 

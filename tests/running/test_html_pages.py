@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 from nbconvert.exporters import HTMLExporter
 
 from pytest_ductaflow.core.instance import Instance
@@ -178,14 +178,8 @@ def test_a_session_with_an_idle_core_has_its_pages_and_warnings_at_the_end(
             tmp_path, {f"{name}/index.html.j2": template, f"{name}/conf.json": {"base_template": "base"}}
         )
         environment["JUPYTER_PATH"] = str(tmp_path / "jupyter")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("-p", "no:cacheprovider", "--ductaflow", "conductor.py")
+    done = run_session(tmp_path, *command, environment=environment)
     assert done.returncode == 0, done.stdout
     page = (tmp_path / "runs/x/a/x_executed.html").read_text()
     assert ("seen on the page" in page) == (template is None)

@@ -82,7 +82,8 @@ def test_nothing_is_logged_twice_and_nothing_of_the_kernel_itself(tmp_path, fork
         threading._register_atexit(stop.set)
         def speak():
             for number in range(10**9):
-                print(f"line {number}\\n", end="")  # ipykernel files pieces under the current cell
+                # In one piece: ipykernel files each under the current cell.
+                print(f"line {number}\\n", end="")
                 speaks.set()
                 if stop.wait(0.001):
                     return

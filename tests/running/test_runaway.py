@@ -172,6 +172,7 @@ LOUD_KERNEL = """
 
 @linux
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("observe", ["all", "off"])
 def test_a_kernel_that_does_not_wait_by_itself_pauses_while_it_is_ahead(tmp_path, observe):
     kernel = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import as_result, own_environment, run_session
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
@@ -64,9 +63,8 @@ FILES = {
 
 
 def run_pytest(root: Path, *arguments: str) -> pytest.RunResult:
-    command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py", *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
+    environment = own_environment(pages=True)
+    return as_result(run_session(root, "--ductaflow", "conductor.py", *arguments, environment=environment))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import interruptible, own_environment
+from helpers.sessions import interruptible, own_environment, run_session
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.report.page import read
@@ -80,8 +80,9 @@ if not is_collecting():
 
 
 def session(folder: Path, *args: str) -> tuple[int, str]:
-    """Run a session in a process of its own, and return exit code and output."""
-    return python(folder, "-m", "pytest", "--ductaflow", *args)
+    """Run a session, and return exit code and output."""
+    done = run_session(folder, "--ductaflow", *args, timeout=200)
+    return done.returncode, done.stdout + done.stderr
 
 
 def python(folder: Path, *args: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_pytest
 
 from pytest_ductaflow.planning import read_sources
 
@@ -113,16 +113,6 @@ except Exception as error:
     print(error)
 """,
 }
-
-
-def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, as a user would."""
-    environment = own_environment()
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
 
 
 def refused(root: Path, *args: str) -> list[str]:

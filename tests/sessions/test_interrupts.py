@@ -68,7 +68,13 @@ def running(root: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-@pytest.fixture(params=[[], ["-n", "2"]], ids=["alone", "xdist"])
+def described(value: signal.Signals | list[str]) -> str:
+    if isinstance(value, signal.Signals):
+        return value.name
+    return "xdist" if value else "alone"
+
+
+@pytest.fixture(params=[[], ["-n", "2"]], ids=described)
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Yield a session whose instances are running."""
     write_project(tmp_path, PROJECT)
@@ -78,7 +84,19 @@ def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproce
         yield process
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("session", "sent"),
+    [
+        *(([], sent) for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+        (["-n", "2"], signal.SIGINT),
+        *(
+            pytest.param(["-n", "2"], sent, marks=pytest.mark.thorough)
+            for sent in (signal.SIGTERM, signal.SIGHUP)
+        ),
+    ],
+    indirect=["session"],
+    ids=described,
+)
 def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel(
     session: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals
 ) -> None:
@@ -262,8 +280,16 @@ RESUMED = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("sent", "workers"),
+    [
+        (signal.SIGINT, []),
+        pytest.param(signal.SIGKILL, [], marks=pytest.mark.thorough),
+        pytest.param(signal.SIGINT, ["-n", "2"], marks=pytest.mark.thorough),
+        pytest.param(signal.SIGKILL, ["-n", "2"], marks=pytest.mark.thorough),
+    ],
+    ids=described,
+)
 def test_a_session_that_was_stopped_goes_on_with_what_had_not_ended(
     tmp_path: Path, sent: signal.Signals, workers: list[str]
 ) -> None:

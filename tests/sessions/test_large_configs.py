@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 from pytest_ductaflow.core.config_markdown import in_part, readable_config
 from pytest_ductaflow.report.page import read
@@ -57,8 +55,8 @@ def test_the_length_of_what_is_left_out_is_told():
 def test_large_configs_make_no_large_report_and_no_large_page(tmp_path):
     root = write_project(tmp_path, PROJECT)
     environment = own_environment(pages=True)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    command = ("-p", "no:cacheprovider", "--ductaflow", "conductor.py")
+    run_session(root, *command, environment=environment).check_returncode()
     report = root / "runs/conductor_status_report.html"
     assert report.stat().st_size < 200_000
     for number, row in enumerate(read(report)["rows"]):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status
@@ -39,17 +39,19 @@ class Done:
     """A command run in a project, with its exit code and output."""
 
     def __init__(self, root: Path, *command: str, stdin: str = "") -> None:
-        environment = own_environment()
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=root,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        if command[:2] == ("-m", "pytest"):
+            done = run_session(root, *command[2:])
+        else:
+            done = subprocess.run(
+                [sys.executable, *command],
+                cwd=root,
+                env=own_environment(),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
         self.lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
         words = re.findall(r"^\S+\.\w+::(\S+?)::(\S+) ([A-Z]+)", done.stdout, re.MULTILINE)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 from pytest_ductaflow.report.page import read
 
@@ -65,8 +64,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["from pytest_ductaflow import conduct", *calls]
     write_project(root, {"data/zones.csv": "zone\n", "conductor.py": "\n".join(lines)})
     environment = own_environment(pages=True)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    command = ("-p", "no:cacheprovider", "--ductaflow", "conductor.py")
+    done = run_session(root, *command, environment=environment)
     assert "INTERNALERROR" not in done.stdout + done.stderr
     return root
 

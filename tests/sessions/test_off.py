@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 ROWS = "[{'instance_name': 'one'}, {'instance_name': 'two'}]"
 CALLS = {
@@ -30,17 +28,8 @@ open("delivered", "w").close()
 
 
 def session(folder: Path, *args: str) -> tuple[int, str]:
-    """Run a pytest session in a process of its own, and return exit code and output."""
-    environment = own_environment()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *args],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    """Run a pytest session, and return exit code and output."""
+    done = run_session(folder, *args, timeout=100)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 from pytest_ductaflow.report.page import read
 
@@ -20,17 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 def session(root: Path, *args: str) -> tuple[dict[str, str], str]:
-    """Run a session in a process of its own; return the outcome of each instance, and the output."""
-    environment = own_environment()
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow"]
-    done = subprocess.run(
-        [*command, *(args or ("conductor.py",))],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    """Run a session; return the outcome of each instance, and the output."""
+    done = run_session(
+        root, "-v", "-p", "no:cacheprovider", "--ductaflow", *(args or ("conductor.py",)), timeout=300
     )
     output = done.stdout + done.stderr
     return dict(re.findall(r"::(\w+::\w+) (PASSED|FAILED|UNCHANGED|SKIPPED)", output)), output

@@ -176,6 +176,9 @@ def lines(root: Path) -> str:
 
 
 WORKERS = pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+RATHER_ALONE = pytest.mark.parametrize(
+    "workers", [[], pytest.param(["-n", "2"], marks=pytest.mark.thorough)], ids=["alone", "xdist"]
+)
 
 
 @posix
@@ -219,7 +222,7 @@ def test_a_second_session_with_another_config_runs_after_the_first(root, flows, 
 
 @posix
 @pytest.mark.slow
-@WORKERS
+@RATHER_ALONE
 def test_what_a_killed_session_was_running_is_taken_over_from_a_clean_start(root, flows, start, workers):
     first = start(*workers)
     with flows.next():
@@ -255,7 +258,7 @@ def test_without_waiting_the_instance_fails_at_once_and_is_not_touched(root, flo
 
 @posix
 @pytest.mark.slow
-@WORKERS
+@RATHER_ALONE
 def test_ctrl_c_ends_a_session_that_waits_and_nothing_else(root, flows, start, workers):
     first = start()
     with flows.next():

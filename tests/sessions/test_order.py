@@ -11,7 +11,6 @@ import json
 import random
 import re
 import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 CONDUCTOR = """\
 import json
@@ -83,6 +82,8 @@ class Project:
 
     def __init__(self, folder: Path, rows: Sequence[Row], files: dict[str, str] | None = None) -> None:
         self.folder, self.rows = folder, list(rows)
+        deadly = (*(r["do"] for r in rows), *(files or {}).values())
+        self.has_deaths = any(word in text for text in deadly for word in ("crash", "die", "kill", "_exit"))
         flows = {f"flows/{r['flow']}.py": "" for r in rows}
         write_project(folder, {"conductor.py": CONDUCTOR, **flows, **(files or {})})
         self.lay_out(rows)
@@ -100,15 +101,11 @@ class Project:
         return self._run("-p", "helpers.standin", "--junitxml=junit.xml", *args, *named)
 
     def _run(self, *args: str) -> Result:
-        environment = own_environment(plugins=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "--ductaflow", *args],
-            cwd=self.folder,
-            env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        environment = own_environment(plugins=True, PYTHONPATH=str(Path(__file__).parents[1]))
+        command = ("--ductaflow", *args)
+        # Workers that are to die are real ones.
+        done = run_session(
+            self.folder, *command, is_real=self.has_deaths, environment=environment, timeout=60
         )
         return Result(self.folder, done)
 

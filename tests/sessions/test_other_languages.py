@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_session
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="bash_kernel is for POSIX")]
 
@@ -55,8 +55,7 @@ def test_a_shell_flow_gets_its_parameters_and_its_light_and_the_hint_at_a_missin
     (project / "flows").mkdir()
     (project / "flows/report.sh").write_text(FLOW, encoding="utf-8")
     (project / "flows/reads.sh").write_text(READS, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py", "-W", "ignore"]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    done = run_session(project, "--ductaflow", "conductor.py", "-W", "ignore", environment=environment)
     assert "1 failed, 1 warned" in done.stdout, done.stdout
     assert "(data/zones.csv is looked for in the run directory, and is in the project root:" in done.stdout
     record = json.loads((project / "runs/report/a/report_record.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import as_result, own_environment, run_session
 
 pytestmark = pytest.mark.slow
 
@@ -122,13 +122,10 @@ RED = "it's [red]"
 
 
 def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, as a user would."""
+    """Run pytest in a process that starts from nothing, as a user would; most other tests fork theirs."""
     environment = own_environment(pages=True)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *args]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
+    command = ("-p", "no:cacheprovider", *args)
+    return as_result(run_session(folder, *command, is_real=True, environment=environment))
 
 
 def warned(result: pytest.RunResult) -> int:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 TAGGED = '# %% tags=["parameters"]\nx = 0\n\n# %%\n'
 OLD = {
@@ -71,11 +70,7 @@ PROJECT = {
 
 
 def session(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = own_environment()
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "--ductaflow", *arguments]
-    return subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, check=False, encoding="utf-8"
-    )
+    return run_session(root, "-p", "no:cacheprovider", "-v", "--ductaflow", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import run_session
 
 pytestmark = pytest.mark.slow
 
@@ -142,13 +140,9 @@ EDITS = {
 
 
 def session(root: Path, *args: str) -> tuple[set[str], str]:
-    """Run a separate session; return the steps with instances that ran, and the output."""
-    environment = own_environment()
-    environment["PYTHONPATH"] = str(root / "site")
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-    done = subprocess.run(
-        [*command, *args], cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    """Run a session; return the steps with instances that ran, and the output."""
+    command = ["-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    done = run_session(root, *command, *args, PYTHONPATH=str(root / "site"))
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if "conductor.py::" in line]
     words = [
@@ -184,7 +178,13 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(project: Path, kind: s
     assert session(project)[0] == NONE
 
 
-@pytest.mark.parametrize("kind", EDITS)
+WITH_WORKERS = ("code of the first flow", "row that changes no sum", "version of a package")  # of each sort
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in WITH_WORKERS else pytest.mark.thorough) for kind in EDITS],
+)
 def test_an_edit_does_the_same_with_workers(project: Path, kind: str):
     edit, expected = EDITS[kind]
     edit(project)

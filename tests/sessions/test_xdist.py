@@ -57,7 +57,7 @@ class Session:
 
     def __init__(self, root: Path, *args: str) -> None:
         self.root = write_project(root, FILES)
-        self.result = run_pytest(self.root, "--ductaflow", "-v", *args)
+        self.result = run_pytest(self.root, "--ductaflow", "-v", *args, is_real=True)
 
 
 @pytest.fixture(scope="module")
