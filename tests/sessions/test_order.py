@@ -208,6 +208,7 @@ def test_random_graphs_run_in_order_and_each_instance_comes_to_what_it_must(proj
     """Failures, warnings, skips and dead workers: the right instances are blocked, all are reported once."""
     deeds = "fail, warn, skip, crash" if workers else "fail, warn, skip"
     made = project(random_rows(seed, deeds), ORDINARY)
+    made.has_deaths &= seed == 3  # with many workers, and replacements, to start them takes most of the time
     result = made.run(*(["-n", str(workers), "--max-worker-restart=20"] if workers else []), "test_beside.py")
     result.check(made.rows)
     expected = expected_outcomes(made.rows)
