@@ -148,6 +148,8 @@ def make_graph(
     add_unless_circular(before, _mentioned_again(instances))
     _add_unless_they_wait(before, causes, [mine.in_folders for mine in found])
     _add_unless_they_wait(before, causes, [mine.in_code for mine in found])
+    # What code only mentions may not be needed, but goes first all the same.
+    _add_unless_they_wait(before, [[] for _ in causes], [mine.mentioned for mine in found])
     seen = add_unless_circular(before, _undeclared(learned or {}, instances, causes))
     for upstream, number in seen:
         causes[number].append((LEARNED, (upstream,)))
@@ -274,6 +276,7 @@ def _keep_order_of_flows(
 
     Flows introduced in the same table are excepted: its rows are peers. An instance that refers to others
     does not wait for their flows, nor for flows these depend on: there it is known which instances it needs.
+    That is not known of code, where there may be more than can be read off.
 
     An instance does not wait for a flow if an instance of that flow comes after it, nor for flows introduced
     later. So there is no cycle: of two nodes waiting for each other, each would need a flow introduced
@@ -289,7 +292,7 @@ def _keep_order_of_flows(
                 for number, instance in enumerate(group, first)
                 if instance.after is None and not found[number].externals
             }
-            referring = {n for n in counts if found[n].upstreams or found[n].in_folders or found[n].in_code}
+            referring = {n for n in counts if found[n].upstreams or found[n].in_folders}
             doubtful = {number for number in referring if counts[number] and not is_settled(number)}
             reached = _flows_reached(before, flows.members) if doubtful else []
             barriers = _Barriers(before, flows.members)

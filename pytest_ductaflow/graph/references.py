@@ -36,7 +36,8 @@ class References:
         upstreams: Origin of each reference (`_after`, "config key 'zones.table'") and the instances' numbers.
         in_folders: The same for instances in a folder that it names, except those that themselves name a
             folder with this instance.
-        in_code: The same for what its flow's code names.
+        in_code: The same for what its flow is sure to read, by its code.
+        mentioned: The same for what its flow's code only mentions.
         externals: Run directories outside of the plan.
         orphans: Config key and path, as written, of paths in `runs/` that lie in no instance's directory.
         problems: Names that match nothing.
@@ -45,6 +46,7 @@ class References:
     upstreams: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     in_folders: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     in_code: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    mentioned: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     externals: list[str] = field(default_factory=list)
     orphans: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -54,7 +56,7 @@ def references(instances: Sequence[Instance]) -> list[References]:
     """Return what each instance of a plan refers to: by `after`, in its config, and in its flow's code."""
     paths, names = RunDirIndex(instances), Names(instances)
     found = [References() for _ in instances]
-    folders, in_code = _Folders(instances, paths), _Folders(instances, paths)
+    folders, read, mentioned = (_Folders(instances, paths) for _ in range(3))
     for number, (mine, instance) in enumerate(zip(found, instances, strict=True)):
         for label in dict.fromkeys(instance.after or ()):
             names.refer_by_label(mine, number, label)
@@ -66,11 +68,10 @@ def references(instances: Sequence[Instance]) -> list[References]:
             if key.endswith(_BY_NAME) and value not in (None, "") and not isinstance(value, bool):
                 names.refer_by_key(mine, number, key, str(value))
         if not instance.stored_in:
-            _refer_in_code(mine, paths, in_code, number, instance)
-    for number, reason, members in folders.upstreams():
-        found[number].in_folders.append((reason, members))
-    for number, reason, members in in_code.upstreams():
-        found[number].in_code.append((reason, members))
+            _refer_in_code(mine, paths, read, mentioned, number, instance)
+    folders.add_to([mine.in_folders for mine in found])
+    read.add_to([mine.in_code for mine in found])
+    mentioned.add_to([mine.mentioned for mine in found])
     return found
 
 
@@ -107,15 +108,16 @@ def _refer_by_path(
 
 
 def _refer_in_code(
-    mine: References, paths: RunDirIndex, folders: _Folders, number: int, instance: Instance
+    mine: References, paths: RunDirIndex, read: _Folders, mentioned: _Folders, number: int, instance: Instance
 ) -> None:
     """Add to `mine` what the flow's code names, other than its own directory and all of `runs/`."""
-    for text in paths_in_code(instance):
-        pointed = paths.targets_of(number, text)
-        mine.in_code += ((f"code {text!r}", numbers) for numbers in pointed.others)
+    for path in paths_in_code(instance):
+        reason, pointed = f"code {path.text!r}", paths.targets_of(number, path.text)
+        found = mine.in_code if path.is_read else mine.mentioned
+        found += ((reason, numbers) for numbers in pointed.others)
         for folder in pointed.folders:
             if not paths.is_all(number, folder):
-                folders.refer(number, f"code {text!r}", folder)
+                (read if path.is_read else mentioned).refer(number, reason, folder)
 
 
 class _Folders:
@@ -131,7 +133,12 @@ class _Folders:
         if not self._instances[number].stored_in:
             self._named[folder].setdefault(number, reason)
 
-    def upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+    def add_to(self, causes: Sequence[list[tuple[str, tuple[int, ...]]]]) -> None:
+        """Add what the folders stand for to the causes of the instances that name them."""
+        for number, reason, members in self._upstreams():
+            causes[number].append((reason, members))
+
+    def _upstreams(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
         """Yield, for each instance that names a folder, the reason and the instances in the folder.
 
         Rows of a table that all name their own folder do not wait for each other. All of `runs/` stands for

@@ -1,8 +1,12 @@
 """Find what a flow's code names in `runs/`, as far as it can be read off without running it.
 
 `read_csv("../../etl/A/x.csv")`, `root / "runs" / "etl" / f"{zone}.csv"` and `glob("runs/etl/*/x.csv")` name
-paths; a field is filled in if it is a config value that the code does not assign again. Places to write to
-(`to_csv(…)`, `open(…, "w")`, `output_dir = …`) are left out, and so is what only begins like a path.
+paths; a field is filled in if it is a config value that the code does not assign again. What only begins like
+a path stands for the folder as far as it is known.
+
+A path is *read* if it goes straight into a call that reads, and that is sure to be made: not in a function,
+nor under a condition. Of all others it is only known that the code mentions them. Places to write to
+(`to_csv(…)`, `open(…, "w")`, `output_dir = …`) and texts to print are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 
 from ..core.errors import DuctaflowError
@@ -27,10 +32,36 @@ _MAY_NAME = re.compile(
     rf"\b{RUNS}\b|\.\.[/\\\"']"
 )  # in the text of a file; else no constant can be such a path
 _IN_RUNS = re.compile(rf"(?:^|(?<=/)){RUNS}(?=/|$)")
-_WRITES = re.compile(r"^(?:to_|save|write|dump|mkdir|makedirs|touch|unlink|remove|rmtree|symlink|hardlink)")
+_WRITES = re.compile(
+    r"^(?:to_|save|write|imwrite|imsave|tofile|dump|mkdir|makedirs|touch|unlink|remove|rmtree|symlink|hardlink"
+    r"|ExcelWriter$)"
+)
+_READS = re.compile(
+    r"^(?:open|read|scan_|load|genfromtxt|fromfile|imread|i?glob$|rglob$|iterdir$|listdir$|scandir$)"
+)
+_COPIES = frozenset(("copy", "copy2", "copyfile", "copytree", "move", "rename", "replace"))
+_FIELD = re.compile(r"\{|%[sd]")  # in a text to be formatted
 _SAYS = frozenset(("print", "debug", "info", "warning", "warn", "error", "critical", "exception", "log"))
 _JOINS = frozenset(("Path", "PurePath", "PosixPath", "join", "joinpath"))
+# Under these, code may be left out, or fail without harm.
+_DOUBTFUL = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.If, ast.IfExp, ast.Try),
+    *(ast.TryStar, ast.While, ast.BoolOp, ast.Assert, ast.Raise, ast.comprehension, ast.Match),
+)
 _CONFIG = "config"  # in which a flow gets all of its config, if it assigns that
+
+
+@dataclass(frozen=True)
+class NamedPath:
+    """A path to or into `runs/` that code names.
+
+    Attributes:
+        text: The path, or the folder above what is not known.
+        is_read: Whether the flow is sure to read it.
+    """
+
+    text: str
+    is_read: bool
 
 
 @dataclass(frozen=True)
@@ -49,24 +80,27 @@ class _Code:
     """What a flow's code names.
 
     Attributes:
-        paths: Paths in parts, in the order of the code.
+        paths: Paths in parts, each with whether it is read, in the order of the code.
         defaults: Texts and numbers of the parameters cell, which a config may replace.
     """
 
-    paths: tuple[tuple[_Part, ...], ...] = ()
+    paths: tuple[tuple[tuple[_Part, ...], bool], ...] = ()
     defaults: Mapping[str, str] = field(default_factory=dict)
 
 
-def paths_in_code(instance: Instance) -> Iterator[str]:
+def paths_in_code(instance: Instance) -> Iterator[NamedPath]:
     """Yield the paths to or into `runs/` that the code of an instance's flow names literally."""
     code = _read(instance.flow, stat_of(instance.flow) or "")
     for name, text in code.defaults.items():
-        if name not in instance.config and not is_written_place(name) and _is_of_interest((text,)):
-            yield text
-    for parts in code.paths:
+        if name not in instance.config and not is_written_place(name) and _is_of_interest(text):
+            yield NamedPath(text, is_read=True)
+    for parts, is_read in code.paths:
         values = [_value(part, instance.config, code.defaults) for part in parts]
-        if None not in values:
-            yield "".join(filter(None, values))
+        known = list(takewhile(lambda value: value is not None, values))
+        is_whole, text = len(known) == len(values), "".join(filter(None, known))
+        path = text if is_whole else text.rpartition("/")[0]
+        if _is_of_interest(path):
+            yield NamedPath(path, is_read and is_whole)
 
 
 def _value(part: _Part, config: Mapping[str, JSON], defaults: Mapping[str, str]) -> str | None:
@@ -90,7 +124,7 @@ def _read(flow: str, _stat: str) -> _Code:
     reader = _Reader({name for tree in others for name in _assigned(tree)} - {_CONFIG})
     for tree in others:
         reader.visit(tree)
-    return _Code(tuple(dict.fromkeys(filter(_is_of_interest, reader.paths))), defaults)
+    return _Code(tuple(dict.fromkeys(reader.paths)), defaults)
 
 
 def _cells(flow: Path, text: str) -> list[tuple[str, bool]]:
@@ -120,13 +154,14 @@ def _assigned(tree: ast.AST) -> Iterator[str]:
             yield node.asname or node.name
 
 
-def _is_of_interest(parts: Sequence[_Part]) -> bool:
+def _is_of_interest(path: str) -> bool:
     """Return whether a path can lead to another instance: into a step's folder, or out of its own."""
-    known = "".join(part if isinstance(part, str) else "*" for part in parts)
-    if found := _IN_RUNS.search(known):
-        step = known[found.end() :].strip("/").partition("/")[0]
-        return bool(step.strip("*?")) and "\n" not in known
-    return known.startswith("..") and "\n" not in known
+    if "\n" in path:
+        return False
+    if found := _IN_RUNS.search(path):
+        step = path[found.end() :].strip("/").partition("/")[0]
+        return bool(step.strip("*?"))
+    return path.startswith("..") and bool(path.strip("./"))
 
 
 class _Reader(ast.NodeVisitor):
@@ -137,14 +172,24 @@ class _Reader(ast.NodeVisitor):
     """
 
     def __init__(self, assigned: set[str]) -> None:
-        self.paths: list[tuple[_Part, ...]] = []
+        self.paths: list[tuple[tuple[_Part, ...], bool]] = []
         self._assigned = assigned
+        self._doubts = 0  # conditions and functions around the current node
 
     def visit(self, node: ast.AST) -> None:
-        if isinstance(node, ast.expr) and (parts := self._parts(node)) is not None:
-            self.paths.append(_from_runs(parts))
+        if isinstance(node, ast.expr) and self._note(node, is_read=False):
             return
+        is_doubtful = isinstance(node, _DOUBTFUL) or _suppresses(node)
+        self._doubts += is_doubtful
         super().visit(node)
+        self._doubts -= is_doubtful
+
+    def _note(self, node: ast.expr | None, *, is_read: bool) -> bool:
+        """Note the path that an expression stands for; return whether it does."""
+        parts = self._parts(node)
+        if parts is not None:
+            self.paths.append((_from_runs(parts), is_read and not self._doubts))
+        return parts is not None
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # else a docstring
@@ -154,10 +199,6 @@ class _Reader(ast.NodeVisitor):
         if not any(is_written_place(_last_name(target)) for target in node.targets):
             self.generic_visit(node)
 
-    def visit_keyword(self, node: ast.keyword) -> None:
-        if node.arg is None or not is_written_place(node.arg):
-            self.visit(node.value)
-
     def visit_Dict(self, node: ast.Dict) -> None:
         for key, value in zip(node.keys, node.values, strict=True):
             if not is_written_place(_text(key)):
@@ -165,14 +206,25 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         called = _last_name(node.func)
-        if called in _SAYS:
-            return
-        if _WRITES.match(called) or (called == "open" and _is_for_writing(node)):
-            return
-        if called in ("copy", "copy2", "copyfile", "copytree", "move", "rename", "replace"):
-            self.visit(node.args[0] if node.args and not _is_method_of_path(node) else node.func)
-            return
-        self.generic_visit(node)
+        is_read = _READS.match(called) is not None or called in _COPIES
+        for each in self._sources(node, called):
+            if not self._note(each, is_read=is_read):
+                self.visit(each)
+
+    def _sources(self, node: ast.Call, called: str) -> list[ast.expr]:
+        """Return what a call gets, without paths to which it writes or which it prints."""
+        receiver = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+        named = [each.value for each in node.keywords if not is_written_place(each.arg or "")]
+        given = [*receiver, *node.args, *named]
+        if called in _SAYS or _WRITES.match(called) or _is_for_writing(node):
+            return [each for each in given if self._parts(each) is None]
+        if called in _COPIES:
+            is_method = any(self._parts(each) is not None for each in receiver)
+            source = (
+                receiver if is_method else node.args[:1] or [k.value for k in node.keywords if k.arg == "src"]
+            )
+            return [each for each in given if each in source or self._parts(each) is None]
+        return given
 
     def _parts(self, node: ast.expr | None) -> list[_Part] | None:
         """Return the parts of an expression for a path; None if it is none, or no part of it is constant."""
@@ -182,7 +234,8 @@ class _Reader(ast.NodeVisitor):
     def _joined(self, node: ast.expr | None) -> list[_Part]:
         match node:
             case ast.Constant(value=str(text)):
-                return [text]
+                found = _FIELD.search(text)
+                return [text] if found is None else [text[: found.start()], _UNKNOWN]
             case ast.JoinedStr(values=values):
                 return [part for value in values for part in self._joined(value)]
             case ast.FormattedValue(value=value, format_spec=None, conversion=-1):
@@ -208,6 +261,8 @@ class _Reader(ast.NodeVisitor):
                 return _Field(name)
             case ast.Subscript(value=ast.Name(id="config"), slice=ast.Constant(value=str(key))):
                 return _Field(key)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="config"), attr="get"), args=[first, *_]):
+                return _Field(_text(first))
             case _:
                 return _UNKNOWN
 
@@ -221,14 +276,18 @@ def _from_runs(parts: Sequence[_Part]) -> tuple[_Part, ...]:
     return tuple(parts)
 
 
+def _suppresses(node: ast.AST) -> bool:
+    """Return whether a node is a `with suppress(…)`, under which code may fail."""
+    items = node.items if isinstance(node, ast.With) else []
+    return any(
+        _last_name(getattr(item.context_expr, "func", None)) in ("suppress", "raises") for item in items
+    )
+
+
 def _is_for_writing(call: ast.Call) -> bool:
-    """Return whether a call of `open`, a function or method, gets a mode that only writes."""
+    """Return whether a call gets a mode that only writes, as `open` may."""
     modes = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
     return any(re.fullmatch(r"[wax][bt+]*", _text(mode)) for mode in modes)
-
-
-def _is_method_of_path(call: ast.Call) -> bool:
-    return isinstance(call.func, ast.Attribute) and _last_name(call.func.value) not in ("shutil", "os")
 
 
 def _text(node: ast.AST | None) -> str:

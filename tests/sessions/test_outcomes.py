@@ -189,7 +189,7 @@ def again(first, tmp_path_factory) -> Project:
     conductor = CONDUCTOR.replace(', "_timeout": 1.5', "")
     write_project(root, {"conductor.py": conductor})
     chosen = ("green::one", "orange::word", "endless::one")
-    options = ("--ductaflow-html=none", "--ductaflow-warnings=fail", "--ductaflow-timeout=1.5", "--color=yes")
+    options = ("--ductaflow-html=none", "--ductaflow-warnings=fail", "--ductaflow-timeout=5", "--color=yes")
     options += ("--ductaflow-force",)
     return Project(
         root, run_pytest(root, "--ductaflow", *options, *(f"conductor.py::{one}" for one in chosen))
@@ -495,7 +495,7 @@ def test_warnings_can_fail(again):
 def test_timeout_of_the_session(again):
     """--ductaflow-timeout applies to instances without a time-out of their own."""
     error = again.record("endless")["error"]
-    assert (error["type"], error["message"]) == ("Timeout", "took longer than 1.5 s")
+    assert (error["type"], error["message"]) == ("Timeout", "took longer than 5 s")
 
 
 def test_colours_if_wanted(again):
