@@ -52,7 +52,7 @@ def warm(*, stop: bool) -> None:
     found = warm_processes(stop=stop)
     for each in found:
         use = f"in use by {each.children} process{'es' * (each.children != 1)}" if each.children else "idle"
-        stays = f"for {max(each.left, 0) / 60:.0f} min more"
+        stays = f"for {each.left / 60:.0f} min more" if each.left > 0 else "still starting"
         until = "ended" if stop and not each.children else "ends after that" if stop else stays
         stale = f"; not used any more, as {each.stale} has changed" if each.stale else ""
         click.echo(f"{each.kind}: {use}, {until}{stale}")

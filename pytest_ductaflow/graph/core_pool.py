@@ -33,6 +33,10 @@ class CorePool:
         wanted = self._wanted.get(number)
         return self.share if wanted is None else Fraction(min(wanted, self._cores))
 
+    def fits(self, number: int) -> bool:
+        """Return whether the cores that an instance books are free."""
+        return self.size_of(number) <= self._free
+
     def book(self, line: Sequence[Fraction]) -> Fraction | None:
         """Book the first size that may begin; None if none may.
 

@@ -46,7 +46,11 @@ class ReadyQueue:
     @property
     def held_back(self) -> int:
         """The number of instances that wait for nothing but the order in which flows were declared."""
-        return len(self._free - self._out)
+        if not self._free:
+            return 0
+        ready = {number for heap in self._heaps.values() for _, number in heap}
+        waiting = self._free - self._out - ready
+        return sum(self._cores.fits(number) for number in waiting)
 
     def pop(self) -> int | None:
         """Remove and return the ready instance that is to begin next; None if none may.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.instance import stem_of
 from ..core.number_text import amount, in_line, percent
-from ..core.record import Difference, DifferingValue, Failure, Record, Status
+from ..core.record import FLOW_FAILED, INTERRUPTED, Difference, DifferingValue, Failure, Record, Status
 from ..core.run_files import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
@@ -136,10 +136,17 @@ def _to_the_cause(record: Record) -> list[Record]:
     causes = (Status.WARNING,) if record.status is Status.WARNING else (Status.ERROR, Status.RUNNING)
     chain = [record]
     while True:
-        inner = [flow for flow in chain[-1].flows if flow.status in causes]
+        build = chain[-1]
+        inner = [flow for flow in build.flows if flow.status in causes and not _ended_with(flow, build)]
         if not inner:
             return chain
         chain.append(inner[0])
+
+
+def _ended_with(flow: Record, build: Record) -> bool:
+    """Return whether a flow was only interrupted because its build was out of time, say."""
+    is_interrupted = flow.error is not None and flow.error.type == INTERRUPTED
+    return is_interrupted and build.error is not None and build.error.type not in (FLOW_FAILED, INTERRUPTED)
 
 
 def _cause(record: Record, root: Path, here: Path, *, short: bool) -> Iterator[Line]:

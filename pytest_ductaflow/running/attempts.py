@@ -84,7 +84,7 @@ def run_with_retries(
         tried = _attempts(instance, files, running, settings, echo, page, start)
     finally:
         files.journal.unlink(missing_ok=True)
-    page.write_those_of_flows(wanted=not tried.execution.interrupted)
+    page.write_those_of_flows(hurry=tried.execution.interrupted)
     if files.directory.is_dir() and not files.config.exists():  # the flow has deleted it
         run_files.write_config(files, instance.full_config)
     record = _with_ending(running, tried)
@@ -92,7 +92,8 @@ def run_with_retries(
         start.set_aside_others_than(tried.flows)
     record = _with_files(record, instance, files, search, start, tried, began, lag)
     interrupted = tried.execution.interrupted
-    if not page.is_written and not interrupted:  # after Ctrl-C the user waits for the record only
+    is_quick = not interrupted or run_files.surrounding_build() is not None
+    if not page.is_written and is_quick:  # after Ctrl-C the user waits for the record only
         page.write(failed=record.status is Status.ERROR)
     record = record.with_(
         kernel=settings.kernel_of(instance),

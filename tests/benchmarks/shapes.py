@@ -94,7 +94,7 @@ def kept_warm(folder: Path) -> Iterator[None]:
     """Let a session leave warm processes behind, wait until these are ready, and end them afterwards."""
     run([*PYTEST, "conductor.py::groups::i1", "--ductaflow-keep-warm", "1h"], folder)
     ductaflow = [sys.executable, "-m", "pytest_ductaflow.cli", "warm"]
-    while "0 min" in (told := output_of(ductaflow)) or "no process" in told:
+    while "starting" in (told := output_of(ductaflow)) or "no process" in told:
         time.sleep(0.2)
     try:
         yield

@@ -42,8 +42,16 @@ def test_what_only_the_order_of_flows_holds_back_is_counted():
     queue = ReadyQueue(order, range(4), {}, CorePool(4, 4, {}))
     assert (queue.pop(), queue.pop(), queue.held_back) == (0, None, 2)  # c/1 needs b/1 as well
     queue.done(0)
-    assert queue.held_back == 2  # ready, but not taken
+    assert queue.held_back == 0  # ready, but not taken
     assert (queue.pop(), queue.pop(), queue.held_back) == (1, 2, 0)
+
+
+def test_what_waits_for_cores_is_not_held_back_by_the_order():
+    order = Graph(("a/1", "a/2", "b/1"), ((),) * 3, ((), (), (3,), (0, 1)), order_only=range(3, 4))
+    queue = ReadyQueue(order, range(3), {}, CorePool(2, 2, {0: 2, 1: 2}))
+    assert (queue.pop(), queue.pop(), queue.held_back) == (0, None, 0)
+    queue = ReadyQueue(order, range(3), {}, CorePool(3, 3, {0: 2, 1: 2}))
+    assert (queue.pop(), queue.pop(), queue.held_back) == (0, None, 1)
 
 
 DIAMOND = a_graph((), (0,), (0,), (1, 2))

@@ -181,6 +181,15 @@ def test_a_flow_that_was_still_running_when_its_build_died_is_the_cause():
     assert lines[:2] == ["s/A: its flow inner failed", "inner: running"]
 
 
+def test_a_flow_that_was_interrupted_when_its_build_was_out_of_time_is_not_the_cause():
+    stopped = a_record("inner", Failure("Interrupted", "stopped by the keyboard"))
+    late = a_record("build", Failure("Timeout", "took longer than 12 s"), flows=(stopped,))
+    assert "keyboard" not in "".join(text_of(late))
+    assert "took longer than 12 s" in "".join(text_of(late))
+    by_keyboard = a_record("build", Failure("Interrupted", "stopped by the keyboard"), flows=(stopped,))
+    assert text_of(by_keyboard)[0] == "s/A: its flow inner failed"
+
+
 def test_an_instance_that_failed_for_its_warnings_shows_them():
     record = a_record(status=Status.WARNING, warnings=("⚠️ low", "WARNING: high"), warning_count=2)
     assert text_of(record)[:3] == ["x: warning", "  ⚠️ low", "  WARNING: high"]

@@ -362,9 +362,9 @@ def test_pages_of_a_builds_flows_are_written_once_the_build_has_ended(tmp_path, 
     with monkeypatch.context() as inside:
         for name, value in build_environment(of["outer"], "{}", "/", {}).items():
             inside.setenv(name, value)
-        page("inner").write_those_of_flows(wanted=True)
+        page("inner").write_those_of_flows(hurry=False)
     assert not any(files.html.exists() for files in of.values())
-    page("outer").write_those_of_flows(wanted=True)
+    page("outer").write_those_of_flows(hurry=False)
     finish_pages()
     assert "notebook good" in of["good"].html.read_text()
     assert "could not be made a page" in of["broken"].html.read_text()
@@ -375,13 +375,16 @@ def test_pages_of_a_builds_flows_are_written_once_the_build_has_ended(tmp_path, 
     assert left == {"x_executed.ipynb", "x_record.json"}
 
 
-def test_pages_are_not_waited_for_after_an_interrupt(tmp_path, monkeypatch):
+def test_pages_are_written_by_their_process_after_an_interrupt(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "1000")  # no core is idle
+    monkeypatch.setattr(html_process.PageWriter, "ask", lambda _self, files, _runs: asked.append(files))
+    asked: list[RunFiles] = []
     build, flow = files_of(tmp_path, "build"), files_of(tmp_path, "flow")
     instance = Instance(str(tmp_path / "x.py"), "x", "i", {}, str(tmp_path), str(tmp_path))
     with monkeypatch.context() as inside:
         for name, value in build_environment(build, "{}", "/", {}).items():
             inside.setenv(name, value)
-        InstancePage(instance, flow, Settings(html="all"), may_follow=False).write()
-    InstancePage(instance, build, Settings(html="all"), may_follow=False).write_those_of_flows(wanted=False)
-    assert not flow.html.exists()
+        InstancePage(instance, flow, Settings(html="all"), may_follow=True).write()
+    InstancePage(instance, build, Settings(html="all"), may_follow=True).write_those_of_flows(hurry=True)
+    assert asked == [flow]
     assert not build.list_of_pages.exists()

@@ -52,22 +52,22 @@ class InstancePage:
         elif (problem := self._written(self._files, self._runs)) is not None:
             self.problems = (problem,)
 
-    def _written(self, files: RunFiles, runs: Path) -> str | None:
+    def _written(self, files: RunFiles, runs: Path, *, hurry: bool = False) -> str | None:
         """Write a page, or have it written; return a warning of what went wrong, if that is known already."""
-        is_apart = self._may_follow and (has_idle_core() or is_shared())
+        is_apart = self._may_follow and (hurry or has_idle_core() or is_shared())
         return (_pages.ask if is_apart else write_page)(files, runs)
 
-    def write_those_of_flows(self, *, wanted: bool) -> None:
+    def write_those_of_flows(self, *, hurry: bool) -> None:
         """Write the pages of the flows that this build has run, unless another build is around it.
 
         Args:
-            wanted: Whether they are wanted still.
+            hurry: Whether the user waits for the end, and not for pages.
         """
-        build, left = run_files.surrounding_build(), _left_to(self._files)
-        for files, runs in left if wanted else ():
+        build = run_files.surrounding_build()
+        for files, runs in _left_to(self._files):
             if build is not None:
                 _leave_to(build[0], files, runs)
-            elif files.notebook.exists() and (problem := self._written(files, runs)) is not None:
+            elif files.notebook.exists() and (problem := self._written(files, runs, hurry=hurry)) is not None:
                 add_warning(files, problem)
 
 
