@@ -60,7 +60,8 @@ MARK = "papermill-error-cell-tag"
 
 def settings_for(way: str) -> Settings:
     """Return the settings for running a flow in one of our ways."""
-    settings = Settings(html="none", force=True, timeout=PATIENCE)
+    # As papermill: these tests run in workers, which share the cores.
+    settings = Settings(html="none", force=True, timeout=PATIENCE, threads="off")
     return replace(settings, fork=way != "ordinary")
 
 
