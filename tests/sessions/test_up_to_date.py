@@ -270,7 +270,8 @@ def test_undeclared_input_is_told_and_waited_for_in_the_next_session(tmp_path: P
         {
             "flows/early.py": """\
                 from pathlib import Path
-                print(Path(config["_project_root"], "runs/late/one/out.txt").read_text())
+                step = "late"  # which only a run can know
+                print(Path(config["_project_root"], "runs", step, "one/out.txt").read_text())
                 """,
             "flows/late.py": 'open("out.txt", "w").write("late")',
             "conductor.py": """\
