@@ -23,14 +23,13 @@ from ..core.errors import DuctaflowError
 from ..core.instance import JSON, RUNS, Instance
 from ..core.system.file_state import stat_of
 from ..sources.notebooks import is_plainly_flow
-from ..sources.python_code import parsed, without_magics
+from ..sources.python_code import last_name, parsed, text_of, without_magics
 from ..tracking.digests import code_cells
 from ..tracking.paths_in_config import is_written_place
 
 _HEAD = re.compile(r"^# %%.*\n?", re.MULTILINE)
-_MAY_NAME = re.compile(
-    rf"\b{RUNS}\b|\.\.[/\\\"']"
-)  # in the text of a file; else no constant can be such a path
+# In the text of a file; else no constant in it can be such a path.
+_MAY_NAME = re.compile(rf"\b{RUNS}\b|\.\.[/\\\"']")
 _IN_RUNS = re.compile(rf"(?:^|(?<=/)){RUNS}(?=/|$)")
 _WRITES = re.compile(
     r"^(?:to_|save|write|imwrite|imsave|tofile|dump|mkdir|makedirs|touch|unlink|remove|rmtree|symlink|hardlink"
@@ -196,16 +195,16 @@ class _Reader(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        if not any(is_written_place(_last_name(target)) for target in node.targets):
+        if not any(is_written_place(last_name(target)) for target in node.targets):
             self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> None:
         for key, value in zip(node.keys, node.values, strict=True):
-            if not is_written_place(_text(key)):
+            if not is_written_place(text_of(key)):
                 self.visit(value)
 
     def visit_Call(self, node: ast.Call) -> None:
-        called = _last_name(node.func)
+        called = last_name(node.func)
         is_read = _READS.match(called) is not None or called in _COPIES
         for each in self._sources(node, called):
             if not self._note(each, is_read=is_read):
@@ -244,9 +243,9 @@ class _Reader(ast.NodeVisitor):
                 return [*self._joined(left), *self._joined(right)]
             case ast.BinOp(left=left, op=ast.Div(), right=right):
                 return [*self._joined(left), "/", *self._joined(right)]
-            case ast.Call(func=function, args=[*arguments], keywords=[]) if _last_name(function) in _JOINS:
+            case ast.Call(func=function, args=[*arguments], keywords=[]) if last_name(function) in _JOINS:
                 texts = [self._joined(argument) for argument in arguments]
-                if _last_name(function) == "joinpath" and isinstance(function, ast.Attribute):
+                if last_name(function) == "joinpath" and isinstance(function, ast.Attribute):
                     texts.insert(0, self._joined(function.value))
                 return [part for number, text in enumerate(texts) for part in ("/", *text)[number == 0 :]]
             case ast.Call(func=ast.Name(id="str"), args=[inner], keywords=[]):
@@ -262,7 +261,7 @@ class _Reader(ast.NodeVisitor):
             case ast.Subscript(value=ast.Name(id="config"), slice=ast.Constant(value=str(key))):
                 return _Field(key)
             case ast.Call(func=ast.Attribute(value=ast.Name(id="config"), attr="get"), args=[first, *_]):
-                return _Field(_text(first))
+                return _Field(text_of(first))
             case _:
                 return _UNKNOWN
 
@@ -280,22 +279,11 @@ def _suppresses(node: ast.AST) -> bool:
     """Return whether a node is a `with suppress(…)`, under which code may fail."""
     items = node.items if isinstance(node, ast.With) else []
     return any(
-        _last_name(getattr(item.context_expr, "func", None)) in ("suppress", "raises") for item in items
+        last_name(getattr(item.context_expr, "func", None)) in ("suppress", "raises") for item in items
     )
 
 
 def _is_for_writing(call: ast.Call) -> bool:
     """Return whether a call gets a mode that only writes, as `open` may."""
     modes = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
-    return any(re.fullmatch(r"[wax][bt+]*", _text(mode)) for mode in modes)
-
-
-def _text(node: ast.AST | None) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-
-
-def _last_name(node: ast.AST | None) -> str:
-    """Return the last name of an expression: `c` of `a.b.c`, `a` of `a`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
+    return any(re.fullmatch(r"[wax][bt+]*", text_of(mode)) for mode in modes)

@@ -268,7 +268,7 @@ class ForkServers:
         return next(own, None) or _inherited_folder() or folder_for_sockets()
 
     def close(self) -> None:
-        if self._owner == os.getpid():
+        if self._owner in (None, os.getpid()):  # also where no server was needed
             interrupts.let_threads_end()
             for server in (*self._servers.values(), *self._dead):
                 server.close()

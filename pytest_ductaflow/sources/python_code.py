@@ -62,3 +62,15 @@ def _line_without_magic(line: str) -> str:
     magic = found["magic"].strip()
     meant = next(match.expand(python) for like, python in _AS_PYTHON if (match := like.fullmatch(magic)))
     return found["indent"] + meant
+
+
+def text_of(node: ast.AST | None) -> str:
+    """Return a constant text; empty for any other node."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def last_name(node: ast.AST | None) -> str:
+    """Return the last name of an expression: `c` of `a.b.c`, `a` of `a`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""

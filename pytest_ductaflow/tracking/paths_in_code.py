@@ -18,7 +18,7 @@ from ..core.errors import DuctaflowError
 from ..core.instance import RUNS, Instance
 from ..core.system.file_state import stat_of
 from ..sources.notebooks import FLOW_FOLDERS
-from ..sources.python_code import parsed
+from ..sources.python_code import parsed, text_of
 from .digests import MANY, code_cells
 from .paths_in_config import input_values, places_of, what_is_at
 
@@ -193,8 +193,8 @@ def _paths_in_code(source: str, _stat: str) -> frozenset[str]:
     nodes = [node for _, tree in _trees(source) if tree is not None for node in ast.walk(tree)]
     inner = {id(node.left) for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)}
     chains = {_chain(node) for node in nodes if id(node) not in inner}
-    texts = {_text(node) for node in nodes if "/" in _text(node).strip("/")}
-    texts |= {_text(node.values[-1]) for node in nodes if isinstance(node, ast.JoinedStr) and node.values}
+    texts = {text_of(node) for node in nodes if "/" in text_of(node).strip("/")}
+    texts |= {text_of(node.values[-1]) for node in nodes if isinstance(node, ast.JoinedStr) and node.values}
     return frozenset(
         text for text in texts | chains if "/" in text and len(text) <= _LONGEST and "\n" not in text
     )
@@ -203,7 +203,7 @@ def _paths_in_code(source: str, _stat: str) -> frozenset[str]:
 def _chain(node: ast.AST) -> str:
     """Return the constants at the end of a chain of `/`: `/data/parts` for `root / "data" / "parts"`."""
     parts: list[str] = []
-    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and (text := _text(node.right)):
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and (text := text_of(node.right)):
         parts.insert(0, text)
         node = node.left
     return "".join(f"/{part}" for part in parts)
@@ -273,13 +273,11 @@ def _constants(source: str) -> Iterator[str]:
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
-                yield "".join(_text(value) or _ANY for value in node.values)
+                yield "".join(text_of(value) or _ANY for value in node.values)
             elif not isinstance(node, ast.Expr):
-                yield from (_FIELD.sub(_ANY, text) for text in map(_text, ast.iter_child_nodes(node)) if text)
-
-
-def _text(node: ast.AST) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+                yield from (
+                    _FIELD.sub(_ANY, text) for text in map(text_of, ast.iter_child_nodes(node)) if text
+                )
 
 
 def _trees(source: str) -> list[tuple[str, ast.Module | None]]:
@@ -338,7 +336,7 @@ def _imports_of(source: str, _stat: str) -> frozenset[tuple[str, int]]:
 def _name_of_module(call: ast.Call) -> str:
     """Return the module that a call such as `importlib.util.find_spec("optional")` looks for; else ""."""
     function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    name = _text(call.args[0]) if call.args else ""
+    name = text_of(call.args[0]) if call.args else ""
     is_name = all(part.isidentifier() for part in name.split("."))
     return name if function in _LOOKING_FOR_MODULES and is_name else ""
 

@@ -121,8 +121,7 @@ def test_nothing_outlives_the_process_of_the_tests(tmp_path, number):
             wait_for(lambda: ((root / "pid").exists() and (root / "pid").read_text()) or None, "the session")
             pids.append(int((root / "pid").read_text()))
             process.send_signal(number)
-    for pid in pids:
-        wait_for(lambda pid=pid: is_gone(pid), "the end of its processes")
+    assert all(wait_for(lambda pid=pid: is_gone(pid), "the end of its processes") for pid in pids)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,29 @@ def interruptible() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def running(
+    folder: Path, *command: str, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process group of its own, which reacts to Ctrl-C, and kill it in the end (POSIX)."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=interruptible,  # noqa: PLW1509
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
 def own_environment(*, pages: bool = False, plugins: bool = False, **more: str) -> dict[str, str]:
     """Return the environment for a separate session, without that of the pytest, or CI service, around it.
 

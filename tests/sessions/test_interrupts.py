@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import PATIENCE, interruptible, is_gone, wait_for
+from helpers.sessions import PATIENCE, is_gone, running, wait_for
 from helpers.waiting import SESSION, kernel_pids, outcomes
 
 from pytest_ductaflow.core.instance import Instance
@@ -47,25 +46,6 @@ PROJECT = {
 def started(root: Path, *workers: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a session in a process group of its own."""
     return running(root, *SESSION, *workers)
-
-
-@contextlib.contextmanager
-def running(root: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=interruptible,  # noqa: PLW1509
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def described(value: signal.Signals | list[str]) -> str:

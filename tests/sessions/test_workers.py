@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import PATIENCE, interruptible, is_gone, own_environment, wait_for
+from helpers.sessions import PATIENCE, is_gone, own_environment, running, wait_for
 from helpers.sessions import run as python
 from helpers.waiting import kernel_pids
 
@@ -206,24 +206,12 @@ WAITING = {
 @pytest.mark.parametrize("script", ["conductor.py", "pool.py"])
 def test_ctrl_c_ends_the_instances_of_all_threads(tmp_path, script, fork):
     root = write_project(tmp_path, WAITING)
-    process = subprocess.Popen(
-        [sys.executable, script],
-        cwd=root,
-        env=own_environment(DUCTAFLOW_FORK=fork),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=interruptible,  # noqa: PLW1509
-    )
-    try:
+    environment = own_environment(DUCTAFLOW_FORK=fork)
+    with running(root, sys.executable, script, environment=environment) as process:
         pids = wait_for(lambda: found if len(found := kernel_pids(root)) == 2 else None, "the kernels")
         os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=PATIENCE)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        output = process.stdout.read()
+        process.wait(PATIENCE)
     assert re.fullmatch(rf".*{script}:\d: stopped by the keyboard; .*", output.splitlines()[-1]), output
     assert process.returncode == -signal.SIGINT
     for pid in pids:

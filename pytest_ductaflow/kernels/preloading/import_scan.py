@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
-from ...sources.python_code import parsed, without_magics
+from ...sources.python_code import last_name, parsed, without_magics
 from .rules import NEEDED_BY_ARGUMENTS, NEEDED_BY_CALLS
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -92,7 +92,7 @@ class _Reader(ast.NodeVisitor):
                 self._environments.add(alias.asname or alias.name)
 
     def visit_If(self, node: ast.If) -> None:
-        if _last_name(node.test) == "TYPE_CHECKING":
+        if last_name(node.test) == "TYPE_CHECKING":
             for statement in node.orelse:
                 self.visit(statement)
         else:
@@ -131,7 +131,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        called, of = _last_name(node.func), getattr(node.func, "value", None)
+        called, of = last_name(node.func), getattr(node.func, "value", None)
         if called in _CHANGING_CALLS or (called in _CHANGES and self._is_environment(of)):
             self._add(Effect.ENVIRONMENT)
         elif called == "insert" and _is_path(of):
@@ -146,19 +146,12 @@ class _Reader(ast.NodeVisitor):
                 self._add(Effect.IMPORT, module)
 
     def _is_environment(self, node: ast.AST | None) -> bool:
-        return _last_name(node) in (self._environments if isinstance(node, ast.Name) else _ENVIRONMENTS)
+        return last_name(node) in (self._environments if isinstance(node, ast.Name) else _ENVIRONMENTS)
 
 
 def _is_path(node: ast.AST | None) -> bool:
     """Return whether a node is `sys.path`."""
-    return _last_name(node) == "path" and _last_name(getattr(node, "value", None)) == "sys"
-
-
-def _last_name(node: ast.AST | None) -> str:
-    """Return the last name of an expression: `c` of `a.b.c`, `a` of `a`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
+    return last_name(node) == "path" and last_name(getattr(node, "value", None)) == "sys"
 
 
 @lru_cache(maxsize=1_000)
