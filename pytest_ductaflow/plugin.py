@@ -85,11 +85,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not settings.on:
         return
     from .core import run_files
+    from .core.system.quick_exit import skip_last_collection
     from .pytest_hooks.collection import CollectionHooks, add_stored_instances
     from .pytest_hooks.items import SETTINGS, OutcomeHooks, hurry
     from .pytest_hooks.ordering import OrderHooks
     from .pytest_hooks.stopping import StoppingHooks
 
+    skip_last_collection()
     stack = contextlib.ExitStack()
     stack.enter_context(run_files.outside_of_builds())  # a flow may start a session of its own
     config.add_cleanup(stack.close)

@@ -53,7 +53,7 @@ HOMES = {
     "numpy": {"gate.compare", "sources.row_filter"},
     "openpyxl": {"sources.excel_cells"},
     "pandas": {"api", "gate.compare", "planning.processes", "sources"},
-    "papermill": {"running"},
+    "papermill": {"running.notebook.papermill_parts"},
     "psutil": {"core", "kernels", "running.html.process"},
     "pyarrow": {"gate.compare.kinds.parquet"},
     "pytest": {"pytest_hooks", "plugin", "cli"},

@@ -243,7 +243,7 @@ def _lay_out(instance: Instance, files: RunFiles) -> Path:
     import nbformat
 
     from ..kernels.choose import choose_kernel
-    from ..running.prepare import prepare_notebook
+    from ..running.notebook.prepare import prepare_notebook
     from ..sources.notebooks import read_flow
 
     source = read_flow(Path(instance.flow))

@@ -146,6 +146,12 @@ class ForkServer:
             return None
         return self._errors.read_text(encoding="utf-8", errors="replace").strip() or "it says nothing"
 
+    def begin_to_end(self) -> None:
+        """Have the server end with all its kernels, without waiting for that."""
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+
     @property
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -154,9 +160,7 @@ class ForkServer:
         """End the server and all kernels that still run, and remove its folder."""
         if not self.is_used:
             self.kill()
-        if self._life is not None:
-            os.close(self._life)
-            self._life = None
+        self.begin_to_end()
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # a template hangs in an import
                 self._process.wait(_SERVER_END)
@@ -170,9 +174,7 @@ class ForkServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
             self._told.close()
-        if self._life is not None:
-            os.close(self._life)
-            self._life = None
+        self.begin_to_end()
 
 
 class ForkServers:
@@ -266,6 +268,18 @@ class ForkServers:
         """The parent of temporary folders: a server's folder, which it removes even if this process dies."""
         own = (server.folder for server in list(self._servers.values()) if server.is_alive)
         return next(own, None) or _inherited_folder() or folder_for_sockets()
+
+    def begin_to_end(self) -> None:
+        """Have the servers end that this process has started, where no more kernels are needed.
+
+        A later request starts another one.
+        """
+        if self._owner == os.getpid():
+            with self._lock:
+                for server in self._servers.values():
+                    server.begin_to_end()
+                self._dead += self._servers.values()
+                self._servers.clear()
 
     def close(self) -> None:
         if self._owner in (None, os.getpid()):  # also where no server was needed

@@ -17,7 +17,7 @@ from .base import Kernel, Spec
 from .choose import choose_kernel
 from .forked import ForkedKernel, can_fork
 from .ordinary import OrdinaryKernel
-from .preloading.preload import Preload, preload_of
+from .preloading.preload import Preload, preload_of, preload_of_code
 from .server_pool import environment_of, server_environment, servers
 from .setup_calls import Setup
 
@@ -76,6 +76,23 @@ def prepare_kernel(instance: Instance, settings: Settings) -> None:
         spec = choose_kernel(source, instance.kernel_name, settings.kernel).spec
         preload = _preload_of(source, instance, settings)
         if can_fork(spec) and preload.forkable:
+            servers.prepare(preload.modules, environment_of(instance, settings))
+
+
+def prepare_likely_kernel(instance: Instance, settings: Settings) -> None:
+    """Do the same from the text of a flow, before the libraries that read notebooks are imported.
+
+    It is a guess: a kernel that needs other modules gets these when the instance asks for it.
+    """
+    flow = Path(instance.flow)
+    if flow.suffix != ".py" or not (settings.fork and has_idle_core()):
+        return
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        code = flow.read_text(encoding="utf-8-sig")
+        root, cwd = Path(instance.project_root), Path(instance.working_directory)
+        extra, without = settings.preload, settings.no_preload
+        preload = preload_of_code((code,), flow.parent, root, cwd, extra=extra, without=without)
+        if preload.forkable:
             servers.prepare(preload.modules, environment_of(instance, settings))
 
 

@@ -42,6 +42,7 @@ from .items import (
     write_now,
 )
 
+STARTED_EARLY = pytest.StashKey[bool]()  # whether processes for the first instance have been started
 _WORKER_KEY = "ductaflow_folder"
 _PLAN_FILE = "plan.json"
 _STATUSES_FILE = "statuses"
@@ -139,6 +140,15 @@ class CollectionHooks:
         ):
             return True
         return True if in_stored and collection_path.name in (EXPECTED, INPUTS) else None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Prepare the kernel of the first instance, before this process imports what runs it."""
+        first = next((item for item in session.items if isinstance(item, InstanceItem)), None)
+        if first is not None and session.config.stash.get(STARTED_EARLY, False):
+            from ..running.run_instance import prepare_early
+
+            prepare_early(first.instance, session.config.stash[SETTINGS])
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
         """Return the plan's notes where xdist's workers collect, and no collection ends in this process."""
@@ -240,7 +250,7 @@ def plan_of(config: pytest.Config) -> Plan:
             ignored_folders=config.getini("norecursedirs"),
             rootdir=config.rootpath,
         )
-        _start_early(config, sources)
+        config.stash[STARTED_EARLY] = _start_early(config, sources)
         say = partial(write_now, config)
         undo = _undone_at_the_end(config) if _runs_nothing(config) else None
         plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})
@@ -271,11 +281,15 @@ def plan_of(config: pytest.Config) -> Plan:
     return plan
 
 
-def _start_early(config: pytest.Config, sources: Sequence[Source]) -> None:
-    """Start what the first instance will need, if this process runs any and some may have to run."""
+def _start_early(config: pytest.Config, sources: Sequence[Source]) -> bool:
+    """Start what the first instance will need, if this process runs any and some may have to run.
+
+    Returns:
+        Whether something was started.
+    """
     settings = config.stash[SETTINGS]
     if not sources or _runs_nothing(config) or settings.accept or config.getoption("dist", "no") != "no":
-        return
+        return False
     failed = config.cache.get("cache/lastfailed", {}) if hasattr(config, "cache") else {}
     always = settings.force or bool(failed) or any(source.kind in ("past", "stored") for source in sources)
     if always or any(map(may_have_changed, {source.root for source in sources})):
@@ -284,6 +298,8 @@ def _start_early(config: pytest.Config, sources: Sequence[Source]) -> None:
 
         if not settings.fork or runner_of_this_session() is None:
             start_early(settings)
+            return True
+    return False
 
 
 def _runs_nothing(config: pytest.Config) -> bool:

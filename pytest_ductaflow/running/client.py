@@ -22,7 +22,6 @@ from typing import Any
 from nbclient.client import timestamp
 from nbclient.exceptions import CellExecutionError
 from nbformat import ValidationError
-from papermill.clientwrap import PapermillNotebookClient
 
 from ..core.errors import HelperFrozen, NoAnswer
 from ..kernels.base import Kernel
@@ -30,11 +29,12 @@ from ..kernels.flow_control import ReadCounter
 from ..kernels.inside.setup import marked
 from ..kernels.setup_calls import Setup, final_report_code
 from ..sources.notebooks import Source
-from .cell_outputs import CellOutputs
 from .deadline import Deadline
 from .failures.cell_failure import readable_traceback
 from .message_loop import LOST, START, KernelDied, MessageLoop
-from .notebook_writer import NotebookFile
+from .notebook.cell_outputs import CellOutputs
+from .notebook.papermill_parts import PapermillNotebookClient
+from .notebook.writer import NotebookFile
 from .output_log import Output, by_source
 from .warning_lines import strip_ansi
 

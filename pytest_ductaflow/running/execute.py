@@ -31,9 +31,9 @@ from ..tracking.observed import Used
 from .client import FlowClient, RunResult
 from .failures.cell_failure import last_printed, mark_failure, with_hint_at_fork, with_hint_at_place
 from .failures.run_failure import BY_KEYBOARD, FailureFinder
-from .notebook_writer import NotebookFile
+from .notebook.prepare import prepare_notebook
+from .notebook.writer import NotebookFile
 from .output_log import Output
-from .prepare import prepare_notebook
 
 _OF_PROGRAMS = ("CalledProcessError", "SystemExit")  # the reason for these is in their output
 

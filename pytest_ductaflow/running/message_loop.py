@@ -23,7 +23,7 @@ from ..core.system.interrupts import keyboard_later, moments, raise_if_pressed
 from ..kernels.base import LOOK, Kernel
 from ..kernels.flow_control import ReadCounter
 from .deadline import Deadline
-from .notebook_writer import NotebookFile
+from .notebook.writer import NotebookFile
 
 START = 60.0  # seconds that a kernel may take to answer its first requests
 LOST = 10.0  # seconds to wait for a message that should already have arrived

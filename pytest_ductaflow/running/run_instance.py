@@ -223,6 +223,16 @@ def start_early(settings: Settings) -> None:
             start_writer()
 
 
+def prepare_early(instance: Instance, settings: Settings) -> None:
+    """Have a server that `start_early` has started import what the first instance is likely to need."""
+    from ..kernels.server_pool import environment_of, servers
+
+    if settings.fork and servers.is_unused(environment_of(instance, settings)):
+        from ..kernels.start import prepare_likely_kernel
+
+        prepare_likely_kernel(instance, settings)
+
+
 def finish() -> list[str]:
     """Wait for background work that goes on after the last instance.
 

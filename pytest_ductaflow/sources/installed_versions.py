@@ -37,14 +37,21 @@ def installed(path: tuple[str, ...]) -> Mapping[str, str]:
     """
     versions: dict[str, str] = {}
     for folder in path:
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            continue
-        for name in sorted(names):
-            if name.endswith("-info") and (found := _METADATA_FOLDER.match(name)):
-                version = f"{found['version']}{_origin_of(os.path.join(folder, name))}"
-                versions.setdefault(normalised_name(found["name"]), version)
+        versions = {**_installed_in(folder), **versions}
+    return versions
+
+
+@lru_cache(maxsize=64)
+def _installed_in(folder: str) -> Mapping[str, str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return {}
+    versions: dict[str, str] = {}
+    for name in sorted(names):
+        if name.endswith("-info") and (found := _METADATA_FOLDER.match(name)):
+            version = f"{found['version']}{_origin_of(os.path.join(folder, name))}"
+            versions.setdefault(normalised_name(found["name"]), version)
     return versions
 
 

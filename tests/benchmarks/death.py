@@ -19,7 +19,7 @@ import papermill
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.settings import Settings
-from pytest_ductaflow.running.prepare import prepare_notebook
+from pytest_ductaflow.running.notebook.prepare import prepare_notebook
 from pytest_ductaflow.running.run_instance import run
 from pytest_ductaflow.sources.notebooks import read_flow
 

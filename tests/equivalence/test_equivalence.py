@@ -31,7 +31,7 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.choose import choose_kernel
-from pytest_ductaflow.running.prepare import prepare_notebook
+from pytest_ductaflow.running.notebook.prepare import prepare_notebook
 from pytest_ductaflow.running.remote.runner import RemoteRunner
 from pytest_ductaflow.running.run_instance import run
 from pytest_ductaflow.sources.notebooks import read_flow

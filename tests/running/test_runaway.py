@@ -18,8 +18,9 @@ from helpers.projects import write_project
 from helpers.sessions import own_environment
 
 from pytest_ductaflow.core.number_text import in_bytes
-from pytest_ductaflow.running import cell_outputs, output_log, warning_lines
-from pytest_ductaflow.running.cell_outputs import CellOutputs
+from pytest_ductaflow.running import output_log, warning_lines
+from pytest_ductaflow.running.notebook import cell_outputs
+from pytest_ductaflow.running.notebook.cell_outputs import CellOutputs
 from pytest_ductaflow.running.output_log import Output
 from pytest_ductaflow.running.warning_lines import LineSplitter
 

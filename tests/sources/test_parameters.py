@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_ductaflow.running.prepare import prepare_notebook
+from pytest_ductaflow.running.notebook.prepare import prepare_notebook
 from pytest_ductaflow.sources.notebooks import Source, read_flow
 from pytest_ductaflow.sources.parameters import assigned_in, parameters_of, unknown_parameters
 

@@ -80,6 +80,7 @@ def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, 
     before = dict(os.environ)
     for name, value in _AS_IN_A_KERNEL.items():
         os.environ.setdefault(name, value)
+    gc.disable()  # much is made and nothing thrown away
     for module in modules:
         _import(module)
     for module, partners in _PARTNERS.items():
@@ -87,6 +88,7 @@ def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, 
             for partner in partners:
                 if partner not in without:
                     _import(partner)
+    gc.enable()
     if _REHEARSAL in modules and _REHEARSAL in sys.modules:
         sys.modules[_REHEARSAL].rehearse()
     gc.collect()

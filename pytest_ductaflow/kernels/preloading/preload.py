@@ -52,11 +52,33 @@ def preload_of(
         extra: Modules to add without checks.
         without: Modules to leave out, with their submodules, even if `extra` names them.
     """
+    cells = tuple(cell.source for cell in source.notebook.cells if cell.cell_type == "code")
+    return preload_of_code(cells, source.path.parent, root, cwd, extra=extra, without=without)
+
+
+def preload_of_code(
+    cells: tuple[str, ...],
+    folder: Path,
+    root: Path,
+    cwd: Path,
+    *,
+    extra: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> Preload:
+    """Return the modules to import before the kernel of a flow with this code, in this folder, is forked.
+
+    Args:
+        cells: The code of its cells.
+        folder: The folder with the flow.
+        root: The project's root.
+        cwd: The folder in which the flow runs.
+        extra: Modules to add without checks.
+        without: Modules to leave out, with their submodules, even if `extra` names them.
+    """
     for name, package in READ_AT_IMPORT.items():
         if (cwd / name).exists():
             return Preload((), False, f"{package} reads {name} where the flow runs when it is imported")
-    cells = tuple(cell.source for cell in source.notebook.cells if cell.cell_type == "code")
-    project = _Project(source.path.parent, root)
+    project = _Project(folder, root)
     imports = list(project.imports_of(steps_of_cells(cells)))
     wanted = dict.fromkeys([*(module for _, modules in imports for module in modules), *extra])
     early = _surely_before(Effect.ENVIRONMENT, imports)

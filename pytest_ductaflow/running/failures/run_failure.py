@@ -8,7 +8,6 @@ from typing import Any
 
 from nbclient.exceptions import CellTimeoutError
 from nbformat import ValidationError
-from papermill.exceptions import PapermillExecutionError
 
 from ...core.errors import HelperFrozen, InstanceFailed, NoAnswer
 from ...core.number_text import in_bytes
@@ -19,6 +18,7 @@ from ...kernels.out_of_memory import killed_for_memory
 from ...sources.notebooks import Source
 from ..client import RunResult
 from ..message_loop import KernelDied
+from ..notebook.papermill_parts import PapermillExecutionError
 from ..output_log import Output
 from .cell_failure import failure_of_cell, failure_without_traceback, is_at_the_end
 

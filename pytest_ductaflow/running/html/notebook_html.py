@@ -131,10 +131,14 @@ def stylesheet() -> str:
 
     It has a cell of each kind, so that what pages need is imported and compiled afterwards.
     """
-    cells = [nbformat.v4.new_markdown_cell("# text"), nbformat.v4.new_code_cell("code = 1")]
-    cells[1].outputs = [nbformat.v4.new_output("stream", text="printed")]
-    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    printed = {"output_type": "stream", "name": "stdout", "text": "printed"}
+    code = {"cell_type": "code", "source": "code = 1", "execution_count": 1, "outputs": [printed]}
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    # Its functions that make cells would validate these, and compile the schema for that.
+    cells: list[dict[str, object]] = [{"cell_type": "markdown", "source": "# text"}, code]
+    notebook = nbformat.from_dict(
+        {"cells": [{**cell, "metadata": {}} for cell in cells], "metadata": {"language_info": language}}
+    )
     # Without the styles of the user who happens to make the page.
     resources = {"config_dir": os.devnull, "ductaflow": {"mermaid": True}}
     _, resources = CSSHTMLHeaderPreprocessor().preprocess(notebook, resources)

@@ -217,18 +217,19 @@ def _warm_up() -> None:
 
 
 def main() -> None:
-    """Write the pages that stdin names, as long as the parent process exists."""
+    """Write the pages that stdin names, as long as the parent process exists, and end this process."""
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     asker = os.getppid()
     with contextlib.suppress(Exception):  # a broken nbconvert is reported with the first page
         _warm_up()
     for line in sys.stdin:
         if os.getppid() != asker:
-            return
+            break
         number, directory, stem, suffix, runs = json.loads(line)
         files = RunFiles(Path(directory), stem, suffix)
         if files.notebook.exists() and (problem := write_page(files, Path(runs))) is not None:
             run_files.add_line(Path(sys.argv[1]), [number, problem])
+    os._exit(0)  # a session waits for this, and nothing is left to be written
 
 
 if __name__ == "__main__":

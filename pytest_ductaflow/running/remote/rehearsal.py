@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ...kernels.base import kernel_spec
 from ...kernels.preloading.preload import preload_of
+from ...kernels.self_test import has_untested_libraries
+from ...sources.installed_versions import own_path, versions_of
 from ...sources.notebooks import read_flow
 from .. import run_instance  # noqa: F401 - for the processes that are forked
 from ..attempts import environment_here
@@ -24,4 +26,6 @@ def rehearse() -> None:
             flow.write_text("# %%\nimport numpy\n", encoding="utf-8")
             preload_of(read_flow(flow), flow.parent, flow.parent)
         kernel_spec("python3")
+        has_untested_libraries()
         environment_here()
+        versions_of((), own_path(), is_build=False)

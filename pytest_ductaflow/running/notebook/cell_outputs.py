@@ -6,8 +6,8 @@ from typing import Any
 
 from nbformat.v4 import new_output
 
-from ..core.number_text import in_bytes
-from ..core.output_limits import KEPT, KEPT_IN_LOG, Limit, left_out
+from ...core.number_text import in_bytes
+from ...core.output_limits import KEPT, KEPT_IN_LOG, Limit, left_out
 
 _OVERHEAD = 500  # characters of an output besides those that it shows
 _PIECES = 1_000  # pieces that are joined at a time

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from papermill.engines import NotebookExecutionManager
 
-from ..core.run_files import write_atomic
+from ...core.run_files import write_atomic
+from .papermill_parts import NotebookExecutionManager
 
 _SAVE_AFTER = 0.2  # seconds after a change
 _SAVE_SHARE = 0.05  # share of the time that saving may take while cells run

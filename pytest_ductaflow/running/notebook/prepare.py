@@ -7,17 +7,14 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from papermill.exceptions import PapermillException
-from papermill.parameterize import parameterize_notebook
-from papermill.translators import papermill_translators
-
-from ..core.config_markdown import generate_config_markdown
-from ..core.errors import DuctaflowError
-from ..core.instance import JSON
-from ..sources.notebooks import Source, how_to_tag
-from ..sources.parameters import assigned_in, parameters_of
-from ..sources.untagged_notebooks import cell_to_tag
-from .failures.cell_failure import markdown_cell
+from ...core.config_markdown import generate_config_markdown
+from ...core.errors import DuctaflowError
+from ...core.instance import JSON
+from ...sources.notebooks import Source, how_to_tag
+from ...sources.parameters import assigned_in, parameters_of
+from ...sources.untagged_notebooks import cell_to_tag
+from ..failures.cell_failure import markdown_cell
+from .papermill_parts import PapermillException, papermill_translators, parameterize_notebook
 
 
 def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, language: str) -> Any:

@@ -1,0 +1,1 @@
+"""The notebook that is executed: prepared, filled with outputs, saved."""
