@@ -252,9 +252,13 @@ def _run_reported(
     if report is not None:
         report.started(_id_of(instance))
     with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
-        from ..running.run_instance import run
+        from ..running.remote.of_build import run_outside
 
-        record = run(instance, settings, page_may_follow=page_may_follow)
+        record = run_outside(instance, settings, page_may_follow=page_may_follow)
+        if record is None:
+            from ..running.run_instance import run
+
+            record = run(instance, settings, page_may_follow=page_may_follow)
     if report is not None:
         report.ended(_id_of(instance), record)
     return record

@@ -34,6 +34,7 @@ from .failures.run_failure import BY_KEYBOARD, FailureFinder
 from .notebook.prepare import prepare_notebook
 from .notebook.writer import NotebookFile
 from .output_log import Output
+from .remote.image import may_run_flows, variable_for_builds
 
 _OF_PROGRAMS = ("CalledProcessError", "SystemExit")  # the reason for these is in their output
 
@@ -101,6 +102,8 @@ def flow_run(
     notebook = prepare_notebook(source, instance.full_config, choice.name, choice.language)
     file = NotebookFile(notebook, files.notebook)
     whole = environment_of(instance, settings, environment)
+    if settings.fork and may_run_flows(source):
+        whole |= variable_for_builds(whole)
     with (
         Output(files.log, echo) as output,
         tempfile.TemporaryDirectory(prefix="dk", dir=servers.folder, ignore_cleanup_errors=True) as folder,

@@ -224,13 +224,23 @@ def start_early(settings: Settings) -> None:
 
 
 def prepare_early(instance: Instance, settings: Settings) -> None:
-    """Have a server that `start_early` has started import what the first instance is likely to need."""
+    """Have the processes that `start_early` has started, or one more for a build, import what they will need.
+
+    Args:
+        instance: The first instance that may have to run.
+        settings: Whether kernels are forked.
+    """
     from ..kernels.server_pool import environment_of, servers
 
-    if settings.fork and servers.is_unused(environment_of(instance, settings)):
+    environment = environment_of(instance, settings)
+    if settings.fork and servers.is_unused(environment):
         from ..kernels.start import prepare_likely_kernel
 
         prepare_likely_kernel(instance, settings)
+        if instance.is_build:
+            from .remote.image import variable_for_builds
+
+            variable_for_builds(environment)
 
 
 def finish() -> list[str]:

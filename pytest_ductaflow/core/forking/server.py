@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import signal
@@ -56,22 +57,35 @@ class _Ended(Exception):
     """Nobody needs the warm process any more."""
 
 
-def serve(listener: socket.socket, seconds: float, why_stale: Callable[[], str | None]) -> Job | None:
+def serve(
+    listener: socket.socket,
+    seconds: float,
+    why_stale: Callable[[], str | None],
+    lifeline: int | None = None,
+) -> Job | None:
     """Serve requests; return in each child its job, and None once the process is not needed any more.
 
     Args:
         listener: The listening socket.
         seconds: Time to stay after the last child has ended, until a client asks for another one.
         why_stale: Returns why no child must be forked any more; None while all is well.
+        lifeline: A descriptor at its end once the process is not needed any more, if that is to be noticed.
     """
     with contextlib.suppress(_Ended):
-        return _Server(listener, seconds, why_stale).run()
+        return _Server(listener, seconds, why_stale, lifeline).run()
     return None
 
 
 class _Server:
-    def __init__(self, listener: socket.socket, seconds: float, why_stale: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        seconds: float,
+        why_stale: Callable[[], str | None],
+        lifeline: int | None,
+    ) -> None:
         self.listener = listener
+        self.lifeline = lifeline
         self.seconds = seconds
         self.end = time.monotonic() + seconds
         self.why_stale = why_stale
@@ -80,6 +94,8 @@ class _Server:
         self.is_stopping = False
         self.poll = select.poll()
         self.poll.register(listener, select.POLLIN)
+        if lifeline is not None:
+            self.poll.register(lifeline, select.POLLIN)
 
     def run(self) -> Job:
         """Take requests until one asks for a child; return its job in that child.
@@ -88,11 +104,14 @@ class _Server:
             _Ended: When the process is not needed any more.
         """
         while True:
-            left = None if self.children else 1000 * max(0.0, self.end - time.monotonic())
+            waits = self.children or self.seconds == math.inf
+            left = None if waits else 1000 * max(0.0, self.end - time.monotonic())
             ready = self.poll.poll(left)
             if not (self.children or ready) and time.monotonic() >= self.end:
                 raise _Ended
             for number, _ in ready:
+                if number == self.lifeline:
+                    raise _Ended
                 if number == self.listener.fileno():
                     self._accept()
                 elif number in self.children:
@@ -179,6 +198,8 @@ class _Server:
     def _close_all(self) -> None:
         """Close in a child what belongs to its parent, without a word to any client."""
         self.listener.close()
+        if self.lifeline is not None:
+            os.close(self.lifeline)
         for client in self.clients.values():
             client.close()
         for child in self.children.values():

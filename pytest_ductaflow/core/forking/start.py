@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 
 SERVER_VARIABLE = "_DUCTAFLOW_FORKSERVER"  # for flows run inside a kernel: the server that forked it
+RUNNERS_VARIABLE = "_DUCTAFLOW_RUNNERS"  # for builds: an interpreter, and the process that runs their flows
 _NUMERIC = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_")
 _PLACES = ("HOME", "IPYTHON", "JUPYTER_", "LANG", "LC_", "MATPLOTLIB", "MPL", "XDG_")
 _AT_START = ("PYTHON", "LD_", "MALLOC_", *_PLACES, *_NUMERIC)  # variables that a process reads only once

@@ -39,8 +39,6 @@ _PARTNERS = {
     ),
 }
 
-_REHEARSAL = "pytest_ductaflow.running.remote.rehearsal"  # imported for builds, which run flows themselves
-
 # By the second, packages detect a notebook at their import; the client has its own value.
 _AS_IN_A_KERNEL = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -89,8 +87,6 @@ def preload(modules: Sequence[str], without: Collection[str] = ()) -> dict[str, 
                 if partner not in without:
                     _import(partner)
     gc.enable()
-    if _REHEARSAL in modules and _REHEARSAL in sys.modules:
-        sys.modules[_REHEARSAL].rehearse()
     gc.collect()
     gc.freeze()
     return {

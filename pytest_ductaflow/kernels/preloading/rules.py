@@ -60,11 +60,8 @@ OWN = ("pytest_ductaflow", "ductaflow", "ductacore")
 RUN_FLOWS = ("conduct", "run_notebook", "run_step_flow")
 """What a build imports from it to run flows."""
 
-CLIENT_SIDE = (
-    *("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.clean_start"),
-    *("pytest_ductaflow.kernels.start", "pytest_ductaflow.running.remote.rehearsal"),
-)
-"""What running a flow imports when the first one is run."""
+CLIENT_SIDE = ("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.remote.of_build")
+"""What a build imports when it has the first flow run by a process outside of its kernel."""
 
 READ_AT_IMPORT = {"matplotlibrc": "matplotlib", ".numba_config.yaml": "numba"}
 """Files in the working directory that a package reads when it is imported."""

@@ -1,0 +1,180 @@
+"""Have the flows of a build run by a process outside of its kernel, where there is one.
+
+In a kernel each file that is opened is reported to an observer, and running a flow opens a hundred. Also, the
+kernel need not import what that takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ...core.forking.client import WarmProcess
+from ...core.forking.start import RUNNERS_VARIABLE, SERVER_VARIABLE
+from ...core.instance import Instance
+from ...core.record import INTERRUPTED, Failure, Record, Status
+from ...core.run_files import RunFiles, close_record, display_path, surrounding_build, tell_build
+from ...core.settings import Settings
+from ...core.system.child_process import umask
+
+_MODULE = f"{__package__}.process"
+_LOST = "the process that ran it has ended"
+_PATIENCE = 10.0  # seconds for an interrupted flow to end
+
+
+def run_outside(instance: Instance, settings: Settings, *, page_may_follow: bool) -> Record | None:
+    """Run an instance as `run_instance.run` does, in a process outside of the kernel that this code runs in.
+
+    Args:
+        instance: What to run.
+        settings: As for `run`.
+        page_may_follow: As for `run`.
+
+    Returns:
+        The record; None if there is no such process.
+
+    Raises:
+        KeyboardInterrupt: After record and notebook have been saved.
+    """
+    runner = _runners.take() if surrounding_build() is not None else None
+    if runner is None:
+        return None
+    try:
+        record = runner.run(instance, settings, page_may_follow=page_may_follow)
+    except BaseException:
+        runner.close()
+        raise
+    if runner.is_lost:
+        runner.close()
+    else:
+        _runners.give_back(runner)
+    return record
+
+
+class _Runner:
+    """A process that runs the flows of this build, one at a time.
+
+    Args:
+        warm: The warm process to fork it from.
+
+    Raises:
+        OSError: If it forks no child.
+    """
+
+    def __init__(self, warm: WarmProcess) -> None:
+        self.is_lost = False
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = warm.popen(
+                    _MODULE,
+                    [str(warm.path)],
+                    folder=Path.cwd(),
+                    environment=os.environ,
+                    descriptors=[theirs.fileno()],
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._connection = Connection(ours.detach())
+
+    def run(self, instance: Instance, settings: Settings, *, page_may_follow: bool) -> Record:
+        """Run an instance.
+
+        Raises:
+            KeyboardInterrupt: As `run_outside`.
+        """
+        here = dict(os.environ), os.getcwd(), umask()
+        try:
+            self._connection.send(("call", instance, settings, page_may_follow, *here))
+            while True:
+                match self._answer():
+                    case "say", line:
+                        print(line, file=sys.stderr, flush=True)
+                    case "done", Record() as record:
+                        return record
+                    case "raised", error:
+                        raise error
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.is_lost = True
+            return _lost(instance, "ProcessLost", _LOST)
+        except KeyboardInterrupt:
+            if self._process.poll() is None:
+                self._process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_PATIENCE)
+                close_record(instance, "stopped by the keyboard", INTERRUPTED)
+            raise
+
+    def _answer(self) -> Any:
+        """Return the next message; pass Ctrl-C on to the process, which is in a session of its own."""
+        try:
+            return self._connection.recv()
+        except KeyboardInterrupt:
+            self._process.send_signal(signal.SIGINT)
+            if not self._connection.poll(_PATIENCE):
+                raise
+            return self._connection.recv()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.close()
+
+
+class _Runners:
+    """The processes that run flows of this build: as many as its threads run at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._owner = os.getpid()
+        self._free: list[_Runner] = []
+
+    def take(self) -> _Runner | None:
+        """Return one that is free, forked if necessary; None if none can be forked."""
+        with self._lock:
+            if self._owner != os.getpid():  # a process that the build has forked does not share these
+                self._begin()
+            if self._free:
+                return self._free.pop()
+        executable, place = json.loads(os.environ.get(RUNNERS_VARIABLE, '["", ""]'))
+        if executable != sys.executable or SERVER_VARIABLE not in os.environ:  # an ordinary kernel
+            return None
+        with contextlib.suppress(OSError):
+            return _Runner(WarmProcess(Path(place)))
+        return None
+
+    def give_back(self, runner: _Runner) -> None:
+        with self._lock:
+            self._free.append(runner)
+
+
+_runners = _Runners()
+
+
+def _lost(instance: Instance, kind: str, message: str) -> Record:
+    """Return the record of an instance whose process has ended, and close the one on disk."""
+    record = close_record(instance, message, kind)
+    if record is None:
+        files, root = RunFiles.of(instance), instance.project_root
+        record = Record(
+            status=Status.ERROR,
+            flow=display_path(instance.flow, root),
+            step=instance.step,
+            instance=instance.name,
+            run_dir=display_path(files.directory, root),
+            error=Failure(kind, message),
+        )
+    tell_build(record)
+    return record
