@@ -16,6 +16,15 @@ from ...sources.installed_versions import own_path, versions_of
 from ...sources.notebooks import read_flow
 from .. import run_instance  # noqa: F401 - for the processes that are forked
 from ..attempts import environment_here
+from ..notebook.prepare import prepare_notebook
+
+_FLOW = """\
+# %% tags=["parameters"]
+config = {}
+
+# %%
+import numpy
+"""
 
 
 def rehearse() -> None:
@@ -23,8 +32,10 @@ def rehearse() -> None:
     with contextlib.suppress(Exception):
         with tempfile.TemporaryDirectory() as folder:
             flow = Path(folder, "flow.py")
-            flow.write_text("# %%\nimport numpy\n", encoding="utf-8")
-            preload_of(read_flow(flow), flow.parent, flow.parent)
+            flow.write_text(_FLOW, encoding="utf-8")
+            source = read_flow(flow)
+            preload_of(source, flow.parent, flow.parent)
+            prepare_notebook(source, {"n": 1}, "python3", "python")
         kernel_spec("python3")
         has_untested_libraries()
         environment_here()
