@@ -430,7 +430,8 @@ def test_it_is_not_where_none_is_run_or_a_module_of_the_project_might_be_meant(a
 
 
 def test_all_that_is_preloaded_for_a_build_can_be_imported():
-    code = "import importlib, sys\nfor name in sys.argv[1:]: module = importlib.import_module(name)\n"
-    command = [sys.executable, "-c", f"{code}print(module.rehearse())", *CLIENT_SIDE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("None\n", "")
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *CLIENT_SIDE], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("", "")
