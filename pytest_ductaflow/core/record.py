@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Self, cast
 
 from .instance import JSON, Workplace
 
 SCHEMA_VERSION = 1
+_DIGITS = 16  # of a digest
 _LISTS = ("failed_attempts", "altered", "made", "found")  # lists in a record that are often empty
 FLOW_FAILED = "FlowFailed"  # failure type of a build in which a flow failed
 INTERRUPTED = "Interrupted"  # failure type of an instance that Ctrl-C stopped
@@ -205,7 +208,8 @@ class Record:
             folders (paths that end in `/`), files that its upstreams wrote.
         code: Digest of the code without comments, by path of the source file.
         packages: Installed distributions that it imported, and their versions.
-        upstreams: Instances that had to end before it, as `step/instance`.
+        upstreams: Instances that had to end before it, as `step/instance`, each with a digest of what it had
+            written (`digest_of_outputs`); empty where only inputs tell that it is one.
         undeclared: Instances whose files it read without a declared dependency.
         outputs: Digest, by path relative to the run directory, of every file that it wrote or that was kept
             from the run before.
@@ -251,7 +255,7 @@ class Record:
     inputs: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
-    upstreams: tuple[str, ...] = ()
+    upstreams: Mapping[str, str] = field(default_factory=dict)
     undeclared: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
@@ -298,6 +302,16 @@ class Record:
     def with_(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
+    @cached_property
+    def digest_of_outputs(self) -> str:
+        """A digest of paths and contents of what it and its flows wrote; empty if that is nothing."""
+        written = sorted(
+            (each.run_dir, name, digest)
+            for each in self.with_flows()
+            for name, digest in each.outputs.items()
+        )
+        return hashlib.sha256(json.dumps(written).encode()).hexdigest()[:_DIGITS] if written else ""
+
     def to_json(self) -> dict[str, JSON]:
         """Return plain JSON types only, as xdist cannot pass an enum between its processes."""
         data = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -332,7 +346,7 @@ class Record:
                 "flows": [flow.to_json() for flow in self.flows],
                 "warnings": list(self.warnings),
                 "python_warnings": list(self.python_warnings),
-                "upstreams": list(self.upstreams),
+                "upstreams": dict(self.upstreams),
                 "undeclared": list(self.undeclared),
                 "unknown": list(self.unknown),
                 "differences": [asdict(difference) for difference in self.differences],
@@ -356,8 +370,10 @@ class Record:
         values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
         values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
         values["found"] = _tuple_of(values["found"]) if values.get("found") is not None else None
-        for name in ("warnings", "python_warnings", "upstreams", "undeclared", "unknown", *_LISTS[:-1]):
+        for name in ("warnings", "python_warnings", "undeclared", "unknown", *_LISTS[:-1]):
             values[name] = _tuple_of(values.get(name, ()))
+        if isinstance(upstreams := values.get("upstreams"), list):  # names alone
+            values["upstreams"] = dict.fromkeys(upstreams, "")
         for name in ("inputs", "outputs"):
             values[name] = data[name]  # required: without them no change could be detected
         return cast("Self", _checked(cls(**values)))

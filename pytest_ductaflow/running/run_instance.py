@@ -181,7 +181,7 @@ def _completed(
         KeyboardInterrupt: If the keyboard has stopped the flow.
     """
     try:
-        record = with_upstreams(record, task.instance, neighbours)
+        record = with_upstreams(record, task.instance, neighbours, task.upstreams)
         if judge is not None and not interrupted:
             record = judge(record)
         publish(task.files, record)

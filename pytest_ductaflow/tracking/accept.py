@@ -25,7 +25,7 @@ from .inputs import InputSearch
 from .observed import Used
 from .paths_in_code import modules_named_in_code
 from .up_to_date import check, missing, versions_now
-from .upstreams import records_of, upstream_files
+from .upstreams import records_of, upstream_files, with_upstreams
 
 
 def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) -> Record:
@@ -84,6 +84,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         code=inputs.code,
         stats=inputs.stats,
     )
+    record = with_upstreams(record, instance, neighbours, upstreams)
     run_files.write_config(files, instance.full_config)
     run_files.write_record(files, record)
     _accept_flows(record.flows, instance.project_root)

@@ -395,8 +395,8 @@ class _Seen(_Run):
         links = (path for path in read if self.is_own(path) and os.path.islink(path))
         read |= {os.path.realpath(path) for path in links}
         files = {path for path in read - written - self.by_flows if self._is_input(path)}
-        # Files from upstreams always count; one that this run has changed counts with its final content.
-        files |= self.search.upstream_files | self.sources
+        # An upstream's file that this run has changed counts; of those not read, the record has a digest.
+        files |= self.search.upstream_files & written | self.sources
         listed = {path for path in self.used.of(LISTED) if not self.is_own(path)}
         files |= {path for path in listed if not os.path.isdir(path) and self._is_input(path)}
         folders = {path for path in listed if os.path.isdir(path) and self.counts(path)}

@@ -134,7 +134,7 @@ def _reasons(
         yield f"run directory: {record.run_dir} → {display_path(instance.run_dir, root)}"
     yield from _input_changes(record, root, seen, neighbours.made_beside)
     for label, upstream in upstreams:
-        yield from _new_files_of(label, upstream, record, root)
+        yield from _changes_of_upstream(label, upstream, record, root)
     yield from (f"{what} is gone" for what in missing(instance, record))
     yield from (f"output {name} is not as it left it" for name in _rewritten(record, root))
     yield from _version_changes(record)
@@ -240,8 +240,26 @@ def _change_of_input(record: Record, name: str, digest: str, now: str) -> str:
     return f"{kind} {name} changed"
 
 
+def _changes_of_upstream(label: str, upstream: Record, record: Record, root: str) -> Iterator[str]:
+    """Yield a change in what an upstream wrote, unless it is one of an input, which is reported as such."""
+    known = record.upstreams.get(label)
+    if not known:
+        yield from _new_files_of(label, upstream, record, root)
+    elif known != upstream.digest_of_outputs and not _reads_a_change(record, upstream):
+        yield f"what {label} wrote has changed"
+
+
+def _reads_a_change(record: Record, upstream: Record) -> bool:
+    """Return whether an input is a file of an upstream that had another content then."""
+    return any(
+        record.inputs.get(os.path.normpath(f"{each.run_dir}/{name}").replace(os.sep, "/"), digest) != digest
+        for each in upstream.with_flows()
+        for name, digest in each.outputs.items()
+    )
+
+
 def _new_files_of(label: str, upstream: Record, record: Record, root: str) -> Iterator[str]:
-    """Yield files that an upstream had not written before; all others are inputs by name."""
+    """Yield files of an instance that was no declared upstream when the record was made, and is one now."""
     for path in output_files(upstream, root):
         name = display_path(path, root)
         if name not in record.inputs:

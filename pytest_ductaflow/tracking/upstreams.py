@@ -22,8 +22,17 @@ def upstream_files(upstreams: Iterable[tuple[str, Record]], root: str) -> Iterat
     return (path for _, record in upstreams for path in output_files(record, root))
 
 
-def with_upstreams(record: Record, instance: Instance, neighbours: Neighbours) -> Record:
-    """Return a record with the instances on which it depends, declared or observed."""
+def with_upstreams(
+    record: Record, instance: Instance, neighbours: Neighbours, before: Iterable[tuple[str, Record]]
+) -> Record:
+    """Return a record with the instances on which it depends, declared or observed.
+
+    Args:
+        record: The record.
+        instance: Its instance.
+        neighbours: The other instances that concern it.
+        before: Labels and records of its declared upstreams from before it ran.
+    """
     declared = {label for label, _ in neighbours.declared}
     owners = {
         label
@@ -33,8 +42,9 @@ def with_upstreams(record: Record, instance: Instance, neighbours: Neighbours) -
     }
     own = set(neighbours.run_dirs.get(instance.run_dir, ()))
     undeclared = owners - declared - own
-    known = declared | set(neighbours.learned)
-    return record.with_(upstreams=tuple(sorted(known)), undeclared=tuple(sorted(undeclared)))
+    digests = {label: upstream.digest_of_outputs for label, upstream in before}
+    known = {label: digests.get(label, "") for label in sorted(declared | set(neighbours.learned))}
+    return record.with_(upstreams=known, undeclared=tuple(sorted(undeclared)))
 
 
 def _owners(path: str, run_dirs: Mapping[str, Sequence[str]]) -> Sequence[str]:

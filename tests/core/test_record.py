@@ -239,7 +239,10 @@ def test_what_is_told_of_a_record_leaves_out_what_it_used():
     assert Record.from_json(told.to_json()) == told
 
 
-FREE = {"inputs", "outputs", "code", "stats", "packages", "environment", "variables", "reserved", "figures"}
+FREE = {
+    *("inputs", "outputs", "code", "stats", "packages", "environment", "variables", "reserved", "figures"),
+    "upstreams",
+}
 
 
 def with_more(value: object) -> object:

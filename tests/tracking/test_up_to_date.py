@@ -16,7 +16,7 @@ from helpers.projects import PARAMETERS, lay
 from hypothesis import HealthCheck, given, settings
 
 from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.instance import Instance, Neighbours
 from pytest_ductaflow.core.record import INTERRUPTED, Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.system.file_state import settled, stat_of
@@ -31,6 +31,7 @@ from pytest_ductaflow.tracking.digests import (
     stat_of_input,
 )
 from pytest_ductaflow.tracking.up_to_date import SHOWN, Check, check, missing
+from pytest_ductaflow.tracking.upstreams import with_upstreams
 
 FLOW = "flows/model.py"
 RUN = "runs/model/A"
@@ -289,6 +290,31 @@ def test_files_that_the_flows_of_an_upstream_write_are_told(root):
     flow = Record(Status.SUCCESS, "f", "f", "A", "runs/etl/B/runs/f/A", outputs={"x.csv": "1"})
     expected = ["input runs/etl/B/runs/f/A/x.csv of etl/B is new"]
     assert reasons(root, a_record(root), upstreams=[upstream(flows=(flow,))]) == expected
+
+
+def test_another_result_of_an_upstream_is_told_although_it_was_not_read(root):
+    label, before = upstream("etl.csv", "log.csv")
+    record = a_record(root, upstreams={label: before.digest_of_outputs})
+    assert reasons(root, record, upstreams=[(label, before)]) == []
+    for now in (upstream("etl.csv")[1], before.with_(outputs={**before.outputs, "log.csv": "2"})):
+        assert reasons(root, record, upstreams=[(label, now)]) == ["what etl/B wrote has changed"]
+
+
+def test_of_what_it_has_read_the_file_is_told(root):
+    label, before = upstream("etl.csv", "log.csv")
+    name = "runs/etl/B/etl.csv"
+    record = a_record(root, upstreams={label: before.digest_of_outputs})
+    record = record.with_(inputs={**record.inputs, name: "1"})
+    now = before.with_(outputs={**before.outputs, "etl.csv": input_digest(f"{root}/{name}")})
+    assert reasons(root, record, upstreams=[(label, now)]) == [f"input {name} changed"]
+
+
+def test_a_record_names_an_upstream_and_not_each_of_its_files(root):
+    label, before = upstream(*(f"{n}.csv" for n in range(100)))
+    instance, neighbours = an_instance(root), Neighbours(declared=((label, an_instance(root)),))
+    record = with_upstreams(a_record(root), instance, neighbours, [(label, before)])
+    assert record.upstreams == {label: before.digest_of_outputs}
+    assert Record.from_json(record.to_json()).upstreams == record.upstreams
 
 
 # Versions
