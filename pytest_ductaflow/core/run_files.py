@@ -23,7 +23,7 @@ import secrets
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,13 @@ class RunFiles:
 
     @classmethod
     def of(cls, instance: Instance) -> RunFiles:
-        return cls(Path(instance.run_dir), instance.stem, instance.output_suffix)
+        return _files_in(instance.run_dir, instance.stem, instance.output_suffix)
 
     @property
     def config(self) -> Path:
         return self.directory / f"{self.stem}{_CONFIG_END}"
 
-    @property
+    @cached_property
     def notebook(self) -> Path:
         return self.directory / f"{self.stem}{self.output_suffix}.ipynb"
 
@@ -73,7 +73,7 @@ class RunFiles:
     def log(self) -> Path:
         return self.directory / f"{self.stem}_execution_output.txt"
 
-    @property
+    @cached_property
     def record(self) -> Path:
         return self.directory / f"{self.stem}{_RECORD_END}"
 
@@ -96,6 +96,11 @@ class RunFiles:
     def names(self) -> set[str]:
         files = (self.config, self.notebook, self.html, self.log, self.record, self.differences)
         return {file.name for file in (*files, self.journal, self.list_of_pages)}
+
+
+@lru_cache(maxsize=16_384)
+def _files_in(run_dir: str, stem: str, output_suffix: str) -> RunFiles:
+    return RunFiles(Path(run_dir), stem, output_suffix)
 
 
 def list_of_pages(journal: Path) -> Path:

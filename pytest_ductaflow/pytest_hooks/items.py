@@ -27,7 +27,7 @@ from ..planning.afterwards.after import STEP
 from ..planning.afterwards.after import instance_of as instance_of_after
 from ..planning.plan import Plan
 from ..report.failure_text import quoted
-from .outcomes import FlowWarning, Waiting, failure_repr, sendable
+from .outcomes import FlowWarning, Waiting, attach_record, failure_repr, sendable
 
 if TYPE_CHECKING:
     from ..gate.compare.tolerance import Tolerance
@@ -323,9 +323,8 @@ class OutcomeHooks:
         """Add the record to a report before other plugins see it."""
         report = yield
         if isinstance(item, PlannedItem) and call.when == "call" and item.record is not None:
-            data = item.record.brief().to_json()  # brief, as pytest keeps all reports
-            is_worker = hasattr(item.config, "workerinput")
-            report.ductaflow = sendable(data) if is_worker else data  # type: ignore[attr-defined]
+            record = item.record.brief()  # as pytest keeps all reports
+            attach_record(report, record, is_sent=hasattr(item.config, "workerinput"))
             if call.excinfo is not None and isinstance(call.excinfo.value, Warned):
                 report.longrepr = sendable(str(call.excinfo.value))
                 report.outcome = "skipped"

@@ -110,7 +110,21 @@ def sendable(data: Any) -> Any:
     return data
 
 
-_parsed: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()  # by report: several hooks ask for the record
+_parsed: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()  # by report, as several hooks ask
+
+
+def attach_record(report: Any, record: Record, *, is_sent: bool) -> None:
+    """Add a record to a test report, as JSON that other plugins can write.
+
+    Args:
+        report: The report.
+        record: The record.
+        is_sent: Whether the report is sent to another process.
+    """
+    data = record.to_json()
+    report.ductaflow = sendable(data) if is_sent else data
+    if not is_sent:
+        _parsed[report] = record
 
 
 def record_of(report: Any) -> Record | None:
