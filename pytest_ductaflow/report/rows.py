@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ..core.config_markdown import readable_config
 from ..core.instance import Instance
 from ..core.record import Record
 from ..core.run_files import RunFiles
-
-Row = dict[str, Any]
+from .failure_text import failed_first
+from .packed_rows import Row
 
 
 def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> Row:
@@ -31,6 +30,7 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
         "source": node_id.partition("::")[0],
         "step": instance.step,
         "instance": instance.name,
+        "flow": instance.stem,
         "kind": "build" if instance.is_build else "flow",
         "status": "waiting",
         "earlier": False,
@@ -65,6 +65,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "duration": record.duration,
         "peak_memory": record.peak_memory,
         "message": record.message,
+        "cause": _cause(record),
         "failed_attempts": list(record.failed_attempts),
         "last_good": _last_good(record, root, runs),
         "warnings": list(record.warnings),
@@ -90,6 +91,17 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
         "links": _links(files, runs),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
     }
+
+
+def _cause(record: Record) -> Row | None:
+    """Return, for a failed run, where it failed first, with what error: flow, cell, type, first line."""
+    if record.error is None:
+        return None
+    failed = failed_first(record)
+    failure = failed.error or record.error
+    first = (failure.message.strip().splitlines() or [""])[0]
+    message = record.message if record.differs else first
+    return {"flow": Path(failed.flow).stem, "cell": failure.cell, "type": failure.type, "message": message}
 
 
 def _last_good(record: Record, root: Path, runs: Path) -> str | None:
