@@ -22,8 +22,8 @@ from ..core.run_files import (
     write_atomic,
 )
 from ..core.scalars import files_with_scalars, json_object, scalars_in
-from .failure_text import quoted
-from .live import CUT_OFF, LARGEST_RESULTS
+from .failure_text import last_lines, quoted
+from .live import CUT_OFF, LARGEST_RESULTS, LONGEST_LINE, TAIL
 from .packed_rows import Row
 from .page import SCHEMA, read, render
 from .rows import ended_row, waiting_row
@@ -74,7 +74,9 @@ def _row(directory: Path, record: Record, runs: Path) -> Row:
         directory, files_with_scalars(record), largest=LARGEST_RESULTS
     ).items():
         results.setdefault(stem, {})[key] = value
-    return {**ended_row(row, record, files, runs), "results": results}
+    tail = last_lines(files.log)[-TAIL:] if record.status is Status.ERROR else []
+    tail = [line[:LONGEST_LINE] for line in tail]
+    return {**ended_row(row, record, files, runs), "results": results, "tail": tail}
 
 
 def _header(rows: list[Row], runs: Path, command: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..core.scalars import files_with_scalars, scalars_in
 from ..core.settings import HtmlMode
 from .analysis.changes import before_of
 from .analysis.summary import Summed, summary_of
+from .failure_text import last_lines
 from .packed_rows import PackedRow, PackedRows, Row
 from .page import SCHEMA, assemble, read
 from .rows import ended_row, flow_row, waiting_row
@@ -31,6 +32,9 @@ SHARE_OF_SUMMARY = 0.01  # and on summing up
 LOOK = 2.0  # seconds between checks on the progress of running builds
 HEARTBEAT = 30.0  # seconds; an older page belongs to a session that was killed
 LARGEST_RESULTS = 1_000_000  # bytes of a JSON file; a larger one is data, not results
+TAILS = 500  # failed instances of which the page has the last lines of output
+TAIL = 10  # lines
+LONGEST_LINE = 500  # characters
 
 CUT_OFF = "cut off when the session ended"
 
@@ -78,6 +82,7 @@ class LiveReport:
         self._texts: dict[str, PackedRow] = {}
         self._unread: dict[str, list[str]] = {}  # files that may hold results, by node id
         self._results: dict[str, Row] = {}
+        self._tails: dict[str, list[str]] = {}
         self._summary: dict[str, Any] = {}
         self._summary_due = 0.0
         self._summing = 0.0  # seconds that the last write has spent on the summary
@@ -164,6 +169,7 @@ class LiveReport:
             has_lost_server = record.error is not None and record.error.type == INTERRUPTED
             ran_now = not (record.unchanged or has_lost_server or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
+            row = {key: value for key, value in row.items() if key != "last_line"}
             row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
             self._unread[node_id] = files_with_scalars(record)
             self._put(node_id, row)
@@ -239,7 +245,8 @@ class LiveReport:
         began = 0.0
         while not self._ending.is_set():
             changed = self._changed.wait(LOOK)
-            if self._builds_moved() or changed or time.monotonic() - began > HEARTBEAT:
+            moved = self._builds_moved() | self._logs_moved()
+            if moved or changed or time.monotonic() - began > HEARTBEAT:
                 self._changed.clear()
                 began = time.monotonic()
                 self._write()
@@ -264,6 +271,22 @@ class LiveReport:
                             continue
                         self._rows[node_id] = {**row, "kind": "build", "flows": flows}
                         self._texts.pop(node_id, None)
+                    moved = True
+        return moved
+
+    def _logs_moved(self) -> bool:
+        """Note the last line that each running instance has printed; return whether one is new."""
+        moved = False
+        with self._lock:
+            running = [n for n, row in self._rows.items() if row["status"] == "running" and n in self._files]
+        for node_id in running:
+            lines = last_lines(self._files[node_id].log)
+            line = next((each for each in reversed(lines) if each.strip()), "")[:LONGEST_LINE]
+            with self._lock:
+                row = self._rows[node_id]
+                if line and row["status"] == Status.RUNNING.value and row.get("last_line") != line:
+                    self._rows[node_id] = {**row, "last_line": line}
+                    self._texts.pop(node_id, None)
                     moved = True
         return moved
 
@@ -303,11 +326,18 @@ class LiveReport:
             for (stem, key), value in scalars_in(directory, names, largest=LARGEST_RESULTS).items():
                 results.setdefault(stem, {})[key] = value
             self._results[node_id] = results
+            if len(self._tails) < TAILS and self._rows[node_id]["status"] == Status.ERROR.value:
+                lines = last_lines(self._files[node_id].log)[-TAIL:]
+                self._tails[node_id] = [line[:LONGEST_LINE] for line in lines]
+            else:
+                self._tails.pop(node_id, None)
 
     def _pack(self, node_id: str, row: Row) -> PackedRow:
         """Return a row as it is in the page, with its results; `row` has them, too, to be summed up."""
         if node_id in self._results:
             row["results"] = self._results[node_id]
+        if node_id in self._tails:
+            row["tail"] = self._tails[node_id]
         return self._packed.pack(row)
 
 

@@ -23,12 +23,15 @@ Row = dict[str, Any]
 NAME = "\0"  # stands for the name of the instance
 TEXTS = (
     *("id", "source", "step", "kind", "status", "directory", "flow", "command"),
-    *("message", "traceback", "reason", "last_good"),
+    *("message", "traceback", "code", "reason", "last_good"),
 )
+TEXT_LISTS = ("inputs", "outputs", "upstreams")
 NUMBERS = ("shard", "started", "duration", "peak_memory")
-LISTS = ("warnings", "python_warnings", "differences", "failed_attempts", "undeclared", "flows")
+LISTS = (*TEXT_LISTS, "warnings", "python_warnings", "differences", "failed_attempts", "undeclared", "flows")
 _NEEDED = ("id", "instance", "step", "status", "earlier")
-_PACKED = frozenset((*TEXTS, *NUMBERS, "instance", "earlier", "unchanged", "links", "config", "results"))
+_PACKED = frozenset(
+    (*TEXTS, *TEXT_LISTS, *NUMBERS, "instance", "earlier", "unchanged", "links", "config", "results")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +101,20 @@ class PackedRows:
         return ",".join(f'"{name}":[{",".join(each.encoded)}]' for name, each in (*parts, *more))
 
     def pack(self, row: Any) -> PackedRow:
-        """Pack a row: name, texts, links, marks, numbers, config, results, and the rest if there is any."""
+        """Pack a row: name, texts, lists, links, marks, numbers, config, results, and what else it says."""
         if not _can_be_packed(row):
             return PackedRow(encode(row))
         name = row["instance"]
         texts = [self._text(row.get(key), name) for key in TEXTS]
         links = row.get("links")
         linked = [self._text(part, name) for pair in links.items() for part in pair] if links else []
+        lists = [[self._text(text, name) for text in row.get(key) or ()] for key in TEXT_LISTS]
         marks = row["earlier"] + 2 * bool(row.get("unchanged"))
         numbers = [row.get(key) for key in NUMBERS]
         shape, codes = self._config(row.get("config"))
         places, results = self._results(row.get("results"))
         set_of_places = self._sets.number(places, list(places)) if places else -1
-        packed = [name, texts, linked, marks, numbers, shape, codes, set_of_places, results]
+        packed = [name, texts, lists, linked, marks, numbers, shape, codes, set_of_places, results]
         text = encode_exact(packed) if all(map(is_exact, numbers)) else encode(packed)
         if rest := {key: value for key, value in row.items() if key not in _PACKED and _is_said(value)}:
             text = f"{text[:-1]},{encode(rest)}]"
@@ -157,7 +161,7 @@ def unpack(data: Mapping[str, Any]) -> list[Any]:
 
 
 def _unpacked(packed: list[Any], data: Mapping[str, Any]) -> Row:
-    name, texts, linked, marks, numbers, shape, codes, places, results, *rest = packed
+    name, texts, lists, linked, marks, numbers, shape, codes, places, results, *rest = packed
 
     def text(number: int) -> str | None:
         return None if number < 0 else data["texts"][number].replace(NAME, name)
@@ -172,7 +176,9 @@ def _unpacked(packed: list[Any], data: Mapping[str, Any]) -> Row:
     for place, value in zip(data["sets"][places] if places >= 0 else (), results, strict=True):
         stem, key = data["places"][place]
         row["results"].setdefault(stem, {})[key] = value
-    return row | {key: [] for key in LISTS} | (rest[0] if rest else {})
+    row |= {key: [] for key in LISTS}
+    row |= {key: [text(each) for each in found] for key, found in zip(TEXT_LISTS, lists, strict=True)}
+    return row | (rest[0] if rest else {})
 
 
 def _can_be_packed(row: Any) -> bool:
@@ -180,6 +186,7 @@ def _can_be_packed(row: Any) -> bool:
     if not isinstance(row, dict) or any(key not in row for key in _NEEDED):
         return False
     texts = [row.get(key) for key in TEXTS]
+    texts += [text for key in TEXT_LISTS for text in row.get(key) or ()]
     links, config = row.get("links"), row.get("config")
     return (
         isinstance(row["instance"], str)

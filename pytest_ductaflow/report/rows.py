@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +11,11 @@ from ..core.config_markdown import readable_config
 from ..core.instance import Instance
 from ..core.record import Record
 from ..core.run_files import RunFiles
-from .failure_text import failed_first
+from .failure_text import code_text, failed_first
 from .packed_rows import Row
+
+_NAMED = 30  # inputs, outputs or upstreams that a row names
+_LONGEST_CODE = 4_000  # characters
 
 
 def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> Row:
@@ -71,6 +74,10 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
         "traceback": _traceback(record),
+        "code": _code(record),
+        "inputs": _some(name for name in record.inputs if not name.endswith("/")),
+        "outputs": _some(record.outputs),
+        "upstreams": _some(record.upstreams),
         "differences": _differences(record),
         "links": _links(files, runs, has_page=has_page),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
@@ -114,6 +121,19 @@ def _traceback(record: Record) -> str | None:
     if record.error is None:
         return None
     return record.error.traceback or (None if record.differences else record.error.message)
+
+
+def _code(record: Record) -> str | None:
+    """Return the code that failed first, with its line marked; None if it is not known."""
+    failure = failed_first(record).error
+    return None if failure is None else code_text(failure)[:_LONGEST_CODE] or None
+
+
+def _some(names: Iterable[str]) -> list[str]:
+    """Return the first of many names, with a last one that says how many more there are."""
+    found = list(names)
+    more = [f"… and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return [*found[:_NAMED], *more]
 
 
 def _differences(record: Record) -> list[Row]:

@@ -42,6 +42,7 @@ def names_of(rows: list[dict[str, Any]], **wanted: Any) -> list[str]:
 
 
 def pick(page: Page, label: str, value: str) -> None:
+    page.until(lambda: not page.js("return isDrawing"))
     labels = page.js("return [...document.querySelectorAll('.choice')].map(e => e.firstChild.textContent)")
     boxes = page.all(".choice")
     box = next(box for box, text in zip(boxes, labels, strict=True) if text == label and box.is_displayed())
@@ -215,6 +216,45 @@ def test_paper_shows_all_rows(page: Page, rows: list[dict[str, Any]]) -> None:
     assert len(page.all(".entry")) < 80
 
 
+def test_an_instance_leads_to_its_neighbours_and_files(page: Page) -> None:
+    """Its details name what it needs, what needs it, what it read and wrote, its code and last output."""
+    row = make_row(
+        "a",
+        "error",
+        upstreams=["prepare/z"],
+        inputs=["flows/fit.py", "/data/zones.csv"],
+        outputs=["results.json", "… and 7 more"],
+        code="> 12  raise ValueError",
+        tail=["almost", "done"],
+    )
+    page.open(make_row("z", step="prepare"), row, make_row("c", upstreams=["fit/a"]), **ENDED)
+    details = page.unfold("a")
+    assert [each.text for each in details.find_elements(By.TAG_NAME, "summary")] == [
+        "Needs 1 instance",
+        "Is needed by 1 instance",
+        "Wrote 2 files",
+        "Read 2 files",
+    ]
+    assert [each.text for each in details.find_elements(By.TAG_NAME, "pre")] == [
+        "> 12  raise ValueError",
+        "almost\ndone",
+    ]
+    for summary in details.find_elements(By.TAG_NAME, "summary"):
+        summary.click()
+    hrefs = [each.get_attribute("href") for each in details.find_elements(By.CSS_SELECTOR, ".names a")]
+    folder = page.file.parent.as_uri()
+    assert hrefs == [f"{folder}/fit/a/results.json", f"{folder.rpartition('/')[0]}/flows/fit.py"]
+    details.find_elements(By.CSS_SELECTOR, ".names .to")[1].click()
+    assert page.row("c").find_element(By.CSS_SELECTOR, ".details").is_displayed()
+
+
+def test_a_running_instance_shows_what_it_has_printed_last(page: Page) -> None:
+    page.open(make_row("one", "running", started=ago(3), last_line="epoch 2 of 9"), view="groups")
+    assert "epoch 2 of 9" in page.one("#view-groups").text
+    page.one("[data-view='instances']").click()
+    assert page.one(".entry .message").text == "epoch 2 of 9"
+
+
 # ---- Pivot
 
 
@@ -350,6 +390,7 @@ def test_charts_draw_what_is_shown(page: Page, rows: list[dict[str, Any]], kind:
     pick(page, "against", "toll")
     pick(page, "colour", "mode")
     pick(page, "chart", kind)
+    page.until(lambda: not page.js("return isDrawing"))
     done = [row for row in rows if row["results"]]
     assert page.one("#chart svg").get_attribute("data-points") == str(len(done))
     assert texts(page, "#chart .legend-item") == ["bus", "car", "rail"]
@@ -366,11 +407,13 @@ def test_charts_draw_what_is_shown(page: Page, rows: list[dict[str, Any]], kind:
 def test_a_chart_begins_with_the_input_that_matters_most(page: Page, rows: list[dict[str, Any]]) -> None:
     page.open(*rows, view="results", **ENDED)
     pick(page, "result", "r5")
+    page.until(lambda: not page.js("return isDrawing"))
     assert page.one("#chart svg").get_attribute("aria-label").startswith("r5 against toll")
 
 
 def test_dragging_along_an_axis_keeps_the_lines_that_cross_it(page: Page, rows: list[dict[str, Any]]) -> None:
     page.open(*rows, view="results", **ENDED)
+    page.until(lambda: not page.js("return isDrawing"))
     grip = page.one("[data-axis='year'] .grip")
     page.js("arguments[0].scrollIntoView({block: 'center'})", grip)
     height = grip.size["height"]
@@ -378,6 +421,7 @@ def test_dragging_along_an_axis_keeps_the_lines_that_cross_it(page: Page, rows: 
     drag.click_and_hold().move_by_offset(0, int(height * 0.4)).release().perform()
     wanted = [row for row in rows if row["config"]["year"] >= 2040]
     assert shown_count(page) == len(wanted)
+    page.until(lambda: not page.js("return isDrawing"))
     assert page.one("#parallel svg").get_attribute("data-lines") == str(len(wanted))
     assert page.all(".lines.rest")
 

@@ -19,7 +19,7 @@ CONDUCTOR = "conductor.py"
 
 def instance_of(root: Path, name: str, step: str = "fit") -> Instance:
     flow, directory = root / "flows/fit.py", root / "runs" / step / name
-    return Instance(str(flow), step, name, {"name": name}, str(directory), str(root))
+    return Instance(str(flow), step, name, {"name": f"config of {name}"}, str(directory), str(root))
 
 
 def end(
@@ -152,3 +152,47 @@ def test_a_failure_has_its_cause(tmp_path):
         "no data",
         [0],
     )
+
+
+def test_a_failure_has_code_and_last_output_and_all_have_files_and_neighbours(tmp_path):
+    live = LiveReport(tmp_path, "pytest")
+    instance = instance_of(tmp_path, "a")
+    live.add("a", instance, "pytest")
+    files = RunFiles.of(instance)
+    files.directory.mkdir(parents=True)
+    files.log.write_text("".join(f"line {n}\n" for n in range(30)) + "x" * 900 + "\n")
+    code = "one = 1\nraise ValueError\n"
+    record = Record(
+        Status.ERROR,
+        "flows/fit.py",
+        "fit",
+        "a",
+        "runs/fit/a",
+        error=Failure("ValueError", "", cell=2, source=code, line=2, file_line=12),
+        inputs={"flows/fit.py": "1f", "data/": "2f", "data/zones.csv": "3f"},
+        outputs={f"{n}.csv": "1f" for n in range(40)},
+        upstreams=("prepare/a",),
+    )
+    live.ended("a", record)
+    live.finish("finished", 1)
+    (row,) = read(live.path)["rows"]
+    assert row["code"] == "  11  one = 1\n> 12  raise ValueError"
+    assert row["tail"] == [*(f"line {n}" for n in range(21, 30)), "x" * 500]
+    assert (row["inputs"], row["upstreams"]) == (["flows/fit.py", "data/zones.csv"], ["prepare/a"])
+    assert (len(row["outputs"]), row["outputs"][-1]) == (31, "… and 10 more")
+
+
+def test_a_running_instance_has_its_last_line(tmp_path):
+    live = LiveReport(tmp_path, "pytest")
+    instance = instance_of(tmp_path, "a")
+    live.add("a", instance, "pytest")
+    live.started("a")
+    assert not live._logs_moved()
+    files = RunFiles.of(instance)
+    files.directory.mkdir(parents=True)
+    files.log.write_text("epoch 1\nepoch 2\n\nepo")
+    assert live._logs_moved()
+    assert not live._logs_moved()
+    assert live._rows["a"]["last_line"] == "epoch 2"
+    end(live, instance, "a")
+    assert "last_line" not in live._rows["a"]

@@ -10,17 +10,18 @@ one at a time: what only two of them together explain is not seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...core.record import Status
-from .sweep import NOT_SET, Input, Sweep, number_of
+from .sweep import NOT_SET, Input, Result, Sweep, number_of
 
 FAILING = "failing"
 _MOST_VALUES = 12
 _CLASSES = 8
 _FEWEST_ROWS = 5
 _MOST_RESULTS = 40
+_ALL = 0.9995  # a larger share is all
 _LEAST = 0.01  # a smaller share is not told
 
 
@@ -38,9 +39,17 @@ class Importance:
     rows: int
     inputs: tuple[tuple[str, float], ...]
 
+    @property
+    def is_given(self) -> bool:
+        """Whether one input alone determines it, as a setting does, or a size of the input's data."""
+        return bool(self.inputs) and self.inputs[0][1] > _ALL
+
 
 def importances(sweep: Sweep) -> list[Importance]:
-    """Return what the inputs explain of failing, if some but not all fail, and of each numeric result."""
+    """Return what the inputs explain of failing, if some but not all fail, and of each numeric result.
+
+    Results that a single input determines come last.
+    """
     columns = [each for each in (*sweep.inputs, sweep.steps) if each.varies]
     grouped = [(column.name, _groups(column)) for column in columns]
     failing = [
@@ -48,7 +57,7 @@ def importances(sweep: Sweep) -> list[Importance]:
         for status, ended in zip(sweep.statuses, sweep.has_ended, strict=True)
     ]
     targets: list[tuple[str, Sequence[float | None]]] = [(FAILING, failing)]
-    targets += [(each.name, each.numbers) for each in sweep.results[:_MOST_RESULTS] if each.is_numeric]
+    targets += [(each.name, each.numbers) for each in _own_results(sweep)]
     found = []
     for name, values in targets:
         known = [number for number, value in enumerate(values) if value is not None]
@@ -58,7 +67,19 @@ def importances(sweep: Sweep) -> list[Importance]:
         shares = [(column, explained([groups[n] for n in known], numbers)) for column, groups in grouped]
         told = sorted(((c, s) for c, s in shares if s >= _LEAST), key=lambda pair: -pair[1])
         found.append(Importance(name, len(known), tuple((column, round(s, 4)) for column, s in told)))
-    return found
+    return sorted(found, key=lambda each: each.target != FAILING and each.is_given)
+
+
+def _own_results(sweep: Sweep) -> Iterator[Result]:
+    """Yield the numeric results, without those that only repeat a config key of the same name."""
+    inputs = {column.key: column for column in sweep.inputs}
+    for result in sweep.results[:_MOST_RESULTS]:
+        column = inputs.get(result.name)
+        is_copy = column is not None and all(
+            value is None or value == column.value(row) for row, value in enumerate(result.values)
+        )
+        if result.is_numeric and not is_copy:
+            yield result
 
 
 def explained(groups: Sequence[int], values: Sequence[float]) -> float:

@@ -56,7 +56,7 @@ def _is_row(row: Any) -> bool:
 def _columns(sweep: Sweep) -> dict[str, Any]:
     return {
         "config": [
-            {"name": each.name, "key": each.key, "distinct": len(each.distinct), "numeric": each.is_numeric}
+            {"name": each.name, "key": each.key, "distinct": each.spread, "numeric": each.is_numeric}
             for each in sweep.inputs
         ],
         "results": [

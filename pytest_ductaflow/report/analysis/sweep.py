@@ -26,12 +26,15 @@ class Input:
         key: Dotted key in the config.
         codes: For each row the number of its value, -1 where the key is not set.
         values: All config values, by number.
+        spread: The number of values, "not set" among them, in the step that has most. That other steps lack a
+            key does not make it vary.
     """
 
     name: str
     key: str
     codes: Sequence[int]
     values: Sequence[Any]
+    spread: int
 
     @cached_property
     def distinct(self) -> frozenset[int]:
@@ -45,7 +48,7 @@ class Input:
 
     @property
     def varies(self) -> bool:
-        return len(self.distinct) > 1
+        return self.spread > 1
 
     def value(self, row: int) -> Any:
         """Return the value of a row; None if its config lacks the key."""
@@ -101,7 +104,7 @@ class Sweep:
         """The step as a further column."""
         names = list(dict.fromkeys(row["step"] for row in self.rows))
         numbers = {name: number for number, name in enumerate(names)}
-        return Input("step", "step", [numbers[row["step"]] for row in self.rows], names)
+        return Input("step", "step", [numbers[row["step"]] for row in self.rows], names, len(names))
 
 
 def sweep_of(rows: Sequence[tuple[Row, PackedRow]], packed: PackedRows) -> Sweep:
@@ -122,13 +125,30 @@ def sweep_of(rows: Sequence[tuple[Row, PackedRow]], packed: PackedRows) -> Sweep
     places: list[Place] = packed.places
     names = result_names((places[place] for place in by_place), _TAKEN)
     taken = {*names.values(), *_TAKEN}
+    steps = [row["step"] for row, _ in rows]
     inputs = [
-        Input(config_name(key, taken), key, codes, packed.values)
+        Input(config_name(key, taken), key, codes, packed.values, _spread(codes, steps))
         for key, codes in by_key.items()
-        if not key.startswith("_")
+        if not key.startswith("_") and not _repeats_names(codes, packed.values, rows)
     ]
     results = [Result(names[places[place]], place, values) for place, values in by_place.items()]
     return Sweep([row for row, _ in rows], inputs, results)
+
+
+def _repeats_names(
+    codes: Sequence[int], values: Sequence[Any], rows: Sequence[tuple[Row, PackedRow]]
+) -> bool:
+    """Return whether a config key, such as `instance_name`, only says again what each instance is called."""
+    return all(
+        code == NOT_SET or values[code] == row["instance"] for code, (row, _) in zip(codes, rows, strict=True)
+    )
+
+
+def _spread(codes: Sequence[int], steps: Sequence[str]) -> int:
+    by_step: dict[str, set[int]] = {}
+    for step, code in set(zip(steps, codes, strict=True)):
+        by_step.setdefault(step, set()).add(code)
+    return max(map(len, by_step.values()), default=0)
 
 
 def number_of(value: Any) -> float | None:

@@ -55,13 +55,14 @@ function classesOf(column, rows) {
   return values.has(valueKey(undefined)) ? [...classes, { label: "not set", has: (v) => v === undefined, condition: "unset" }] : classes;
 }
 
-const valueKey = (value) => (value === undefined ? "" : JSON.stringify(value));
+// Equal values have equal keys, and a text never that of a list.
+const valueKey = (value) => (value && typeof value === "object" ? `\0${JSON.stringify(value)}` : value);
 
 function single(values) {
   values.sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(exactText(a), exactText(b))));
   return values.map((value) => {
     const key = valueKey(value);
-    return { label: valueText(value), key, has: (v) => valueKey(v) === key, condition: `= ${exactText(value)}` };
+    return { label: valueText(value), key, has: (v) => valueKey(v) === key, condition: `= ${exactText(value)}`, isSingle: true };
   });
 }
 
@@ -80,8 +81,9 @@ function ranges(column, values) {
 
 // Returns a function that gives the number of a value's class; -1 if it has none.
 function classifier(classes) {
-  const byKey = new Map(classes.map(({ key }, n) => [key, n]).filter(([key]) => key !== undefined));
-  const others = classes.map((each, n) => [each, n]).filter(([each]) => each.key === undefined);
+  const numbered = classes.map((each, n) => [each, n]);
+  const byKey = new Map(numbered.filter(([each]) => each.isSingle).map(([{ key }, n]) => [key, n]));
+  const others = numbered.filter(([each]) => !each.isSingle);
   return (value) => byKey.get(valueKey(value)) ?? others.find(([each]) => each.has(value))?.[1] ?? -1;
 }
 

@@ -21,13 +21,20 @@ function details(row) {
       el("button", { type: "button", class: "copy", title: "Copy the command" }, "copy")) : null,
     row.differences?.length
       ? section("Differences", row.differences.map((difference) => differenceOf(row, difference))) : null,
+    row.code ? section("Code", el("pre", { class: "plain", tabindex: 0 }, row.code)) : null,
     row.traceback ? section("Traceback", el("pre", { class: "error", tabindex: 0 }, row.traceback)) : null,
+    row.tail?.length ? section("Last output", lines("plain", row.tail)) : null,
+    row.last_line ? section("Last output", lines("plain", [row.last_line])) : null,
     row.before ? section("Before this session", beforeOf(row)) : null,
     row.failed_attempts?.length
       ? section("Failed attempts", lines("plain", row.failed_attempts.map((why, n) => `${n + 1}: ${why}`))) : null,
     row.warnings?.length ? section("Warnings", lines("warning", row.warnings)) : null,
     row.python_warnings?.length ? section("Python warnings", lines("plain", row.python_warnings)) : null,
     row.flows?.length ? section("Flows", flowList(row.flows)) : null,
+    related("Needs", upstreamsOf(row)),
+    related("Is needed by", downstreamsOf(row)),
+    files("Wrote", row.outputs, (name) => `${row.directory}/${name}`),
+    files("Read", row.inputs, (name) => (isAbsolute(name) ? null : `../${name}`)),
   ];
   const settings = config.length
     ? el("table", {}, config.map(([key, value]) =>
@@ -39,6 +46,36 @@ function details(row) {
       el("div", { class: "config" }, section("Config", settings), results.length ? section("Results", resultTable(row, results)) : null),
       el("div", { class: "parts" }, parts)));
 }
+// ---- Neighbours and files
+
+const labelOfRow = (row) => `${row.step}/${row.instance}`;
+const upstreamsOf = (row) => row.upstreams ?? [];
+const downstreamsOf = (row) =>
+  data.rows.filter((other) => other.upstreams?.includes(labelOfRow(row))).map(labelOfRow).slice(0, 100);
+
+function related(heading, labels) {
+  if (!labels.length) return null;
+  const known = new Map(data.rows.map((row) => [labelOfRow(row), row]));
+  return folded(`${heading} ${count(labels.length, "instance")}`, el("ul", { class: "names" }, labels.map((label) => {
+    const row = known.get(label);
+    if (!row) return el("li", {}, label);
+    const open = button(label, { class: "to" });
+    open.addEventListener("click", () => openInstance(row));
+    return el("li", {}, light(statusOf(row)), open);
+  })));
+}
+
+// The last name may say how many more there are: that is no file.
+function files(heading, names, pathOf) {
+  if (!names?.length) return null;
+  return folded(`${heading} ${count(names.length, "file")}`, el("ul", { class: "names" }, names.map((name) =>
+    el("li", {}, name.startsWith("… and ") || !pathOf(name) ? name : link(pathOf(name), name)))));
+}
+
+const isAbsolute = (path) => /^([A-Za-z]:)?[\\/]/.test(path) || path.includes("://");
+
+const folded = (heading, body) => el("details", { class: "more" }, el("summary", {}, heading), body);
+
 const resultsOf = (row) =>
   ofKind("result").map((column) => [column, column.get(row)]).filter(([, value]) => value !== undefined);
 

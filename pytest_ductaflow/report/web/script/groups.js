@@ -159,13 +159,13 @@ function movedItem({ name, rows, largest }) {
 
 function runningPart() {
   const running = shownRows.filter(isTicking);
-  return running.length ? card("Running now", "", rowList(running.slice(0, 20), (row) => timeText(row))) : null;
+  return running.length ? card("Running now", "", rowList(running.slice(0, 20), timeText)) : null;
 }
 
 function slowPart() {
   const timed = shownRows.filter((row) => row.duration != null);
   if (timed.length < 2) return null;
-  const slow = sorted(timed, (row) => row.duration, true).slice(0, MOST_SLOW);
+  const slow = timed.toSorted((a, b) => b.duration - a.duration).slice(0, MOST_SLOW);
   const all = sum(timed.map((row) => row.duration));
   return card("Slowest", `of ${duration(all)} in all, ${duration(all / timed.length)} on average`, rowList(slow, timeText));
 }
@@ -174,7 +174,7 @@ function rowList(rows, textOfRow) {
   return el("table", { class: "slow" }, rows.map((row) => {
     const open = button(`${row.step}/${shortName(row)}`, { class: "to", title: row.instance });
     open.addEventListener("click", () => openInstance(row));
-    return el("tr", {}, el("td", {}, light(statusOf(row))), el("td", {}, open), el("td", { class: "number" }, textOfRow(row)));
+    return el("tr", {}, el("td", {}, light(statusOf(row))), el("td", {}, open, isTicking(row) && row.last_line ? el("div", { class: "muted" }, shortened(row.last_line, 120)) : null), el("td", { class: "number" }, textOfRow(row)));
   }));
 }
 

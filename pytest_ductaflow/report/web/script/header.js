@@ -72,7 +72,7 @@ function drawIcon(status) {
 function drawTimes() {
   const end = data.finished ? Date.parse(data.finished) : Date.now();
   put("started", data.started ? timestamp(data.started) : "");
-  $("started").title = `local time: ${zone()}`;
+  put("zone", zone());
   put("elapsed", wholeDuration(since(data.started, end)));
   put("last-label", data.finished ? "finished" : "updated");
   put("last", data.finished ? timestamp(data.finished) : `${wholeDuration(since(data.updated))} ago`);

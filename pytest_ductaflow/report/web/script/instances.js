@@ -33,7 +33,7 @@ const OTHERS = 720; // pixels of the other columns
 const MESSAGE = 130; // pixels of a message at least
 const [DIGIT, GAP] = [8.5, 12];
 
-const hasMessages = () => shownRows.some((row) => row.message || row.flows?.length);
+const hasMessages = () => shownRows.some((row) => messageOf(row) || row.flows?.length);
 
 function drawHead() {
   const widths = shownKeys.map((column) => `${widthOf(column)}ch`).join(" ");
@@ -43,13 +43,13 @@ function drawHead() {
   const message = hasMessages() ? "minmax(0, 1.6fr)" : "0";
   $("table").style.setProperty("--columns", `3.9rem ${step} ${widths} ${name} 6.2rem ${message} 13.5rem`);
   $("head-keys").replaceChildren(...shownKeys.map((column) =>
-    el("div", { role: "columnheader", class: column.numeric ? "config-cell number" : "config-cell", title: column.name }, column.name)));
+    el("div", { role: "columnheader", class: column.numeric ? "config-cell number" : "config-cell", title: column.name }, column.key)));
 }
 
 // Characters that a column needs: a mono-spaced digit is one wide.
 function widthOf(column) {
   const texts = shownRows.slice(0, 300).map((row) => valueText(column.get(row)).length);
-  return Math.min(16, Math.max(5, column.name.length + 1, ...texts.map((length) => length + 1)));
+  return Math.min(16, Math.max(5, column.key.length + 1, ...texts.map((length) => length + 1)));
 }
 
 function drawEntry(row, node) {
@@ -73,7 +73,7 @@ function drawEntry(row, node) {
       cell("time", timeText(row)),
       cell("message",
         row.flows?.length ? el("span", { class: "lights" }, row.flows.map(flowLight)) : null,
-        row.message ? el("span", { class: "message", title: row.message }, row.message) : null),
+        messageOf(row) ? el("span", { class: "message", title: messageOf(row) }, messageOf(row)) : null),
       cell("links", links(row.links))));
   if (open) node.append(details(row));
 }
@@ -82,8 +82,11 @@ function keyCell(column, row) {
   const text = valueText(column.get(row));
   const kind = text ? "config-cell" : "config-cell unset";
   return el("div", { role: "cell", class: column.numeric ? `${kind} number` : kind, title: `${column.name} = ${text}` },
-    el("span", { class: "key" }, `${column.name}=`), text);
+    el("span", { class: "key" }, `${column.key}=`), text);
 }
+
+// Of a running instance, what it has printed last.
+const messageOf = (row) => row.message ?? (row.status === "running" ? row.last_line : null);
 
 function flowLight(flow) {
   return light(flow.status, `: ${flow.flow} ${flow.instance ?? ""}`);
@@ -129,6 +132,7 @@ function onTableClick({ target }) {
 }
 
 function fold(id, open) {
+  if (open === unfolded.has(id)) return;
   if (open) unfolded.add(id);
   else unfolded.delete(id);
   list.heights.delete(id);
@@ -161,7 +165,7 @@ function sortBy(column) {
 
 // Opens the list at one instance, unfolded.
 function openInstance(row) {
-  unfolded.add(row.id);
+  fold(row.id, true);
   Object.assign(view, { view: "instances", search: "", statuses: [], step: "", session: false, where: {}, among: "" });
   $("search").value = "";
   applyView();

@@ -20,9 +20,11 @@ function pivotAxes() {
   const names = [...varying().map((column) => column.name), "step"];
   const usable = (name) => names.includes(name);
   const wanted = (data.axes ?? []).filter(usable);
-  const x = usable(view.x) ? view.x : wanted.find((name) => name !== view.y) ?? names.find((name) => name !== view.y);
-  const y = usable(view.y) ? view.y : [...wanted, ...names].find((name) => name !== x) ?? "step";
-  return { names, x, y, facet: usable(view.facet) ? view.facet : "" };
+  const facet = usable(view.facet) ? view.facet : "";
+  const first = (...taken) => [...wanted, ...names].find((name) => !taken.includes(name)) ?? "step";
+  const x = usable(view.x) ? view.x : first(view.y, facet);
+  const y = usable(view.y) ? view.y : first(x, facet);
+  return { names, x, y, facet };
 }
 
 function showPivot() {
@@ -35,24 +37,33 @@ function showPivot() {
     choice("one table for each", [["", "—"], ...names], facet, { "data-choice": "facet" }),
     choice("colour", ["status", ...numbers], colour, { "data-choice": "colour" }),
     ...(colour === "status" ? [] : [choice("measure", Object.keys(MEASURES), view.measure, { "data-choice": "measure" })]));
-  const facets = facet ? classesOf(columns.get(facet), shownRows).slice(0, MOST_CLASSES) : [null];
-  const made = { x: axisClasses(x), y: axisClasses(y), colour, facet };
+  const rows = pivotRows(x, y);
+  const facets = facet ? classesOf(columns.get(facet), rows).slice(0, MOST_CLASSES) : [null];
+  const made = { rows, x: axisClasses(x, rows), y: axisClasses(y, rows), colour, facet };
+  const left = shownRows.length - rows.length;
+  put("pivot-note", left ? `${count(left, "instance")} without ${x} and ${y} not shown` : "");
   const tables = facets.map((each) => pivotCells(made, each));
   const scale = extent(tables.flatMap(({ cells }) => [...cells.values()].map((rows) => measureOf(rows, colour))).filter((value) => value !== undefined));
   $("pivot-legend").replaceChildren(colour === "status" || !Number.isFinite(scale[0]) ? "" : legend(scale, colour));
   $("pivot-tables").replaceChildren(...tables.map((each) => pivotTable(made, each, scale)));
 }
 
-function axisClasses(name) {
+// Rows of steps that know neither axis would be a corner of their own.
+function pivotRows(x, y) {
+  const axes = [columns.get(x), columns.get(y)];
+  return shownRows.filter((row) => axes.some((column) => column.get(row) !== undefined));
+}
+
+function axisClasses(name, rows) {
   const column = columns.get(name);
-  const classes = classesOf(column, shownRows);
+  const classes = classesOf(column, rows);
   return { column, classes: classes.slice(0, MOST_CLASSES), left: Math.max(0, classes.length - MOST_CLASSES), at: classifier(classes) };
 }
 
 // Returns the rows of each cell, by "row column".
-function pivotCells({ x, y, facet }, only) {
+function pivotCells({ rows, x, y, facet }, only) {
   const cells = new Map();
-  for (const row of shownRows) {
+  for (const row of rows) {
     if (only && !only.has(columns.get(facet).get(row))) continue;
     const key = `${y.at(y.column.get(row))} ${x.at(x.column.get(row))}`;
     if (!cells.has(key)) cells.set(key, []);

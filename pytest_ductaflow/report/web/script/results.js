@@ -1,6 +1,6 @@
 // The view "results": a chart of two columns, parallel coordinates, what inputs matter, and all values in a table.
 
-const MOST_LINES = 4000;
+const MOST_LINES = 1500;
 const MOST_AXES = 9;
 const CHART = { width: 560, height: 300, left: 70, top: 24, right: 16, bottom: 44 };
 
@@ -44,19 +44,31 @@ const visibleColumns = () => resultColumns().filter((column) => !view.hidden.inc
 const resultRows = () =>
   (columns.has(view.order) ? sorted(shownRows, columns.get(view.order).get, view.down) : shownRows);
 
+let isDrawing = false; // charts wait for the next frame, so that keys are not kept waiting
+
 function showResults() {
-  showChart();
-  showParallel();
-  $("result-importance").replaceChildren(importancePart(100) ?? "");
   showResultTable();
+  if (importanceOf !== data) $("result-importance").replaceChildren(importancePart(100) ?? "");
+  importanceOf = data;
+  if (isDrawing) return;
+  isDrawing = true;
+  setTimeout(() => {
+    isDrawing = false;
+    showChart();
+    showParallel();
+  }, 0);
 }
+
+let importanceOf = null; // the data whose importance is shown
+
 
 // ---- The chart
 
 function chartAxes() {
   const numbers = numericColumns().map((column) => column.name);
   const results = numbers.filter((name) => name !== "duration");
-  const y = numbers.includes(view.cy) ? view.cy : results[0] ?? "duration";
+  const told = (data.importance ?? []).map(({ target }) => target).find((name) => results.includes(name));
+  const y = numbers.includes(view.cy) ? view.cy : told ?? results[0] ?? "duration";
   const best = (data.importance ?? []).find(({ target }) => target === y)?.inputs[0]?.[0];
   const names = [...varying().map((column) => column.name), ...numbers, "step"];
   const x = names.includes(view.cx) ? view.cx : best ?? names[0];
@@ -162,8 +174,14 @@ function openNearest(event, picture, rows, placeOf) {
 
 function parallelColumns() {
   const config = tellingKeys().slice(0, 5);
-  const results = ofKind("result").filter((column) => column.numeric).slice(0, MOST_AXES - config.length);
+  const results = ownResults().slice(0, MOST_AXES - config.length);
   return [...config, ...results].filter((column) => !view.hidden.includes(column.name));
+}
+
+// Numeric results that are no mere copies of a config key, those first that no single input determines.
+function ownResults() {
+  const told = (data.importance ?? []).map(({ target }) => columns.get(target)).filter((column) => column?.kind === "result");
+  return told.length ? told : ofKind("result").filter((column) => column.numeric);
 }
 
 function showParallel() {
@@ -173,7 +191,7 @@ function showParallel() {
   if (!isUseful) return;
   const [width, height] = [Math.max(320, 120 * axesShown.length), 240];
   const axes = axesShown.map((column, n) => ({
-    column, x: 60 + n * ((width - 120) / (axesShown.length - 1)), ...axisOf(column, data.rows, height, { isReverse: true }),
+    column, x: 60 + n * ((width - 120) / (axesShown.length - 1)), ...parallelScale(column, height),
   }));
   const all = data.rows.slice(0, MOST_LINES);
   const shown = new Set(shownRows.slice(0, MOST_LINES).map((row) => row.index));
@@ -188,6 +206,12 @@ function showParallel() {
 }
 
 const PARALLEL_TOP = 34;
+const scales = new WeakMap(); // by column: they stay while rows are filtered
+
+function parallelScale(column, height) {
+  if (!scales.has(column)) scales.set(column, axisOf(column, data.rows, height, { isReverse: true }));
+  return scales.get(column);
+}
 
 function linesOf(rows, axes) {
   return rows.map((row) => {

@@ -2,8 +2,9 @@
 
 const TEXTS = [
   "id", "source", "step", "kind", "status", "directory", "flow", "command",
-  "message", "traceback", "reason", "last_good",
+  "message", "traceback", "code", "reason", "last_good",
 ];
+const TEXT_LISTS = ["inputs", "outputs", "upstreams"];
 const NUMBERS = ["shard", "started", "duration", "peak_memory"];
 const NAME = "\0"; // in a text: the name of the instance
 
@@ -21,10 +22,12 @@ const shapeOf = (keys) => ({ keys, index: new Map(keys.map((key, n) => [key, n])
 const NO_SHAPE = shapeOf([]);
 const NO_SET = { places: [], index: new Map() };
 
-function unpackRow([name, texts, linked, marks, numbers, shape, codes, set, results, rest], data, shapes, sets, named) {
+function unpackRow(packed, data, shapes, sets, named) {
+  const [name, texts, lists, linked, marks, numbers, shape, codes, set, results, rest] = packed;
   const text = (n) => (n < 0 ? null : named[n] ? data.texts[n].replaceAll(NAME, () => name) : data.texts[n]);
   const row = { instance: name, earlier: Boolean(marks & 1), unchanged: Boolean(marks & 2), links: {} };
   TEXTS.forEach((key, n) => { row[key] = text(texts[n]); });
+  TEXT_LISTS.forEach((key, n) => { row[key] = lists[n].map(text); });
   NUMBERS.forEach((key, n) => { row[key] = numbers[n]; });
   for (let n = 0; n < linked.length; n += 2) row.links[text(linked[n])] = text(linked[n + 1]);
   row.shape = shapes[shape] ?? NO_SHAPE;
