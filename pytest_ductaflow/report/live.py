@@ -27,7 +27,7 @@ from .page import SCHEMA, assemble, read
 from .rows import ended_row, flow_row, waiting_row
 
 PAUSE = 1.0  # minimum seconds between two writes
-SHARE = 0.02  # largest fraction of the time spent on writing
+SHARE = 0.02  # largest fraction of the time spent on writing, as time of a processor
 SHARE_OF_SUMMARY = 0.01  # and on summing up
 LOOK = 2.0  # seconds between checks on the progress of running builds
 HEARTBEAT = 30.0  # seconds; an older page belongs to a session that was killed
@@ -85,7 +85,7 @@ class LiveReport:
         self._tails: dict[str, list[str]] = {}
         self._summary: dict[str, Any] = {}
         self._summary_due = 0.0
-        self._summing = 0.0  # seconds that the last write has spent on the summary
+        self._summing = 0.0  # seconds of processor time that the last write has spent on the summary
         self._last = _LastReport(self.path)
         self._data["previous"] = self._last.ended
         self._files: dict[str, RunFiles] = {}
@@ -248,9 +248,9 @@ class LiveReport:
             moved = self._builds_moved() | self._logs_moved()
             if moved or changed or time.monotonic() - began > HEARTBEAT:
                 self._changed.clear()
-                began = time.monotonic()
+                began, used = time.monotonic(), time.thread_time()
                 self._write()
-                took = time.monotonic() - began - self._summing
+                took = time.thread_time() - used - self._summing
                 self._ending.wait(max(PAUSE, took / SHARE))
 
     def _builds_moved(self) -> bool:
@@ -309,12 +309,12 @@ class LiveReport:
 
     def _summed_up(self, rows: dict[str, Row], texts: dict[str, PackedRow]) -> dict[str, Any]:
         """Return the summary of all rows; while the session runs, one that may be some time old."""
-        began, self._summing = time.monotonic(), 0.0
-        if self._data["finished"] or began >= self._summary_due:
+        self._summing, used = 0.0, time.thread_time()
+        if self._data["finished"] or time.monotonic() >= self._summary_due:
             pairs = [Summed(row, texts[node_id]) for node_id, row in rows.items()]
             self._summary = summary_of(pairs, self._packed)
-            self._summing = time.monotonic() - began
-            self._summary_due = began + self._summing / SHARE_OF_SUMMARY
+            self._summing = time.thread_time() - used
+            self._summary_due = time.monotonic() + self._summing / SHARE_OF_SUMMARY
         return self._summary
 
     def _read_results(self) -> None:

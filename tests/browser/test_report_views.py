@@ -208,6 +208,19 @@ def test_an_unfolded_row_out_of_sight_is_still_unfolded(page: Page, rows: list[d
     assert page.row(name).find_element(By.CSS_SELECTOR, ".details").is_displayed()
 
 
+def test_paper_shows_what_the_views_say_and_no_controls(page: Page, rows: list[dict[str, Any]]) -> None:
+    page.open(*rows, view="groups", **ENDED)
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert page.one(".importance th .to").is_displayed()
+        assert page.one(".counts .to").is_displayed()
+        assert page.one(".term").is_displayed()
+        assert not page.one(".cause > .to").is_displayed()
+        assert not page.one("#views").is_displayed()
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_paper_shows_all_rows(page: Page, rows: list[dict[str, Any]]) -> None:
     page.open(*rows, **ENDED)
     page.js("window.dispatchEvent(new Event('beforeprint'))")

@@ -30,6 +30,15 @@ function haystack(row) {
   return found;
 }
 
+const AT_A_TIME = 500; // rows: a few milliseconds
+
+// Builds the texts while nothing else is to be done, so that the first key is as quick as the others.
+function prepareSearch(rows, from = 0) {
+  if (rows !== data.rows || from >= rows.length) return;
+  rows.slice(from, from + AT_A_TIME).forEach(haystack);
+  setTimeout(() => prepareSearch(rows, from + AT_A_TIME), 10);
+}
+
 // Returns a test for a condition such as "> 0.4", "= rail", "2030..2040", "unset", or a part of a text.
 function conditionOf(text) {
   const typed = text.trim();

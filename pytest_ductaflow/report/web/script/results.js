@@ -1,6 +1,6 @@
 // The view "results": a chart of two columns, parallel coordinates, what inputs matter, and all values in a table.
 
-const MOST_LINES = 1500;
+const MOST_LINES = 1000;
 const MOST_AXES = 9;
 const CHART = { width: 560, height: 300, left: 70, top: 24, right: 16, bottom: 44 };
 

@@ -15,6 +15,7 @@ function show(next) {
   drawTimes();
   drawSteps();
   applyView();
+  setTimeout(() => prepareSearch(next.rows), 500);
   if (home && document.activeElement !== focused) {
     const isTwin = (other) =>
       ["className", "href", "ariaLabel"].every((name) => other[name] === focused[name]);
