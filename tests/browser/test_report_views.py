@@ -560,3 +560,17 @@ def test_views_follow_the_session(page: Page, rows: list[dict[str, Any]]) -> Non
     )
     assert total == 300
     assert "waiting" not in page.one("#pivot-tables").get_attribute("innerHTML")
+
+
+def test_ten_thousand_instances_are_few_elements_in_every_view(page: Page) -> None:
+    many = planted_rows(10_000)
+    page.open(*many, view="groups", **ENDED)
+    failures = Counter(row["cause"]["type"] for row in many if row["status"] == "error")
+    assert page.one(".cause-count").text == f"{failures['ValueError']:,}"
+    assert "mode = rail" in page.one(".common").text
+    for view in ("groups", "instances", "pivot", "results"):
+        page.one(f"[data-view='{view}']").click()
+        page.until(lambda: not page.js("return isDrawing"))
+        assert page.js("return document.querySelectorAll('*').length") < 4000
+    page.search("mode=rail year=2045")
+    assert shown_count(page) == len(names_of(many, mode="rail", year=2045))

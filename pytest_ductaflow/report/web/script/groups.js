@@ -165,7 +165,7 @@ function runningPart() {
 function slowPart() {
   const timed = shownRows.filter((row) => row.duration != null);
   if (timed.length < 2) return null;
-  const slow = timed.toSorted((a, b) => b.duration - a.duration).slice(0, MOST_SLOW);
+  const slow = [...timed].sort((a, b) => b.duration - a.duration).slice(0, MOST_SLOW);
   const all = sum(timed.map((row) => row.duration));
   return card("Slowest", `of ${duration(all)} in all, ${duration(all / timed.length)} on average`, rowList(slow, timeText));
 }
