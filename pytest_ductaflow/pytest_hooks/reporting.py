@@ -17,7 +17,8 @@ from _pytest._code.code import ReprFileLocation
 from ..core.instance import RUNS, Instance
 from ..core.number_text import listed
 from ..core.record import INTERRUPTED, Record
-from ..core.run_files import AFTER, RunFiles, close_record, display_path
+from ..core.run_files import AFTER, RunFiles, close_record, display_path, read_record
+from ..gate.instance_file import REPLAYS
 from ..planning.history import left_over_runs
 from ..planning.history.declared_history import DeclaredRecords
 from ..planning.history.stale_upstreams import out_of_date
@@ -305,8 +306,9 @@ def _is_declared_in(root: Path) -> Callable[[Row], bool]:
 
     def is_declared(row: Row) -> bool:
         record = RunFiles(Path(os.path.normpath(root / RUNS / row["directory"])), row["flow"]).record
-        if row["directory"].startswith(f"{AFTER}/"):  # what a conductor does after its instances
-            return record.exists()
+        if row["directory"].startswith((f"{AFTER}/", f"{REPLAYS}/")):  # of these there are no notes
+            found, _ = read_record(record)
+            return found is not None and (root / found.source).exists()
         return display_path(record, root) in known.of_sources_that_exist
 
     return is_declared

@@ -64,7 +64,12 @@ def _row(directory: Path, record: Record, runs: Path) -> Row:
     flow, root = runs.parent / record.flow, runs.parent
     instance = Instance(str(flow), record.step, record.instance, config, str(directory), str(root))
     source = display_path(record.source, root) if record.source else record.flow
-    node_id = "::".join((source, slug(record.step), slug(record.instance)))
+    parts = (
+        (source, slug(record.instance))
+        if record.stored
+        else (source, slug(record.step), slug(record.instance))
+    )
+    node_id = "::".join(parts)
     command = f"pytest --ductaflow {quoted(display_path(directory, root))}"
     row = waiting_row(node_id, instance, command, runs)
     if record.status is Status.RUNNING:
