@@ -12,6 +12,7 @@ import click
 import pytest
 
 from .core.errors import DuctaflowError
+from .core.instance import RUNS
 from .core.run_files import RunFiles, display_path
 from .core.settings import Settings
 from .core.system.instance_lock import held
@@ -26,10 +27,12 @@ from .gate.store_run import (
 )
 from .planning.discovery import project_root
 from .planning.history import remove_runs
+from .planning.history.declared_history import DeclaredRecords
 from .planning.processes.stay_warm import warm_processes
 from .plugin import settings_of
 from .pytest_hooks.github import append_summary, ended_of_rows
 from .report.failure_text import quoted
+from .report.from_records import write_archive, write_report
 from .report.merge_shards import Merged
 from .report.merge_shards import merge as merge_shards
 from .running.clean_start import Restored, flow_of_earlier_run
@@ -89,6 +92,32 @@ def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
         if problem := append_summary(path, ended_instances, f"ductaflow, {len(shard_runs)} shards"):
             click.echo(problem, err=True)
     sys.exit(1 if merged.problems else 0)
+
+
+@main.command()
+@click.argument("runs", default="runs", type=click.Path(path_type=Path))
+@click.option(
+    "--zip", "archive", type=click.Path(path_type=Path), metavar="FILE", help="Also write an archive."
+)
+def report(runs: Path, archive: Path | None) -> None:
+    """Make the report of RUNS (runs) from its records alone.
+
+    Instances that no conductor, table or flow declares any more are left out. With --zip the report, and the
+    pages, logs, configs and figures that it links to, go into one archive that opens elsewhere. The exit code
+    is 2 if there are no records.
+    """
+    runs = Path(os.path.abspath(runs))
+    runs = runs / RUNS if runs.name != RUNS and (runs / RUNS).is_dir() else runs
+    known = DeclaredRecords(runs.parent)
+    try:
+        path = write_report(runs, shlex.join(["ductaflow", *sys.argv[1:]]), known.is_declared)
+        click.echo(f"report: {Path(os.path.relpath(path)).as_posix()}")
+        if archive is not None:
+            missing = write_archive(path, archive)
+            left = f"; {missing} linked files are not in it, as they are not in {RUNS}/" if missing else ""
+            click.echo(f"archive: {archive.as_posix()}{left}")
+    except DuctaflowError as error:
+        raise _Refusal(str(error)) from None
 
 
 @main.command()

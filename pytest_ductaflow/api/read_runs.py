@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
@@ -15,6 +14,15 @@ from ..core import run_files
 from ..core.instance import RUNS, Instance, default_step, stem_of
 from ..core.record import Record, Status
 from ..core.run_files import RunFiles
+from ..core.scalars import (
+    Place,
+    config_name,
+    files_with_scalars,
+    flattened,
+    json_object,
+    result_names,
+    scalars_in,
+)
 from ..planning import called_instances
 from ..planning.caller import caller
 from ..planning.history import declared_history
@@ -23,7 +31,6 @@ from ..report.page import SCHEMA, render
 from ..report.rows import ended_row, waiting_row
 from ..running.warning_lines import REACH, is_warning
 from ..sources.notebooks import project_root_of
-from ..sources.tables import flattened
 
 _FIRST = ["step", "instance", "status", "duration"]  # columns of results()
 _ERROR_WORDS = ("❌", "error:", "exception:", "failed:")
@@ -108,53 +115,25 @@ def results(runs: str | Path | None = None) -> pd.DataFrame:
     first = _FIRST if runs is None else [*_FIRST, "declared"]
     heads: list[dict[str, Any]] = []
     configs: list[dict[str, Any]] = []
-    found: list[dict[tuple[str, str], Any]] = []
+    found: list[dict[Place, Any]] = []
     for (directory, record), is_declared in zip(records, still, strict=True):
         values = (record.step, record.instance, record.status.value, record.duration, is_declared)
         heads.append(dict(zip(first, values, strict=False)))
-        config = _json_object(RunFiles(directory, Path(record.flow).stem).config)
+        config = json_object(RunFiles(directory, Path(record.flow).stem).config)
         configs.append({key: value for key, value in flattened(config) if not key.startswith("_")})
-        found.append(_scalars(directory, record))
+        found.append(scalars_in(directory, files_with_scalars(record)))
     if not heads:
         return pd.DataFrame(columns=first)
-    name_of = _result_names(found, first)
+    name_of = result_names((place for scalars in found for place in scalars), first)
     names = {*name_of.values(), *first}
     return pd.DataFrame(
         [
             head
-            | {f"config.{key}" if key in names else key: value for key, value in config.items()}
+            | {config_name(key, names): value for key, value in config.items()}
             | {name_of[place]: value for place, value in scalars.items()}
             for head, config, scalars in zip(heads, configs, found, strict=True)
         ]
     )
-
-
-def _scalars(directory: Path, record: Record) -> dict[tuple[str, str], Any]:
-    """Return the scalars in the JSON files that an instance wrote, by file stem and dotted key."""
-    files = [name for name in record.outputs if name.endswith(".json") and "/" not in name]
-    return {
-        (Path(name).stem, key): value
-        for name in files
-        for key, value in flattened(_json_object(directory / name))
-        if isinstance(value, str | int | float | bool)
-    }
-
-
-def _result_names(
-    found: list[dict[tuple[str, str], Any]], first: Sequence[str]
-) -> dict[tuple[str, str], str]:
-    """Return the column of each result, the same for all instances."""
-    places = {place: None for scalars in found for place in scalars}  # in order of appearance
-    files = Counter(key for _, key in places)
-    return {(stem, key): f"{stem}.{key}" if files[key] > 1 or key in first else key for stem, key in places}
-
-
-def _json_object(path: Path) -> Mapping[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, Mapping) else {}
 
 
 def analyze_execution_logs(output_dir: str | Path) -> str:

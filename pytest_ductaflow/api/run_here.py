@@ -147,6 +147,8 @@ def report_of_script(instance: Instance) -> LiveReport | None:
     is_conductor = script.is_file() and script == Path(instance.source).resolve()
     if not is_conductor or looks_like_flow(script) or answers.current() is not None:
         return None
+    if not settings_of_call().report:
+        return None
     return _report_of(Path(instance.project_root))
 
 
@@ -169,7 +171,7 @@ def run_all(instances: list[Instance], workers: int = 1) -> list[Record]:
     is_part = (
         run_files.surrounding_build() is not None or answers.current() is not None
     )  # of a run that has a report
-    report = None if is_part else _report_of(Path(instances[0].project_root))
+    report = None if is_part or not settings_of_call().report else _report_of(Path(instances[0].project_root))
     if report is not None:
         for instance in instances:
             report.add(_id_of(instance), instance, _repeat_command(instance))

@@ -200,6 +200,14 @@ OPTIONS = (
         choices=("all", "failed", "none"),
     ),
     Option(
+        "report",
+        "Write no report into runs/; `ductaflow report` makes one of the records later (sessions with "
+        "--ductaflow-shard write theirs all the same).",
+        default=True,
+        convert=_truth,
+        is_switch=True,
+    ),
+    Option(
         "timeout",
         "Seconds that an instance may take, unless it has a `_timeout` of its own.",
         default=None,
@@ -389,6 +397,7 @@ class Settings:
     warnings: WarningsMode = _DEFAULT["warnings"]
     log_warnings: LogWarningsMode = _DEFAULT["log_warnings"]
     html: HtmlMode = _DEFAULT["html"]
+    report: bool = _DEFAULT["report"]
     timeout: float | None = _DEFAULT["timeout"]
     kernel: str | None = _DEFAULT["kernel"]
     root: str | None = _DEFAULT["root"]

@@ -14,6 +14,7 @@ from ..core.errors import DuctaflowError, FlowNotFound, TableError
 from ..core.instance import JSON, RUNS, Instance, Workplace, default_step
 from ..core.problem import Problem
 from ..core.run_files import display_path
+from ..core.scalars import flattened
 from ..sources.notebooks import TABLE_SUFFIXES, find_flow
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import (
@@ -22,7 +23,6 @@ from ..sources.tables import (
     STEP,
     as_table,
     check_name,
-    flattened,
     merged,
     nested,
     problems_of_schema,

@@ -16,7 +16,7 @@ from ..core.instance import Instance
 from ..core.outcome import Outcome, outcome_of
 from ..core.record import Difference, Record, Status
 from ..report.failure_text import TITLES, cells_of
-from ..report.rows import Row
+from ..report.packed_rows import Row
 from .collection import node_ids
 from .items import PLAN, SETTINGS
 from .ordering import BLOCKED

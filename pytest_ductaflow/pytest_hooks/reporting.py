@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Generator, Hashable, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest._code.code import ReprFileLocation
 
-from ..core.instance import Instance
+from ..core.instance import RUNS, Instance
 from ..core.number_text import listed
 from ..core.record import INTERRUPTED, Record
-from ..core.run_files import RunFiles, close_record
+from ..core.run_files import AFTER, RunFiles, close_record, display_path, read_record
+from ..gate.instance_file import REPLAYS
 from ..planning.history import left_over_runs
+from ..planning.history.declared_history import DeclaredRecords
 from ..planning.history.stale_upstreams import out_of_date
 from ..planning.plan import Plan
 from ..report.failure_text import Line, message_of, place_of
 from ..report.live import CUT_OFF, LiveReport
+from ..report.packed_rows import Row
 from ..report.terminal_summary import Summary, show_flows
 from ..sources.notebooks import TABLE_SUFFIXES
 from .collection import node_ids
@@ -78,7 +81,7 @@ class ReportingHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        if not self._reports:
+        if not self._instances:
             self._begin(set(ids), self._workers)
 
     @property
@@ -108,9 +111,20 @@ class ReportingHooks:
             repeat = repeat_command(node_id, config.rootpath, here)
             earlier, its_shard = node_id not in selected, shards.get(instance.key)
             self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
-        for live in self._reports.values():
-            live.follow()
         left_over_runs.note(config.stash[PLAN])
+        self._drop_idle_reports()
+        for root, live in self._reports.items():
+            if settings.shard is None:  # shards are merged: each has the same rows
+                live.keep_others(_planned(config.stash[PLAN], config.rootpath), _is_declared_in(root))
+            live.follow()
+
+    def _drop_idle_reports(self) -> None:
+        """Leave the reports of projects of which this session runs nothing as they are, or all if told so."""
+        settings = self._config.stash[SETTINGS]
+        if settings.shard is None:  # what merges shards reads their reports
+            ran = self._selected & self._instances.keys() if settings.report else ()
+            used = {Path(self._instances[node_id].project_root) for node_id in ran}
+            self._reports = {root: live for root, live in self._reports.items() if root in used}
 
     def _tell_of_empty_sources(self, terminal: Any) -> None:
         """Print why a source that was named, or found, has nothing to run."""
@@ -259,7 +273,7 @@ class ReportingHooks:
         self._tell_of_empty_sources(terminalreporter)
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not self._config.stash[PLAN].instances:
             terminalreporter.line(_nothing_found(self._config.stash[SETTINGS].files), yellow=True)
-        if not self._reports:
+        if not self._instances:
             return
         terminalreporter.section("ductaflow", "-")
         here = self._config.invocation_params.dir
@@ -276,6 +290,28 @@ class ReportingHooks:
             return
         for live in self._reports.values():
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
+
+
+def _planned(plan: Plan, rootpath: Path) -> set[str]:
+    """Return the sources of a plan whose instances are all known, as rows of the report name them."""
+    return {
+        node_id_of(path, found[0], rootpath).partition("::")[0]
+        for path, found in left_over_runs.whole_sources(plan).items()
+    }
+
+
+def _is_declared_in(root: Path) -> Callable[[Row], bool]:
+    """Return a function that says whether the instance of a row of an earlier report is still declared."""
+    known = DeclaredRecords(root)
+
+    def is_declared(row: Row) -> bool:
+        record = RunFiles(Path(os.path.normpath(root / RUNS / row["directory"])), row["flow"]).record
+        if row["directory"].startswith((f"{AFTER}/", f"{REPLAYS}/")):  # of these there are no notes
+            found, _ = read_record(record)
+            return found is not None and (root / found.source).exists()
+        return display_path(record, root) in known.of_sources_that_exist
+
+    return is_declared
 
 
 def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> tuple[list[str], set[int]]:

@@ -201,15 +201,26 @@ def _code(failure: Failure, around: int = _AROUND) -> Iterator[Line]:
         yield Line(text.rstrip(), ("bold",) if marked else ())
 
 
-def _last_output(log: Path) -> Iterator[Line]:
+def code_text(failure: Failure) -> str:
+    """Return the cell around the line that failed, which is marked, as text; "" if it is not known."""
+    return "\n".join(line.text for line in _code(failure))
+
+
+def last_lines(log: Path) -> list[str]:
+    """Return the last lines of a log that are complete, a long first one without its beginning."""
     try:
         with open(log, "rb") as file:
             begin = file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-            lines = file.read().decode("utf-8", "replace").splitlines()[:-1]
+            lines = file.read().decode("utf-8", "replace").split("\n")[:-1]
     except OSError:
-        return
+        return []
     if lines and begin:
         lines[0] = f"…{lines[0]}"
+    return lines
+
+
+def _last_output(log: Path) -> Iterator[Line]:
+    lines = last_lines(log)[:-1]  # the last one only says that it has failed
     if any(map(str.strip, lines)):
         yield Line("")
         yield Line("last output:")

@@ -10,21 +10,31 @@ import contextlib
 import datetime
 import threading
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from ..core.instance import RUNS, Instance
 from ..core.record import INTERRUPTED, Record, Status
 from ..core.run_files import REPORT, RunFiles, read_journal, read_record, write_atomic
+from ..core.scalars import files_with_scalars, scalars_in
 from ..core.settings import HtmlMode
-from .page import SCHEMA, assemble, encode
-from .rows import Row, ended_row, flow_row, waiting_row
+from .analysis.changes import before_of
+from .analysis.summary import Summed, summary_of
+from .failure_text import last_lines
+from .packed_rows import PackedRow, PackedRows, Row
+from .page import SCHEMA, assemble, read
+from .rows import ended_row, flow_row, waiting_row
 
 PAUSE = 1.0  # minimum seconds between two writes
-SHARE = 0.03  # largest fraction of the time spent on writing
+SHARE = 0.02  # largest fraction of the time spent on writing, as time of a processor
+SHARE_OF_SUMMARY = 0.01  # and on summing up
 LOOK = 2.0  # seconds between checks on the progress of running builds
 HEARTBEAT = 30.0  # seconds; an older page belongs to a session that was killed
-
+LARGEST_RESULTS = 1_000_000  # bytes of a JSON file; a larger one is data, not results
+TAILS = 500  # failed instances of which the page has the last lines of output
+TAIL = 10  # lines
+LONGEST_LINE = 500  # characters
 
 CUT_OFF = "cut off when the session ended"
 
@@ -68,7 +78,16 @@ class LiveReport:
         self._html = html
         self._without_page: set[str] = set()
         self._rows: dict[str, Row] = {}
-        self._encoded: dict[str, str] = {}
+        self._packed = PackedRows()
+        self._texts: dict[str, PackedRow] = {}
+        self._unread: dict[str, list[str]] = {}  # files that may hold results, by node id
+        self._results: dict[str, Row] = {}
+        self._tails: dict[str, list[str]] = {}
+        self._summary: dict[str, Any] = {}
+        self._summary_due = 0.0
+        self._summing = 0.0  # seconds of processor time that the last write has spent on the summary
+        self._last = _LastReport(self.path)
+        self._data["previous"] = self._last.ended
         self._files: dict[str, RunFiles] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
@@ -92,18 +111,45 @@ class LiveReport:
         """
         files = RunFiles.of(instance)
         row = {**waiting_row(node_id, instance, command, self.runs), "shard": shard}
+        row["before"] = self._last.before(row)
         if not instance.html:
             self._without_page.add(node_id)
         if earlier:
-            row = {**self._as_recorded(row, files), "earlier": True}
+            row = {**self._as_recorded(row, files, node_id), "earlier": True}
         self._put(node_id, row, files)
 
-    def _as_recorded(self, row: Row, files: RunFiles) -> Row:
+    def keep_others(self, planned: Collection[str], is_declared: Callable[[Row], bool]) -> None:
+        """Keep the rows of the report before that this session does not know: the overview is not lost.
+
+        An instance that is known by another id now, as one that was named by its folder, keeps its place, its
+        id and its command.
+
+        Args:
+            planned: Sources all of whose instances were added.
+            is_declared: Function that returns whether the instance of such a row still exists.
+        """
+        with self._lock:
+            mine = {_place_of(row): node_id for node_id, row in self._rows.items()}
+            kept: dict[str, Row] = {}
+            for row in self._last.rows:
+                node_id = mine.get(_place_of(row))
+                if node_id is not None and row["source"] not in planned:
+                    known = {key: row[key] for key in ("id", "source", "command")}
+                    kept[node_id] = {**self._rows[node_id], **known}
+                elif node_id is None and row["source"] not in planned and is_declared(row):
+                    kept[f"{row['id']} {_place_of(row)}"] = _of_earlier_session(row)
+            takes_part = any(node_id in self._rows for node_id in kept)
+            new = {node_id: row for node_id, row in self._rows.items() if node_id not in kept}
+            self._rows = {**kept, **new} if takes_part else {**new, **kept}
+            self._texts.clear()
+
+    def _as_recorded(self, row: Row, files: RunFiles, node_id: str) -> Row:
         """Return the row of an instance that other sessions have run or are running."""
         record, _ = read_record(files.record)
         if record is None:
             return row
         if record.status is not Status.RUNNING:
+            self._unread[node_id] = files_with_scalars(record)
             return ended_row(row, record, files, self.runs)
         from ..core.system.instance_lock import is_free
 
@@ -123,7 +169,9 @@ class LiveReport:
             has_lost_server = record.error is not None and record.error.type == INTERRUPTED
             ran_now = not (record.unchanged or has_lost_server or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
+            row = {key: value for key, value in row.items() if key != "last_line"}
             row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
+            self._unread[node_id] = files_with_scalars(record)
             self._put(node_id, row)
 
     def blocked(self, node_id: str, message: str) -> None:
@@ -165,7 +213,8 @@ class LiveReport:
         """Mark running rows without a final record as cut off; re-read those that other sessions may run."""
         for node_id, row in list(self._rows.items()):
             if row.get("earlier"):
-                self._put(node_id, self._as_recorded(row, self._files[node_id]))
+                if node_id in self._files:
+                    self._put(node_id, self._as_recorded(row, self._files[node_id], node_id))
             elif row["status"] == Status.RUNNING.value:
                 record, _ = read_record(self._files[node_id].record)
                 if record is not None and record.status is not Status.RUNNING:
@@ -176,7 +225,7 @@ class LiveReport:
     def _put(self, node_id: str, row: Row, files: RunFiles | None = None) -> None:
         with self._lock:
             self._rows[node_id] = row
-            self._encoded.pop(node_id, None)
+            self._texts.pop(node_id, None)
             if files is not None:
                 self._files[node_id] = files
         self._changed.set()
@@ -196,11 +245,12 @@ class LiveReport:
         began = 0.0
         while not self._ending.is_set():
             changed = self._changed.wait(LOOK)
-            if self._builds_moved() or changed or time.monotonic() - began > HEARTBEAT:
+            moved = self._builds_moved() | self._logs_moved()
+            if moved or changed or time.monotonic() - began > HEARTBEAT:
                 self._changed.clear()
-                began = time.monotonic()
+                began, used = time.monotonic(), time.thread_time()
                 self._write()
-                took = time.monotonic() - began
+                took = time.thread_time() - used - self._summing
                 self._ending.wait(max(PAUSE, took / SHARE))
 
     def _builds_moved(self) -> bool:
@@ -220,22 +270,111 @@ class LiveReport:
                         if row["status"] != Status.RUNNING.value:  # it has ended in the meantime
                             continue
                         self._rows[node_id] = {**row, "kind": "build", "flows": flows}
-                        self._encoded.pop(node_id, None)
+                        self._texts.pop(node_id, None)
+                    moved = True
+        return moved
+
+    def _logs_moved(self) -> bool:
+        """Note the last line that each running instance has printed; return whether one is new."""
+        moved = False
+        with self._lock:
+            running = [n for n, row in self._rows.items() if row["status"] == "running" and n in self._files]
+        for node_id in running:
+            lines = last_lines(self._files[node_id].log)
+            line = next((each for each in reversed(lines) if each.strip()), "")[:LONGEST_LINE]
+            with self._lock:
+                row = self._rows[node_id]
+                if line and row["status"] == Status.RUNNING.value and row.get("last_line") != line:
+                    self._rows[node_id] = {**row, "last_line": line}
+                    self._texts.pop(node_id, None)
                     moved = True
         return moved
 
     def _write(self) -> None:
         with self._lock:
             rows = dict(self._rows)
-            encoded = self._encoded.copy()
-        changed = {node_id: encode(row) for node_id, row in rows.items() if node_id not in encoded}
+            texts = self._texts.copy()
+        self._read_results()
+        changed = {node_id: self._pack(node_id, row) for node_id, row in rows.items() if node_id not in texts}
         with self._lock:
-            self._encoded |= {n: text for n, text in changed.items() if self._rows[n] is rows[n]}
-        encoded |= changed
+            self._texts |= {n: text for n, text in changed.items() if self._rows[n] is rows[n]}
+        texts |= changed
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            header = {**self._data, "updated": _now()}
-            write_atomic(self.path, assemble(header, (encoded[node_id] for node_id in rows)))
+            header = {**self._data, "updated": _now(), **self._summed_up(rows, texts)}
+            write_atomic(self.path, assemble(header, self._packed, [texts[node_id] for node_id in rows]))
             self._problem = None
         except OSError as error:
             self._problem = f"the report could not be written: {error}"
+
+    def _summed_up(self, rows: dict[str, Row], texts: dict[str, PackedRow]) -> dict[str, Any]:
+        """Return the summary of all rows; while the session runs, one that may be some time old."""
+        self._summing, used = 0.0, time.thread_time()
+        if self._data["finished"] or time.monotonic() >= self._summary_due:
+            pairs = [Summed(row, texts[node_id]) for node_id, row in rows.items()]
+            self._summary = summary_of(pairs, self._packed)
+            self._summing = time.thread_time() - used
+            self._summary_due = time.monotonic() + self._summing / SHARE_OF_SUMMARY
+        return self._summary
+
+    def _read_results(self) -> None:
+        """Read the results of instances that have ended, which is not done while others wait for it."""
+        while self._unread:
+            node_id, names = self._unread.popitem()
+            results: Row = {}
+            directory = self._files[node_id].directory
+            for (stem, key), value in scalars_in(directory, names, largest=LARGEST_RESULTS).items():
+                results.setdefault(stem, {})[key] = value
+            self._results[node_id] = results
+            if len(self._tails) < TAILS and self._rows[node_id]["status"] == Status.ERROR.value:
+                lines = last_lines(self._files[node_id].log)[-TAIL:]
+                self._tails[node_id] = [line[:LONGEST_LINE] for line in lines]
+            else:
+                self._tails.pop(node_id, None)
+
+    def _pack(self, node_id: str, row: Row) -> PackedRow:
+        """Return a row as it is in the page, with its results; `row` has them, too, to be summed up."""
+        if node_id in self._results:
+            row["results"] = self._results[node_id]
+        if node_id in self._tails:
+            row["tail"] = self._tails[node_id]
+        return self._packed.pack(row)
+
+
+class _LastReport:
+    """The report that the session before has left: what this one is compared with, and goes on from.
+
+    Args:
+        path: Its file. One that is missing or cannot be read counts as one without rows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.rows: list[Row] = []
+        self.ended: str | None = None
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            data = read(path)
+            if data.get("schema") == SCHEMA and all(map(_is_whole, data["rows"])):
+                self.rows, self.ended = data["rows"], data.get("finished") or data.get("updated")
+        self._by_place = {_place_of(row): row for row in self.rows}
+
+    def before(self, row: Row) -> Row | None:
+        """Return what the instance of a row was in that report; None if it is new."""
+        earlier = self._by_place.get(_place_of(row))
+        return None if earlier is None else before_of(earlier)
+
+
+def _is_whole(row: Any) -> bool:
+    """Return whether a row has all that identifies and describes its instance."""
+    needed = ("id", "source", "step", "instance", "status", "directory", "flow")
+    return isinstance(row, dict) and all(isinstance(row.get(key), str) for key in needed)
+
+
+def _place_of(row: Row) -> tuple[str, str]:
+    """Return what identifies an instance whatever its id is: its run directory and its flow."""
+    return row["directory"], row["flow"]
+
+
+def _of_earlier_session(row: Row) -> Row:
+    """Return a row of the report before, as one of an earlier session."""
+    is_cut = row["status"] == Status.RUNNING.value
+    return {**row, "earlier": True, "shard": None, "status": "waiting" if is_cut else row["status"]}

@@ -18,8 +18,8 @@ from ..core.errors import MergeError
 from ..core.instance import RUNS
 from ..core.record import Difference, Status
 from ..core.run_files import REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
+from .packed_rows import Row
 from .page import SCHEMA, read, render
-from .rows import Row
 
 NOT_RUN = "no shard ran it"
 CUT_OFF = "cut off: its session did not end"

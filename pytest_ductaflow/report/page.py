@@ -1,32 +1,60 @@
-"""Render the status report as one self-contained HTML page: a static template with embedded data."""
+"""Put the status report together: one self-contained HTML page, a static template with embedded data.
+
+Its parts are in `web/`: the template, the style sheets and the scripts, one for each topic, which are
+written into the page in the order of `SCRIPTS`. A content-security policy lets run these scripts and no
+others, and lets nothing be loaded but figures and the page itself.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1  # of the data
-# Output of Python's json that JavaScript cannot read, or not exactly: see _plain().
-_SUSPECT = re.compile(r"\bNaN\b|\bInfinity\b|(?<![.\d])\d{16}")
-_EXACT = 2**53
+from .analysis.summary import Summed, summary_of
+from .packed_rows import PackedRow, PackedRows, unpack
+from .page_json import encode
+
+SCHEMA = 2  # of the data
+STYLES = ("page", "rows", "views", "media")
+SCRIPTS = (
+    *("elements", "words", "rows", "state", "columns", "filters", "header"),
+    *("windowed", "details", "instances", "charts", "groups", "pivot", "results", "follow", "start"),
+)
 _DATA = re.compile(r'<script[^>]* id="ductaflow-data">(.*?)</script>', re.DOTALL)
+_POLICY = {
+    "default-src": "'none'",
+    "img-src": "'self' file: data:",
+    "frame-src": "'self' file:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
 
 
 def render(data: dict[str, Any]) -> str:
     """Return the page for `data`, with its rows under `rows`."""
     header = {key: value for key, value in data.items() if key != "rows"}
-    return assemble(header, [encode(row) for row in data["rows"]])
+    packed = PackedRows()
+    rows = [Summed(row, packed.pack(row)) for row in data["rows"]]
+    return assemble({**header, **summary_of(rows, packed)}, packed, (row.packed for row in rows))
 
 
-def assemble(header: dict[str, Any], encoded_rows: Iterable[str]) -> str:
-    """Return the page for rows that are already encoded, since most do not change between two writes."""
+def assemble(header: dict[str, Any], packed: PackedRows, rows: Iterable[PackedRow]) -> str:
+    """Return the page for rows that are already packed, since most do not change between two writes.
+
+    Args:
+        header: What the page says of the session, and `summary_of` its rows.
+        packed: Dictionaries of the rows.
+        rows: The rows.
+    """
     head, tail = _template()
-    return f'{head}{encode(header)[:-1]},"rows":[{",".join(encoded_rows)}]}}{tail}'
+    texts = ",".join(row.text for row in rows)
+    return f'{head}{encode(header)[:-1]},{packed.dictionaries()},"rows":[{texts}]}}{tail}'
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -36,43 +64,40 @@ def read(path: Path) -> dict[str, Any]:
         OSError: If the file cannot be read.
         ValueError: If it is not such a page.
     """
-    found = _DATA.search(path.read_text(encoding="utf-8"))
+    return data_of(path.read_text(encoding="utf-8"))
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """Return the data of a page, with its rows as they were given.
+
+    Raises:
+        ValueError: If it is not such a page.
+    """
+    found = _DATA.search(page)
     data = json.loads(found[1]) if found else None
     if not isinstance(data, dict) or not isinstance(data.get("rows"), list):
         raise ValueError("not a report with its data")
-    return data
+    try:
+        return {**data, "rows": unpack(data)}
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"its rows cannot be read: {error}") from None
 
 
 @cache
 def _template() -> tuple[str, str]:
     """Return the parts of the page before and after the data."""
-    folder = Path(__file__).parent
-    page, css, js = ((folder / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))
-    page = page.replace("/*ductaflow:css*/", css).replace("/*ductaflow:js*/", js)
+    folder = Path(__file__).parent / "web"
+    page = (folder / "page.html").read_text("utf-8")
+    style = "\n".join((folder / f"style/{name}.css").read_text("utf-8") for name in STYLES)
+    scripts = ((folder / f"script/{name}.js").read_text("utf-8") for name in SCRIPTS)
+    script = '"use strict";\n' + "\n".join(scripts)
+    policy = _POLICY | {"script-src": _hash(f"\n{script}\n"), "style-src": _hash(f"\n{style}\n")}
+    page = page.replace("ductaflow:policy", "; ".join(f"{key} {value}" for key, value in policy.items()))
+    page = page.replace("/*ductaflow:css*/", style).replace("/*ductaflow:js*/", script)
     head, tail = page.split('{"ductaflow": "data"}')
     return head, tail
 
 
-def encode(data: dict[str, Any]) -> str:
-    """Return JSON that no HTML parser mistakes for markup."""
-    text = _json(data)
-    if _SUSPECT.search(text):
-        text = _json(_plain(data))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, separators=(",", ":"), default=str)
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` with numbers that JavaScript cannot represent, such as NaN and 2**60, as text."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, int) and abs(value) > _EXACT:
-        return str(value)
-    return value
+def _hash(text: str) -> str:
+    """Return how a policy names an inline script or style with this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ..core.config_markdown import readable_config
 from ..core.instance import Instance
 from ..core.record import Record
 from ..core.run_files import RunFiles
+from .failure_text import code_text, failed_first
+from .packed_rows import Row
 
-Row = dict[str, Any]
+_NAMED = 30  # inputs, outputs or upstreams that a row names
+_LONGEST_CODE = 4_000  # characters
 
 
 def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> Row:
@@ -31,6 +33,7 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
         "source": node_id.partition("::")[0],
         "step": instance.step,
         "instance": instance.name,
+        "flow": instance.stem,
         "kind": "build" if instance.is_build else "flow",
         "status": "waiting",
         "earlier": False,
@@ -65,11 +68,16 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "duration": record.duration,
         "peak_memory": record.peak_memory,
         "message": record.message,
+        "cause": _cause(record),
         "failed_attempts": list(record.failed_attempts),
         "last_good": _last_good(record, root, runs),
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
         "traceback": _traceback(record),
+        "code": _code(record),
+        "inputs": _some(name for name in record.inputs if not name.endswith("/")),
+        "outputs": _some(record.outputs),
+        "upstreams": _some(record.upstreams),
         "differences": _differences(record),
         "links": _links(files, runs, has_page=has_page),
         "flows": [flow_row(flow, root, runs) for flow in record.flows],
@@ -92,6 +100,17 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
     }
 
 
+def _cause(record: Record) -> Row | None:
+    """Return, for a failed run, where it failed first, with what error: flow, cell, type, first line."""
+    if record.error is None:
+        return None
+    failed = failed_first(record)
+    failure = failed.error or record.error
+    first = (failure.message.strip().splitlines() or [""])[0]
+    message = record.message if record.differs else first
+    return {"flow": Path(failed.flow).stem, "cell": failure.cell, "type": failure.type, "message": message}
+
+
 def _last_good(record: Record, root: Path, runs: Path) -> str | None:
     """Return, for a failed run, the folder of the last run that ended well."""
     return _relative(root / record.last_good, runs) if record.last_good else None
@@ -102,6 +121,19 @@ def _traceback(record: Record) -> str | None:
     if record.error is None:
         return None
     return record.error.traceback or (None if record.differences else record.error.message)
+
+
+def _code(record: Record) -> str | None:
+    """Return the code that failed first, with its line marked; None if it is not known."""
+    failure = failed_first(record).error
+    return None if failure is None else code_text(failure)[:_LONGEST_CODE] or None
+
+
+def _some(names: Iterable[str]) -> list[str]:
+    """Return the first of many names, with a last one that says how many more there are."""
+    found = list(names)
+    more = [f"… and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+    return [*found[:_NAMED], *more]
 
 
 def _differences(record: Record) -> list[Row]:

@@ -320,15 +320,6 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield a config's values with dotted keys, the reverse of `nested`."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 @lru_cache(maxsize=1024)  # a step has thousands of instances
 def check_name(name: str, what: str) -> str | None:
     """Return why a name cannot be that of a folder under `runs/`, or None.

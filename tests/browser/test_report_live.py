@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pytest_ductaflow.core.run_files import RunFiles, write_record
 from pytest_ductaflow.core.system.instance_lock import held
 from pytest_ductaflow.report import live
 from pytest_ductaflow.report.live import LiveReport
+from pytest_ductaflow.report.page import data_of as parsed
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def data_of(root: Path) -> dict[str, Any]:
     """Return the data of the report; fail if the page is not complete."""
     page = page_of(root)
     assert page.rstrip().endswith("</html>")
-    return json.loads(re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    return parsed(page)
 
 
 def rows_of(root: Path) -> dict[str, dict[str, Any]]:
@@ -263,7 +263,7 @@ def test_a_session_shows_at_its_end_what_another_one_has_run_meanwhile(tmp_path:
     files.directory.mkdir(parents=True)
     with held(files, tmp_path, "x/other", wait=False, say=print):
         write_record(files, record.with_(status=Status.RUNNING))
-        shown = [live._as_recorded(live._rows["other"], files)["status"]]
+        shown = [live._as_recorded(live._rows["other"], files, "other")["status"]]
         write_record(files, record)
     live.finish("finished", 0)
     rows = {row["instance"]: row["status"] for row in live._rows.values()}

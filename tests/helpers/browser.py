@@ -55,6 +55,7 @@ def make_row(instance: str, status: str = "success", step: str = "fit", **more: 
         "traceback": None,
         "config": {},
         "directory": f"{step}/{instance}",
+        "flow": step,
         "links": {},
         "command": f"pytest --ductaflow '{source}::{step}::{instance}'",
         "flows": [],
@@ -69,7 +70,7 @@ def make_flow(flow: str, status: str = "success", **more: Any) -> dict[str, Any]
 
 def make_data(*rows: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": 2,
         "title": "co2",
         "command": "pytest --ductaflow conductor.py",
         "started": ago(60),
@@ -106,10 +107,18 @@ class Page:
         fresh.write_text(render(data), encoding="utf-8")
         os.replace(fresh, self.file)
 
-    def open(self, *rows: dict[str, Any], **more: Any) -> Page:
+    def open(self, *rows: dict[str, Any], view: str = "instances", **more: Any) -> Page:
         self.write(make_data(*rows, **more))
-        self.browser.get(self.file.as_uri())
+        self.go(f"#view={view}")
         return self
+
+    def write_rows(self, rows: list[dict[str, Any]], **more: Any) -> None:
+        self.write(make_data(*rows, **more))
+
+    def go(self, address: str = "") -> None:
+        """Load the page anew, with the part of its address that says what it shows."""
+        self.browser.get("about:blank")  # else only this part would change
+        self.browser.get(f"{self.file.as_uri()}{address}")
 
     def js(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)

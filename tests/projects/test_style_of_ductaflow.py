@@ -8,13 +8,14 @@ a copy of the old ductaflow.py that was left behind in the project.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import run
+
+from pytest_ductaflow.report.page import data_of
 
 pytestmark = pytest.mark.slow
 
@@ -197,14 +198,14 @@ def test_report_has_every_instance(collected):
     """The session's report has a row for each call, builds with their flows."""
     root, _ = collected
     page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
-    found = re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
-    rows = {(row["step"], row["instance"].partition("@")[0]): row for row in json.loads(found[1])["rows"]}
+    found = data_of(page)
+    rows = {(row["step"], row["instance"].partition("@")[0]): row for row in found["rows"]}
     assert rows["study/Model_Runs", "high"]["status"] == "warning"
     assert [flow["flow"] for flow in rows["study/Model_Runs", "high"]["flows"]] == [
         "count_trips",
         "assign_trips",
     ]
-    assert len(json.loads(found[1])["rows"]) == 4
+    assert len(found["rows"]) == 4
 
 
 def test_script_runs_the_same_instances(script):
@@ -224,8 +225,8 @@ def test_report_that_a_conductor_writes_itself(script):
     """`generate_status_report` gives a page with the scenarios and their lights."""
     root, _ = script
     page = (root / "session_report.html").read_text(encoding="utf-8")
-    found = re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
-    statuses = {row["instance"]: row["status"] for row in json.loads(found[1])["rows"]}
+    found = data_of(page)
+    statuses = {row["instance"]: row["status"] for row in found["rows"]}
     assert statuses == {"high": "warning", "wrong": "error"}
 
 

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from pytest_ductaflow.core.instance import Instance
+from pytest_ductaflow.core.record import Record, Status
+from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.planning.history.declared_history import note_plan
 from pytest_ductaflow.pytest_hooks.items import _tell_warning
 from pytest_ductaflow.pytest_hooks.outcomes import FlowWarning, Waiting
-from pytest_ductaflow.pytest_hooks.reporting import _first_line
+from pytest_ductaflow.pytest_hooks.reporting import _first_line, _is_declared_in
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,30 @@ def test_a_warning_has_no_line_that_there_is_not(pytester, kind):
     _tell_warning(config, "this is told", str(flow), "conductor.py::up::A", kind)
     ours = [line for line in listener.lines if "PytestAssertRewriteWarning" not in line]
     assert ours == [f"{flow}:1: {kind.__name__}: this is told"]
+
+
+@pytest.mark.parametrize("directory", ["instances/x/a", ".after/conductor"])
+def test_replays_and_after_work_stay_in_the_report_as_long_as_their_source(tmp_path, directory):
+    files = RunFiles(tmp_path / "runs" / directory, "x")
+    files.directory.mkdir(parents=True)
+    row = {"directory": directory, "flow": "x"}
+    assert not _is_declared_in(tmp_path)(row)
+    write_record(
+        files, Record(Status.SUCCESS, "flows/x.py", "x", "a", f"runs/{directory}", source="source.py")
+    )
+    assert not _is_declared_in(tmp_path)(row)
+    (tmp_path / "source.py").touch()
+    assert _is_declared_in(tmp_path)(row)
+
+
+def test_other_instances_stay_as_long_as_a_source_that_is_there_declares_them(tmp_path):
+    source = tmp_path / "conductor.py"
+    run_dir = str(tmp_path / "runs/x/a")
+    instance = Instance(str(tmp_path / "flows/x.py"), "x", "a", {}, run_dir, str(tmp_path))
+    row = {"directory": "x/a", "flow": "x"}
+    source.touch()
+    assert not _is_declared_in(tmp_path)(row)
+    note_plan(tmp_path, source, [instance])
+    assert _is_declared_in(tmp_path)(row)
+    source.unlink()
+    assert not _is_declared_in(tmp_path)(row)

@@ -6,7 +6,6 @@ Instances of sessions here name a kernel that is not installed: they fail withou
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.planning.plan import Plan
 from pytest_ductaflow.pytest_hooks.sharding import bound_together, divide, division_of, headline
+from pytest_ductaflow.report.page import data_of
 
 CONDUCTOR = """\
 from ductaflow import run_notebook
@@ -149,7 +149,7 @@ def collected(pytester: pytest.Pytester, *args: str) -> list[str]:
 
 def rows_of(pytester: pytest.Pytester) -> dict[str, dict]:
     page = (pytester.path / "runs/conductor_status_report.html").read_text(encoding="utf-8")
-    data = json.loads(re.search(r'id="ductaflow-data">(.*?)</script>', page, re.DOTALL)[1])
+    data = data_of(page)
     return {"": data} | {row["id"].removeprefix("conductor.py::"): row for row in data["rows"]}
 
 

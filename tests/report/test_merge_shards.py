@@ -39,7 +39,7 @@ def write_shard(
 ) -> Path:
     """Write a `runs/` with a report; each run directory has a file that names its shard."""
     folder.mkdir(parents=True)
-    data = {"schema": 1, "title": "p", "shard": shard, "outcome": "finished", "exit_code": 0, "workers": 1}
+    data = {"schema": 2, "title": "p", "shard": shard, "outcome": "finished", "exit_code": 0, "workers": 1}
     times = {"started": f"2030-0{len(rows)}", "finished": "2031", "updated": "2031"}
     page = render({**data, **times, **header, "rows": list(rows)})
     (folder / REPORT).write_text(page, encoding="utf-8")
@@ -375,13 +375,13 @@ def test_an_instance_that_two_shards_ran_is_refused(tmp_path, halves):
     )
 
 
-@pytest.mark.parametrize(("schema", "told"), [(2, "2"), ("1.1", "'1.1'"), (None, "None")])
+@pytest.mark.parametrize(("schema", "told"), [(1, "1"), ("1.1", "'1.1'"), (None, "None")])
 def test_shards_of_versions_that_write_other_reports_are_refused(tmp_path, halves, schema, told):
     """Versions are checked before anything else about their rows, which may differ, too."""
-    write_shard(tmp_path / "newer", "2/2", [{"name": "a/y"}], schema=schema)
+    write_shard(tmp_path / "other", "2/2", [{"name": "a/y"}], schema=schema)
     assert_refused(
-        merge("one", "newer"),
-        f"newer/{REPORT}: a report of schema {told}, expected 1: merge with the version of pytest-ductaflow "
+        merge("one", "other"),
+        f"other/{REPORT}: a report of schema {told}, expected 2: merge with the version of pytest-ductaflow "
         "that has run all shards",
     )
 
@@ -403,17 +403,17 @@ def test_shards_of_different_commits_are_refused(tmp_path, halves):
         ("<html></html>", "not a readable report"),
         (b"\xff\xfe", "not a readable report"),
         (
-            render({"schema": 1, "shard": "1/1", "rows": [{"id": 3}]}),
+            render({"schema": 2, "shard": "1/1", "rows": [{"id": 3}]}),
             "not a readable report (one of its rows",
         ),
-        (render({"schema": 1, "shard": "1/1", "rows": ["x"]}), "not a readable report (one of its rows"),
+        (render({"schema": 2, "shard": "1/1", "rows": ["x"]}), "not a readable report (one of its rows"),
         (
-            render({"schema": 1, "shard": "1/1", "rows": [make_row("a/x", "nonsense")]}),
+            render({"schema": 2, "shard": "1/1", "rows": [make_row("a/x", "nonsense")]}),
             "conductor.py::a::x has the status 'nonsense'",
         ),
         *(
             (
-                render({"schema": 1, "shard": "1/1", "rows": [make_row("a/x", **{name: value})]}),
+                render({"schema": 2, "shard": "1/1", "rows": [make_row("a/x", **{name: value})]}),
                 "not a readable report (one of",
             )
             for name, value in (
@@ -424,12 +424,12 @@ def test_shards_of_different_commits_are_refused(tmp_path, halves):
             )
         ),
         (
-            render({"schema": 1, "shard": "1/1", "rows": []}).replace('"rows":[', '"rows":[' + "[" * 200_000),
+            render({"schema": 2, "shard": "1/1", "rows": []}).replace('"rows":[', '"rows":[' + "[" * 200_000),
             "not a readable",
         ),
-        (render({"schema": 1, "rows": []}), "was not run with --ductaflow-shard"),
-        (render({"schema": 1, "shard": "2/1", "rows": []}), "'2/1' is not a shard"),
-        (render({"schema": 1, "shard": [1], "rows": []}), "[1] is not a shard"),
+        (render({"schema": 2, "rows": []}), "was not run with --ductaflow-shard"),
+        (render({"schema": 2, "shard": "2/1", "rows": []}), "'2/1' is not a shard"),
+        (render({"schema": 2, "shard": [1], "rows": []}), "[1] is not a shard"),
     ],
 )
 def test_a_folder_that_no_shard_has_left_is_refused(tmp_path, monkeypatch, page, said):
@@ -444,7 +444,7 @@ def test_a_report_that_is_nested_too_deeply_to_be_written_is_refused(tmp_path, m
     """It can be read, though: a number that JavaScript lacks takes another way."""
     monkeypatch.chdir(tmp_path)
     Path("bad").mkdir()
-    page = render({"schema": 1, "shard": "1/1", "title": "TITLE", "rows": []})
+    page = render({"schema": 2, "shard": "1/1", "title": "TITLE", "rows": []})
     Path("bad", REPORT).write_text(page.replace('"TITLE"', f"{'[' * 900}{2**60}{']' * 900}"))
     assert_refused(merge("bad"), "nested too deeply")
 

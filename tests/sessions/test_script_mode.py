@@ -11,6 +11,8 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run as python
 
+from pytest_ductaflow.report.page import data_of
+
 pytestmark = pytest.mark.slow
 
 FILES = {
@@ -116,7 +118,7 @@ def test_script_report_is_finished(script):
     """The report of a script has all rows in their last state, and says that it is finished."""
     root, _, _ = script
     page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
-    data = json.loads(re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    data = data_of(page)
     assert data["outcome"] == "finished"
     assert {row["id"]: row["status"] for row in data["rows"]} == {
         "conductor.py::x::slow": "success",

@@ -17,6 +17,7 @@ from helpers.sessions import run as python
 from helpers.waiting import kernel_pids
 
 from pytest_ductaflow.core.system.machine import usable_cores
+from pytest_ductaflow.report.page import data_of
 
 pytestmark = pytest.mark.slow
 
@@ -78,8 +79,7 @@ def test_workers_change_nothing_but_the_time(tmp_path):
         lines = done.stdout.splitlines()
         found = {name: re.sub(r"/[12]/project", "", json.dumps(it)) for name, it in records(root).items()}
         page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
-        rows = re.search(r'id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
-        states = {row["id"]: row["status"] for row in json.loads(rows[1])["rows"]}
+        states = {row["id"]: row["status"] for row in data_of(page)["rows"]}
         threads = {
             json.loads(path.read_text()).get("threads") for path in root.glob("runs/*/*/*_record.json")
         }

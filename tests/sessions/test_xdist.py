@@ -10,6 +10,8 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run_pytest
 
+from pytest_ductaflow.report.page import data_of
+
 pytestmark = pytest.mark.slow
 
 FILES = {
@@ -48,8 +50,7 @@ OTHERS = ("conductor.py::plain", "conductor.py::chain")
 def rows(root: Path) -> dict[str, dict]:
     """Return the rows of the report by node id."""
     page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
-    data = re.search(r'<script[^>]*id="ductaflow-data"[^>]*>(.*?)</script>', page, re.DOTALL)
-    return {row["id"]: row for row in json.loads(data[1])["rows"]}
+    return {row["id"]: row for row in data_of(page)["rows"]}
 
 
 class Session:

@@ -27,13 +27,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_ductaflow.core.errors import DuctaflowError, TableError
+from pytest_ductaflow.core.scalars import flattened
 from pytest_ductaflow.sources.row_filter import select
 from pytest_ductaflow.sources.table_cells import is_unset, plain
 from pytest_ductaflow.sources.table_files import read_table
 from pytest_ductaflow.sources.tables import (
     as_table,
     check_name,
-    flattened,
     grid,
     merged,
     nested,

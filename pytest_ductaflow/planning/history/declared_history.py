@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -119,6 +120,12 @@ class DeclaredRecords:
         if self.is_no_more(record_file, record, self._all):
             return False
         return not record.source or os.path.exists(self._root / record.source)
+
+    @cached_property
+    def of_sources_that_exist(self) -> frozenset[str]:
+        """The paths of the records of all instances that a source declares which is still there."""
+        there = (each.now for each in self._all.values() if os.path.exists(self._root / each.source))
+        return frozenset[str]().union(*there)
 
     def is_no_more(self, record_file: Path, record: Record, sources: Collection[str]) -> bool:
         """Return whether one of the sources declared a record's instance, and none does now."""

@@ -22,7 +22,7 @@ _NAMED = 3  # names shown in one line
 
 def note(plan: Plan) -> None:
     """Store what the sources of a plan declare, for other sessions and for `results()`."""
-    for path, instances in _whole_sources(plan).items():
+    for path, instances in whole_sources(plan).items():
         note_plan(Path(instances[0].project_root), path, instances)
 
 
@@ -37,7 +37,7 @@ def lines(plan: Plan, here: Path) -> Iterator[str]:
         here: The user's working directory.
     """
     by_root: dict[str, list[Path]] = defaultdict(list)
-    for path, instances in _whole_sources(plan).items():
+    for path, instances in whole_sources(plan).items():
         by_root[instances[0].project_root].append(path)
     for root, paths in by_root.items():
         instances = [instance for instance in plan.all if instance.project_root == root]
@@ -46,7 +46,7 @@ def lines(plan: Plan, here: Path) -> Iterator[str]:
         yield from _lines_of_flows(found, root, here)
 
 
-def _whole_sources(plan: Plan) -> Mapping[Path, Sequence[Instance]]:
+def whole_sources(plan: Plan) -> Mapping[Path, Sequence[Instance]]:
     """Return the sources whose instances are all known: conductors, tables and flows."""
     return {
         path: found
