@@ -14,6 +14,8 @@ from helpers.forked_sessions import can_be_forked
 from helpers.projects import write_project
 from helpers.sessions import is_gone, own_environment, run_session, wait_for
 
+from pytest_ductaflow.core.forking.start import SERVER_VARIABLE
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="they are forked on Linux only")
 
 # Says what a process of a session has from its start.
@@ -105,9 +107,11 @@ def test_nothing_outlives_the_process_of_the_tests(tmp_path, number):
     )
     root = write_project(tmp_path / "project", {"test_x.py": code if number else "def test_x(): pass\n"})
     runs = (
-        "import sys; from pathlib import Path; from helpers.sessions import run_session\n"
-        "from helpers.forked_sessions import image_of; import os\n"
-        "print(image_of(os.getpid())._process.pid, flush=True); run_session(Path(sys.argv[1]))\n"
+        "import os, psutil, sys; from pathlib import Path; from helpers.sessions import run_session\n"
+        "from helpers.forked_sessions import image_of\n"
+        "image = psutil.Process(image_of(os.getpid())._process.pid)\n"
+        "print(image.pid, *(child.pid for child in image.children(recursive=True)), flush=True)\n"
+        "run_session(Path(sys.argv[1]))\n"
     )
     path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
     with subprocess.Popen(
@@ -116,12 +120,36 @@ def test_nothing_outlives_the_process_of_the_tests(tmp_path, number):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        pids = [int(process.stdout.readline())]
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) > 2  # with the server of kernels, and the process for conductors
         if number is not None:
             wait_for(lambda: ((root / "pid").exists() and (root / "pid").read_text()) or None, "the session")
             pids.append(int((root / "pid").read_text()))
             process.send_signal(number)
     assert all(wait_for(lambda pid=pid: is_gone(pid), "the end of its processes") for pid in pids)
+
+
+def test_they_share_a_server_of_kernels_unless_they_are_real_or_their_environment_needs_another(tmp_path):
+    says = f"""
+        import json, os
+        with open("server", "w") as file:
+            file.write(json.loads(os.environ[{SERVER_VARIABLE!r}])[0])
+        """
+    call = 'from pytest_ductaflow import conduct\nconduct("flows/a.py", [{"instance_name": "i"}])\n'
+    root = write_project(tmp_path, {"flows/a.py": says, "conductor.py": call, "more/y.py": ""})
+
+    def server(*, is_real: bool = False, **variables: str) -> str:
+        options = ("-p", "no:cacheprovider", "--ductaflow-force")
+        run_session(
+            root, *options, "--ductaflow", "conductor.py", is_real=is_real, **variables
+        ).check_returncode()
+        return (root / "runs/a/i/server").read_text()
+
+    shared = server()
+    assert server() == shared
+    assert server(is_real=True) != shared
+    assert server(PYTHONPATH=str(root / "more")) != shared
+    assert server() == shared
 
 
 @pytest.mark.parametrize(

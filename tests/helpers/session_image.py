@@ -2,26 +2,37 @@
 
     python tests/helpers/session_image.py SOCKET PARENT
 
-`forked_sessions` starts it. Nothing is configured here: no session has begun, no server is started, and what
-a session leaves in its process ends with it. Standalone: `helpers` is no module that sessions have imported.
+`forked_sessions` starts it. Nothing is configured here: no session has begun, and what a session leaves in
+its process ends with it. Sessions share what has no state of theirs: a server of kernels, whose templates
+run no code of flows, a process from which conductors are forked, and this one for their writers of pages.
+Standalone: `helpers` is no module that sessions have imported.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
 import io
 import os
 import runpy
+import socket
+import subprocess
 import sys
 import tempfile
+import threading
 import types
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pytest_ductaflow.kernels.server_pool import ForkServer
 
 SESSION, WORKER = "pytest", "worker of xdist"  # what a request for a child says
-OF_OTHERS = ("execnet.gateway", "execnet.multi", "pandas", "pdb", "tomllib")
+OF_OTHERS = (
+    *("_pytest.stepwise", "execnet.gateway", "execnet.multi", "faulthandler", "pandas", "pdb", "tomllib"),
+)
 OF_XDIST = ("xdist.dsession", "xdist.looponfail", "xdist.remote", "xdist.workermanage")
 # What sessions import once they need it: to plan, to run instances, to end.
 OURS = (
@@ -34,6 +45,7 @@ OURS = (
         "report.terminal_summary",
     ),
     *("running.attempts", "running.clean_start", "running.execute", "running.html.instance_page"),
+    *("pytest_hooks.stopping", "running.html.notebook_html", "running.remote.rehearsal"),
     *("running.remote.runner", "running.run_instance", "sources.parameters", "sources.tables"),
     *("tracking.inputs", "tracking.up_to_date"),
 )
@@ -57,14 +69,94 @@ def import_all() -> None:
     sys.path_importer_cache.pop(folder, None)
 
 
-def begin_anew() -> None:
+def rehearse() -> None:
+    """Have libraries import and compile what they do only when they are first used."""
+    from pytest_ductaflow.running.html.notebook_html import stylesheet
+    from pytest_ductaflow.running.remote import rehearsal
+
+    rehearsal.rehearse()
+    ours = [module for name, module in sys.modules.items() if name.startswith("pytest_ductaflow.")]
+    for value in [value for module in ours for value in vars(module).values()]:
+        if hasattr(value, "cache_clear"):  # what has been looked up belongs to no session
+            value.cache_clear()
+    stylesheet()
+
+
+class Shared:
+    """What this process has for all sessions: see above.
+
+    Args:
+        image: The socket of this process.
+    """
+
+    def __init__(self, image: Path) -> None:
+        from pytest_ductaflow.kernels.server_pool import kernel_environment, servers
+
+        self.image, self.conductors = image, image.with_name("conductors")
+        self._path_variable = os.environ.get("PYTHONPATH", "")
+        script = Path(__file__).with_name("conductor_image.py")
+        command = [sys.executable, "-P", str(script), str(self.conductors), str(os.getpid())]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        servers.start(kernel_environment({}))
+        [(self._key, self._server)] = servers._servers.items()
+
+    def wait(self) -> None:
+        """Wait until the server of kernels takes requests."""
+        assert self._server.socket
+
+    def share(self) -> None:
+        """Have this child of the image use it, where that is what it would start itself."""
+        from pytest_ductaflow.core.forking.client import WarmProcess
+        from pytest_ductaflow.kernels.server_pool import servers
+        from pytest_ductaflow.planning.processes import pool
+        from pytest_ductaflow.running.html.instance_page import fork_writer_from
+
+        servers.begin_anew()
+        servers._servers[self._key] = _of_image(self._server)
+        fork_writer_from(WarmProcess(self.image))
+        if os.environ.get("PYTHONPATH", "") == self._path_variable:
+            pool.find = lambda _: WarmProcess(self.conductors)  # type: ignore[assignment]
+
+
+def _of_image(server: ForkServer) -> ForkServer:
+    """Return in a child the image's server, which stays when the child ends."""
+    from pytest_ductaflow.kernels.server_pool import ForkServer
+
+    class Kept(ForkServer):
+        is_used = True
+
+        def __init__(self) -> None:
+            self.folder = server.folder
+
+        @property
+        def socket(self) -> str:
+            return self._path
+
+        @property
+        def is_alive(self) -> bool:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(self._path)
+                return True
+            return False
+
+        def close(self) -> None:
+            """Leave it to the image."""
+
+        kill = close
+
+    assert server._life is not None
+    os.close(server._life)  # which only the image is to hold
+    return Kept()
+
+
+def begin_anew(shared: Shared) -> None:
     """Have what `python -m` has, and what modules note of their process when they are imported."""
     before, now = path_variable_at_start, os.environ.get("PYTHONPATH", "")
     sys.path[0] = os.getcwd()
     if now != before:
         sys.path[1:1] = [os.path.abspath(folder) for folder in now.split(os.pathsep)]
     sys.modules["xdist.plugin"]._sys_path[:] = sys.path  # type: ignore[attr-defined]
-    sys.modules["pytest_ductaflow.kernels.server_pool"].servers.begin_anew()  # type: ignore[attr-defined]
+    shared.share()
     if (context := sys.modules.get("pytest_ductaflow.api.call_context")) is not None:
         context._started_in = os.getcwd()  # type: ignore[attr-defined]
     sys.modules["numpy.random"].seed()  # type: ignore[attr-defined]
@@ -101,16 +193,30 @@ def fork_workers(image: Path) -> None:
     master.__init__ = start  # type: ignore[method-assign]
 
 
-def work(what: str, image: Path) -> None:
-    """Do in a child what `python -m pytest` does, or what xdist has a worker do."""
-    begin_anew()
-    fork_workers(image)
+def work(what: str, shared: Shared) -> None:
+    """Do in a child what `python -m pytest` does, or what xdist has a worker do, or run a module's `main`."""
+    if what not in (SESSION, WORKER):
+        del sys.path[0]  # the folder of this file
+        importlib.import_module(what).main()
+        return
+    begin_anew(shared)
+    fork_workers(shared.image)
     if what == SESSION:
         runpy.run_module("pytest", run_name="__main__", alter_sys=True)
         return
     sys.argv[:], sys.path[0] = ["-c"], ""
     sys.modules["__main__"] = main_module = types.ModuleType("__main__")
     exec(eval(sys.stdin.readline()), vars(main_module))
+
+
+def leave(code: int) -> NoReturn:
+    """End a child as Python does, but without taking apart each of the modules of the image."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(path: Path, parent: int) -> None:
@@ -120,11 +226,21 @@ def main(path: Path, parent: int) -> None:
 
     share_fate_of(parent)
     import_all()
+    shared = Shared(path)
+    rehearse()
+    shared.wait()
     gc.collect()
     gc.freeze()  # so that children do not copy these pages
     job = serve(listening(path), _FOR_EVER, lambda: None)
-    if job is not None:
-        work(job.module, path)
+    if job is None:
+        return
+    try:
+        work(job.module, shared)
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        leave(end.code)
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -74,24 +74,6 @@ def warm_up() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# A warm process for conductors that has imported pandas, too: else its children do little more than that.
-_FOR_CONDUCTORS = """
-import gc, importlib, sys
-from pathlib import Path
-from pytest_ductaflow.core.forking.server import listening, serve
-from pytest_ductaflow.core.system.orphans import share_fate_of
-from pytest_ductaflow.planning.processes.stay_warm import CONDUCTORS, _IMPORTS
-
-share_fate_of(int(sys.argv[2]))
-for name in ("pandas", *(f"pytest_ductaflow.{name}" for name in _IMPORTS[CONDUCTORS])):
-    importlib.import_module(name)
-gc.freeze()
-job = serve(listening(Path(sys.argv[1])), 1e6, lambda: None)
-if job is not None:
-    importlib.import_module(job.module).main()
-"""
-
-
 @contextlib.contextmanager
 def warm_for_conductors(name: str) -> Iterator[dict[str, str]]:
     """Have a warm process for conductors (Linux); yield the variables with which a process uses it.
@@ -104,7 +86,8 @@ def warm_for_conductors(name: str) -> Iterator[dict[str, str]]:
         for variable, value in variables.items():
             patch.setenv(variable, value)
         path = place.socket_of(place.CONDUCTORS, make=True)
-        command = [sys.executable, "-P", "-c", _FOR_CONDUCTORS, str(path), str(os.getpid())]
+        script = Path(__file__).with_name("conductor_image.py")
+        command = [sys.executable, "-P", str(script), str(path), str(os.getpid())]
         process = subprocess.Popen(command, cwd="/", start_new_session=True)
         wait_for(lambda: place.find(place.CONDUCTORS), "a warm process")
     try:
@@ -151,7 +134,8 @@ def run_session(
         folder: The working directory.
         args: The command line.
         is_real: Whether it has to start from nothing, as where processes are what is tested. Otherwise it is
-            forked from a process that has imported pytest already, where that is the same.
+            forked from a process that has imported pytest already, where that is the same, and shares a
+            server of kernels with others, and processes for conductors and pages.
         environment: The whole environment, without `variables`; by default the own one.
         timeout: Seconds after which it is killed.
         variables: Further variables.
