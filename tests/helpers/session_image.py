@@ -4,7 +4,8 @@
 
 `forked_sessions` starts it. Nothing is configured here: no session has begun, and what a session leaves in
 its process ends with it. Sessions share what has no state of theirs: a server of kernels, whose templates
-run no code of flows, a process from which conductors are forked, and this one for their writers of pages.
+run no code of flows, a process from which conductors are forked, and this one for what writes their pages and
+runs flows of builds.
 Standalone: `helpers` is no module that sessions have imported.
 """
 
@@ -110,10 +111,12 @@ class Shared:
         from pytest_ductaflow.kernels.server_pool import servers
         from pytest_ductaflow.planning.processes import pool
         from pytest_ductaflow.running.html.instance_page import fork_writer_from
+        from pytest_ductaflow.running.remote.image import fork_runners_from
 
         servers.begin_anew()
         servers._servers[self._key] = _of_image(self._server)
         fork_writer_from(WarmProcess(self.image))
+        fork_runners_from(str(self.image))
         if os.environ.get("PYTHONPATH", "") == self._path_variable:
             pool.find = lambda _: WarmProcess(self.conductors)  # type: ignore[assignment]
 
