@@ -38,6 +38,7 @@ from .preloading.stages import stages_of
 _OF_ONE_KERNEL = frozenset(
     (
         *("JPY_PARENT_PID", "JPY_SESSION_NAME", "OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"),
+        *("PYTEST_XDIST_TESTRUNUID", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"),
         # IPython sets these, whatever they were.
         *("CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "TERM"),
     )
