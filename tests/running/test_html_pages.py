@@ -19,6 +19,7 @@ from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, build_environment, read_record, write_record
 from pytest_ductaflow.core.settings import Settings
+from pytest_ductaflow.report.page import read
 from pytest_ductaflow.running.html import process as html_process
 from pytest_ductaflow.running.html.instance_page import InstancePage, finish_pages
 from pytest_ductaflow.running.html.notebook_html import write_full_html, write_html
@@ -185,7 +186,8 @@ def test_a_session_with_an_idle_core_has_its_pages_and_warnings_at_the_end(
     assert ("seen on the page" in page) == (template is None)
     problem = "NotebookWarning: x_executed.ipynb has no page: ZeroDivisionError"
     assert (problem in done.stdout) == (template is not None)
-    assert "x/a/x_executed.html" in (tmp_path / "runs/conductor_status_report.html").read_text()
+    (row,) = read(tmp_path / "runs/conductor_status_report.html")["rows"]
+    assert row["links"]["notebook"] == "x/a/x_executed.html"
 
 
 HOSTILE = (

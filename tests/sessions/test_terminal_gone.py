@@ -20,6 +20,8 @@ from helpers.projects import write_project
 from helpers.sessions import PATIENCE, interruptible, is_gone, own_environment, wait_for
 from helpers.waiting import SESSION, kernel_pids, outcomes
 
+from pytest_ductaflow.report.page import read
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.thorough,
@@ -43,11 +45,7 @@ WORKERS = pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "x
 
 def report_of(root: Path) -> dict[str, object]:
     """Return the data of the report's page."""
-    text = (root / "runs/conductor_status_report.html").read_text()
-    found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    data: dict[str, object] = json.loads(found[1])
-    return data
+    return read(root / "runs/conductor_status_report.html")
 
 
 def statuses(root: Path) -> dict[str, str]:
