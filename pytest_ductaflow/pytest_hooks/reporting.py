@@ -54,7 +54,7 @@ class ReportingHooks:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._instances: dict[str, Instance] = {}
-        self._reports: dict[Path, LiveReport] = {}
+        self._reports: dict[str, LiveReport] = {}  # by project root
         self._summary = Summary()
         self._alike = AlikeFailures(config.get_verbosity())
         self._problems: list[str] = []
@@ -105,9 +105,9 @@ class ReportingHooks:
         here = config.invocation_params.dir
         command = " ".join(["pytest", *map(str, config.invocation_params.args)])
         for node_id, instance in self._instances.items():
-            root = Path(instance.project_root)
+            root = instance.project_root
             if root not in self._reports:
-                self._reports[root] = LiveReport(root, command, workers, settings.html, shard)
+                self._reports[root] = LiveReport(Path(root), command, workers, settings.html, shard)
             repeat = repeat_command(node_id, config.rootpath, here)
             earlier, its_shard = node_id not in selected, shards.get(instance.key)
             self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
@@ -115,7 +115,7 @@ class ReportingHooks:
         self._drop_idle_reports()
         for root, live in self._reports.items():
             if settings.shard is None:  # shards are merged: each has the same rows
-                live.keep_others(_planned(config.stash[PLAN], config.rootpath), _is_declared_in(root))
+                live.keep_others(_planned(config.stash[PLAN], config.rootpath), _is_declared_in(Path(root)))
             live.follow()
 
     def _drop_idle_reports(self) -> None:
@@ -123,7 +123,7 @@ class ReportingHooks:
         settings = self._config.stash[SETTINGS]
         if settings.shard is None:  # what merges shards reads their reports
             ran = self._selected & self._instances.keys() if settings.report else ()
-            used = {Path(self._instances[node_id].project_root) for node_id in ran}
+            used = {self._instances[node_id].project_root for node_id in ran}
             self._reports = {root: live for root, live in self._reports.items() if root in used}
 
     def _tell_of_empty_sources(self, terminal: Any) -> None:
@@ -159,7 +159,7 @@ class ReportingHooks:
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)
-        return self._reports.get(Path(instance.project_root)) if instance else None
+        return self._reports.get(instance.project_root) if instance else None
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if (live := self._report_of(nodeid)) is not None:

@@ -184,6 +184,10 @@ def _names_in(folder: Path) -> frozenset[str]:
 
 
 def _relative(path: Path, runs: Path) -> str | None:
+    """Return a path as seen from the report, with `/` between its parts; None if there is none."""
+    inside, whole = f"{runs}{os.sep}", str(path)
+    if whole.startswith(inside):
+        return whole.removeprefix(inside).replace(os.sep, "/")
     try:
         return Path(os.path.relpath(path, runs)).as_posix()
     except ValueError:  # on another drive, which no link can reach

@@ -15,7 +15,7 @@ from typing import IO, Any
 from ..system.child_process import umask
 from .messages import receive, send
 
-_PATIENCE = 5.0  # seconds for an answer that takes milliseconds
+_PATIENCE = 5.0
 
 
 class WarmProcess:
@@ -23,10 +23,11 @@ class WarmProcess:
 
     Args:
         path: Its socket.
+        patience: Seconds for an answer, which takes milliseconds where the process has started.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, patience: float = _PATIENCE) -> None:
+        self.path, self._patience = path, patience
 
     def ask(self, what: str, **more: Any) -> dict[str, Any]:
         """Return the answer to a request.
@@ -90,7 +91,7 @@ class WarmProcess:
 
     def _connected(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(_PATIENCE)
+        connection.settimeout(self._patience)
         try:
             connection.connect(str(self.path))
         except OSError:

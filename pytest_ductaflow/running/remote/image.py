@@ -140,8 +140,8 @@ def main() -> None:
     job = serve(listener, math.inf, lambda: None, lifeline)
     if job is None:
         shutil.rmtree(config["folder"], ignore_errors=True)  # the process that made it may have been killed
-    else:
-        importlib.import_module(job.module).main()
+        os._exit(0)  # nothing is left to be written
+    importlib.import_module(job.module).main()
 
 
 if __name__ == "__main__":

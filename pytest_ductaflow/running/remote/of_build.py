@@ -28,6 +28,7 @@ from ...core.system.child_process import umask
 
 _MODULE = f"{__package__}.process"
 _LOST = "the process that ran it has ended"
+_START = 60.0  # seconds for the process that forks it to start
 _PATIENCE = 10.0  # seconds for an interrupted flow to end
 
 
@@ -152,7 +153,7 @@ class _Runners:
         if executable != sys.executable or SERVER_VARIABLE not in os.environ:  # an ordinary kernel
             return None
         with contextlib.suppress(OSError):
-            return _Runner(WarmProcess(Path(place)))
+            return _Runner(WarmProcess(Path(place), _START))
         return None
 
     def give_back(self, runner: _Runner) -> None:
