@@ -20,6 +20,7 @@ from pytest_ductaflow.api.read_runs import (
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.report.page import data_of
 
 
 @pytest.fixture
@@ -263,9 +264,8 @@ def test_where_nothing_has_run_this_is_what_is_said(project, capsys):
     assert capsys.readouterr().out == f"Nothing has run yet in {project / 'runs'}\n"
 
 
-def data_of(page: str) -> list[dict[str, object]]:
-    start = page.index('{"schema"')
-    return json.JSONDecoder().raw_decode(page[start:])[0]["rows"]
+def rows_of(page: str) -> list[dict[str, object]]:
+    return data_of(page)["rows"]
 
 
 def test_the_report_of_a_list_of_results_has_a_row_for_each(project):
@@ -276,7 +276,7 @@ def test_the_report_of_a_list_of_results_has_a_row_for_each(project):
         ],
         project,
     )
-    good, bad = data_of(page)
+    good, bad = rows_of(page)
     assert (good["instance"], good["status"], good["duration"]) == ("A", "success", 120.0)
     assert good["config"]["year"] == 2040
     assert (bad["instance"], bad["status"], bad["message"]) == ("B <b>", "error", "no luck")
@@ -288,12 +288,12 @@ def test_the_report_believes_a_record_more_than_the_list(project):
     ran(directory, status=Status.ERROR)
     record, _ = run_files.read_record(RunFiles(directory, "x").record)
     run_files.write_record(RunFiles(directory, "x"), record.with_(error=Failure("ValueError", "no luck")))
-    (row,) = data_of(generate_status_report([{"scenario": "A", "status": "success"}], project))
+    (row,) = rows_of(generate_status_report([{"scenario": "A", "status": "success"}], project))
     assert (row["status"], row["message"]) == ("error", "ValueError: no luck")
 
 
 def test_the_report_of_no_results_has_no_rows(project):
-    assert data_of(generate_status_report([], project)) == []
+    assert rows_of(generate_status_report([], project)) == []
 
 
 @pytest.mark.parametrize("runs", ["runs", Path("runs")])

@@ -134,6 +134,23 @@ def test_a_build_does_not_import_what_runs_its_flows(root):
     assert "imported: False" in log_of(root, record_of(root, "imports"))
 
 
+@pytest.mark.parametrize(
+    ("options", "is_outside"),
+    [(("-n", "2"), True), (("--no-ductaflow-fork",), False)],
+    ids=["workers", "none"],
+)
+def test_workers_have_such_processes_and_without_them_our_own_imports_are_no_inputs(
+    tmp_path, options, is_outside
+):
+    files = {name: FILES[name] for name in ("flows/says.py", "builds/imports.py")}
+    call = 'from pytest_ductaflow import conduct\nconduct("builds/imports.py", [{"instance_name": "one"}])\n'
+    root = write_project(tmp_path / "project", {**files, "conductor.py": call})
+    run_pytest(root, "--ductaflow", "conductor.py", *options)
+    record = record_of(root, "imports")
+    assert f"imported: {not is_outside}" in log_of(root, record)
+    assert [name for name in record["inputs"] if "gcsfs" in name] == []
+
+
 def test_a_flow_gets_what_the_build_has_changed(root):
     (flow,) = record_of(root, "changes")["flows"]
     assert log_of(root, flow).split()[:2] == ["blue", "0o600"]

@@ -47,6 +47,7 @@ _BETWEEN_WORDS = re.compile(r"[\s'\"=;<>|&()]+")
 _IMPORT_SYSTEM = "<frozen importlib"
 # These list every folder on the path, even if the flow only asks for a version or a resource.
 _SEARCHES = re.compile(r"(?:^|[/\\])(?:importlib|importlib_metadata|pkg_resources)[/\\]|[/\\]pkgutil\.py$")
+_OURS = "pytest_ductaflow."  # beginning of our modules' names, wherever they are installed
 _RUNNER = "pytest_ductaflow.running.run_instance"  # what it opens does not count as used by the build
 _machinery: frozenset[str] = frozenset()  # modules of the kernel itself; what they do is not the flow's
 _machines: frozenset[str] = frozenset()  # their top-level names
@@ -212,7 +213,9 @@ def _is_by_project(caller: FrameType | None) -> bool:
         if caller.f_code.co_filename.startswith(_LIBRARIES):
             return False
         caller = caller.f_back
-    return caller is not None and not caller.f_code.co_filename.startswith(_LIBRARIES)
+    if caller is None or caller.f_code.co_filename.startswith(_LIBRARIES):
+        return False
+    return not str(caller.f_globals.get("__name__")).startswith(_OURS)
 
 
 def _use_and_name(use: str, path: Any, caller: FrameType | None) -> tuple[str, str] | None:

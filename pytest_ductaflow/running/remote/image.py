@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from ...core.forking.start import RUNNERS_VARIABLE, folder_for_sockets, variables_at_start
 from ...core.system.child_process import may_fork
 from ...core.system.interrupts import keyboard_later
+from ...core.threads import VARIABLES
 from ...kernels.preloading.rules import RUN_FLOWS
 from ...sources.notebooks import Source
 
@@ -109,11 +110,16 @@ def variable_for_builds(environment: Mapping[str, str]) -> dict[str, str]:
     It is started if necessary. The result is empty if there is none, or if Python and its libraries would
     start in another way with the build's environment.
     """
-    if not may_fork() or variables_at_start(environment) != variables_at_start(os.environ):
+    if not may_fork() or _of_start(environment) != _of_start(os.environ):
         return {}
     with contextlib.suppress(OSError):
         return {RUNNERS_VARIABLE: json.dumps([sys.executable, _given or _socket()])}
     return {}
+
+
+def _of_start(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what decides how a process starts, less the number of threads, as it does not compute."""
+    return {name: value for name, value in variables_at_start(environment) if name not in VARIABLES}
 
 
 def _socket() -> str:
