@@ -37,6 +37,7 @@ from ..core.record import Record
 from ..core.run_files import RunFiles
 from ..core.system import instance_lock
 
+_ATTEMPTS = 100  # to create a folder
 _MOVING = ".moving"  # beside the steps in `.earlier`: runs that are being moved there
 _UP = ("..", "/")
 
@@ -121,7 +122,7 @@ class CleanStart:
         Returns:
             The record as written.
         """
-        self._files.directory.mkdir(parents=True, exist_ok=True)
+        _make_folder(self._files.directory)
         self._announce_good_run()
         running = running.with_(
             found=tuple(sorted(self._found)), owner=instance_lock.this_process(), last_good=self._shelf.latest
@@ -280,7 +281,7 @@ class Shelf:
 
     def announce(self, record: Record) -> None:
         """Note that a run will be moved here; until then its files stay where they are."""
-        self._staging.directory.mkdir(parents=True, exist_ok=True)
+        _make_folder(self._staging.directory)
         run_files.write_record(self._staging, record)
 
     def forget(self) -> None:
@@ -360,7 +361,7 @@ class Shelf:
         record, _ = run_files.read_record(source.record)
         if record is None:
             return
-        target.directory.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.directory)
         _move(source.directory, target.directory, own_names(record))
         _move(source.directory, target.directory, [source.config.name, *_ours(source)])
         _move(source.directory, target.directory, [source.record.name])
@@ -412,11 +413,11 @@ def _move(source: Path, target: Path, names: Iterable[str]) -> None:
     names = set(names)
     for name in sorted(name for name in names if not name.endswith("/")):
         if _is_file_or_link(source / name):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder((target / name).parent)
             _move_file(source / name, target / name)
     for name in sorted(name for name in names if name.endswith("/")):
         if (source / name).is_dir():
-            (target / name).mkdir(parents=True, exist_ok=True)
+            _make_folder(target / name)
     _remove(source, (name for name in names if name.endswith("/")))
 
 
@@ -435,6 +436,15 @@ def _ways_to(name: str) -> list[str]:
     """Return a path and the folders that lead to it, without a final `/`."""
     parts = name.rstrip("/").split("/")
     return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and those above it, while other workers remove empty ones that they share with it."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -672,3 +672,27 @@ def test_whatever_has_run_before_the_result_is_that_of_a_run_from_nothing(tmp_pa
         elif what == "restore":
             CliRunner().invoke(main, ["restore", str(root / "runs/train/base")])
         assert run_in(root, state, settings) == from_nothing(base, state)
+
+
+def test_a_folder_is_made_although_another_worker_removes_the_empty_one_above_it(tmp_path, monkeypatch):
+    make, shared, removed = os.mkdir, tmp_path / ".moving/step", []
+
+    def interrupted(path: os.PathLike[str] | str, mode: int = 0o777) -> None:
+        make(path, mode)
+        if Path(path) == shared and len(removed) < 3:
+            removed.append(path)
+            shared.rmdir()
+
+    monkeypatch.setattr(os, "mkdir", interrupted)
+    clean_start._make_folder(shared / "i1")
+    assert len(removed) == 3
+    assert (shared / "i1").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
+    def lost(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+    monkeypatch.setattr(os, "mkdir", lost)
+    with pytest.raises(FileNotFoundError):
+        clean_start._make_folder(tmp_path / "i1")
