@@ -9,14 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 import threading
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from ...core.forking.client import WarmProcess
 from ...core.forking.start import RUNNERS_VARIABLE, SERVER_VARIABLE
@@ -25,11 +20,10 @@ from ...core.record import INTERRUPTED, Failure, Record, Status
 from ...core.run_files import RunFiles, close_record, display_path, surrounding_build, tell_build
 from ...core.settings import Settings
 from ...core.system.child_process import umask
+from .child import Child
 
-_MODULE = f"{__package__}.process"
 _LOST = "the process that ran it has ended"
 _START = 60.0  # seconds for the process that forks it to start
-_PATIENCE = 10.0  # seconds for an interrupted flow to end
 
 
 def run_outside(instance: Instance, settings: Settings, *, page_may_follow: bool) -> Record | None:
@@ -73,20 +67,7 @@ class _Runner:
 
     def __init__(self, warm: WarmProcess) -> None:
         self.is_lost = False
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = warm.popen(
-                    _MODULE,
-                    [str(warm.path)],
-                    folder=Path.cwd(),
-                    environment=os.environ,
-                    descriptors=[theirs.fileno()],
-                )
-            except BaseException:
-                ours.close()
-                raise
-        self._connection = Connection(ours.detach())
+        self._child = Child(warm)
 
     def run(self, instance: Instance, settings: Settings, *, page_may_follow: bool) -> Record:
         """Run an instance.
@@ -96,9 +77,9 @@ class _Runner:
         """
         here = dict(os.environ), os.getcwd(), umask()
         try:
-            self._connection.send(("call", instance, settings, page_may_follow, *here))
+            self._child.send("call", instance, settings, page_may_follow, *here)
             while True:
-                match self._answer():
+                match self._child.answer():
                     case "say", line:
                         print(line, file=sys.stderr, flush=True)
                     case "done", Record() as record:
@@ -107,28 +88,14 @@ class _Runner:
                         raise error
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.is_lost = True
-            return _lost(instance, "ProcessLost", _LOST)
+            return _lost(instance)
         except KeyboardInterrupt:
-            if self._process.poll() is None:
-                self._process.kill()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_PATIENCE)
+            if self._child.kill():
                 close_record(instance, "stopped by the keyboard", INTERRUPTED)
             raise
 
-    def _answer(self) -> Any:
-        """Return the next message; pass Ctrl-C on to the process, which is in a session of its own."""
-        try:
-            return self._connection.recv()
-        except KeyboardInterrupt:
-            self._process.send_signal(signal.SIGINT)
-            if not self._connection.poll(_PATIENCE):
-                raise
-            return self._connection.recv()
-
     def close(self) -> None:
-        self._connection.close()
-        self._process.close()
+        self._child.close()
 
 
 class _Runners:
@@ -164,9 +131,9 @@ class _Runners:
 _runners = _Runners()
 
 
-def _lost(instance: Instance, kind: str, message: str) -> Record:
+def _lost(instance: Instance) -> Record:
     """Return the record of an instance whose process has ended, and close the one on disk."""
-    record = close_record(instance, message, kind)
+    record = close_record(instance, _LOST, "ProcessLost")
     if record is None:
         files, root = RunFiles.of(instance), instance.project_root
         record = Record(
@@ -175,7 +142,7 @@ def _lost(instance: Instance, kind: str, message: str) -> Record:
             step=instance.step,
             instance=instance.name,
             run_dir=display_path(files.directory, root),
-            error=Failure(kind, message),
+            error=Failure("ProcessLost", _LOST),
         )
     tell_build(record)
     return record

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
-import subprocess
 from dataclasses import replace
 from functools import lru_cache
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from ...core.forking.client import ForkedProcess, WarmProcess
+from ...core.forking.client import WarmProcess
 from ...core.forking.place import RUNS, find
 from ...core.forking.start import SERVER_VARIABLE
 from ...core.instance import Neighbours
@@ -21,10 +16,9 @@ from ...core.record import INTERRUPTED, Failure, Record
 from ...core.system.child_process import may_fork
 from ...tracking.digests import delegate_code_digests, digest_of_code
 from ..single_run import Task, publish_failure
+from .child import Child
 
-_MODULE = f"{__package__}.process"
 _LOST = "the process that runs instances has ended"
-_PATIENCE = 10.0  # seconds for an interrupted instance to end
 
 
 @lru_cache(maxsize=1)
@@ -62,10 +56,7 @@ class RemoteRunner:
     """
 
     def __init__(self, warm: WarmProcess) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = _forked(warm, theirs.fileno())
-        self._connection = Connection(ours.detach())
+        self._child = Child(warm, (1, 2))
         delegate_code_digests(self._code_digest)
 
     def run(self, task: Task, echo: IO[str] | None) -> tuple[Record, bool]:
@@ -78,11 +69,11 @@ class RemoteRunner:
         if echo is not None:
             echo.flush()
         try:
-            self._connection.send(("run", task, dict(os.environ), os.getcwd(), echo is not None))
+            self._child.send("run", task, dict(os.environ), os.getcwd(), echo is not None)
             while True:
-                match self._answer():
+                match self._child.answer():
                     case "beside", folder:
-                        self._connection.send(made_beside(folder))
+                        self._child.send_value(made_beside(folder))
                     case "done", record, interrupted:
                         return record, interrupted
                     case "raised", error:
@@ -96,8 +87,8 @@ class RemoteRunner:
 
     def _code_digest(self, path: str) -> str | None:
         try:
-            self._connection.send(("digest", path))
-            digest: str | None = self._connection.recv()
+            self._child.send("digest", path)
+            digest: str | None = self._child.receive()
         except (EOFError, OSError):
             self._forget()
             return digest_of_code(path)
@@ -107,25 +98,11 @@ class RemoteRunner:
         """Let the child end, and have the rest of the session run without it."""
         delegate_code_digests(None)
         runner_of_this_session.cache_clear()
-        self._connection.close()
-        self._process.close()
-
-    def _answer(self) -> Any:
-        """Return the next message; pass Ctrl-C on to the child, which is in a session of its own."""
-        try:
-            return self._connection.recv()
-        except KeyboardInterrupt:
-            self._process.send_signal(signal.SIGINT)
-            if not self._connection.poll(_PATIENCE):
-                raise
-            return self._connection.recv()
+        self._child.close()
 
     def _give_up(self, task: Task) -> None:
         """Kill a child that does not end after Ctrl-C, or that was interrupted twice."""
-        if self._process.poll() is None:
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_PATIENCE)
+        if self._child.kill():
             publish_failure(task.files, task.running, Failure(INTERRUPTED, "stopped by the keyboard"))
         self._forget()
 
@@ -133,24 +110,12 @@ class RemoteRunner:
         """Wait for its pages, and let it end; return warnings of what went wrong."""
         warnings: list[str] = []
         with contextlib.suppress(EOFError, OSError):
-            self._connection.send(("finish",))
-            warnings = self._connection.recv()[1]
+            self._child.send("finish")
+            warnings = self._child.receive()[1]
         self._forget()
         return warnings
 
     def hurry(self) -> None:
         """Give up the pages that are missing."""
         with contextlib.suppress(OSError):
-            self._connection.send(("hurry",))
-
-
-def _forked(warm: WarmProcess, connection: int) -> ForkedProcess:
-    return warm.popen(
-        _MODULE,
-        [str(warm.path)],
-        folder=Path.cwd(),
-        environment=os.environ,
-        stdout=1,
-        stderr=2,
-        descriptors=[connection],
-    )
+            self._child.send("hurry")
