@@ -50,6 +50,8 @@ _LOOK = 3.0  # seconds between checks whether a starting server is stopped
 _IPYKERNEL = ((7, 2), (8,))
 _SERVER_END = 5.0  # seconds for a server to end
 _BACKLOG = 128  # requests that may wait
+# Processes that share a server: more share its imports, but it forks, and observes, for one at a time.
+_PROCESSES = 4
 
 
 class ForkServer:
@@ -79,7 +81,7 @@ class ForkServer:
     def _start(self, environment: Mapping[str, str], *, notes_imports: bool) -> None:
         self.folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
         listener = socket.socket(socket.AF_UNIX)  # open here already, so that requests can wait in it
-        listener.bind(self._path)
+        listener.bind(self.path)
         listener.listen(_BACKLOG)
         lifeline, self._life = os.pipe()
         descriptors = {"lifeline": lifeline, "listener": listener.fileno()}
@@ -120,10 +122,10 @@ class ForkServer:
             if why_not is not None:
                 self.kill()
                 raise KernelStartError(f"the server of kernels did not start: {why_not}")
-        return self._path
+        return self.path
 
     @property
-    def _path(self) -> str:
+    def path(self) -> str:
         return os.path.join(self.folder, "server")
 
     def prepare(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -132,7 +134,7 @@ class ForkServer:
         request = {"prepare": stages_of(modules), "env_of_imports": imports, "spare": True}
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             connection.setblocking(False)
-            connection.connect(self._path)
+            connection.connect(self.path)
             connection.sendall(json.dumps(request).encode() + b"\n")
 
     def _wait_until_ready(self) -> str | None:
@@ -178,6 +180,34 @@ class ForkServer:
         self.begin_to_end()
 
 
+class GivenServer(ForkServer):
+    """A server that another process has started, and ends.
+
+    Args:
+        path: Its socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.folder = os.path.dirname(path)
+
+    @property
+    def socket(self) -> str:
+        self.is_used = True
+        return self.path
+
+    @property
+    def is_alive(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.path)
+            return True
+        return False
+
+    def begin_to_end(self) -> None:
+        """Leave it to the process that has started it."""
+
+    close = kill = begin_to_end
+
+
 class ForkServers:
     """The fork servers of this process, one for each environment that modules see at their import.
 
@@ -190,6 +220,7 @@ class ForkServers:
     def __init__(self) -> None:
         self._servers: dict[tuple[object, ...], ForkServer] = {}
         self._dead: list[ForkServer] = []  # their folders may be in use
+        self._for_others: list[ForkServer] = []
         self._failed: dict[tuple[object, ...], str] = {}  # the reason; another attempt would fail, too
         self._owner: int | None = None  # the process that has started servers
         self._lock = threading.RLock()  # several threads may run flows
@@ -236,6 +267,41 @@ class ForkServers:
             with self._lock, contextlib.suppress(KernelStartError):
                 if key not in self._failed and _inherited(key) is None:
                     self._server(key, environment)
+
+    def start_for(self, process: int, environment: Mapping[str, str]) -> str | None:
+        """Start a server for the kernels of another process, or return one that takes more.
+
+        Args:
+            process: The number of the process, from 0.
+            environment: The environment of its kernels.
+
+        Returns:
+            A text for `use` in that process; None if there is no server for it.
+        """
+        if not self.are_wanted:
+            return None
+        key = _start_of(environment)
+        own = self._servers.get(key)
+        if isinstance(own, GivenServer):
+            return _description(own.socket, key)
+        with contextlib.suppress(KernelStartError):
+            while len(self._for_others) <= process // _PROCESSES:
+                self._owner = os.getpid()
+                self._for_others.append(ForkServer(environment))
+            server = self._for_others[process // _PROCESSES]
+            server.is_used = True
+            return _description(server.path, key)
+        return None
+
+    def use(self, description: str) -> None:
+        """Use a server that another process has started, as long as it is alive, for kernels like its own."""
+        path, key = json.loads(description)
+        self._servers[tuple(tuple(map(tuple, part)) for part in key)] = GivenServer(path)
+
+    def end_for_others(self) -> None:
+        """Have the servers end that were started for other processes, without waiting for that."""
+        for server in self._for_others:
+            server.begin_to_end()
 
     def is_unused(self, environment: Mapping[str, str]) -> bool:
         """Return whether the server for kernels with this environment waits for its first request."""
@@ -285,10 +351,10 @@ class ForkServers:
     def close(self) -> None:
         if self._owner in (None, os.getpid()):  # also where no server was needed
             interrupts.let_threads_end()
-            for server in (*self._servers.values(), *self._dead):
+            for server in (*self._servers.values(), *self._dead, *self._for_others):
                 server.close()
-        self._servers.clear()
-        self._dead.clear()
+        for each in (self._servers, self._dead, self._for_others):
+            each.clear()
 
 
 @lru_cache(maxsize=1)
@@ -303,7 +369,11 @@ def _ipykernel_can_be_forked() -> bool:
 
 def server_environment(socket: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variable that passes a kernel's server on to the flows that run inside it."""
-    return {SERVER_VARIABLE: json.dumps([socket, _start_of(environment)])}
+    return {SERVER_VARIABLE: _description(socket, _start_of(environment))}
+
+
+def _description(socket: str, key: tuple[object, ...]) -> str:
+    return json.dumps([socket, key])
 
 
 def _inherited(key: tuple[object, ...]) -> str | None:

@@ -42,6 +42,7 @@ from .items import (
     write_now,
 )
 
+MAY_RUN = pytest.StashKey[bool]()  # whether some instances may have to run
 STARTED_EARLY = pytest.StashKey[bool]()  # whether processes for the first instance have been started
 _WORKER_KEY = "ductaflow_folder"
 _PLAN_FILE = "plan.json"
@@ -250,7 +251,8 @@ def plan_of(config: pytest.Config) -> Plan:
             ignored_folders=config.getini("norecursedirs"),
             rootdir=config.rootpath,
         )
-        config.stash[STARTED_EARLY] = _start_early(config, sources)
+        config.stash[MAY_RUN] = _may_run(config, sources)
+        config.stash[STARTED_EARLY] = _start_early(config)
         say = partial(write_now, config)
         undo = _undone_at_the_end(config) if _runs_nothing(config) else None
         plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})
@@ -281,25 +283,28 @@ def plan_of(config: pytest.Config) -> Plan:
     return plan
 
 
-def _start_early(config: pytest.Config, sources: Sequence[Source]) -> bool:
-    """Start what the first instance will need, if this process runs any and some may have to run.
-
-    Returns:
-        Whether something was started.
-    """
+def _may_run(config: pytest.Config, sources: Sequence[Source]) -> bool:
+    """Return whether some instances may have to run, in this process or in a worker."""
     settings = config.stash[SETTINGS]
-    if not sources or _runs_nothing(config) or settings.accept or config.getoption("dist", "no") != "no":
+    if not sources or _runs_nothing(config) or settings.accept:
         return False
     failed = config.cache.get("cache/lastfailed", {}) if hasattr(config, "cache") else {}
     always = settings.force or bool(failed) or any(source.kind in ("past", "stored") for source in sources)
-    if always or any(map(may_have_changed, {source.root for source in sources})):
-        from ..running.remote.runner import runner_of_this_session
-        from ..running.run_instance import start_early
+    return always or any(map(may_have_changed, {source.root for source in sources}))
 
-        if not settings.fork or runner_of_this_session() is None:
-            start_early(settings)
-            return True
-    return False
+
+def _start_early(config: pytest.Config) -> bool:
+    """Start what the first instance will need, if this process may run any; return whether it has."""
+    if not config.stash[MAY_RUN] or config.getoption("dist", "no") != "no":
+        return False
+    from ..running.remote.runner import runner_of_this_session
+    from ..running.run_instance import start_early
+
+    settings = config.stash[SETTINGS]
+    if settings.fork and runner_of_this_session() is not None:
+        return False
+    start_early(settings)
+    return True
 
 
 def _runs_nothing(config: pytest.Config) -> bool:

@@ -37,7 +37,7 @@ SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
 PRECONDITIONS = pytest.StashKey[Preconditions]()
 _OF_BACKGROUND_WORK = tuple(f"pytest_ductaflow.running.{name}" for name in ("remote.runner", "run_instance"))
-_SERVERS = "pytest_ductaflow.kernels.server_pool"
+SERVERS = "pytest_ductaflow.kernels.server_pool"
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
 
 
@@ -297,7 +297,7 @@ class OutcomeHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Finish all writing for instances before the session ends, while servers of kernels end."""
-        if (pool := sys.modules.get(_SERVERS)) is not None:
+        if (pool := sys.modules.get(SERVERS)) is not None:
             pool.servers.begin_to_end()
         for module in _OF_BACKGROUND_WORK:
             if (loaded := sys.modules.get(module)) is not None:

@@ -223,6 +223,25 @@ def start_early(settings: Settings) -> None:
             start_writer()
 
 
+def start_server_for(worker: int, settings: Settings) -> str | None:
+    """Start a server of kernels that a worker of this session uses; several may use the same.
+
+    Args:
+        worker: Its number, from 0.
+        settings: Whether kernels are forked.
+
+    Returns:
+        What the worker needs to know to use it; None if it has none, or one that is kept warm.
+    """
+    from ..core.forking.place import RUNS, find
+    from ..core.threads import with_threads
+    from ..kernels.server_pool import kernel_environment, servers
+
+    if not settings.fork or find(RUNS) is not None:
+        return None
+    return servers.start_for(worker, with_threads(kernel_environment({}), settings.threads, None))
+
+
 def prepare_early(instance: Instance, settings: Settings) -> None:
     """Have the processes that `start_early` has started, or one more for a build, import what they will need.
 

@@ -241,6 +241,7 @@ def blas(folder: Path, rounds: int) -> None:
     write(folder, {"flows/blas.py": PARAMETERS + BLAS, "conductor.py": conductor, "script.py": BLAS})
 
     def slowest(*options: str) -> Sample:
+        shutil.rmtree(folder / "runs", ignore_errors=True)
         sample = run([*PYTEST, *options, "--ductaflow-force"], folder)
         logs = (folder / "runs/blas").glob("*/*_execution_output.txt")
         return Sample(max(float(log.read_text(encoding="utf-8")) for log in logs), sample.megabytes)

@@ -18,17 +18,13 @@ import importlib
 import io
 import os
 import runpy
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from pytest_ductaflow.kernels.server_pool import ForkServer
+from typing import Any, NoReturn
 
 SESSION, WORKER = "pytest", "worker of xdist"  # what a request for a child says
 OF_OTHERS = (
@@ -108,48 +104,19 @@ class Shared:
     def share(self) -> None:
         """Have this child of the image use it, where that is what it would start itself."""
         from pytest_ductaflow.core.forking.client import WarmProcess
-        from pytest_ductaflow.kernels.server_pool import servers
+        from pytest_ductaflow.kernels.server_pool import GivenServer, servers
         from pytest_ductaflow.planning.processes import pool
         from pytest_ductaflow.running.html.instance_page import fork_writer_from
         from pytest_ductaflow.running.remote.image import fork_runners_from
 
         servers.begin_anew()
-        servers._servers[self._key] = _of_image(self._server)
+        servers._servers[self._key] = GivenServer(self._server.path)
+        if self._server._life is not None:
+            os.close(self._server._life)  # which only the image is to hold
         fork_writer_from(WarmProcess(self.image))
         fork_runners_from(str(self.image))
         if os.environ.get("PYTHONPATH", "") == self._path_variable:
             pool.find = lambda _: WarmProcess(self.conductors)  # type: ignore[assignment]
-
-
-def _of_image(server: ForkServer) -> ForkServer:
-    """Return in a child the image's server, which stays when the child ends."""
-    from pytest_ductaflow.kernels.server_pool import ForkServer
-
-    class Kept(ForkServer):
-        is_used = True
-
-        def __init__(self) -> None:
-            self.folder = server.folder
-
-        @property
-        def socket(self) -> str:
-            return self._path
-
-        @property
-        def is_alive(self) -> bool:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(self._path)
-                return True
-            return False
-
-        def close(self) -> None:
-            """Leave it to the image."""
-
-        kill = close
-
-    assert server._life is not None
-    os.close(server._life)  # which only the image is to hold
-    return Kept()
 
 
 def begin_anew(shared: Shared) -> None:

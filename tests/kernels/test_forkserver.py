@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import re
@@ -763,6 +764,24 @@ def test_kernels_with_other_numbers_of_threads_share_a_server_and_no_template() 
     assert server_pool._start_of({**one, **loaded}) != server_pool._start_of({**two, **loaded})
 
 
+def test_processes_share_servers_of_another_one_and_start_their_own_once_these_are_gone():
+    environment = server_pool.kernel_environment({})
+    with (
+        contextlib.closing(server_pool.ForkServers()) as starting,
+        contextlib.closing(server_pool.ForkServers()) as using,
+    ):
+        given = [starting.start_for(process, environment) for process in range(5)]
+        assert given[0] == given[3] != given[4], "four use the same"
+        using.use(given[0])
+        socket_given = json.loads(given[0])[0]
+        assert using.socket(environment) == using.socket(environment) == socket_given
+        assert using.start_for(0, environment) == given[0], "it passes on what it uses"
+        starting.close()
+        own = using.socket(environment)
+        assert own != socket_given
+        assert os.path.exists(own)
+
+
 @pytest.mark.parametrize("killed", ["observer", "server"])
 def test_a_server_that_was_killed_is_replaced(project: Project, killed: str) -> None:
     first = parent_of_kernel(project, "import csv")
@@ -871,9 +890,9 @@ def test_a_session_that_is_killed_leaves_no_temporary_files(tmp_path: Path) -> N
 def test_a_server_keeps_the_templates_that_were_used_last(
     server: server_pool.ForkServer, tmp_path: Path
 ) -> None:
-    def fork(module: str) -> ForkedKernel:
+    def fork(*modules: str) -> ForkedKernel:
         return ForkedKernel(
-            server.socket, preload=[module], cwd=str(tmp_path), env=dict(os.environ), spare=True
+            server.socket, preload=modules, cwd=str(tmp_path), env=dict(os.environ), spare=True
         )
 
     def parent(forked: ForkedKernel) -> int:
@@ -882,9 +901,9 @@ def test_a_server_keeps_the_templates_that_were_used_last(
 
     first = fork("wave")
     first_template, others = parent(first), []
-    modules = "bz2 calendar cmd csv dbm decimal gzip html lzma mailbox netrc nntplib sched shlex sndhdr"
-    for module in (*modules.split(), "statistics", "tarfile"):
-        other = fork(module)
+    modules = ("bz2", "calendar", "cmd", "csv", "decimal", "gzip", "html", "lzma", "netrc", "sched", "shlex")
+    for pair in itertools.islice(itertools.permutations(modules, 2), 66):  # more than in much memory
+        other = fork(*pair)
         others.append(parent(other))
         other.close()
     assert ends(others[0])
@@ -911,10 +930,11 @@ def processes_above(forked: ForkedKernel) -> list[int]:
 
 @pytest.fixture
 def fork(server: server_pool.ForkServer, tmp_path: Path) -> Iterator[Callable[..., ForkedKernel]]:
+    path = server.socket
     with contextlib.ExitStack() as stack:
 
         def fork(*modules: str) -> ForkedKernel:
-            made = ForkedKernel(server.socket, preload=modules, cwd=str(tmp_path), env=dict(os.environ))
+            made = ForkedKernel(path, preload=modules, cwd=str(tmp_path), env=dict(os.environ))
             stack.callback(made.close)
             return made
 
@@ -943,6 +963,37 @@ def test_a_template_that_was_killed_is_made_again_and_those_forked_from_it_go_on
     assert again not in (leaf, stem)
     assert first.pid is not None
     assert is_alive(first.pid)
+
+
+@pytest.fixture
+def import_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a module `waits`, whose import lasts until the pipe that is returned has been closed."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    write_project(tmp_path, {"waits.py": f"open({str(pipe)!r}).read()\n"})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return pipe
+
+
+def test_a_template_that_takes_long_to_import_holds_up_no_other(import_that_waits, fork):
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(fork, "waits") for _ in range(2)]
+        with open(import_that_waits, "w"):  # it is being imported
+            assert is_alive(fork("csv").pid)
+            assert [each.exception() for each in waiting if each.done()] == []
+        first, second = (each.result(PATIENCE) for each in waiting)
+    assert processes_above(first) == processes_above(second)
+
+
+def test_a_server_ends_while_a_template_imports(import_that_waits, server, fork):
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fork, "waits")
+        with open(import_that_waits, "w"):
+            below = psutil.Process(server._process.pid).children(recursive=True)
+            server.close()
+            assert all(ends(each.pid) for each in below)
+        with pytest.raises(KernelStartError):
+            waiting.result(PATIENCE)
 
 
 def test_all_templates_end_with_their_server(server, fork):

@@ -149,3 +149,37 @@ def test_instance_of_a_dead_worker_is_not_taken_for_done(spread):
     """The record of an instance whose worker died does not say that it ended well."""
     record = json.loads((spread.root / "runs/killer/one/killer_record.json").read_text(encoding="utf-8"))
     assert record["status"] in ("running", "error")
+
+
+FLOW_OF_ITS_PROCESSES = """\
+    import json, os, time
+    from pathlib import Path
+
+    import psutil
+
+    Path("above.json").write_text(json.dumps([each.pid for each in psutil.Process().parents()]))
+    Path("worker.txt").write_text(os.environ["PYTEST_XDIST_WORKER"])
+    others = Path("..")
+    while len([*others.glob("*/above.json")]) < 2:  # so that each of two workers has one
+        time.sleep(0.01)
+    """
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_workers_share_a_server_of_kernels_and_start_their_own_where_theirs_differs(tmp_path, given):
+    other = 'import os\nos.environ["PYTHONHASHSEED"] = os.environ.get("PYTEST_XDIST_WORKER", "0")[-1]\n'
+    rows = '[{"instance_name": name} for name in ("one", "two")]'
+    write_project(
+        tmp_path,
+        {
+            "conftest.py": "" if given else other,
+            "flows/above.py": FLOW_OF_ITS_PROCESSES,
+            "conductor.py": f"from pytest_ductaflow import conduct\nconduct('flows/above.py', {rows})\n",
+        },
+    )
+    result = run_pytest(tmp_path, "--ductaflow", "conductor.py", "-n", "2")
+    result.assert_outcomes(passed=2)
+    folders = [tmp_path / "runs/above" / name for name in ("one", "two")]
+    assert {(folder / "worker.txt").read_text() for folder in folders} == {"gw0", "gw1"}
+    one, two = (json.loads((folder / "above.json").read_text()) for folder in folders)
+    assert (one[0] == two[0]) == given, "the template"

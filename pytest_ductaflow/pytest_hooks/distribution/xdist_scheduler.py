@@ -8,6 +8,7 @@ in the pause. What comes next can then depend on how the instance ended.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,12 @@ from ...core.system.machine import usable_cores
 from ...graph.core_pool import CorePool
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
-from ..items import EXCHANGE, PLAN, PRECONDITIONS, PlannedItem, write_now
+from ..collection import MAY_RUN
+from ..items import EXCHANGE, PLAN, PRECONDITIONS, SERVERS, SETTINGS, PlannedItem, write_now
 from .idle_workers import IdleWorkers
 from .workload import Work, Workload, chunks_of
+
+_SERVER = "ductaflow_server"  # in what a worker is given
 
 
 class Node(Protocol):
@@ -221,6 +225,7 @@ class ControllerHooks:
         self._session: pytest.Session | None = None
         self._scheduler: InstanceScheduling | None = None
         self._workers = 0
+        self._configured = 0
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
@@ -228,6 +233,21 @@ class ControllerHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
         self._workers = len(specs)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Start a server of kernels for a worker, or tell it which one takes its requests, too."""
+        if node.config.stash.get(MAY_RUN, False):
+            from ...running.run_instance import start_server_for
+
+            number, self._configured = self._configured, self._configured + 1
+            node.workerinput[_SERVER] = start_server_for(number, node.config.stash[SETTINGS])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Have the servers end that workers have used, which have ended."""
+        if (pool := sys.modules.get(SERVERS)) is not None:
+            pool.servers.end_for_others()
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> InstanceScheduling | None:
@@ -300,6 +320,13 @@ class Pause(pytest.Item):
 
 class WorkerHooks:
     """A worker's hooks, which add the pause where the controller expects it, after the last item."""
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Use the server of kernels that the controller has started."""
+        if (server := session.config.workerinput.get(_SERVER)) is not None:  # type: ignore[attr-defined]
+            from ...kernels.server_pool import servers
+
+            servers.use(server)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
