@@ -24,7 +24,6 @@ from ..graph.preconditions import Preconditions
 from ..graph.session_outcomes import SessionOutcomes
 from ..planning.discovery import Source, discover, project_root
 from ..planning.history.recent_edits import may_have_changed
-from ..planning.make_plan import make_plan
 from ..planning.plan import Plan
 from ..report.failure_text import quoted
 from .items import (
@@ -253,6 +252,8 @@ def plan_of(config: pytest.Config) -> Plan:
         )
         config.stash[MAY_RUN] = _may_run(config, sources)
         config.stash[STARTED_EARLY] = _start_early(config)
+        from ..planning.make_plan import make_plan  # while the processes that have been started import theirs
+
         say = partial(write_now, config)
         undo = _undone_at_the_end(config) if _runs_nothing(config) else None
         plan = make_plan(sources, settings, echo=echo, say=say, undo=undo) if sources else Plan({})

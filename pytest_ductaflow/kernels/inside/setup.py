@@ -6,7 +6,6 @@ interpreter may not have, and nothing that stays in the flow's namespace.
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import contextlib
 import json
@@ -403,6 +402,8 @@ def _spill_output(path: str, mark: str) -> None:
     def uncover() -> None:
         for each in _streams:
             vars(each).pop("write", None)
+
+    import asyncio  # which the kernel has imported, and the session does not need
 
     # IPython overrides `write` while a cell runs, and then restores what it found before: not ours.
     with contextlib.suppress(RuntimeError):  # no cell is running

@@ -22,6 +22,7 @@ from pathlib import Path
 from ...core import run_files
 from ...core.forking.client import ForkedProcess, WarmProcess
 from ...core.run_files import RunFiles
+from ...core.system.priority import behind_others
 
 _LOOK = 3.0  # seconds between checks whether the process makes progress
 _STUCK = 300.0  # seconds without a page after which it does not
@@ -220,7 +221,10 @@ def main() -> None:
     """Write the pages that stdin names, as long as the parent process exists, and end this process."""
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     asker = os.getppid()
-    with contextlib.suppress(Exception):  # a broken nbconvert is reported with the first page
+    with (
+        behind_others(),
+        contextlib.suppress(Exception),
+    ):  # a broken nbconvert is reported with the first page
         _warm_up()
     for line in sys.stdin:
         if os.getppid() != asker:
