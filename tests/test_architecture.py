@@ -37,7 +37,7 @@ MOST_ENTRIES = 15  # at the top of the package
 # The folders and modules that may import a foreign library.
 HOMES = {
     "IPython": {"api.in_flow", "kernels.forkserver"},
-    "PIL": {"gate.compare.kinds.images"},
+    "PIL": {"gate.compare.kinds.images", "report.figures.thumbnails"},
     "_pytest": {"pytest_hooks", "plugin"},
     "click": {"cli"},
     "comm": {"kernels.forkserver"},

@@ -23,6 +23,8 @@ from ..core.run_files import (
 )
 from ..core.scalars import files_with_scalars, json_object, scalars_in
 from .failure_text import last_lines, quoted
+from .figures.entries import files_in
+from .figures.of_runs import figures_of_runs
 from .live import CUT_OFF, LARGEST_RESULTS, LONGEST_LINE, TAIL
 from .packed_rows import Row
 from .page import SCHEMA, read, render
@@ -42,13 +44,17 @@ def write_report(
     Raises:
         DuctaflowError: If there are no records, or the report cannot be written.
     """
-    rows = [
-        _row(directory, record, runs)
+    found = [
+        (directory, record)
         for directory, record in records(runs)
         if is_declared(RunFiles(directory, Path(record.flow).stem).record, record)
     ]
+    rows = [_row(directory, record, runs) for directory, record in found]
     if not rows:
         raise DuctaflowError(f"{runs}: no record of an instance in it")
+    ended = [(row["directory"], record) for row, (_, record) in zip(rows, found, strict=True)]
+    for row, figures in zip(rows, figures_of_runs(runs, ended), strict=True):
+        row["figures"] = figures
     rows.sort(key=lambda row: (row["source"], row["step"]))  # else by path: records() sorts them
     path = runs / REPORT
     try:
@@ -135,6 +141,7 @@ def _linked(rows: list[Row]) -> Iterator[str]:
     """Yield the paths, relative to the report, of all files to which rows link, with those of their flows."""
     for row in rows:
         yield from filter(None, (row.get("links") or {}).values())
+        yield from files_in(row)
         yield from _linked(row.get("flows") or [])
         for difference in row.get("differences") or ():
             yield from (f"{row['directory']}/{path}" for path in difference["figures"].values())

@@ -21,14 +21,16 @@ from ..core.scalars import files_with_scalars, scalars_in
 from ..core.settings import HtmlMode
 from .analysis.changes import before_of
 from .analysis.summary import Summed, summary_of
+from .budget import Budget
 from .failure_text import last_lines
+from .figures.of_session import FiguresOfSession
 from .packed_rows import PackedRow, PackedRows, Row
 from .page import SCHEMA, assemble, read
 from .rows import ended_row, flow_row, waiting_row
 
 PAUSE = 1.0  # minimum seconds between two writes
-SHARE = 0.02  # largest fraction of the time spent on writing, as time of a processor
-SHARE_OF_SUMMARY = 0.01  # and on summing up
+SHARE = 0.015  # largest fraction of the time spent on writing, as time of a processor
+SHARE_OF_SUMMARY = 0.007  # and on summing up
 LOOK = 2.0  # seconds between checks on the progress of running builds
 HEARTBEAT = 30.0  # seconds; an older page belongs to a session that was killed
 LARGEST_RESULTS = 1_000_000  # bytes of a JSON file; a larger one is data, not results
@@ -83,8 +85,9 @@ class LiveReport:
         self._unread: dict[str, list[str]] = {}  # files that may hold results, by node id
         self._results: dict[str, Row] = {}
         self._tails: dict[str, list[str]] = {}
+        self._figures = FiguresOfSession(self.runs)
         self._summary: dict[str, Any] = {}
-        self._summary_due = 0.0
+        self._budget, self._budget_of_summary = Budget(SHARE), Budget(SHARE_OF_SUMMARY)
         self._summing = 0.0  # seconds of processor time that the last write has spent on the summary
         self._last = _LastReport(self.path)
         self._data["previous"] = self._last.ended
@@ -150,6 +153,7 @@ class LiveReport:
             return row
         if record.status is not Status.RUNNING:
             self._unread[node_id] = files_with_scalars(record)
+            self._figures.add(node_id, row["directory"], record, files.output_suffix)
             return ended_row(row, record, files, self.runs)
         from ..core.system.instance_lock import is_free
 
@@ -172,6 +176,7 @@ class LiveReport:
             row = {key: value for key, value in row.items() if key != "last_line"}
             row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
             self._unread[node_id] = files_with_scalars(record)
+            self._figures.add(node_id, row["directory"], record, self._files[node_id].output_suffix)
             self._put(node_id, row)
 
     def blocked(self, node_id: str, message: str) -> None:
@@ -207,6 +212,7 @@ class LiveReport:
         if self._data["outcome"] is None and self._rows:
             self._data.update(finished=_now(), outcome=outcome, exit_code=exit_code)
             self._write()
+        self._figures.leave()
         return self._problem
 
     def _settle(self) -> None:
@@ -246,12 +252,14 @@ class LiveReport:
         while not self._ending.is_set():
             changed = self._changed.wait(LOOK)
             moved = self._builds_moved() | self._logs_moved()
+            moved |= self._figures_moved()
             if moved or changed or time.monotonic() - began > HEARTBEAT:
                 self._changed.clear()
                 began, used = time.monotonic(), time.thread_time()
                 self._write()
                 took = time.thread_time() - used - self._summing
-                self._ending.wait(max(PAUSE, took / SHARE))
+                self._budget.spend(took)
+                self._ending.wait(max(PAUSE, self._budget.due - time.monotonic()))
 
     def _builds_moved(self) -> bool:
         """Update rows of running builds; return whether one began or ended a flow since the last check."""
@@ -290,7 +298,16 @@ class LiveReport:
                     moved = True
         return moved
 
+    def _figures_moved(self) -> bool:
+        """Take what was prepared of figures; return whether any was."""
+        moved = self._figures.update()
+        with self._lock:
+            for node_id in moved:
+                self._texts.pop(node_id, None)
+        return bool(moved)
+
     def _write(self) -> None:
+        self._figures_moved()
         with self._lock:
             rows = dict(self._rows)
             texts = self._texts.copy()
@@ -310,11 +327,11 @@ class LiveReport:
     def _summed_up(self, rows: dict[str, Row], texts: dict[str, PackedRow]) -> dict[str, Any]:
         """Return the summary of all rows; while the session runs, one that may be some time old."""
         self._summing, used = 0.0, time.thread_time()
-        if self._data["finished"] or time.monotonic() >= self._summary_due:
+        if self._data["finished"] or time.monotonic() >= self._budget_of_summary.due:
             pairs = [Summed(row, texts[node_id]) for node_id, row in rows.items()]
             self._summary = summary_of(pairs, self._packed)
             self._summing = time.thread_time() - used
-            self._summary_due = time.monotonic() + self._summing / SHARE_OF_SUMMARY
+            self._budget_of_summary.spend(self._summing)
         return self._summary
 
     def _read_results(self) -> None:
@@ -338,6 +355,8 @@ class LiveReport:
             row["results"] = self._results[node_id]
         if node_id in self._tails:
             row["tail"] = self._tails[node_id]
+        if (figures := self._figures.of(node_id)) is not None:
+            row["figures"] = figures
         return self._packed.pack(row)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from ..core.errors import MergeError
 from ..core.instance import RUNS
 from ..core.record import Difference, Status
-from ..core.run_files import REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
+from ..core.run_files import FIGURES, REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
+from .figures.entries import files_in
 from .packed_rows import Row
 from .page import SCHEMA, read, render
 
@@ -136,7 +137,8 @@ def merge(folders: Sequence[Path], target: Path, *, command: str, partial: bool 
         raise MergeError(
             "the reports cannot be joined: what is in one of them is nested too deeply"
         ) from None
-    others = [shard.runs / name for shard in shards for name in SHARED_BY_PAGES]
+    figures = {name for row, _ in chosen for name in files_in(row) if name.startswith(f"{FIGURES}/")}
+    others = [(shard.runs, name) for shard in shards for name in (*SHARED_BY_PAGES, *sorted(figures))]
     try:
         links = _write(target, _folders(chosen), others, page)
     except (OSError, shutil.Error) as error:
@@ -314,7 +316,9 @@ def _header(shards: Sequence[Shard], command: str) -> dict[str, Any]:
     }
 
 
-def _write(target: Path, folders: Mapping[str, Shard], others: Iterable[Path], page: str) -> list[str]:
+def _write(
+    target: Path, folders: Mapping[str, Shard], others: Iterable[tuple[Path, str]], page: str
+) -> list[str]:
     """Copy all next to the target first, so that a failure leaves it unchanged; write the page last.
 
     Returns:
@@ -335,9 +339,11 @@ def _write(target: Path, folders: Mapping[str, Shard], others: Iterable[Path], p
             if (new / directory).is_dir():  # else it was moved with the one that contains it
                 replace_folder(new / directory, target / directory, aside=old / directory)
         target.mkdir(exist_ok=True)
-        for file in others:
-            if file.is_file() and not file.is_symlink():
-                os.replace(shutil.copyfile(file, Path(name, file.name)), target / file.name)
+        for runs, other in others:
+            links = _first_link(runs, Path(other)), _first_link(target, Path(other).parent)
+            if links == (None, None) and (file := runs / other).is_file():
+                (target / other).parent.mkdir(exist_ok=True)
+                os.replace(shutil.copyfile(file, Path(name, file.name)), target / other)
         write_atomic(target / REPORT, page)
     return sorted(left_out)
 

@@ -21,10 +21,21 @@ from .packed_rows import PackedRow, PackedRows, unpack
 from .page_json import encode
 
 SCHEMA = 2  # of the data
-STYLES = ("page", "rows", "views", "media")
+STYLES = ("page", "rows", "views", "gallery", "media")
 SCRIPTS = (
     *("elements", "words", "rows", "state", "columns", "filters", "header"),
-    *("windowed", "details", "instances", "charts", "groups", "pivot", "results", "follow", "start"),
+    *(
+        "windowed",
+        "details",
+        "instances",
+        "charts",
+        "groups",
+        "pivot",
+        "results",
+        "gallery",
+        "follow",
+        "start",
+    ),
 )
 _DATA = re.compile(r'<script[^>]* id="ductaflow-data">(.*?)</script>', re.DOTALL)
 _POLICY = {

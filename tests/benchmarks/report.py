@@ -4,7 +4,8 @@ python tests/benchmarks/report.py [--rows 10000] [--seconds 20]
 
 The first table is on writing: a session in which a row changes every millisecond. The second one is on the
 page of a sweep with ten config keys and ten results: its size, the time until its first view is drawn, until
-another one is opened, and until a keystroke in the search has had its effect. It needs chromium and
+another one is opened, and until a keystroke in the search has had its effect. 2,000 of its instances have a
+figure. It needs chromium and
 chromedriver on the PATH.
 """
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
@@ -25,7 +27,8 @@ from pytest_ductaflow.report.page import render
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 ROUNDS = 5
-VIEWS = ("groups", "instances", "pivot", "results")
+FIGURES = 2_000  # instances with a figure, at most
+VIEWS = ("groups", "instances", "pivot", "results", "gallery")
 # Milliseconds from the beginning of the load to the frame after the first view.
 FIRST_VIEW = """
     const done = arguments[0];
@@ -92,15 +95,29 @@ def measure_page(rows: int) -> None:
     from helpers.browser import ago, make_data
     from helpers.planted import planted_rows
 
-    data = make_data(*planted_rows(rows), finished=ago(0), outcome="finished")
+    planted = planted_rows(rows)
+    for row in planted[:FIGURES]:
+        row["figures"] = [["fit.png", f"{row['config']['seed']:020x}-640.webp"]]
+    data = make_data(*planted, finished=ago(0), outcome="finished")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "report.html")
+        leave_figures(Path(name), planted[:FIGURES])
         began = time.process_time()
         path.write_text(render(data), encoding="utf-8")
         took = time.process_time() - began
         print(f"\n{rows:,} instances: {path.stat().st_size / 1e6:.1f} MB, made in {took:.1f} s")
         for what, values in _timed_in_browser(path.as_uri()).items():
             print(f"  {what:<24}{statistics.median(values):>7.0f} ms  (at most {max(values):.0f})")
+
+
+def leave_figures(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the small copies of the rows' figures, each with a colour of its own."""
+    from PIL import Image
+
+    (folder / ".figures").mkdir()
+    for number, row in enumerate(rows):
+        colour = (number % 256, number // 256 * 16 % 256, 128)
+        Image.new("RGB", (640, 400), colour).save(folder / ".figures" / row["figures"][0][1])
 
 
 def _timed_in_browser(address: str) -> dict[str, list[float]]:
@@ -137,7 +154,7 @@ def main() -> None:
         print(f"{'rows':>8}{'one write ms':>15}{'KB':>9}{'writes':>9}{'share of time':>15}")
         for rows in (100, 2_000, 10_000):
             print(measure_writing(rows, given.seconds))
-        parts = f"{SHARE:.0%} of the time in them, {SHARE_OF_SUMMARY:.0%} in summing up"
+        parts = f"{SHARE:.1%} of the time in them, {SHARE_OF_SUMMARY:.1%} in summing up"
         print(f"\nThe rule: at least {PAUSE:g} s between writes, at most {parts}.")
     for rows in given.rows:
         measure_page(rows)

@@ -1,6 +1,7 @@
 // The view "results": a chart of two columns, parallel coordinates, what inputs matter, and all values in a table.
 
 const MOST_LINES = 1000;
+const MOST_POINTS = 3000;
 const MOST_AXES = 9;
 const CHART = { width: 560, height: 300, left: 70, top: 24, right: 16, bottom: 44 };
 
@@ -44,23 +45,25 @@ const visibleColumns = () => resultColumns().filter((column) => !view.hidden.inc
 const resultRows = () =>
   (columns.has(view.order) ? sorted(shownRows, columns.get(view.order).get, view.down) : shownRows);
 
-let isDrawing = false; // charts wait for the next frame, so that keys are not kept waiting
+const TYPING = 150; // milliseconds after a key in which the next one may come
+
+let isDrawing = false; // charts wait until nobody types, so that keys are not kept waiting
+let chartTimer = 0;
+let chartsOf = null; // the data of which charts, and what inputs matter, are shown
 
 function showResults() {
   showResultTable();
-  if (importanceOf !== data) $("result-importance").replaceChildren(importancePart(100) ?? "");
-  importanceOf = data;
-  if (isDrawing) return;
+  const isNew = chartsOf !== data;
+  if (isNew) $("result-importance").replaceChildren(importancePart(100) ?? "");
+  chartsOf = data;
   isDrawing = true;
-  setTimeout(() => {
-    isDrawing = false;
+  clearTimeout(chartTimer);
+  chartTimer = setTimeout(() => {
     showChart();
     showParallel();
-  }, 0);
+    isDrawing = false;
+  }, isNew ? 0 : TYPING);
 }
-
-let importanceOf = null; // the data whose importance is shown
-
 
 // ---- The chart
 
@@ -101,7 +104,9 @@ function drawChart(rows, xColumn, yColumn, byColumn) {
       groups.map((group) => marks(group, xColumn, yColumn, x, y))));
   picture.addEventListener("click", (event) => openNearest(event, picture, rows, (row) => [x.at(xColumn.get(row)), y.at(yColumn.get(row))]));
   const key = byColumn ? el("p", { class: "legend" }, groups.map(({ label: name, colour }) => legendItem(name, colour))) : null;
-  return [picture, key].filter(Boolean);
+  const isSample = marks === scatterMarks && rows.length > MOST_POINTS;
+  const note = isSample ? el("p", { class: "muted" }, `An even sample of ${MOST_POINTS.toLocaleString("en")} of ${rows.length.toLocaleString("en")} points; lines and boxes have all.`) : null;
+  return [picture, key, note].filter(Boolean);
 }
 
 function boxAxis(column, rows, width) {
@@ -112,10 +117,11 @@ function boxAxis(column, rows, width) {
 }
 
 function chartGroups(rows, column) {
-  if (!column) return [{ label: "", colour: 0, rows, n: 0, of: 1 }];
+  const share = Math.min(1, MOST_POINTS / rows.length);
+  if (!column) return [{ label: "", colour: 0, rows, n: 0, of: 1, share }];
   const classes = classesOf(column, rows);
   const at = classifier(classes);
-  const groups = classes.map(({ label }, n) => ({ label, colour: Math.min(n, GROUPS - 1), rows: [], n, of: classes.length }));
+  const groups = classes.map(({ label }, n) => ({ label, colour: Math.min(n, GROUPS - 1), rows: [], n, of: classes.length, share }));
   for (const row of rows) groups[at(column.get(row))]?.rows.push(row);
   return groups.filter((group) => group.rows.length);
 }
@@ -128,8 +134,15 @@ function placesOf(group, xColumn, yColumn, x, y) {
   return group.rows.map((row) => [x.at(xColumn.get(row)), y.at(yColumn.get(row))]).filter((place) => place.every((each) => each !== undefined));
 }
 
+// Of many points an even sample is drawn: more would only cover each other.
 function scatterMarks(group, ...axes) {
-  return svg("path", { class: `dots group-${group.colour}`, d: dots(placesOf(group, ...axes)) });
+  const places = placesOf({ rows: sampled(group.rows, group.share) }, ...axes);
+  return svg("path", { class: `dots group-${group.colour}`, d: dots(places) });
+}
+
+function sampled(rows, share) {
+  const many = Math.ceil(rows.length * share);
+  return many >= rows.length ? rows : Array.from({ length: many }, (_, n) => rows[Math.floor((n * rows.length) / many)]);
 }
 
 function lineMarks(group, ...axes) {
@@ -277,9 +290,22 @@ function showResultTable() {
   const rows = resultRows();
   $("result-table").setAttribute("aria-rowcount", rows.length + 1);
   put("result-count", count(rows.length, "row"));
-  $("result-choices").replaceChildren(...resultColumns().map(({ name }) => el("label", {},
-    el("input", { type: "checkbox", value: name, checked: view.hidden.includes(name) ? null : "" }), name)));
-  resultList.show(rows, () => true);
+  const isOther = isOtherTable(shown);
+  if (isOther) {
+    $("result-choices").replaceChildren(...resultColumns().map(({ name }) => el("label", {},
+      el("input", { type: "checkbox", value: name, checked: view.hidden.includes(name) ? null : "" }), name)));
+  }
+  resultList.show(rows, () => isOther);
+}
+
+let tableOf = { data: null, names: "" }; // what the rows that are drawn show
+
+// Filters and orders leave rows as they are.
+function isOtherTable(shown) {
+  const names = shown.map((column) => column.name).join("\n");
+  const isOther = tableOf.data !== data || tableOf.names !== names;
+  tableOf = { data, names };
+  return isOther;
 }
 
 // The head is not drawn anew while somebody types into it.

@@ -1,7 +1,7 @@
 // The views, and how the page begins.
 
-const VIEWS = ["groups", "instances", "pivot", "results"];
-const SHOW = { groups: showGroups, instances: showInstances, pivot: showPivot, results: showResults };
+const VIEWS = ["groups", "instances", "pivot", "results", "gallery"];
+const SHOW = { groups: showGroups, instances: showInstances, pivot: showPivot, results: showResults, gallery: showGallery };
 
 let data = { rows: [] }; // what is shown
 
@@ -65,6 +65,7 @@ function listen() {
   makeInstances();
   makePivot();
   makeResults();
+  makeGallery();
   $("chips").addEventListener("click", ({ target }) => {
     const chip = target.closest(".chip");
     if (chip) toggleFilter(chip.dataset.filter);

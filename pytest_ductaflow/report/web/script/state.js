@@ -2,7 +2,7 @@
 // tab's storage with what is unfolded, so that it survives a reload.
 
 const DEFAULTS = {
-  view: "groups", // also: instances, pivot, results
+  view: "groups", // also: instances, pivot, results, gallery
   search: "",
   statuses: [],
   step: "",
@@ -23,6 +23,11 @@ const DEFAULTS = {
   order: "", // column that sorts the results
   down: false,
   hidden: [], // columns that the results do not show
+  figure: "",
+  gx: "",
+  gy: "",
+  tile: "medium",
+  pair: [], // ids of the instances whose figures are compared
 };
 // Names in the address, where they are not those above.
 const ADDRESS = { search: "q", statuses: "status" };

@@ -15,7 +15,7 @@ class WindowedList {
     const onScroll = () => this.renderSoon();
     (scroller ?? window).addEventListener("scroll", onScroll, { passive: true });
     window.addEventListener("resize", () => this.resized());
-    window.addEventListener("beforeprint", () => this.render(true));
+    window.addEventListener("beforeprint", () => { if (this.container.offsetParent) this.render(true); });
     window.addEventListener("afterprint", () => this.render());
   }
 
