@@ -59,14 +59,14 @@ def debug_flow(
         _check_run_directory(directory, stem, find_flow(flow_path, (Path.cwd(), root_of(caller()))))
         shutil.rmtree(directory)
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
-    from .debugging import MODULE, command_for
+    from ..report.failure_text import DEBUGGING, debug_command
 
     flow = run_files.display_path(find_flow(flow_path, (Path.cwd(), root_of(caller()))), Path.cwd())
     launch = {
         "name": f"Debug {stem} - {directory.name}",
         "type": "debugpy",
         "request": "launch",
-        "module": MODULE,
+        "module": DEBUGGING,
         "args": [f"${{workspaceFolder}}/{flow}", f"{stem}_config.json"],
         "cwd": f"${{workspaceFolder}}/{run_files.display_path(directory.resolve(), Path.cwd())}",
         "console": "integratedTerminal",
@@ -75,7 +75,7 @@ def debug_flow(
     print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
     print(json.dumps(launch, indent=4))
     laid_out = run_files.display_path(directory / f"{stem}_config.json", Path.cwd())
-    print(f"Without an IDE: {command_for(flow, laid_out)}")
+    print(f"Without an IDE: {debug_command(flow, laid_out)}")
     return directory
 
 

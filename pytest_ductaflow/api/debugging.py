@@ -9,21 +9,14 @@ from __future__ import annotations
 import ast
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from ..core.errors import DuctaflowError
+from ..report.failure_text import DEBUGGING
 from ..sources.notebooks import project_root_of, read_flow
 from ..sources.parameters import assigned_in, parameters_of
-
-MODULE = "pytest_ductaflow.api.debugging"
-
-
-def command_for(flow: str, config: str) -> str:
-    """Return the command that stops a flow in Python's debugger where it fails, or at a `breakpoint()`."""
-    return f"python -m pdb -c continue -m {MODULE} {shlex.quote(flow)} {shlex.quote(config)}"
 
 
 def compiled(flow: Path, config: dict[str, object]) -> CodeType:
@@ -56,7 +49,7 @@ def compiled(flow: Path, config: dict[str, object]) -> CodeType:
 def main() -> None:
     """Run the flow that the command line names."""
     if len(sys.argv) != 3:
-        sys.exit(f"usage: python -m {MODULE} FLOW CONFIG")
+        sys.exit(f"usage: python -m {DEBUGGING} FLOW CONFIG")
     flow, config_file = (Path(argument).resolve() for argument in sys.argv[1:])
     try:
         config = json.loads(config_file.read_text(encoding="utf-8-sig"))

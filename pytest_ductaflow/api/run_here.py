@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Generator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +18,20 @@ from ..core.errors import SweepFailed
 from ..core.instance import Instance, config_hash, slug
 from ..core.record import Record, Status
 from ..core.settings import Settings
+from ..core.system.machine import worker_here
 from ..kernels.observation import unobserved
 from ..planning import called_instances
 from ..planning.afterwards import answers
 from ..planning.columns import notes_on_cores
 from ..planning.history import declared_history
+from ..planning.history.declared_rows import is_declared_in, rows_besides
 from ..sources.instance_names import declared_at as place_of
 from ..sources.notebooks import looks_like_flow
 from .call_context import settings_of_call
 from .uncaught import quiet_traceback
 
 if TYPE_CHECKING:
+    from ..graph.waits import Wait
     from ..planning.afterwards.answers import Answers
     from ..report.live import LiveReport
 
@@ -132,9 +135,20 @@ def _report_of(root: Path) -> LiveReport:
 def _report_in(root: Path) -> LiveReport:
     from ..report.live import LiveReport
 
-    report = LiveReport(root, command=shlex.join(["python", sys.argv[0]]))
-    atexit.register(report.finish, "finished")
+    command = shlex.join(["python", sys.argv[0]])
+    report = LiveReport(root, command, html=settings_of_call().html)
+    report.keep_all(is_declared_in(root), partial(rows_besides, root))
+    atexit.register(_finish, report, root, _script())  # which Python forgets before it exits
     return report
+
+
+def _finish(report: LiveReport, root: Path, script: Path | None) -> None:
+    """Write the last state of a script's report, without instances that the script does not have any more."""
+    if script is not None:
+        _note_script(script)
+        source, is_declared = run_files.display_path(script, root), is_declared_in(root)
+        report.drop_earlier(lambda row: row["source"] == source and not is_declared(row))
+    report.finish("finished")
 
 
 def report_of_script(instance: Instance) -> LiveReport | None:
@@ -205,11 +219,14 @@ def _ended(
 
         order = CallOrder(instances)
         queue = order.queue(workers) if workers > 1 else None
+        if report is not None:
+            report.expect(order.time_left([_id_of(each) for each in instances], workers))
 
     def run(number: int) -> Record:
         instance = instances[number]
         if (obstacle := order.obstacle(number)) is None:
-            return _run_reported(instance, settings, report, page_may_follow=True)
+            wait = None if queue is None else queue.wait_of(number)
+            return _run_reported(instance, settings, report, wait, page_may_follow=True)
         if report is not None:
             report.blocked(_id_of(instance), obstacle)
         return answers.without_run(instance, obstacle)
@@ -248,11 +265,16 @@ def raise_if_any(failed: list[Record], number: int) -> None:
 
 
 def _run_reported(
-    instance: Instance, settings: Settings, report: LiveReport | None, *, page_may_follow: bool = False
+    instance: Instance,
+    settings: Settings,
+    report: LiveReport | None,
+    wait: Wait | None = None,
+    *,
+    page_may_follow: bool = False,
 ) -> Record:
     quiet_traceback()
     if report is not None:
-        report.started(_id_of(instance))
+        report.started(_id_of(instance), worker_here() or None, wait)
     with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
         from ..running.remote.of_build import run_outside
 

@@ -200,6 +200,7 @@ class Record:
         reason: Why it ran: "new", "input data/zones.csv changed".
         kernel: Kernel that was asked for.
         cwd: Where it ran, as `Instance.runs_in`.
+        worker: Name of the pytest worker or thread that ran it; empty where there was only one process.
         reserved: Values set by reserved names, such as `_timeout`.
         config_digest: Digest of the config, independent of the order of its keys.
         variables: Environment variables that its conductor had set, and digests of their values; empty for
@@ -249,6 +250,7 @@ class Record:
     flows: tuple[Record, ...] = ()
     kernel: str = ""
     cwd: Workplace = "run"
+    worker: str = ""
     reserved: Mapping[str, JSON] = field(default_factory=dict)
     config_digest: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -326,6 +328,7 @@ class Record:
             "owner",
             "last_good",
             "warning_line",
+            "worker",
         ):
             if not data[name]:
                 del data[name]

@@ -8,6 +8,7 @@
     .earlier/{step}/{instance}/  the files of the last good run, if another one has begun since
     .locks/                 files that are locked while an instance runs
     .figures/               small copies of figures for the report, and those that are only in notebooks
+    .history/{step}.jsonl   how the last runs of each instance ended, a line each
 
 Files are written by atomic rename of a temporary file beside the target; unreadable records are treated as
 missing, with a one-line reason.
@@ -39,9 +40,10 @@ SHARED_BY_PAGES = (STYLESHEET, PLOTLY_SCRIPT)
 _RECORD_END = "_record.json"
 _CONFIG_END = "_config.json"
 # Folders beside the steps, not run directories: earlier runs, locks, conductors' after-work and declarations,
-# figures of the report.
-EARLIER, LOCKS, AFTER, DECLARED, FIGURES = ".earlier", ".locks", ".after", ".declared", ".figures"
-OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED, FIGURES)
+# figures of the report, and how the last runs ended.
+EARLIER, LOCKS, AFTER, DECLARED = ".earlier", ".locks", ".after", ".declared"
+FIGURES, HISTORY = ".figures", ".history"
+OURS_BESIDE = (EARLIER, LOCKS, AFTER, DECLARED, FIGURES, HISTORY)
 _OURS_BESIDE = frozenset({RUNS, *OURS_BESIDE})  # folders in a run directory that are not the flow's
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 _BUILD_VARIABLE = "_DUCTAFLOW_BUILD"  # set in the kernel of a build

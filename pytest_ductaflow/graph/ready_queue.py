@@ -11,6 +11,7 @@ from statistics import fmean
 from .core_pool import CorePool
 from .dependencies import Graph
 from .digraph import Before, Frontier, topological
+from .waits import Idle, Wait, Waits
 
 
 class ReadyQueue:
@@ -31,10 +32,12 @@ class ReadyQueue:
         self._out: set[int] = set()
         typical = fmean(weights.values()) if weights else 1.0
         known = {number: weights.get(number, typical) for number in self._left}
-        self._remaining = _longest_ways(graph.before, known)
+        self._remaining = longest_ways(graph.before, known)
         self._frontier = Frontier(graph.before, self._left)
         self._cores = cores
         self._heaps: dict[Fraction, list[tuple[float, int]]] = defaultdict(list)  # by cores to book
+        self._waits = Waits(graph)
+        self._waits.ready(self._frontier.ready)
         self._offer(self._frontier.ready)
         self._needs = Frontier(graph.needed, self._left) if graph.order_only else None
         self._free = set(self._needs.ready) if self._needs is not None else set()
@@ -57,12 +60,26 @@ class ReadyQueue:
 
         That is the one with the longest critical path, unless the cores that it books are not free.
         """
-        size = self._cores.book(self._line())
+        line = self._line()
+        size = self._cores.book(line)
+        self._waits.short_of_cores(line if size is None else line[: line.index(size)])
         if size is None:
             return None
         number = heapq.heappop(self._heaps[size])[1]
         self._out.add(number)
         return number
+
+    def wait_of(self, number: int) -> Wait | None:
+        """Return what an instance has waited for; None if it is not ready yet."""
+        return self._waits.of(number, self._cores.size_of(number))
+
+    def why_idle(self, held_back: int) -> Idle:
+        """Return the reason why `pop` has returned None, given `held_back`."""
+        if self._line():
+            return "cores"
+        if held_back:
+            return "order"
+        return "upstreams" if len(self._left) > len(self._out) else "nothing left"
 
     def book_other(self) -> bool:
         """Book a worker's share for what is not in the queue, when `pop` has returned None.
@@ -98,7 +115,9 @@ class ReadyQueue:
             self._left.remove(number)
             if number in self._out:
                 self._take_back(number)
-            self._offer(self._frontier.end(number))
+            ready = self._frontier.end(number)
+            self._waits.ready(ready, number)
+            self._offer(ready)
             if self._needs is not None:
                 self._free.discard(number)
                 self._free.update(self._needs.end(number))
@@ -112,7 +131,7 @@ class ReadyQueue:
             heapq.heappush(self._heaps[self._cores.size_of(number)], (-self._remaining[number], number))
 
 
-def _longest_ways(before: Before, weights: Mapping[int, float]) -> list[float]:
+def longest_ways(before: Before, weights: Mapping[int, float]) -> list[float]:
     """Return, for each node, the greatest sum of weights on a path from it (inclusive) to an end."""
     longest = [0.0] * len(before)
     for node in reversed(topological(before)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from ..core.instance import Instance
 from ..core.outcome import outcome_of
@@ -15,6 +16,7 @@ from ..graph.expected_durations import expected_durations
 from ..graph.preconditions import Preconditions
 from ..graph.ready_queue import ReadyQueue
 from ..graph.session_outcomes import SessionOutcomes
+from ..report.time_left import TimeLeft
 from .history.earlier_runs import earlier_runs
 
 
@@ -46,10 +48,25 @@ class CallOrder:
         Args:
             workers: How many run at a time.
         """
-        durations = expected_durations(self._instances, earlier_runs(self._instances).durations)
+        durations = expected_durations(self._instances, self._durations)
         wanted = {number: each.cores for number, each in enumerate(self._instances) if each.cores is not None}
         cores = CorePool(usable_cores(), workers, wanted)
         return ReadyQueue(self._graph, self.sequence, dict(enumerate(durations)), cores)
+
+    def time_left(self, ids: Sequence[str], workers: int) -> TimeLeft:
+        """Return what says how long the call still takes.
+
+        Args:
+            ids: Ids of the instances in the report.
+            workers: How many run at a time.
+        """
+        numbers = {name: number for number, name in enumerate(ids)}
+        return TimeLeft(self._instances, self._graph.before, self._durations, numbers, workers)
+
+    @cached_property
+    def _durations(self) -> Mapping[int, float]:
+        """Seconds that instances took when they last ran, by number."""
+        return earlier_runs(self._instances).durations
 
     def obstacle(self, number: int) -> str | None:
         """Return why an instance cannot run: what it waited for has not ended well; None if it can."""

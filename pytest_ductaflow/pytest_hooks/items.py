@@ -339,13 +339,12 @@ class OutcomeHooks:
             return
         if not node.config.getoption("usepdb"):
             return
-        from ..api.debugging import command_for
-        from ..report.failure_text import failed_first
+        from ..report.failure_text import debug_command, failed_first
 
         here = node.config.invocation_params.dir
         failed, root = failed_first(record), Path(node.instance.project_root)
         config = RunFiles(root / failed.run_dir, stem_of(failed.flow)).config
-        command = command_for(os.path.relpath(root / failed.flow, here), os.path.relpath(config, here))
+        command = debug_command(os.path.relpath(root / failed.flow, here), os.path.relpath(config, here))
         write_now(node.config, f"the flow ran in a process of its own; to look into it: {command}")
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:

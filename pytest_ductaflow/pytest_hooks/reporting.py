@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Generator, Hashable, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pytest
 from _pytest._code.code import ReprFileLocation
 
-from ..core.instance import RUNS, Instance
+from ..core.instance import Instance
 from ..core.number_text import listed
 from ..core.record import INTERRUPTED, Record
-from ..core.run_files import AFTER, RunFiles, close_record, display_path, read_record
-from ..gate.instance_file import REPLAYS
+from ..core.run_files import RunFiles, close_record
+from ..graph.step_edges import StepEdge, step_edges
+from ..graph.waits import Wait
 from ..planning.history import left_over_runs
-from ..planning.history.declared_history import DeclaredRecords
+from ..planning.history.declared_rows import is_declared_in
 from ..planning.history.stale_upstreams import out_of_date
 from ..planning.plan import Plan
 from ..report.failure_text import Line, message_of, place_of
 from ..report.live import CUT_OFF, LiveReport
-from ..report.packed_rows import Row
 from ..report.terminal_summary import Summary, show_flows
+from ..report.time_left import TimeLeft
 from ..sources.notebooks import TABLE_SUFFIXES
 from .collection import node_ids
-from .items import PLAN, SETTINGS, node_id_of, only_planned, repeat_command, write_now
+from .distribution.worker_times import TIMES
+from .items import PLAN, SETTINGS, after_of, id_of_after, node_id_of, only_planned, repeat_command, write_now
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .sharding import DIVISION
@@ -59,6 +61,7 @@ class ReportingHooks:
         self._alike = AlikeFailures(config.get_verbosity())
         self._problems: list[str] = []
         self._selected: set[str] = set()  # node ids of what this session runs
+        self._numbers: dict[str, int] = {}  # of the instances in the plan, by node id
         self._running: dict[str, None] = {}  # node ids, in the order of their start
 
     def pytest_report_header(self) -> list[str]:
@@ -104,19 +107,38 @@ class ReportingHooks:
         shard = f"{settings.shard[0]}/{settings.shard[1]}" if settings.shard else None
         here = config.invocation_params.dir
         command = " ".join(["pytest", *map(str, config.invocation_params.args)])
+        plan = config.stash[PLAN]
+        ids, _ = _selected_numbers(plan, config.rootpath, selected)
+        self._numbers = {node_id: number for number, node_id in enumerate(ids)}
         for node_id, instance in self._instances.items():
             root = instance.project_root
             if root not in self._reports:
                 self._reports[root] = LiveReport(Path(root), command, workers, settings.html, shard)
             repeat = repeat_command(node_id, config.rootpath, here)
             earlier, its_shard = node_id not in selected, shards.get(instance.key)
-            self._reports[root].add(node_id, instance, repeat, earlier=earlier, shard=its_shard)
+            upstreams = _Upstreams(plan, self._numbers.get(node_id))
+            self._reports[root].add(
+                node_id, instance, repeat, earlier=earlier, shard=its_shard, upstreams=upstreams
+            )
         left_over_runs.note(config.stash[PLAN])
         self._drop_idle_reports()
         for root, live in self._reports.items():
+            self._tell_of_plan(live, root, ids, workers)
             if settings.shard is None:  # shards are merged: each has the same rows
-                live.keep_others(_planned(config.stash[PLAN], config.rootpath), _is_declared_in(Path(root)))
+                live.keep_others(_planned(config.stash[PLAN], config.rootpath), is_declared_in(Path(root)))
             live.follow()
+
+    def _tell_of_plan(self, live: LiveReport, root: str, ids: Sequence[str], workers: int) -> None:
+        """Have a report show what waits for what, how long it takes, and when workers are idle."""
+        plan = self._config.stash[PLAN]
+        steps = [(node_id.partition("::")[0], each.step) for node_id, each in zip(ids, plan.all, strict=True)]
+        of_root = {step for step, each in zip(steps, plan.all, strict=True) if each.project_root == root}
+        edges = [*step_edges(plan.graph, steps), *_edges_to_afters(plan, self._config.rootpath)]
+        of_root |= {edge.later for edge in edges if edge.earlier in of_root}
+        live.show_edges([edge for edge in edges if edge.later in of_root])
+        live.expect(TimeLeft(plan.all, plan.graph.before, plan.durations, self._numbers, workers))
+        if (times := self._config.stash.get(TIMES, None)) is not None:
+            live.show_idle(times.idle.spans)
 
     def _drop_idle_reports(self) -> None:
         """Leave the reports of projects of which this session runs nothing as they are, or all if told so."""
@@ -164,7 +186,13 @@ class ReportingHooks:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if (live := self._report_of(nodeid)) is not None:
             self._running[nodeid] = None
-            live.started(nodeid)
+            live.started(nodeid, *self._begun(nodeid))
+
+    def _begun(self, node_id: str) -> tuple[str | None, Wait | None]:
+        """Return the worker that runs an instance, and what the instance has waited for, as far as known."""
+        times = self._config.stash.get(TIMES, None)
+        begun = times.begun.get(self._numbers.get(node_id, -1)) if times is not None else None
+        return begun if begun is not None else (None, None)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None]:
@@ -292,26 +320,41 @@ class ReportingHooks:
             terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
 
 
+def _edges_to_afters(plan: Plan, rootpath: Path) -> Iterator[StepEdge[tuple[str, str]]]:
+    """Yield the edges from the steps of each conductor to its work after their instances."""
+    for path in plan.afters:
+        source = id_of_after(path, rootpath).partition("::")[0]
+        after = after_of(path, plan)
+        for step in dict.fromkeys(each.step for each in plan.instances[path]):
+            yield StepEdge((source, step), (source, after.step), 1)
+
+
+class _Upstreams(Sequence[str]):
+    """The labels of the upstreams of an instance, of which a row needs the first ones and their number."""
+
+    def __init__(self, plan: Plan, number: int | None) -> None:
+        self._labels = plan.graph.labels
+        self._numbers = () if number is None else plan.graph.upstreams[number]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return [self._labels[number] for number in self._numbers[place]]
+        return self._labels[self._numbers[place]]
+
+
 def _planned(plan: Plan, rootpath: Path) -> set[str]:
     """Return the sources of a plan whose instances are all known, as rows of the report name them."""
     return {
         node_id_of(path, found[0], rootpath).partition("::")[0]
         for path, found in left_over_runs.whole_sources(plan).items()
     }
-
-
-def _is_declared_in(root: Path) -> Callable[[Row], bool]:
-    """Return a function that says whether the instance of a row of an earlier report is still declared."""
-    known = DeclaredRecords(root)
-
-    def is_declared(row: Row) -> bool:
-        record = RunFiles(Path(os.path.normpath(root / RUNS / row["directory"])), row["flow"]).record
-        if row["directory"].startswith((f"{AFTER}/", f"{REPLAYS}/")):  # of these there are no notes
-            found, _ = read_record(record)
-            return found is not None and (root / found.source).exists()
-        return display_path(record, root) in known.of_sources_that_exist
-
-    return is_declared
 
 
 def _selected_numbers(plan: Plan, rootpath: Path, selected: Collection[str]) -> tuple[list[str], set[int]]:

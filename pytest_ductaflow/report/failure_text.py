@@ -227,6 +227,14 @@ def _last_output(log: Path) -> Iterator[Line]:
         yield from (Line(f"  {line}") for line in lines[-_TAIL:])
 
 
+DEBUGGING = "pytest_ductaflow.api.debugging"  # the module that runs a flow for a debugger
+
+
+def debug_command(flow: str, config: str) -> str:
+    """Return the command that stops a flow in Python's debugger where it fails, or at a `breakpoint()`."""
+    return f"python -m pdb -c continue -m {DEBUGGING} {quoted(flow)} {quoted(config)}"
+
+
 def quoted(text: str) -> str:
     """Quote an argument for the shell of this platform."""
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)

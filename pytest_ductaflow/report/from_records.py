@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..core.scalars import files_with_scalars, json_object, scalars_in
 from .failure_text import last_lines, quoted
 from .figures.entries import files_in
 from .figures.of_runs import figures_of_runs
+from .history import RunHistory, most_shown
 from .live import CUT_OFF, LARGEST_RESULTS, LONGEST_LINE, TAIL
 from .packed_rows import Row
 from .page import SCHEMA, read, render
@@ -49,22 +51,32 @@ def write_report(
         for directory, record in records(runs)
         if is_declared(RunFiles(directory, Path(record.flow).stem).record, record)
     ]
-    rows = [_row(directory, record, runs) for directory, record in found]
+    rows = [row_of(directory, record, runs) for directory, record in found]
     if not rows:
         raise DuctaflowError(f"{runs}: no record of an instance in it")
+    edges = _edges(rows, [record for _, record in found])
+    history, most = RunHistory(runs), most_shown(len(rows))
+    rows = [{**row, "history": history.shown(row, most)} for row in rows]
     ended = [(row["directory"], record) for row, (_, record) in zip(rows, found, strict=True)]
     for row, figures in zip(rows, figures_of_runs(runs, ended), strict=True):
         row["figures"] = figures
     rows.sort(key=lambda row: (row["source"], row["step"]))  # else by path: records() sorts them
     path = runs / REPORT
     try:
-        write_atomic(path, render({**_header(rows, runs, command), "rows": rows}))
+        write_atomic(path, render({**_header(rows, runs, command), "edges": edges, "rows": rows}))
     except OSError as error:
         raise DuctaflowError(f"{path}: could not be written: {error}") from None
     return path
 
 
-def _row(directory: Path, record: Record, runs: Path) -> Row:
+def row_of(directory: Path, record: Record, runs: Path) -> Row:
+    """Return the row of an instance of which only the record is known.
+
+    Args:
+        directory: Its run directory.
+        record: The record.
+        runs: Folder of the report.
+    """
     files = RunFiles(directory, Path(record.flow).stem)
     config = {key: value for key, value in json_object(files.config).items() if key != "_project_root"}
     flow, root = runs.parent / record.flow, runs.parent
@@ -88,6 +100,16 @@ def _row(directory: Path, record: Record, runs: Path) -> Row:
     tail = last_lines(files.log)[-TAIL:] if record.status is Status.ERROR else []
     tail = [line[:LONGEST_LINE] for line in tail]
     return {**ended_row(row, record, files, runs), "results": results, "tail": tail}
+
+
+def _edges(rows: Sequence[Row], found: Sequence[Record]) -> list[list[Any]]:
+    """Return between which steps dependencies lead, each as `LiveReport.show_edges` has them."""
+    steps = {f"{row['step']}/{row['instance']}": (row["source"], row["step"]) for row in rows}
+    counts: Counter[tuple[str, ...]] = Counter()
+    for row, record in zip(rows, found, strict=True):
+        earlier = {steps[label] for label in record.upstreams if label in steps}
+        counts.update((*step, row["source"], row["step"]) for step in earlier)
+    return [[*steps, dependents, False] for steps, dependents in counts.items()]
 
 
 def _header(rows: list[Row], runs: Path, command: str) -> dict[str, Any]:

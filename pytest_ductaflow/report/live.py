@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,29 @@ from ..core.record import INTERRUPTED, Record, Status
 from ..core.run_files import REPORT, RunFiles, read_journal, read_record, write_atomic
 from ..core.scalars import files_with_scalars, scalars_in
 from ..core.settings import HtmlMode
+from ..graph.step_edges import StepEdge
+from ..graph.waits import Span, Wait
 from .analysis.changes import before_of
 from .analysis.summary import Summed, summary_of
 from .budget import Budget
 from .failure_text import last_lines
 from .figures.of_session import FiguresOfSession
+from .history import RunHistory, most_shown
 from .packed_rows import PackedRow, PackedRows, Row
 from .page import SCHEMA, assemble, read
 from .rows import ended_row, flow_row, waiting_row
+from .time_left import TimeLeft
 
 PAUSE = 1.0  # minimum seconds between two writes
 SHARE = 0.015  # largest fraction of the time spent on writing, as time of a processor
 SHARE_OF_SUMMARY = 0.007  # and on summing up
 LOOK = 2.0  # seconds between checks on the progress of running builds
-HEARTBEAT = 30.0  # seconds; an older page belongs to a session that was killed
+HEARTBEAT = 30.0  # seconds without news after which the page is written again
+PATIENCE = 3 * HEARTBEAT  # seconds; a page that is older belongs to a session that was killed
+SHOWN_OF_BAD = 5  # runs in the history of a failed or orange instance, where there are too many instances
 LARGEST_RESULTS = 1_000_000  # bytes of a JSON file; a larger one is data, not results
 TAILS = 500  # failed instances of which the page has the last lines of output
+OTHER_TAILS = 500  # other instances of which it has them
 TAIL = 10  # lines
 LONGEST_LINE = 500  # characters
 
@@ -66,16 +73,11 @@ class LiveReport:
     ) -> None:
         self.runs = root / RUNS
         self.path = self.runs / REPORT
+        self._last = _LastReport(self.path)
         self._data: dict[str, Any] = {
-            "schema": SCHEMA,
-            "title": root.name,
-            "command": command,
-            "started": _now(),
-            "finished": None,
-            "outcome": None,
-            "exit_code": None,
-            "workers": workers,
-            "shard": shard,
+            **_header(root.name, command, workers, shard),
+            "previous": self._last.ended,
+            "edges": self._last.edges,
         }
         self._html = html
         self._without_page: set[str] = set()
@@ -86,12 +88,17 @@ class LiveReport:
         self._results: dict[str, Row] = {}
         self._tails: dict[str, list[str]] = {}
         self._figures = FiguresOfSession(self.runs)
+        self._others_with_tail = 0
+        self._history = RunHistory(self.runs)
+        self._time_left: TimeLeft | None = None
+        self._idle: Callable[[], Sequence[tuple[Any, ...]]] = tuple
         self._summary: dict[str, Any] = {}
         self._budget, self._budget_of_summary = Budget(SHARE), Budget(SHARE_OF_SUMMARY)
         self._summing = 0.0  # seconds of processor time that the last write has spent on the summary
-        self._last = _LastReport(self.path)
-        self._data["previous"] = self._last.ended
+        self._patience = PATIENCE
         self._files: dict[str, RunFiles] = {}
+        self._places: dict[tuple[str, str], str] = {}  # node ids by what identifies an instance
+        self._besides: Callable[[list[Row]], Iterable[Row]] | None = None
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._ending = threading.Event()
@@ -107,18 +114,26 @@ class LiveReport:
         *,
         earlier: bool = False,
         shard: int | None = None,
+        upstreams: Sequence[str] = (),
     ) -> None:
         """Add a row for an instance; with `earlier`, it is not run now, so that its last record counts.
 
-        Among sessions that share the work, `shard` is the one that runs it; None if none does.
+        Among sessions that share the work, `shard` is the one that runs it; None if none does. `upstreams`
+        are the labels of the instances that it waits for.
         """
         files = RunFiles.of(instance)
-        row = {**waiting_row(node_id, instance, command, self.runs), "shard": shard}
+        row = {**waiting_row(node_id, instance, command, self.runs, upstreams), "shard": shard}
         row["before"] = self._last.before(row)
         if not instance.html:
             self._without_page.add(node_id)
         if earlier:
             row = {**self._as_recorded(row, files, node_id), "earlier": True}
+        with self._lock:
+            kept = self._places.get(_place_of(row), node_id)
+            self._places[_place_of(row)] = node_id
+            if kept != node_id:  # kept from an earlier session, where it had another id
+                self._rows.pop(kept, None)
+                self._texts.pop(kept, None)
         self._put(node_id, row, files)
 
     def keep_others(self, planned: Collection[str], is_declared: Callable[[Row], bool]) -> None:
@@ -146,6 +161,37 @@ class LiveReport:
             self._rows = {**kept, **new} if takes_part else {**new, **kept}
             self._texts.clear()
 
+    def keep_all(
+        self, is_declared: Callable[[Row], bool], besides: Callable[[list[Row]], Iterable[Row]]
+    ) -> None:
+        """Keep all rows of the report before until their instances run; called before any is added.
+
+        Args:
+            is_declared: Function that returns whether the instance of such a row still exists.
+            besides: Function that yields rows of further instances, given those that are known; the thread
+                that writes calls it, as it may take long.
+        """
+        for row in self._last.rows:
+            if is_declared(row):
+                self._keep(_of_earlier_session(row))
+        self._besides = besides
+
+    def _keep(self, row: Row) -> None:
+        """Keep a row of an earlier session, unless its instance is known."""
+        with self._lock:
+            if _place_of(row) in self._places:
+                return
+            key = row["id"] if row["id"] not in self._rows else f"{row['id']} {_place_of(row)}"
+            self._places[_place_of(row)] = key
+            self._rows[key] = row
+
+    def drop_earlier(self, is_dropped: Callable[[Row], bool]) -> None:
+        """Drop rows of earlier sessions, of instances that are no more."""
+        with self._lock:
+            for key, row in list(self._rows.items()):
+                if row.get("earlier") and is_dropped(row):
+                    del self._rows[key]
+
     def _as_recorded(self, row: Row, files: RunFiles, node_id: str) -> Row:
         """Return the row of an instance that other sessions have run or are running."""
         record, _ = read_record(files.record)
@@ -160,11 +206,34 @@ class LiveReport:
         is_running = not is_free(files, self.runs.parent)  # else it was killed
         return {**row, "status": Status.RUNNING.value} if is_running else row
 
-    def started(self, node_id: str) -> None:
-        """Mark an instance as running."""
+    def started(self, node_id: str, worker: str | None = None, wait: Wait | None = None) -> None:
+        """Mark an instance as running.
+
+        Args:
+            node_id: Its id.
+            worker: Who runs it, where there are several.
+            wait: What it has waited for, if that is known.
+        """
         row = self._rows.get(node_id)
         if row is not None:
-            self._put(node_id, {**row, "status": Status.RUNNING.value, "started": _now()})
+            waited = _waited(wait) if wait is not None else {}
+            now = {"status": Status.RUNNING.value, "started": _now(), "worker": worker}
+            self._put(node_id, {**row, **now, **waited})
+
+    def show_edges(self, edges: Sequence[StepEdge[tuple[str, str]]]) -> None:
+        """Show between which steps dependencies lead; a step is named by its source and its name."""
+        mine = [[*edge.earlier, *edge.later, edge.dependents, edge.is_order_only] for edge in edges]
+        steps = {tuple(edge[2:4]) for edge in mine}
+        kept = [edge for edge in self._data["edges"] if tuple(edge[2:4]) not in steps]
+        self._data["edges"] = [*mine, *kept]
+
+    def show_idle(self, spans: Callable[[], Sequence[Span]]) -> None:
+        """Show when workers have nothing to do; `spans` returns it at any time."""
+        self._idle = spans
+
+    def expect(self, time_left: TimeLeft) -> None:
+        """Show how long the session still takes."""
+        self._time_left = time_left
 
     def ended(self, node_id: str, record: Record) -> None:
         """Update the row of an instance that has ended, from its record."""
@@ -249,6 +318,9 @@ class LiveReport:
 
     def _follow(self) -> None:
         began = 0.0
+        if self._besides is not None:
+            for row in self._besides(list(self._rows.values())):
+                self._keep(_of_earlier_session(row))
         while not self._ending.is_set():
             changed = self._changed.wait(LOOK)
             moved = self._builds_moved() | self._logs_moved()
@@ -259,7 +331,9 @@ class LiveReport:
                 self._write()
                 took = time.thread_time() - used - self._summing
                 self._budget.spend(took)
-                self._ending.wait(max(PAUSE, self._budget.due - time.monotonic()))
+                pause = max(PAUSE, self._budget.due - time.monotonic())
+                self._patience = PATIENCE + 2 * pause
+                self._ending.wait(pause)
 
     def _builds_moved(self) -> bool:
         """Update rows of running builds; return whether one began or ended a flow since the last check."""
@@ -318,11 +392,18 @@ class LiveReport:
         texts |= changed
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            header = {**self._data, "updated": _now(), **self._summed_up(rows, texts)}
+            self._history.flush()
+            header = {**self._data, **self._now(rows), **self._summed_up(rows, texts)}
             write_atomic(self.path, assemble(header, self._packed, [texts[node_id] for node_id in rows]))
             self._problem = None
         except OSError as error:
             self._problem = f"the report could not be written: {error}"
+
+    def _now(self, rows: dict[str, Row]) -> Row:
+        """Return what the header says of this moment."""
+        left = None if self._data["finished"] or self._time_left is None else self._time_left.seconds(rows)
+        idle = [[worker, _iso(since), _iso(until), why] for worker, since, until, why in self._idle()]
+        return {"updated": _now(), "left": left, "idle": idle, "patience": self._patience}
 
     def _summed_up(self, rows: dict[str, Row], texts: dict[str, PackedRow]) -> dict[str, Any]:
         """Return the summary of all rows; while the session runs, one that may be some time old."""
@@ -339,15 +420,25 @@ class LiveReport:
         while self._unread:
             node_id, names = self._unread.popitem()
             results: Row = {}
-            directory = self._files[node_id].directory
+            directory, row = self._files[node_id].directory, self._rows[node_id]
             for (stem, key), value in scalars_in(directory, names, largest=LARGEST_RESULTS).items():
                 results.setdefault(stem, {})[key] = value
             self._results[node_id] = results
-            if len(self._tails) < TAILS and self._rows[node_id]["status"] == Status.ERROR.value:
-                lines = last_lines(self._files[node_id].log)[-TAIL:]
-                self._tails[node_id] = [line[:LONGEST_LINE] for line in lines]
-            else:
-                self._tails.pop(node_id, None)
+            if row["status"] not in ("waiting", Status.RUNNING.value):
+                self._history.add(row, results)
+            self._read_tail(node_id, row)
+
+    def _read_tail(self, node_id: str, row: Row) -> None:
+        """Read the last lines of output, of failed instances and of the first others."""
+        self._tails.pop(node_id, None)
+        if row["status"] == Status.ERROR.value:
+            has_room = len(self._tails) - self._others_with_tail < TAILS
+        else:
+            has_room = self._others_with_tail < OTHER_TAILS
+            self._others_with_tail += has_room
+        if has_room:
+            lines = last_lines(self._files[node_id].log)[-TAIL:]
+            self._tails[node_id] = [line[:LONGEST_LINE] for line in lines]
 
     def _pack(self, node_id: str, row: Row) -> PackedRow:
         """Return a row as it is in the page, with its results; `row` has them, too, to be summed up."""
@@ -357,7 +448,19 @@ class LiveReport:
             row["tail"] = self._tails[node_id]
         if (figures := self._figures.of(node_id)) is not None:
             row["figures"] = figures
+        most = most_shown(len(self._rows))
+        if most < 2 and row["status"] in (Status.ERROR.value, Status.WARNING.value):
+            most = SHOWN_OF_BAD
+        if most > 1 and (history := self._history.shown(row, most)):
+            row["history"] = history
         return self._packed.pack(row)
+
+
+def _header(title: str, command: str, workers: int, shard: str | None) -> Row:
+    """Return what the header says of a session that begins."""
+    ended = {"finished": None, "outcome": None, "exit_code": None}
+    begun = {"schema": SCHEMA, "title": title, "command": command, "started": _now()}
+    return {**begun, **ended, "workers": workers, "shard": shard}
 
 
 class _LastReport:
@@ -369,17 +472,31 @@ class _LastReport:
 
     def __init__(self, path: Path) -> None:
         self.rows: list[Row] = []
+        self.edges: list[list[Any]] = []  # between steps, as `LiveReport.show_edges` has them
         self.ended: str | None = None
         with contextlib.suppress(OSError, ValueError, RecursionError):
             data = read(path)
             if data.get("schema") == SCHEMA and all(map(_is_whole, data["rows"])):
                 self.rows, self.ended = data["rows"], data.get("finished") or data.get("updated")
+                edges = data.get("edges")
+                self.edges = [edge for edge in edges if len(edge) == 6] if isinstance(edges, list) else []
         self._by_place = {_place_of(row): row for row in self.rows}
 
     def before(self, row: Row) -> Row | None:
         """Return what the instance of a row was in that report; None if it is new."""
         earlier = self._by_place.get(_place_of(row))
         return None if earlier is None else before_of(earlier)
+
+
+def _waited(wait: Wait) -> Row:
+    """Return what a row says of the time before its instance began."""
+    held_by = "cores" if wait.for_cores else "worker"
+    return {"ready": _iso(wait.ready), "waited_for": wait.waited_for, "held_by": held_by}
+
+
+def _iso(seconds: float) -> str:
+    time_of = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return time_of.isoformat(timespec="milliseconds")
 
 
 def _is_whole(row: Any) -> bool:

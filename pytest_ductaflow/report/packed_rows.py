@@ -12,7 +12,7 @@ A row without the fields that every row has is kept as it is. `script/rows.js` r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +24,10 @@ NAME = "\0"  # stands for the name of the instance
 TEXTS = (
     *("id", "source", "step", "kind", "status", "directory", "flow", "command"),
     *("message", "traceback", "code", "reason", "last_good"),
+    *("worker", "waited_for", "held_by", "debug"),
 )
 TEXT_LISTS = ("inputs", "outputs", "upstreams")
-NUMBERS = ("shard", "started", "duration", "peak_memory")
+NUMBERS = ("shard", "started", "duration", "peak_memory", "ready")
 LISTS = (*TEXT_LISTS, "warnings", "python_warnings", "differences", "failed_attempts", "undeclared", "flows")
 _NEEDED = ("id", "instance", "step", "status", "earlier")
 _PACKED = frozenset(
@@ -105,12 +106,12 @@ class PackedRows:
         if not _can_be_packed(row):
             return PackedRow(encode(row))
         name = row["instance"]
-        texts = [self._text(row.get(key), name) for key in TEXTS]
+        texts = _without_end([self._text(row.get(key), name) for key in TEXTS], -1)
         links = row.get("links")
         linked = [self._text(part, name) for pair in links.items() for part in pair] if links else []
         lists = [[self._text(text, name) for text in row.get(key) or ()] for key in TEXT_LISTS]
         marks = row["earlier"] + 2 * bool(row.get("unchanged"))
-        numbers = [row.get(key) for key in NUMBERS]
+        numbers = _without_end([row.get(key) for key in NUMBERS], None)
         shape, codes = self._config(row.get("config"))
         places, results = self._results(row.get("results"))
         set_of_places = self._sets.number(places, list(places)) if places else -1
@@ -166,8 +167,8 @@ def _unpacked(packed: list[Any], data: Mapping[str, Any]) -> Row:
     def text(number: int) -> str | None:
         return None if number < 0 else data["texts"][number].replace(NAME, name)
 
-    row: Row = {key: text(number) for key, number in zip(TEXTS, texts, strict=True)}
-    row |= dict(zip(NUMBERS, numbers, strict=True))
+    row: Row = {key: text(number) for key, number in zip(TEXTS, _filled(texts, TEXTS, -1), strict=True)}
+    row |= dict(zip(NUMBERS, _filled(numbers, NUMBERS, None), strict=True))
     row |= {"instance": name, "earlier": bool(marks & 1), "unchanged": bool(marks & 2)}
     row["links"] = {text(key): text(path) for key, path in zip(linked[::2], linked[1::2], strict=True)}
     paths = data["shapes"][shape] if shape >= 0 else []
@@ -196,6 +197,18 @@ def _can_be_packed(row: Any) -> bool:
         and all(value is None or isinstance(value, str) for value in (links or {}).values())
         and (config is None or isinstance(config, dict))
     )
+
+
+def _without_end(values: list[Any], nothing: Any) -> list[Any]:
+    """Return a list without the last ones that say nothing."""
+    while values and values[-1] == nothing:
+        values.pop()
+    return values
+
+
+def _filled(values: list[Any], names: Sequence[str], nothing: Any) -> list[Any]:
+    """Return a list with what `_without_end` has left out."""
+    return [*values, *[nothing] * (len(names) - len(values))]
 
 
 def _is_said(value: Any) -> bool:

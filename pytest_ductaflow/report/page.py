@@ -21,7 +21,7 @@ from .packed_rows import PackedRow, PackedRows, unpack
 from .page_json import encode
 
 SCHEMA = 2  # of the data
-STYLES = ("page", "rows", "views", "gallery", "media")
+STYLES = ("page", "rows", "views", "gallery", "graph", "timeline", "media")
 SCRIPTS = (
     *("elements", "words", "rows", "state", "columns", "filters", "header"),
     *(
@@ -33,9 +33,10 @@ SCRIPTS = (
         "pivot",
         "results",
         "gallery",
-        "follow",
-        "start",
+        "layers",
+        "graph",
     ),
+    *("timeline", "follow", "start"),
 )
 _DATA = re.compile(r'<script[^>]* id="ductaflow-data">(.*?)</script>', re.DOTALL)
 _POLICY = {

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ..core.config_markdown import readable_config
-from ..core.instance import Instance
+from ..core.instance import RUNS, Instance
 from ..core.record import Record
-from ..core.run_files import RunFiles
-from .failure_text import code_text, failed_first
+from ..core.run_files import AFTER, RunFiles
+from .failure_text import code_text, debug_command, failed_first
 from .packed_rows import Row
 
 _NAMED = 30  # inputs, outputs or upstreams that a row names
 _LONGEST_CODE = 4_000  # characters
 
 
-def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> Row:
+def waiting_row(
+    node_id: str, instance: Instance, command: str, runs: Path, upstreams: Sequence[str] = ()
+) -> Row:
     """Return the row of an instance that has not begun.
 
     Args:
@@ -26,6 +28,7 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
         instance: The instance.
         command: Command that repeats just this instance.
         runs: Folder of the report, to which links are relative.
+        upstreams: Labels of the instances that it waits for.
     """
     directory = _relative(Path(instance.run_dir), runs) or instance.run_dir
     return {
@@ -42,6 +45,8 @@ def waiting_row(node_id: str, instance: Instance, command: str, runs: Path) -> R
         "directory": directory,
         "links": {"config": None},
         "command": command,
+        "upstreams": _some(upstreams),
+        "cores": instance.cores,
         "flows": [],
     }
 
@@ -67,6 +72,8 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "started": record.started or None,
         "duration": record.duration,
         "peak_memory": record.peak_memory,
+        "worker": record.worker or row.get("worker"),
+        "debug": _debug(record, root),
         "message": record.message,
         "cause": _cause(record),
         "failed_attempts": list(record.failed_attempts),
@@ -111,6 +118,21 @@ def _cause(record: Record) -> Row | None:
     return {"flow": Path(failed.flow).stem, "cell": failure.cell, "type": failure.type, "message": message}
 
 
+def _debug(record: Record, root: Path) -> str | None:
+    """Return the command that runs the flow in a debugger, in a build the one that failed first."""
+    failed = failed_first(record)
+    flow, files = root / failed.flow, RunFiles(root / failed.run_dir, Path(failed.flow).stem)
+    is_after = record.run_dir.startswith(f"{RUNS}/{AFTER}/")  # a conductor is no flow
+    if flow.suffix != ".py" or record.stored or is_after:
+        return None
+    return debug_command(_seen_from_here(flow), _seen_from_here(files.config))
+
+
+def _seen_from_here(path: Path) -> str:
+    here = f"{os.getcwd()}{os.sep}"
+    return str(path).removeprefix(here).replace(os.sep, "/")
+
+
 def _last_good(record: Record, root: Path, runs: Path) -> str | None:
     """Return, for a failed run, the folder of the last run that ended well."""
     return _relative(root / record.last_good, runs) if record.last_good else None
@@ -131,7 +153,7 @@ def _code(record: Record) -> str | None:
 
 def _some(names: Iterable[str]) -> list[str]:
     """Return the first of many names, with a last one that says how many more there are."""
-    found = list(names)
+    found = names if isinstance(names, Sequence) else list(names)
     more = [f"… and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
     return [*found[:_NAMED], *more]
 

@@ -21,7 +21,7 @@ from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
 from ..core.system.interrupts import keyboard_of_main_thread, raise_if_pressed
-from ..core.system.machine import core_in_use
+from ..core.system.machine import core_in_use, worker_here
 from ..tracking.up_to_date import check
 from ..tracking.upstreams import records_of, with_upstreams
 from .single_run import Task, publish_failure, run_from_clean_start, unusable
@@ -319,6 +319,7 @@ def _running_record(instance: Instance, reason: str) -> Record:
         reason=reason,
         source=run_files.display_path(instance.source, root) if known else "",
         line=instance.line if known else None,
+        worker=worker_here(),
         reserved=instance.reserved,
         variables=run_files.variables_of(instance),
         stored=bool(instance.stored_in),

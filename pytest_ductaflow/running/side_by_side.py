@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from ..core.system.machine import shared_by
+from ..core.system.machine import THREADS, shared_by
 from ..graph.ready_queue import ReadyQueue
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def run_side_by_side(
         Exception: What `run` raises, and KeyboardInterrupt: when all that were running have ended.
     """
     running: dict[Future[T], int] = {}
-    with shared_by(workers), ThreadPoolExecutor(workers, thread_name_prefix="ductaflow") as pool:
+    with shared_by(workers), ThreadPoolExecutor(workers, thread_name_prefix=THREADS) as pool:
         try:
             while True:
                 while len(running) < workers and (number := queue.pop()) is not None:

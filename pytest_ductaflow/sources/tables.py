@@ -20,7 +20,7 @@ from ..core.errors import DuctaflowError, TableError
 from ..core.instance import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
 from ..core.number_text import listed
 from ..core.problem import Problem
-from ..core.run_files import EARLIER, LOCKS
+from ..core.run_files import EARLIER, HISTORY, LOCKS
 from .table_cells import is_a, is_mapping, is_sequence, is_unset, plain
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def check_name(name: str, what: str) -> str | None:
     parts = name.split("/")
     if PurePosixPath(name).is_absolute() or ".." in parts or "." in parts or PurePath(name).drive:
         return f"{what} {name!r} would leave runs/"
-    if {EARLIER, LOCKS} & set(parts):
+    if {EARLIER, HISTORY, LOCKS} & set(parts):
         return f"{what} {name!r} is the name of a folder that runs/ has for itself"
     if "" in parts:
         return f"{what} {name!r} has an empty part"

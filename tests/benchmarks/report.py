@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 ROUNDS = 5
 FIGURES = 2_000  # instances with a figure, at most
-VIEWS = ("groups", "instances", "pivot", "results", "gallery")
+VIEWS = ("groups", "instances", "pivot", "results", "gallery", "graph", "timeline")
 # Milliseconds from the beginning of the load to the frame after the first view.
 FIRST_VIEW = """
     const done = arguments[0];

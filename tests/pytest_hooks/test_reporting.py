@@ -14,7 +14,7 @@ from pytest_ductaflow.core.run_files import RunFiles, write_record
 from pytest_ductaflow.planning.history.declared_history import note_plan
 from pytest_ductaflow.pytest_hooks.items import _tell_warning
 from pytest_ductaflow.pytest_hooks.outcomes import FlowWarning, Waiting
-from pytest_ductaflow.pytest_hooks.reporting import _first_line, _is_declared_in
+from pytest_ductaflow.pytest_hooks.reporting import _first_line, is_declared_in
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_replays_and_after_work_stay_in_the_report_as_long_as_their_source(tmp_p
     files = RunFiles(tmp_path / "runs" / directory, "x")
     files.directory.mkdir(parents=True)
     row = {"directory": directory, "flow": "x"}
-    assert not _is_declared_in(tmp_path)(row)
+    assert not is_declared_in(tmp_path)(row)
     write_record(
         files, Record(Status.SUCCESS, "flows/x.py", "x", "a", f"runs/{directory}", source="source.py")
     )
-    assert not _is_declared_in(tmp_path)(row)
+    assert not is_declared_in(tmp_path)(row)
     (tmp_path / "source.py").touch()
-    assert _is_declared_in(tmp_path)(row)
+    assert is_declared_in(tmp_path)(row)
 
 
 def test_other_instances_stay_as_long_as_a_source_that_is_there_declares_them(tmp_path):
@@ -76,8 +76,8 @@ def test_other_instances_stay_as_long_as_a_source_that_is_there_declares_them(tm
     instance = Instance(str(tmp_path / "flows/x.py"), "x", "a", {}, run_dir, str(tmp_path))
     row = {"directory": "x/a", "flow": "x"}
     source.touch()
-    assert not _is_declared_in(tmp_path)(row)
+    assert not is_declared_in(tmp_path)(row)
     note_plan(tmp_path, source, [instance])
-    assert _is_declared_in(tmp_path)(row)
+    assert is_declared_in(tmp_path)(row)
     source.unlink()
-    assert not _is_declared_in(tmp_path)(row)
+    assert not is_declared_in(tmp_path)(row)

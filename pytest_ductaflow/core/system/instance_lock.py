@@ -107,6 +107,26 @@ def is_free(files: RunFiles, root: str | Path) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Keep all other processes and threads that lock the same file waiting; nobody, where there are no locks.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(poll_interval=_PAUSE)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _lock_file(files: RunFiles, root: str | Path) -> Path:
     """Return the file to lock, after creating its folder.
 

@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Iterator
 
+THREADS = "ductaflow"  # how names of threads begin that run instances side by side
+
 _lock = threading.Lock()
 _running = 0  # instances that run in this process
 _sharing: int | None = None  # how many may do so at a time, in a call that runs several
@@ -62,6 +64,13 @@ def workers_of_session() -> int | None:
 def _workers_of_pytest() -> int | None:
     count = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     return None if count is None else int(count)
+
+
+def worker_here() -> str:
+    """Return the name of the pytest worker or thread that runs an instance; "" in an only process."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    thread = threading.current_thread().name
+    return worker or (thread if thread.startswith(THREADS) else "")
 
 
 def has_idle_core() -> bool:

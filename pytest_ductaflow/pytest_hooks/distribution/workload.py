@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...graph.ready_queue import ReadyQueue
+from ...graph.waits import Idle, Wait
 
 _LARGEST = 50  # maximum of ordinary tests that a worker gets at once
 _SHARES = 4  # chunks of ordinary tests for each worker
@@ -72,6 +73,14 @@ class Workload:
             self._queue.release_other()
         else:
             self._queue.put_back(work.number)
+
+    def wait_of(self, work: Work) -> Wait | None:
+        """Return what an instance has waited for; None for ordinary tests."""
+        return None if work.number is None else self._queue.wait_of(work.number)
+
+    def why_idle(self, held_back: int) -> Idle:
+        """Return the reason why `take` has returned None, given `held_back`."""
+        return self._queue.why_idle(held_back)
 
     @property
     def held_back(self) -> int:

@@ -25,6 +25,7 @@ from ...graph.ready_queue import ReadyQueue
 from ..collection import MAY_RUN
 from ..items import EXCHANGE, PLAN, PRECONDITIONS, SERVERS, SETTINGS, PlannedItem, write_now
 from .idle_workers import IdleWorkers
+from .worker_times import TIMES, WorkerTimes
 from .workload import Work, Workload, chunks_of
 
 _SERVER = "ductaflow_server"  # in what a worker is given
@@ -54,6 +55,7 @@ class InstanceScheduling:
         has_ended: Test whether an instance has an outcome, and all of its reports have been sent.
         on_crash: Function that gets the instance of a crashed worker, before more work is sent.
         idle: Takes notice of workers without work.
+        times: Takes notice of which worker runs what, for the report.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class InstanceScheduling:
         has_ended: Callable[[int], bool],
         on_crash: Callable[[int], None],
         idle: IdleWorkers,
+        times: WorkerTimes | None = None,
     ) -> None:
         self.config = config
         self._workers = workers
@@ -78,6 +81,7 @@ class InstanceScheduling:
         self._has_ended = has_ended
         self._on_crash = on_crash
         self._idle = idle
+        self._times = times if times is not None else WorkerTimes()
         self._collections: dict[Node, list[str] | None] = {}  # of the present workers
         self._collection: list[str] | None = None  # the common one, once all have sent theirs
         self._workload: Workload | None = None
@@ -195,12 +199,15 @@ class InstanceScheduling:
         if self._workload is None or self._collection is None or self.tests_finished:
             return
         self._send_work(self._workload, pause=len(self._collection))
+        held_back = self._workload.held_back
         self._idle.note(
             workers=len(self._collections),
             busy=len(self._busy),
-            held_back=self._workload.held_back,
+            held_back=held_back,
             left=self._workload.instances_left,
         )
+        idle = [node.gateway.id for node in self._collections if node not in self._busy]
+        self._times.idle.note(idle, self._workload.why_idle(held_back))
 
     def _send_work(self, workload: Workload, pause: int) -> None:
         for node, collection in list(self._collections.items()):
@@ -216,6 +223,8 @@ class InstanceScheduling:
                 workload.put_back(work)
             else:
                 self._busy[node] = work
+                if work.number is not None:
+                    self._times.begun[work.number] = (node.gateway.id, workload.wait_of(work))
 
 
 class ControllerHooks:
@@ -267,6 +276,7 @@ class ControllerHooks:
             has_ended=lambda number: number in outcomes.read(),
             on_crash=lambda number: outcomes.write(number, "failed"),
             idle=IdleWorkers(partial(write_now, config)),
+            times=config.stash.setdefault(TIMES, WorkerTimes()),
         )
         return self._scheduler
 

@@ -8,6 +8,8 @@ function details(row) {
     ["read without saying so", row.undeclared?.join(", ")],
     ["started", row.started && timestamp(row.started)],
     ["peak memory", row.peak_memory != null ? memory(row.peak_memory) : null],
+    ["worker", row.worker],
+    ["before that", row.unchanged ? null : waitingOf(row)],
     ["directory", row.directory ? link(`${row.directory}/`, row.directory) : null],
     ["last good run", row.last_good ? link(`${row.last_good}/`, row.last_good) : null],
   ].filter(([, value]) => value);
@@ -17,13 +19,13 @@ function details(row) {
   const parts = [
     el("dl", { class: "facts" }, facts.map(([name, value]) =>
       el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    row.command ? el("div", { class: "repeat" }, el("code", {}, row.command),
-      el("button", { type: "button", class: "copy", title: "Copy the command" }, "copy")) : null,
+    commandLine("repeat", row.command),
+    commandLine("debug", row.debug),
     row.differences?.length
       ? section("Differences", row.differences.map((difference) => differenceOf(row, difference))) : null,
     row.code ? section("Code", el("pre", { class: "plain", tabindex: 0 }, row.code)) : null,
     row.traceback ? section("Traceback", el("pre", { class: "error", tabindex: 0 }, row.traceback)) : null,
-    row.tail?.length ? section("Last output", lines("plain", row.tail)) : null,
+    row.tail?.length ? section(["Last output", row.links?.log ? [" ", link(row.links.log, "all of it")] : null], lines("plain", row.tail)) : null,
     row.last_line ? section("Last output", lines("plain", [row.last_line])) : null,
     row.before ? section("Before this session", beforeOf(row)) : null,
     row.failed_attempts?.length
@@ -31,6 +33,7 @@ function details(row) {
     row.warnings?.length ? section("Warnings", lines("warning", row.warnings)) : null,
     row.python_warnings?.length ? section("Python warnings", lines("plain", row.python_warnings)) : null,
     row.flows?.length ? section("Flows", flowList(row.flows)) : null,
+    historyOf(row),
     related("Needs", upstreamsOf(row)),
     related("Is needed by", downstreamsOf(row)),
     files("Wrote", row.outputs, (name) => `${row.directory}/${name}`),
@@ -46,6 +49,57 @@ function details(row) {
       el("div", { class: "config" }, section("Config", settings), results.length ? section("Results", resultTable(row, results)) : null),
       el("div", { class: "parts" }, parts)));
 }
+
+function commandLine(what, command) {
+  if (!command) return null;
+  return el("div", { class: "repeat" }, el("span", { class: "muted" }, what), el("code", {}, command),
+    el("button", { type: "button", class: "copy", title: `Copy the command to ${what}` }, "copy"));
+}
+
+function waitingOf(row) {
+  const times = timesOf(row);
+  return times && (row.ready || row.waited_for) ? waitText(row, times) : null;
+}
+
+// ---- Earlier runs
+
+const MOST_IN_HISTORY = 6; // results, each a column
+
+// A line for each of the last runs, the last one first, and a small chart of each column.
+function historyOf(row) {
+  const { runs = [], places = [], kept = 0 } = row.history ?? {};
+  if (!runs.length || (runs.length === 1 && runs[0][0] === row.started)) return null; // the run that is shown
+  const named = places.slice(0, MOST_IN_HISTORY).map(([stem, key], n) => ({ name: resultName(stem, key), of: (run) => run[3 + n] }));
+  const series = [{ name: "seconds", of: (run) => run[2] }, ...named];
+  const more = [
+    kept > runs.length ? `the last ${runs.length} of ${kept} that are kept` : "",
+    places.length > named.length ? `${places.length - named.length} more results are not shown` : "",
+  ].filter(Boolean).join("; ");
+  const steps = [...runs].reverse();
+  return section(["Runs", more ? ` (${more})` : ""], el("div", { class: "wide", ...scrollable("The last runs") }, el("table", { class: "history" },
+    el("thead", {}, el("tr", {}, ["when", "light", ...series.map(({ name }) => name)].map((head, n) => el("th", { scope: "col", class: n > 1 ? "number" : null }, head))),
+      el("tr", { "aria-hidden": "true" }, el("td", {}, zone()), el("td", {}), series.map(({ of }) => el("td", { class: "number" }, sparkline(runs.map(of)))))),
+    el("tbody", {}, steps.map((run) => el("tr", {}, el("th", { scope: "row" }, timestamp(run[0])), el("td", {}, light(run[1]), ` ${labelOf(run[1])}`),
+      series.map(({ of }) => el("td", { class: "number" }, of(run) == null ? "" : valueText(of(run))))))))));
+}
+
+// The column of a result, under the name that results() gives it.
+function resultName(stem, key) {
+  const place = (data.places ?? []).findIndex((each) => each[0] === stem && each[1] === key);
+  return ofKind("result").find((column) => column.place === place)?.name ?? key;
+}
+
+// Numbers as a line from the oldest to the latest, which has a dot.
+function sparkline(values) {
+  const known = values.map((value, n) => [n, value]).filter(([, value]) => number(value) !== undefined);
+  if (known.length < 2) return null;
+  const [low, high] = extent(known.map(([, value]) => value));
+  const places = known.map(([n, value]) => [3 + (n / (values.length - 1)) * 64, high > low ? 15 - ((value - low) / (high - low)) * 12 : 9]);
+  return svg("svg", { class: "sparkline", viewBox: "0 0 70 18", width: 70, height: 18 },
+    svg("path", { class: "lines", d: `M${places.map((place) => place.map((each) => each.toFixed(1)).join(" ")).join("L")}` }),
+    svg("path", { class: "last", d: dots([places[places.length - 1]]) }));
+}
+
 // ---- Neighbours and files
 
 const labelOfRow = (row) => `${row.step}/${row.instance}`;

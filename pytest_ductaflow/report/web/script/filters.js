@@ -71,15 +71,20 @@ function among(name) {
 const causeKey = ({ status, step, type, message }) => `cause:${[status, step, type, message].join("|")}`;
 
 function filterRows() {
+  shownRows = passing(view.step);
+}
+
+// Returns the rows that pass the filters, of one step or of all.
+function passing(step) {
   const wanted = view.search.toLowerCase().split(/\s+/).filter(Boolean);
   const picked = view.among ? among(view.among) : null;
   const conditions = Object.entries(view.where).filter(([name]) => columns.has(name))
     .map(([name, text]) => [columns.get(name), conditionOf(text)]);
   const statuses = new Set(view.statuses);
-  shownRows = data.rows.filter((row) => {
+  return data.rows.filter((row) => {
     if (statuses.size && !statuses.has(statusOf(row))) return false;
     if (view.session && row.earlier) return false;
-    if (view.step && view.step !== stepKey(row)) return false;
+    if (step && step !== stepKey(row)) return false;
     if (picked && !picked.has(row.index)) return false;
     if (!conditions.every(([column, test]) => test(column.get(row)))) return false;
     if (!wanted.length) return true;

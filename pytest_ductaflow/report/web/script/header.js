@@ -6,8 +6,11 @@ const countStatuses = (rows) =>
     return counts;
   }, Object.fromEntries(STATUSES.map((status) => [status, 0])));
 
-// Throughput of what really ran, at the last update: unchanged and blocked rows cost no time.
+// By the known durations of instances (see time_left.py); without these by the throughput of what really ran, at
+// the last update: unchanged and blocked rows cost no time.
 function secondsLeft(rows) {
+  if (data.finished || hasEndedEarly()) return null;
+  if (typeof data.left === "number") return Math.max(0, data.left - since(data.updated));
   const ran = rows.filter((row) => isSettled(row) && !row.unchanged && row.status !== "blocked").length;
   const left = rows.filter((row) => !isSettled(row)).length;
   if (data.finished || !ran || !left) return null;
@@ -34,7 +37,8 @@ function drawHeader() {
   const failed = counts.error ? `${counts.error} failed` : "";
   put("done", `${done} of ${rows.length} done${failed && `, ${failed}`}`);
   put("outlook", [
-    left == null ? "" : `about ${wholeDuration(left)} left`,
+    left == null ? "" : left < 1 ? "nearly done" : `about ${roundDuration(left)} left`,
+    state === "ended early" ? `the session has written nothing since ${timestamp(data.updated)}; the same command goes on with what has not ended` : "",
     data.finished || !data.workers ? "" : `${data.workers} ${data.workers === 1 ? "worker" : "workers"}`,
     earlier ? `${earlier} not part of this session` : "",
   ].filter(Boolean).map((text) => ` · ${text}`).join(""));
@@ -44,10 +48,31 @@ function drawHeader() {
   drawIcon(tone === "running" && counts.error ? "error" : tone);
 }
 
-// A session writes at least every 30 s, and later only where a write takes long: see live.py.
+// A session writes at least every 30 s, later where a write takes long, and says by when: see live.py.
 const SILENCE = 300; // seconds
 
-const hasEndedEarly = () => !data.finished && data.updated != null && since(data.updated) > SILENCE;
+const hasEndedEarly = () => !data.finished && data.updated != null && since(data.updated) > (data.patience ?? SILENCE);
+
+const MOST_RUNNING = 4; // named in the header
+
+// What runs now, each with the last line that it has printed.
+function drawRunning() {
+  const running = data.rows.filter(isTicking);
+  const more = running.length - MOST_RUNNING;
+  const text = JSON.stringify(running.map((row) => [row.id, row.last_line, row.worker]));
+  if ($("running").dataset.made !== text) {
+    $("running").dataset.made = text;
+    $("running").replaceChildren(...running.slice(0, MOST_RUNNING).map(runningItem), ...(more > 0 ? [el("li", { class: "muted" }, `and ${more} more`)] : []));
+  }
+  for (const [n, row] of running.slice(0, MOST_RUNNING).entries()) $("running").children[n].querySelector(".ran").textContent = timeText(row);
+}
+
+function runningItem(row) {
+  const open = button(`${row.step}/${shortName(row)}`, { class: "to", title: row.instance });
+  open.addEventListener("click", () => openInstance(row));
+  return el("li", {}, light("running"), open, el("span", { class: "muted ran" }), row.worker ? el("span", { class: "muted" }, row.worker) : null,
+    row.last_line ? el("code", { class: "muted", title: row.last_line }, shortened(row.last_line, 120)) : null);
+}
 
 function drawProgress(counts, done, total) {
   const bar = $("progress");
@@ -75,6 +100,7 @@ function drawTimes() {
   put("zone", zone());
   put("elapsed", wholeDuration(since(data.started, end)));
   put("last-label", data.finished ? "finished" : "updated");
+  drawRunning();
   put("last", data.finished ? timestamp(data.finished) : `${wholeDuration(since(data.updated))} ago`);
 }
 

@@ -86,7 +86,7 @@ function keyCell(column, row) {
 }
 
 // Of a running instance, what it has printed last.
-const messageOf = (row) => row.message ?? (row.status === "running" ? row.last_line : null);
+const messageOf = (row) => row.message ?? (row.status === "running" ? (hasEndedEarly() ? "was running when the session ended" : row.last_line) : null);
 
 function flowLight(flow) {
   return light(flow.status, `: ${flow.flow} ${flow.instance ?? ""}`);

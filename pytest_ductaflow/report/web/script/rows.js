@@ -3,9 +3,10 @@
 const TEXTS = [
   "id", "source", "step", "kind", "status", "directory", "flow", "command",
   "message", "traceback", "code", "reason", "last_good",
+  "worker", "waited_for", "held_by", "debug",
 ];
 const TEXT_LISTS = ["inputs", "outputs", "upstreams"];
-const NUMBERS = ["shard", "started", "duration", "peak_memory"];
+const NUMBERS = ["shard", "started", "duration", "peak_memory", "ready"];
 const NAME = "\0"; // in a text: the name of the instance
 
 function unpack(data) {
@@ -26,9 +27,9 @@ function unpackRow(packed, data, shapes, sets, named) {
   const [name, texts, lists, linked, marks, numbers, shape, codes, set, results, rest] = packed;
   const text = (n) => (n < 0 ? null : named[n] ? data.texts[n].replaceAll(NAME, () => name) : data.texts[n]);
   const row = { instance: name, earlier: Boolean(marks & 1), unchanged: Boolean(marks & 2), links: {} };
-  TEXTS.forEach((key, n) => { row[key] = text(texts[n]); });
+  TEXTS.forEach((key, n) => { row[key] = text(texts[n] ?? -1); });
   TEXT_LISTS.forEach((key, n) => { row[key] = lists[n].map(text); });
-  NUMBERS.forEach((key, n) => { row[key] = numbers[n]; });
+  NUMBERS.forEach((key, n) => { row[key] = numbers[n] ?? null; });
   for (let n = 0; n < linked.length; n += 2) row.links[text(linked[n])] = text(linked[n + 1]);
   row.shape = shapes[shape] ?? NO_SHAPE;
   row.config = codes.map((code) => data.values[code]);
@@ -72,4 +73,4 @@ function timeText(row) {
   return row.duration == null ? "" : duration(row.duration);
 }
 
-const stepKey = (row) => JSON.stringify([row.source, row.step]);
+const stepKey = (row) => (row.stepKey ??= JSON.stringify([row.source, row.step]));

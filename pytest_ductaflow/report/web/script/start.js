@@ -1,7 +1,10 @@
 // The views, and how the page begins.
 
-const VIEWS = ["groups", "instances", "pivot", "results", "gallery"];
-const SHOW = { groups: showGroups, instances: showInstances, pivot: showPivot, results: showResults, gallery: showGallery };
+const VIEWS = ["groups", "instances", "pivot", "results", "gallery", "graph", "timeline"];
+const SHOW = {
+  groups: showGroups, instances: showInstances, pivot: showPivot, results: showResults, gallery: showGallery,
+  graph: showGraph, timeline: showTimeline,
+};
 
 let data = { rows: [] }; // what is shown
 
@@ -66,6 +69,8 @@ function listen() {
   makePivot();
   makeResults();
   makeGallery();
+  makeGraph();
+  makeTimeline();
   $("chips").addEventListener("click", ({ target }) => {
     const chip = target.closest(".chip");
     if (chip) toggleFilter(chip.dataset.filter);

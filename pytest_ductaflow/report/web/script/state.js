@@ -2,7 +2,7 @@
 // tab's storage with what is unfolded, so that it survives a reload.
 
 const DEFAULTS = {
-  view: "groups", // also: instances, pivot, results, gallery
+  view: "groups", // also: instances, pivot, results, gallery, graph, timeline
   search: "",
   statuses: [],
   step: "",
@@ -28,6 +28,9 @@ const DEFAULTS = {
   gy: "",
   tile: "medium",
   pair: [], // ids of the instances whose figures are compared
+  stretch: "", // the part of the time that the timeline shows, by its beginning
+  lanes: "workers", // also: instances
+  span: "", // what is enlarged of it: "12.5..40" seconds
 };
 // Names in the address, where they are not those above.
 const ADDRESS = { search: "q", statuses: "status" };

@@ -25,6 +25,12 @@ function duration(seconds) {
 const wholeDuration = (seconds) =>
   seconds < 60 ? `${Math.floor(seconds)} s` : duration(Math.floor(seconds));
 
+// For estimates: minutes without seconds.
+function roundDuration(seconds) {
+  if (seconds < 100) return `${Math.ceil(seconds)} s`;
+  return seconds < 3540 ? `${Math.round(seconds / 60)} min` : duration(seconds);
+}
+
 function memory(bytes) {
   if (bytes < 9.95e6) return `${(bytes / 1e6).toFixed(1)} MB`;
   return bytes < 999.5e6 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;

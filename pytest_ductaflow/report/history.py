@@ -1,0 +1,203 @@
+"""Keep how the last runs of each instance ended: a line for each run, in a file for each step.
+
+    runs/.history/{step}.jsonl
+        {"directory": "fit/A", "flow": "fit", "started": …, "status": …, "seconds": …, "results": {…}}
+
+Lines are appended while the file is locked, so that sessions that run at the same time lose none. A file with
+far more lines than are kept is written anew, without the oldest runs and without instances that are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.run_files import HISTORY, LOCKS, write_atomic
+from ..core.system.instance_lock import locked
+from .page_json import is_exact
+
+RUNS_KEPT = 20  # of an instance
+MOST_LINES = 20_000  # of a step: of more than 1,000 instances, fewer runs are kept, but no less than two
+MOST_VALUES = 12  # numeric results of a run
+MOST_SHOWN = 10_000  # runs in a page
+_SLACK = 500  # lines beyond those that are kept
+
+Run = dict[str, Any]
+Key = tuple[str, str]  # run directory relative to `runs/`, and stem of the flow
+
+
+class RunHistory:
+    """How the last runs of the instances in a `runs/` ended.
+
+    One thread uses it. `add` only takes a note, and `flush` writes.
+
+    Args:
+        runs: The folder.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs
+        self._steps: dict[str, dict[Key, list[Run]]] = {}
+        self._new: dict[str, list[Run]] = {}
+
+    def add(self, row: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the run of a row that has ended, unless it is known.
+
+        Args:
+            row: The row.
+            results: Its results, by file and key.
+        """
+        started = row.get("started")
+        runs = self._of_step(row["step"]).setdefault(_key_of(row), [])
+        if not started or any(run["started"] == started for run in runs):
+            return
+        directory, flow = _key_of(row)
+        run = {
+            "directory": directory,
+            "flow": flow,
+            "started": started,
+            "status": row["status"],
+            "seconds": row.get("duration"),
+            "results": _numbers(results),
+        }
+        runs.append(run)
+        self._new.setdefault(row["step"], []).append(run)
+
+    def flush(self) -> None:
+        """Write what was added; a folder that cannot be written keeps no history."""
+        while self._new:
+            step, runs = self._new.popitem()
+            with contextlib.suppress(OSError):
+                self._append(step, runs)
+
+    def shown(self, row: Mapping[str, Any], most: int) -> Run | None:
+        """Return the last runs of a row's instance as the page has them; None if there are none.
+
+        Args:
+            row: The row.
+            most: How many.
+
+        Returns:
+            `runs`, each a list of start, status, seconds and results; `places` of the results; how many runs
+            are kept, `kept`.
+        """
+        known = self._of_step(row["step"]).get(_key_of(row), [])[-RUNS_KEPT:]
+        if most < 1 or not known:
+            return None
+        last = known[-most:]
+        places = list(dict.fromkeys(place for run in last for place in _places(run)))[:MOST_VALUES]
+        runs = [
+            [run["started"], run["status"], run["seconds"], *(_value(run, place) for place in places)]
+            for run in last
+        ]
+        return {"runs": runs, "places": [list(place) for place in places], "kept": len(known)}
+
+    def _of_step(self, step: str) -> dict[Key, list[Run]]:
+        if step not in self._steps:
+            self._steps[step] = _by_instance(_read(self._file(step)))
+        return self._steps[step]
+
+    def _file(self, step: str) -> Path:
+        return self._runs / HISTORY / f"{step}.jsonl"
+
+    def _append(self, step: str, runs: list[Run]) -> None:
+        file = self._file(step)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = "".join(f"{json.dumps(run, separators=(',', ':'), default=str)}\n" for run in runs)
+        with locked(self._runs / LOCKS / "history.lock"):
+            with open(file, "ab+") as target:
+                if target.tell() and not _ends_line(target):  # a killed process has left a part of a line
+                    lines = f"\n{lines}"
+                target.write(lines.encode("utf-8", "backslashreplace"))
+            known = self._of_step(step)
+            if sum(map(len, known.values())) > _kept_of(len(known)) * len(known) + _SLACK:
+                self._shorten(step)
+
+    def _shorten(self, step: str) -> None:
+        """Write the file of a step anew, with what other sessions have added to it."""
+        found = _by_instance(_read(self._file(step)))
+        there = {key: runs for key, runs in found.items() if (self._runs / key[0]).is_dir()}
+        kept = {key: runs[-_kept_of(len(there)) :] for key, runs in there.items()}
+        lines = (json.dumps(run, separators=(",", ":")) for runs in kept.values() for run in runs)
+        write_atomic(self._file(step), "".join(f"{line}\n" for line in lines))
+        self._steps[step] = kept
+
+
+def most_shown(rows: int) -> int:
+    """Return how many runs of each of so many instances a page has room for."""
+    return min(RUNS_KEPT, MOST_SHOWN // max(rows, 1))
+
+
+def _kept_of(instances: int) -> int:
+    return max(2, min(RUNS_KEPT, MOST_LINES // max(instances, 1)))
+
+
+def _key_of(row: Mapping[str, Any]) -> Key:
+    return row["directory"], row["flow"]
+
+
+def _by_instance(runs: Iterator[Run]) -> dict[Key, list[Run]]:
+    found: dict[Key, list[Run]] = {}
+    for run in runs:
+        found.setdefault(_key_of(run), []).append(run)
+    for each in found.values():
+        each.sort(key=lambda run: run["started"])
+    return found
+
+
+def _read(file: Path) -> Iterator[Run]:
+    """Yield the runs in a file, without lines that are none."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            run = json.loads(line)
+            if _is_run(run):
+                yield run
+
+
+def _is_run(run: Any) -> bool:
+    texts = ("directory", "flow", "started", "status")
+    if not isinstance(run, dict) or not all(isinstance(run.get(key), str) for key in texts):
+        return False
+    results = run.setdefault("results", {})
+    seconds = run.setdefault("seconds", None)
+    return (
+        isinstance(results, dict)
+        and all(isinstance(values, dict) for values in results.values())
+        and (seconds is None or isinstance(seconds, int | float))
+    )
+
+
+def _ends_line(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return bool(file.read(1) == b"\n")
+
+
+def _numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the first numbers among results."""
+    found: dict[str, dict[str, Any]] = {}
+    numbers = (
+        (stem, key, value)
+        for stem, values in results.items()
+        for key, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and is_exact(value)
+    )
+    for (stem, key, value), _ in zip(numbers, range(MOST_VALUES), strict=False):
+        found.setdefault(stem, {})[key] = value
+    return found
+
+
+def _places(run: Run) -> Iterator[tuple[str, str]]:
+    return ((stem, key) for stem, values in run["results"].items() for key in values)
+
+
+def _value(run: Run, place: tuple[str, str]) -> Any:
+    value = run["results"].get(place[0], {}).get(place[1])
+    return value if isinstance(value, int | float) else None
