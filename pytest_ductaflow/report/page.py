@@ -23,20 +23,9 @@ from .page_json import encode
 SCHEMA = 2  # of the data
 STYLES = ("page", "rows", "views", "gallery", "graph", "timeline", "media")
 SCRIPTS = (
-    *("elements", "words", "rows", "state", "columns", "filters", "header"),
-    *(
-        "windowed",
-        "details",
-        "instances",
-        "charts",
-        "groups",
-        "pivot",
-        "results",
-        "gallery",
-        "layers",
-        "graph",
-    ),
-    *("timeline", "follow", "start"),
+    *("elements", "words", "rows", "state", "columns", "filters", "header", "windowed", "details"),
+    *("instances", "charts", "groups", "pivot", "results", "gallery", "layers", "graph", "spans", "timeline"),
+    *("follow", "start"),
 )
 _DATA = re.compile(r'<script[^>]* id="ductaflow-data">(.*?)</script>', re.DOTALL)
 _POLICY = {

@@ -18,6 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 ENDED = {"finished": ago(0), "outcome": "finished", "exit_code": 1}
+EVERY_VIEW = ("groups", "instances", "pivot", "results", "gallery", "graph", "timeline")
 
 
 @pytest.fixture(scope="module")
@@ -502,7 +503,7 @@ def test_hostile_names_and_values_are_text_in_every_view(page: Page) -> None:
         for n, (name, status) in enumerate(names.items())
     ]
     page.write_rows(rows, **ENDED)
-    for view in ("groups", "instances", "pivot", "results"):
+    for view in EVERY_VIEW:
         page.go(f"#view={view}")
         assert page.one(f"#view-{view}").is_displayed()
         assert not page.all("main script, main b script, main img[onerror]")
@@ -568,9 +569,9 @@ def test_ten_thousand_instances_are_few_elements_in_every_view(page: Page) -> No
     failures = Counter(row["cause"]["type"] for row in many if row["status"] == "error")
     assert page.one(".cause-count").text == f"{failures['ValueError']:,}"
     assert "mode = rail" in page.one(".common").text
-    for view in ("groups", "instances", "pivot", "results"):
+    for view in EVERY_VIEW:
         page.one(f"[data-view='{view}']").click()
         page.until(lambda: not page.js("return isDrawing"))
-        assert page.js("return document.querySelectorAll('*').length") < 4000
+        assert page.js("return document.querySelectorAll('*').length") < 4000, view
     page.search("mode=rail year=2045")
     assert shown_count(page) == len(names_of(many, mode="rail", year=2045))

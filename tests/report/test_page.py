@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pytest_ductaflow.report import page as page_module
 from pytest_ductaflow.report.page import SCRIPTS, STYLES, render
 
 WEB = Path(page_module.__file__).parent / "web"
+DECLARED = re.compile(r"^(?:async )?(?:function|const|let|class) +([\w$]+)", re.MULTILINE)
 
 
 def test_every_script_and_style_is_in_the_page_and_short_enough_to_read():
@@ -22,6 +24,14 @@ def test_every_script_and_style_is_in_the_page_and_short_enough_to_read():
     assert {path.stem for path in WEB.glob("style/*.css")} == set(STYLES)
     lengths = {path.name: len(path.read_text().splitlines()) for path in WEB.rglob("*.*")}
     assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_no_two_scripts_declare_the_same_name():
+    """A function would silently take the place of another script's."""
+    texts = [(WEB / f"script/{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    counts = Counter(name for text in texts for name in DECLARED.findall(text))
+    assert len(counts) > 200
+    assert {name for name, count in counts.items() if count > 1} == set()
 
 
 def test_the_policy_names_the_page_s_own_script_and_style():
