@@ -1,6 +1,6 @@
 // What ran when, in which stretches of time, and on which lanes of the timeline; and the table of workers.
 
-const MOST_LANES = 200; // a lane for each instance or worker
+const MOST_PROCESSES = 64; // lanes of workers that are not known
 const QUIET = 600000; // milliseconds in which nothing runs, after which another stretch of time begins
 
 const timesOfRow = new WeakMap();
@@ -72,7 +72,7 @@ function workerLanes(bars) {
     let name = bar.row.worker;
     if (!name) {
       let n = ends.findIndex((end) => end <= bar.start + 1);
-      if (n < 0) n = ends.length < MOST_LANES ? ends.length : ends.indexOf(Math.min(...ends));
+      if (n < 0) n = ends.length < MOST_PROCESSES ? ends.length : ends.indexOf(Math.min(...ends));
       ends[n] = bar.end;
       name = n ? `process ${n + 1}` : "process";
     }

@@ -1,6 +1,7 @@
 // The view "timeline": what ran when, on a lane for each worker or each instance, with the times in which workers
 // had nothing to do. Thousands of bars are a path for each light; those that would overlap are one.
 
+const MOST_LANES = 200; // instances, with a lane each
 const LANE = { workers: 36, instances: 24 };
 const STRIP = 46; // height of the number of instances that wait
 const MOST_SIGNS = 400; // bars with a sign and a name
