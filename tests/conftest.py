@@ -14,6 +14,7 @@ from helpers.projects import write_project
 from helpers.sessions import WITHOUT_HYPOTHESIS
 
 import pytest_ductaflow
+from pytest_ductaflow.core.system.machine import usable_cores
 
 with contextlib.suppress(ImportError):
     # It registers types with pyarrow, once per process, and pytester makes Python forget imports.
@@ -21,7 +22,11 @@ with contextlib.suppress(ImportError):
 
 os.environ.pop("GITHUB_ACTIONS", None)  # otherwise sessions of the tests write to the service that runs us
 
-SLOW = ("sessions", "projects", "equivalence", "test_readme.py", "kernels", "planning", "running", "browser")
+# Where tests take long, the longest file first.
+SLOW = (
+    *("equivalence", "sessions/test_what_runs_again.py", "sessions/test_disturbed.py", "test_readme.py"),
+    *("running/test_runaway.py", "sessions", "projects", "kernels", "browser", "planning", "running"),
+)
 os.environ["PYTHON_OF_TESTS"] = "ductaflow"  # warm processes of these tests serve no other sessions
 pytest_plugins = ["pytester"]
 
@@ -37,8 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTEST_ADDOPTS"] = WITHOUT_HYPOTHESIS
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Use more workers than cores: tests that wait for processes leave a quarter of the time unused."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return usable_cores() + max(1, usable_cores() // 4)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the folders whose files take long, so that the last one is no long one.
+    """Begin with the files that take long, so that the last one is no long one.
 
     A run of all tests leaves out the thorough ones, unless `-m` says something else.
     """
@@ -48,10 +61,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left_out)
     here = Path(__file__).parent
-    tops = [item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else "" for item in items]
-    rank = {top: SLOW.index(top) if top in SLOW else len(SLOW) for top in tops}
-    order = sorted(range(len(items)), key=lambda number: rank[tops[number]])
-    items[:] = [items[number] for number in order]
+    slow = [here / name for name in SLOW]
+    ranks = {
+        path: next((rank for rank, place in enumerate(slow) if path.is_relative_to(place)), len(slow))
+        for path in {item.path for item in items}
+    }
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.readme import README, blocks
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, run_python
 
 import pytest_ductaflow
 from pytest_ductaflow.core.settings import OPTIONS, Option
@@ -24,9 +24,8 @@ ELSEWHERE = {"setup-run", "setup-test", "benchmark"}
 @pytest.mark.thorough
 def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: Path) -> None:
     """Every file block is written, every command run, and each ends well."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
-        environment.pop(name, None)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = own_environment(pages=True, PATH=path)
     commands = 0
     for block in blocks():
         if block.name in ELSEWHERE or block.language == "text":
@@ -64,18 +63,9 @@ def test_what_the_readme_shows_of_a_gate_that_fails_is_what_is_seen(tmp_path: Pa
     (tmp_path / "flows").mkdir()
     for name in ("flows/growth.py", "conductor.py"):
         (tmp_path / name).write_text(files[name], encoding="utf-8")
-    environment = own_environment()
 
     def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout
+        return run_python(tmp_path, "-m", *command).stdout
 
     run("pytest", "--ductaflow", "conductor.py::growth::rate=0.02,years=10")
     run("pytest_ductaflow.cli", "store", "runs/growth/rate=0.02,years=10")

@@ -374,7 +374,6 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after these")
     options = parser.parse_args()
-    os.environ.pop("PYTEST_ADDOPTS", None)
     failed = False
     for kind in options.kinds.split(","):
         began = time.monotonic()

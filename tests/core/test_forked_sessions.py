@@ -1,4 +1,4 @@
-"""Sessions of tests that are forked from one process are what sessions that start from nothing are."""
+"""Sessions and commands of tests that are forked from one process are those that start from nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from helpers.forked_sessions import can_be_forked
 from helpers.projects import write_project
-from helpers.sessions import is_gone, own_environment, run_session, wait_for
+from helpers.sessions import is_gone, own_environment, run_python, run_session, wait_for
 
 from pytest_ductaflow.core.forking.start import SERVER_VARIABLE
 
@@ -81,6 +82,40 @@ def test_their_workers_have_what_others_have(tmp_path):
             said["environment"].pop(name, None)
         told.append(said)
     assert told[1] == told[0]
+
+
+SCRIPT = """\
+    import atexit, os, sys
+    atexit.register(print, "last words")
+    main = sys.modules["__main__"]
+    print(sys.argv, sys.path[0], __name__, vars(main).get("__file__"), os.getcwd(), sys.stdin.read())
+    print("said", file=sys.stderr)
+
+    def fails():
+        raise ValueError("no")
+
+    if "fail" in sys.argv:
+        fails()
+    if "exit" in sys.argv:
+        sys.exit("words")
+    """
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("more/x.py", word) for word in ("well", "fail", "exit")),
+        *(("-m", "more.x", word) for word in ("well", "fail", "exit")),
+        ("-c", dedent(SCRIPT), "exit"),
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_commands_do_and_tell_the_same(tmp_path, command):
+    root = write_project(tmp_path, {"more/x.py": SCRIPT})
+    done = [run_python(root, *command, is_real=is_real, stdin="given\n") for is_real in (True, False)]
+    real, forked = ((each.stdout, each.stderr, each.returncode) for each in done)
+    assert forked == real
+    assert real[2] == (0 if command[-1] == "well" else 1)
 
 
 def test_what_one_leaves_in_its_process_does_not_reach_the_next(tmp_path):

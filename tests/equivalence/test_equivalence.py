@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,14 @@ pytestmark = [
 ]
 
 # "spare" is a kernel that was forked before it was requested, "warm" one in a child of a warm process.
-WAYS = [
-    "forked",
-    pytest.param("warm", marks=pytest.mark.thorough),
-    pytest.param("spare", marks=pytest.mark.thorough),
-    pytest.param("ordinary", marks=pytest.mark.thorough),
-]
+NAMES = ("forked", "warm", "spare", "ordinary")
+WAYS = [pytest.param(way, marks=() if way == "forked" else pytest.mark.thorough) for way in NAMES]
+# The flows that are always compared with papermill, in forked kernels; all others in the thorough tests.
+ALWAYS = {
+    *("both_streams_interleaved", "tqdm", "data_frames", "figures", "update_display", "shell"),
+    *("exception", "sys_exit_3", "killed", "raises_exception_tag", "parameters"),
+    *("markdown_raw_and_empty_cells", "facts_of_the_process"),
+}
 PATIENCE = 60  # seconds; only a bug waits that long
 DIFFERS_EACH_TIME = {
     r"ipykernel_\d+/\d+\.py": "CELL",
@@ -270,8 +273,19 @@ def by_papermill(projects: Path) -> Callable[[Case], tuple[Instance, Outcome]]:
     return outcome
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("way", WAYS)
+def comparisons() -> Iterator[Any]:
+    """Yield each case in each way."""
+    for way, case in product(NAMES, CASES):
+        is_always = way == "forked" and case.name in ALWAYS
+        marks = () if is_always else pytest.mark.thorough
+        yield pytest.param(way, case, id=f"{way}-{case.name}", marks=marks)
+
+
+def test_the_cases_that_are_always_compared_are_cases() -> None:
+    assert {case.name for case in CASES} >= ALWAYS
+
+
+@pytest.mark.parametrize(("way", "case"), [*comparisons()])
 def test_a_flow_leaves_what_it_leaves_under_papermill(
     way: str, case: Case, by_papermill: Callable[[Case], tuple[Instance, Outcome]]
 ) -> None:

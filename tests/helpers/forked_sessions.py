@@ -1,7 +1,7 @@
-"""Run `python -m pytest` in a child of a process that has imported it, as `subprocess.run` would (Linux).
+"""Run Python commands in a child of a process that has imported pytest, as `subprocess.run` would (Linux).
 
-To import pytest, its plugins and what runs notebooks takes longer than most sessions of tests do. Each
-process that runs tests starts one such process, `session_image`, which ends with it, in whatever way.
+To import pytest, its plugins and what runs notebooks takes longer than most sessions and scripts of tests do.
+Each process that runs tests starts one such process, `session_image`, which ends with it, in whatever way.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from helpers.session_image import SESSION
+from helpers.session_image import COMMAND, SESSION
 from pytest_ductaflow.core.forking.client import ForkedProcess, WarmProcess
 from pytest_ductaflow.core.forking.start import variables_at_start
 
-_START = 60.0  # seconds for the process to start
+_START = 300.0  # seconds for the process to start, and to answer; only a bug takes that long
 _PIECE = 1 << 16  # bytes to read at once
 
 
@@ -38,7 +38,7 @@ class Image(WarmProcess):
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._folder, self._owner = tempfile.mkdtemp(prefix="dt", dir="/tmp"), os.getpid()
-        super().__init__(Path(self._folder, "socket"))
+        super().__init__(Path(self._folder, "socket"), _START)
         script = Path(__file__).with_name("session_image.py")
         command = [sys.executable, str(script), str(self.path), str(self._owner)]
         self._process = subprocess.Popen(
@@ -89,35 +89,84 @@ def image_of(pid: int) -> Image:
 
 
 def run_forked(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run pytest until it has ended and nobody has its output open any more.
+    """Run a Python command until it has ended and nobody has its output open any more.
 
     Args:
-        arguments: The command line.
+        command: The command line after Python's path: `-m`, `-c` or a script, and what follows.
         folder: The working directory.
         environment: The whole environment.
         timeout: Seconds after which it is killed.
+        stdin: What it can read; less than a pipe holds.
 
     Raises:
         subprocess.TimeoutExpired: If it is.
     """
     image = image_of(os.getpid())
-    command = [sys.executable, "-m", "pytest", *arguments]
-    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    is_session = tuple(command[:2]) == ("-m", "pytest")
+    job, arguments = (SESSION, command[2:]) if is_session else (COMMAND, command)
+    (out, out_end), (err, err_end), (in_end, given) = os.pipe(), os.pipe(), os.pipe()
     with open(out, "rb", 0) as out_stream, open(err, "rb", 0) as err_stream:
         try:
+            with open(given, "wb", 0) as in_stream:
+                in_stream.write(stdin.encode())
             child = image.popen(
-                SESSION, arguments, folder=folder, environment=environment, stdout=out_end, stderr=err_end
+                *(job, arguments),
+                folder=folder,
+                environment=environment,
+                stdin=in_end,
+                stdout=out_end,
+                stderr=err_end,
+            )
+        finally:
+            for end in (in_end, out_end, err_end):
+                os.close(end)
+        with contextlib.closing(child):
+            end_time = time.monotonic() + timeout
+            texts = [part.decode() for part in read_all([out_stream, err_stream], child, end_time)]
+            code = child.wait(max(0.0, end_time - time.monotonic()))
+    return subprocess.CompletedProcess([sys.executable, *command], code, *texts)
+
+
+class ForkedSession:
+    """A forked session that runs while the test does something else: a part of `subprocess.Popen`.
+
+    Like one with `start_new_session` it leads a process group; both of its streams are in `stdout`.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        out, out_end = os.pipe()
+        try:
+            self._child = image_of(os.getpid()).popen(
+                *(SESSION, arguments), folder=folder, environment=environment, stdout=out_end, stderr=out_end
             )
         finally:
             os.close(out_end)
-            os.close(err_end)
-        with contextlib.closing(child):
-            end = time.monotonic() + timeout
-            texts = [part.decode() for part in read_all([out_stream, err_stream], child, end)]
-            code = child.wait(max(0.0, end - time.monotonic()))
-    return subprocess.CompletedProcess(command, code, *texts)
+        self.stdout, self.pid = open(out, encoding="utf-8"), self._child.pid  # noqa: SIM115
+        self.poll, self.wait, self.kill = self._child.poll, self._child.wait, self._child.kill
+
+    @property
+    def returncode(self) -> int | None:
+        return self._child.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """Return what it still prints, once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: If that takes longer, and it was killed.
+        """
+        if self.stdout.closed:
+            return "", None
+        watchdog = threading.Timer(timeout, self.kill)
+        watchdog.start()
+        with self.stdout:
+            text = self.stdout.read()
+        if not watchdog.is_alive():
+            raise subprocess.TimeoutExpired("a forked session", timeout, text)
+        watchdog.cancel()
+        self.wait(timeout)
+        return text, None
 
 
 def read_all(streams: Sequence[IO[bytes]], child: ForkedProcess, end: float) -> list[bytes]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from helpers.projects import write_project
-from helpers.sessions import own_environment, run_session
+from helpers.sessions import run_python, run_session
 
 FLOW = """\
     import json
@@ -40,16 +39,7 @@ GATE = "tests/instances"
 
 
 def run(root: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = own_environment()
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=root,
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_python(root, "-m", *command, timeout=120, **variables)
 
 
 def pytest_(root: Path, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -26,7 +26,8 @@ import types
 from pathlib import Path
 from typing import Any, NoReturn
 
-SESSION, WORKER = "pytest", "worker of xdist"  # what a request for a child says
+# What a request for a child says: `python -m pytest`, what xdist starts, any other Python command.
+SESSION, WORKER, COMMAND = "pytest", "worker of xdist", "python"
 OF_OTHERS = (
     *("_pytest.stepwise", "execnet.gateway", "execnet.multi", "faulthandler", "pandas", "pdb", "tomllib"),
 )
@@ -47,6 +48,7 @@ OURS = (
     *("tracking.inputs", "tracking.up_to_date"),
 )
 _FOR_EVER = 1e6  # seconds
+_PATIENCE = 300.0  # seconds for an answer; only a bug takes that long
 
 
 def import_all() -> None:
@@ -113,10 +115,10 @@ class Shared:
         servers._servers[self._key] = GivenServer(self._server.path)
         if self._server._life is not None:
             os.close(self._server._life)  # which only the image is to hold
-        fork_writer_from(WarmProcess(self.image))
+        fork_writer_from(WarmProcess(self.image, _PATIENCE))
         fork_runners_from(str(self.image))
         if os.environ.get("PYTHONPATH", "") == self._path_variable:
-            pool.find = lambda _: WarmProcess(self.conductors)  # type: ignore[assignment]
+            pool.find = lambda _: WarmProcess(self.conductors, _PATIENCE)  # type: ignore[assignment]
 
 
 def begin_anew(shared: Shared) -> None:
@@ -151,7 +153,7 @@ def fork_workers(image: Path) -> None:
             return
         (reader, to_worker), (from_worker, writer) = os.pipe(), os.pipe()
         try:
-            self.popen = WarmProcess(image).popen(
+            self.popen = WarmProcess(image, _PATIENCE).popen(
                 WORKER, [], folder=Path.cwd(), environment=os.environ, stdin=reader, stdout=writer, stderr=2
             )
         finally:
@@ -164,8 +166,8 @@ def fork_workers(image: Path) -> None:
 
 
 def work(what: str, shared: Shared) -> None:
-    """Do in a child what `python -m pytest` does, or what xdist has a worker do, or run a module's `main`."""
-    if what not in (SESSION, WORKER):
+    """Do in a child what a Python command does, or what xdist has a worker do, or run a module's `main`."""
+    if what not in (SESSION, WORKER, COMMAND):
         del sys.path[0]  # the folder of this file
         importlib.import_module(what).main()
         return
@@ -174,9 +176,37 @@ def work(what: str, shared: Shared) -> None:
     if what == SESSION:
         runpy.run_module("pytest", run_name="__main__", alter_sys=True)
         return
+    if what == COMMAND:
+        run_command(*sys.argv[1:])
+        return
     sys.argv[:], sys.path[0] = ["-c"], ""
     sys.modules["__main__"] = main_module = types.ModuleType("__main__")
     exec(eval(sys.stdin.readline()), vars(main_module))
+
+
+def run_command(first: str, *rest: str) -> None:
+    """Run a script, a module (`-m`) or code (`-c`) as Python does with such a command line."""
+    main_module = sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        if first == "-m":
+            sys.argv[:] = rest
+            runpy._run_module_as_main(rest[0])  # type: ignore[attr-defined]
+            return
+        if first == "-c":
+            sys.path[0], sys.argv[:] = "", ["-c", *rest[1:]]
+            code = compile(rest[0], "<string>", "exec")
+        else:
+            sys.path[0], sys.argv[:] = os.path.dirname(os.path.realpath(first)), [first, *rest]
+            main_module.__file__ = os.path.abspath(first)
+            code = compile(Path(first).read_bytes(), main_module.__file__, "exec")
+        exec(code, vars(main_module))
+    except Exception as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next  # what Python itself has done
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        leave(1)
 
 
 def leave(code: int) -> NoReturn:
@@ -207,9 +237,9 @@ def main(path: Path, parent: int) -> None:
     try:
         work(job.module, shared)
     except SystemExit as end:
-        if not isinstance(end.code, int):
-            raise
-        leave(end.code)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     leave(0)
 
 

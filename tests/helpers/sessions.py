@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from helpers.forked_sessions import can_be_forked, run_forked
+from helpers.forked_sessions import ForkedSession, can_be_forked, run_forked
 from pytest_ductaflow.core.forking import place
 
 # Hypothesis' plugin imports all of Hypothesis at the end of each session, which takes half a second.
@@ -37,7 +37,7 @@ def running(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment,
+        env=own_environment() if environment is None else environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -128,47 +128,82 @@ def run_session(
     timeout: float = 300.0,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pytest` in a folder, as a user would.
+    """Run `python -m pytest` in a folder, as a user would; for the arguments see `run_python`."""
+    return run_python(
+        *(folder, "-m", "pytest", *args),
+        is_real=is_real,
+        environment=environment,
+        timeout=timeout,
+        **variables,
+    )
+
+
+def start_session(
+    folder: Path, *arguments: str, is_real: bool = False
+) -> subprocess.Popen[str] | ForkedSession:
+    """Start `python -m pytest` in a process group of its own, which reacts to Ctrl-C (POSIX).
 
     Args:
         folder: The working directory.
-        args: The command line.
+        arguments: The command line.
+        is_real: As in `run_python`.
+    """
+    environment = own_environment()
+    if not is_real and can_be_forked(environment):
+        return ForkedSession(arguments, folder, environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=interruptible,  # noqa: PLW1509
+    )
+
+
+def run_python(
+    folder: Path,
+    *command: object,
+    is_real: bool = False,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 300.0,
+    stdin: str = "",
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python command in a process of its own, as a user would.
+
+    Args:
+        folder: The working directory.
+        command: The command line after Python's path: `-m`, `-c` or a script, and what follows.
         is_real: Whether it has to start from nothing, as where processes are what is tested. Otherwise it is
             forked from a process that has imported pytest already, where that is the same, and shares a
             server of kernels with others, and processes for conductors and pages.
         environment: The whole environment, without `variables`; by default the own one.
         timeout: Seconds after which it is killed.
+        stdin: What it can read.
         variables: Further variables.
     """
-    arguments = list(map(str, args))
+    words = list(map(str, command))
     given = {**(own_environment() if environment is None else environment), **variables}
     if not is_real and can_be_forked(given):
-        return run_forked(arguments, folder, given, timeout)
+        return run_forked(words, folder, given, timeout, stdin)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments],
+        [sys.executable, *words],
         cwd=folder,
         env={"PYTHONIOENCODING": "utf-8", **given},
         capture_output=True,
         encoding="utf-8",
+        input=stdin,
         timeout=timeout,
         check=False,
     )
 
 
-def run(folder: Path, *command: object) -> pytest.RunResult:
-    """Run a Python command in a process of its own, as a user would; pytest as `run_session` does."""
-    if command[:2] == ("-m", "pytest"):
-        return as_result(run_session(folder, *command[2:]))
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=folder,
-        env=own_environment(PYTHONIOENCODING="utf-8"),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-    return as_result(done)
+def run(folder: Path, *command: object, is_real: bool = False) -> pytest.RunResult:
+    """Run a Python command as `run_python` does."""
+    return as_result(run_python(folder, *command, is_real=is_real))
 
 
 def as_result(done: subprocess.CompletedProcess[str]) -> pytest.RunResult:

@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from textwrap import dedent
@@ -60,9 +61,10 @@ class Project:
         self.root = root
 
     def run(self, code: str, name: str = "a", settings: Settings | None = None, **more: Any) -> Record:
-        """Run a flow in this process; `printed` returns the numbers that it prints."""
+        """Run a flow in this process, without a page; `printed` returns the numbers that it prints."""
         write_project(self.root, {"flows/x.py": dedent(code)})
-        return run(self.instance(name, **more), settings or Settings(force=True))
+        settings = replace(settings or Settings(force=True), html="none")
+        return run(self.instance(name, **more), settings)
 
     def instance(self, name: str, **more: Any) -> Instance:
         root = str(self.root)

@@ -76,7 +76,7 @@ def test_flows_get_ordinary_kernels_and_the_reason_is_told(
     def result(name: str) -> Record:
         run_dir = tmp_path / "runs/x" / name
         instance: Any = Instance(str(tmp_path / "flows/x.py"), "x", name, {}, str(run_dir), str(tmp_path))
-        return run(instance, Settings(force=True))
+        return run(instance, Settings(force=True, html="none"))
 
     first, second = result("a"), result("b")
     assert (first.status, second.status) == (Status.SUCCESS, Status.SUCCESS)

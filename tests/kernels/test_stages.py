@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
-from itertools import permutations
 
 import pytest
+from helpers.sessions import own_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,28 +65,47 @@ def test_nothing_gets_lost_or_comes_twice_and_others_stay_in_order(modules):
         assert [module for module in flat if module in behind] == behind
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("package", IN_ANY_ORDER)
-def test_these_packages_import_what_is_said_and_are_the_same_in_any_order(package):
-    code = """
+INSTALLED = [package for package in IN_ANY_ORDER if find_spec(package) is not None]
+State = tuple[list[str], dict[str, str]]  # all modules, and the environment
+# Import a module; then, in a copy of the process for each of the others, that one as well.
+CODE = """
 import importlib, json, os, sys
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-tops = {name.partition(".")[0] for name in sys.modules}
-print(json.dumps([sorted(sys.modules), dict(os.environ), sorted(tops)]))
+first, others = sys.argv[1], sys.argv[2:]
+importlib.import_module(first)
+print(json.dumps([sorted(sys.modules), dict(os.environ)]), flush=True)
+for other in others:
+    if not os.fork():
+        importlib.import_module(other)
+        print(json.dumps([sorted(sys.modules), dict(os.environ)]), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, other
 """
 
-    def imported(*names: str) -> list:
-        command = [sys.executable, "-c", code, *names]
-        return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
-    if find_spec(package) is None:
+@cache
+def imported(first: str) -> tuple[set[str], dict[str, State]]:
+    """Return the packages that a module imports, and the states after other packages are imported as well.
+
+    Of parts of packages only the first.
+    """
+    others = [package for package in INSTALLED if package != first] if first in INSTALLED else []
+    command = [sys.executable, "-c", CODE, first, *others]
+    done = subprocess.run(command, env=own_environment(), capture_output=True, check=True, text=True)
+    alone, *states = map(json.loads, done.stdout.splitlines())
+    tops = {name.partition(".")[0] for name in alone[0]}
+    return tops, dict(zip(others, map(tuple, states), strict=True))
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(os.name != "posix", reason="the processes are forked")
+@pytest.mark.parametrize("package", IN_ANY_ORDER)
+def test_these_packages_import_what_is_said_and_are_the_same_in_any_order(package):
+    if package not in INSTALLED:
         pytest.skip("not installed")
-    assert {*IN_ANY_ORDER[package]} <= {*imported(package)[2]}
+    tops, after = imported(package)
+    assert {*IN_ANY_ORDER[package]} <= tops
     for module, packages in IMPORTED_BY_PARTS.items():
         if module.startswith(f"{package}."):
-            assert {*packages} <= {*imported(module)[2]}
-    for other in IN_ANY_ORDER:
-        if other != package and find_spec(other) is not None:
-            first, second = (imported(*names)[:2] for names in permutations((package, other)))
-            assert first == second, other
+            assert {*packages} <= imported(module)[0]
+    for other in INSTALLED[: INSTALLED.index(package)]:
+        assert after[other] == imported(other)[1][package], other

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from helpers.projects import write_project
-from helpers.sessions import own_environment, run_session
+from helpers.sessions import own_environment, run_python, run_session
 from nbconvert.exporters import HTMLExporter
 
 from pytest_ductaflow.core.instance import Instance
@@ -339,10 +339,7 @@ DELIVERS = """\
 def test_pages_are_there_for_what_a_conductor_does_with_them(tmp_path: Path, command: list[str]) -> None:
     """A script copies run directories after its calls, a session after its instances, including pages."""
     write_project(tmp_path, {"flows/one.py": "print(1)\n" * 50, "conductor.py": DELIVERS})
-    environment = own_environment(pages=True)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, env=environment, check=False, capture_output=True
-    )
+    done = run_python(tmp_path, *command, environment=own_environment(pages=True))
     assert done.returncode == 0, done.stdout
     seen = (tmp_path / "seen.txt").read_text().split()
     assert seen == ["a", "True", "b", "True", "c", "True", "d", "True"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import interruptible, own_environment, run_session
+from helpers.sessions import interruptible, own_environment, run_python, run_session
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.report.page import read
@@ -86,17 +86,7 @@ def session(folder: Path, *args: str) -> tuple[int, str]:
 
 
 def python(folder: Path, *args: str) -> tuple[int, str]:
-    environment = own_environment()
-    done = subprocess.run(
-        [sys.executable, *args],
-        cwd=folder,
-        env={**environment, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        timeout=200,
-    )
+    done = run_python(folder, *args, timeout=200)
     return done.returncode, done.stdout + done.stderr
 
 

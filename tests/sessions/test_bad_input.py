@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import run_pytest
+from helpers.sessions import run_pytest, run_python
 
 from pytest_ductaflow.planning import read_sources
 
@@ -365,9 +363,8 @@ def test_what_might_not_be_meant_in_tables_is_told_and_nothing_refused(tmp_path)
         result = run_pytest(root, *arguments)
         assert result.ret == 0, result.stdout.str()
         assert [line for line in result.outlines if line.startswith("note: ")] == notes
-    done = subprocess.run(
-        [sys.executable, "conductor.py"], cwd=root, capture_output=True, text=True, check=True
-    )
+    done = run_python(root, "conductor.py")
+    done.check_returncode()
     assert "conductor.py:2: UserWarning: conductor.py:2: the table has no rows: nothing is run" in done.stderr
 
 

@@ -103,11 +103,10 @@ def test_workers_share_the_cores_and_rows_book_theirs(tmp_path):
     assert all(end < began or ended < begin for begin, end in others)
 
 
-def test_ordinary_kernels_have_the_same_threads(tmp_path, monkeypatch):
-    monkeypatch.setenv("DUCTAFLOW_FORK", "0")
+def test_ordinary_kernels_have_the_same_threads(tmp_path):
     root = write_project(tmp_path, FILES)
     chosen = [f"conductor.py::a::{name}" for name in ("wide", "b")]
-    run_pytest(root, "--ductaflow", "-n", "2", *chosen).assert_outcomes(passed=2)
+    run_pytest(root, "--ductaflow", "--no-ductaflow-fork", "-n", "2", *chosen).assert_outcomes(passed=2)
     for name in ("wide", "b"):
         check(root / "runs/a" / name, INSTANCES[name])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import PATIENCE, is_gone, running, wait_for
+from helpers.sessions import PATIENCE, is_gone, own_environment, running, wait_for
 from helpers.waiting import SESSION, kernel_pids, outcomes
 
 from pytest_ductaflow.core.instance import Instance
@@ -58,7 +58,8 @@ def described(value: signal.Signals | list[str]) -> str:
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Yield a session whose instances are running."""
     write_project(tmp_path, PROJECT)
-    with started(tmp_path, *request.param) as process:
+    pages = own_environment(pages=not request.param)
+    with running(tmp_path, *SESSION, *request.param, environment=pages) as process:
         count = 2 if request.param else 1
         wait_for(lambda: len(kernel_pids(tmp_path)) == count or None, "the kernels")
         yield process

@@ -53,10 +53,11 @@ class Place:
         self.temporary = temporary
         self.python = sys.executable
         self.variables: dict[str, str] = {}
+        self.has_pages = True
 
     @property
     def environment(self) -> dict[str, str]:
-        return own_environment(pages=True, TMPDIR=str(self.temporary), **self.variables)
+        return own_environment(pages=self.has_pages, TMPDIR=str(self.temporary), **self.variables)
 
     def start(self, *options: str, warm: str = "10min") -> subprocess.Popen[str]:
         command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow"]
@@ -324,7 +325,7 @@ def test_what_has_changed_since_is_not_served(way, environment, place, tmp_path)
         print("seen", value + globals().get("added", 0) + getattr(__builtins__, "added", 0))
         """
     place.python = str(environment / "bin/python")
-    place.variables = {"HOME": str(home)}
+    place.variables, place.has_pages = {"HOME": str(home)}, False
     write_project(place.root, {"flows/a.py": flow})
     try:
         assert "seen 1" in place.session("-s", "conductor.py::a::i1")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment, run_session
+from helpers.sessions import run_python
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status
@@ -39,19 +37,7 @@ class Done:
     """A command run in a project, with its exit code and output."""
 
     def __init__(self, root: Path, *command: str, stdin: str = "") -> None:
-        if command[:2] == ("-m", "pytest"):
-            done = run_session(root, *command[2:])
-        else:
-            done = subprocess.run(
-                [sys.executable, *command],
-                cwd=root,
-                env=own_environment(),
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
+        done = run_python(root, *command, stdin=stdin)
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
         self.lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
         words = re.findall(r"^\S+\.\w+::(\S+?)::(\S+) ([A-Z]+)", done.stdout, re.MULTILINE)

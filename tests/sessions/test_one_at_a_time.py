@@ -19,8 +19,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.forked_sessions import ForkedSession
 from helpers.projects import write_project
-from helpers.sessions import interruptible, own_environment
+from helpers.sessions import start_session
 
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import InUse
@@ -100,7 +101,7 @@ class Flows:
 class Session:
     """A session that runs while the test does something else."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedSession
 
     def wait_for_line(self, pattern: str) -> str:
         """Return the first line of its output in which a pattern is found."""
@@ -116,8 +117,7 @@ class Session:
         pytest.fail(f"no line like {pattern!r}:\n{''.join(seen)}")
 
     def rest(self) -> str:
-        output, _ = self.process.communicate(timeout=PATIENCE)
-        return output
+        return self.process.communicate(timeout=PATIENCE)[0]
 
 
 @pytest.fixture
@@ -141,28 +141,17 @@ def write_base(root: Path, flows: Flows, n: int) -> None:
 def start(root: Path) -> Iterator[Callable[..., Session]]:
     """Yield a function that starts sessions, each in a process group of its own."""
     sessions: list[Session] = []
-    environment = own_environment()
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
+    command = ("-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py")
 
-    def run(*arguments: str) -> Session:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=interruptible,  # noqa: PLW1509
-        )
-        sessions.append(Session(process))
+    def run(*arguments: str, is_real: bool = False) -> Session:
+        sessions.append(Session(start_session(root, *command, *arguments, is_real=is_real)))
         return sessions[-1]
 
     yield run
     for session in sessions:
         if session.process.poll() is None:
             os.killpg(session.process.pid, signal.SIGKILL)
-        session.process.communicate()
+        session.process.communicate(timeout=PATIENCE)
 
 
 def record_of(root: Path, step: str) -> Record:
@@ -205,7 +194,7 @@ def test_a_second_session_waits_and_finds_the_instance_unchanged(root, flows, st
 @posix
 @pytest.mark.slow
 def test_a_second_session_with_another_config_runs_after_the_first(root, flows, start):
-    first = start()
+    first = start("-k", "slow")  # its next instance would read what the second one replaces
     with flows.next():
         write_base(root, flows, 2)
         second = start()
@@ -224,7 +213,7 @@ def test_a_second_session_with_another_config_runs_after_the_first(root, flows, 
 @pytest.mark.slow
 @RATHER_ALONE
 def test_what_a_killed_session_was_running_is_taken_over_from_a_clean_start(root, flows, start, workers):
-    first = start(*workers)
+    first = start(*workers, is_real=True)
     with flows.next():
         second = start(*workers)
         second.wait_for_line("waiting")

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import as_result, own_environment, run_session
+from helpers.sessions import as_result, own_environment, run_python, run_session
 
 pytestmark = pytest.mark.slow
 
@@ -121,11 +121,10 @@ OUR_FILES = (
 RED = "it's [red]"
 
 
-def run_pytest(folder: Path, *args: str) -> pytest.RunResult:
-    """Run pytest in a process that starts from nothing, as a user would; most other tests fork theirs."""
+def run_pytest(folder: Path, *args: str, is_real: bool = False) -> pytest.RunResult:
     environment = own_environment(pages=True)
     command = ("-p", "no:cacheprovider", *args)
-    return as_result(run_session(folder, *command, is_real=True, environment=environment))
+    return as_result(run_session(folder, *command, is_real=is_real, environment=environment))
 
 
 def warned(result: pytest.RunResult) -> int:
@@ -177,7 +176,8 @@ def first(tmp_path_factory) -> Project:
     root = write_project(
         tmp_path_factory.mktemp("outcomes") / "project", {**files, "conductor.py": CONDUCTOR}
     )
-    return Project(root, run_pytest(root, "--ductaflow", "conductor.py", "-v"))
+    # From nothing, as a user would; most other sessions of tests are forked.
+    return Project(root, run_pytest(root, "--ductaflow", "conductor.py", "-v", is_real=True))
 
 
 @pytest.fixture(scope="module")
@@ -545,8 +545,7 @@ def test_a_time_out_of_pytest_timeout_ends_a_flow_as_one_of_ours(tmp_path: Path)
                 """,
         },
     )
-    command = [sys.executable, "-m", "pytest", "--ductaflow", "conductor.py", "--timeout", "5"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_session(tmp_path, "--ductaflow", "conductor.py", "--timeout", "5")
     assert "1 failed, 1 passed" in done.stdout
     record = json.loads((tmp_path / "runs/slow/a/slow_record.json").read_text())
     assert (record["status"], record["error"]["type"], record["error"]["line"]) == ("error", "Timeout", 3)
@@ -567,14 +566,8 @@ def test_pdb_says_how_to_look_into_the_flow_that_failed(tmp_path):
         "conduct('builds/all.py', [{'instance_name': 'a b'}])\n",
     }
     root = write_project(tmp_path / "project", files)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "--pdb"],
-        cwd=root,
-        input="q\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "--pdb")
+    done = run_python(root, *command, stdin="q\n")
     command = "python -m pdb -c continue -m pytest_ductaflow.api.debugging flows/red.py"
     assert f"{command} 'runs/all/a b/runs/inner/red_config.json'\n" in done.stdout
     assert done.stdout.index(command) < done.stdout.index("(Pdb)")

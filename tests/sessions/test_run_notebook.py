@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.sessions import run_pytest
 
 from pytest_ductaflow import DuctaflowError, run_notebook, run_step_flow
 
@@ -38,19 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def session(root: Path) -> pytest.RunResult:
-    command = [
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "--ductaflow",
-        "--ductaflow-html=none",
-        "conductor.py",
-    ]
-    done = subprocess.run(
-        [sys.executable, *command], cwd=root, capture_output=True, text=True, timeout=300, check=False
-    )
-    return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
+    return run_pytest(root, "--ductaflow", "conductor.py")
 
 
 def record(root: Path, name: str) -> dict:

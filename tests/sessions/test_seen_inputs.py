@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import own_environment
+from helpers.sessions import PATIENCE, own_environment, run_python, running
 
 import pytest_ductaflow
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
-PYTEST = (sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow")
+SESSION = ("-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py")
 CONDUCTOR = 'from pytest_ductaflow import conduct\n\nconduct("flows/a.py", [{"instance_name": "one"}])\n'
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not seen what DuckDB opens")
 # The module by which a flow signals a test that it has come so far, and waits for the test.
@@ -37,39 +37,14 @@ def wait():
 """
 
 
-def start(root: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
-    environment = own_environment()
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-v",
-            "-p",
-            "no:cacheprovider",
-            "--ductaflow",
-            "conductor.py",
-            *args,
-        ],
-        cwd=root,
-        env=environment | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def output_of(root: Path, *args: str, **variables: str) -> str:
+    """Return what a session prints."""
+    done = run_python(root, *SESSION, *args, timeout=PATIENCE, **variables)
+    return done.stdout + done.stderr
 
 
-def output_of(session: subprocess.Popen[str]) -> str:
-    try:
-        return session.communicate(timeout=60)[0]
-    except subprocess.TimeoutExpired:
-        session.terminate()
-        pytest.fail(f"the session did not end:\n{session.communicate()[0]}")
-
-
-def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
+def outcomes(output: str) -> dict[str, str]:
     """Return the outcome of each instance of a session, by step and name."""
-    output = output_of(session)
     words = r"^conductor\.py::(\S+?)::(\S+) (PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)"
     found = {f"{step}/{name}": word for step, name, word in re.findall(words, output, re.MULTILINE)}
     assert found, output
@@ -78,7 +53,7 @@ def outcomes(session: subprocess.Popen[str]) -> dict[str, str]:
 
 def explained(root: Path) -> dict[str, str]:
     """Return why instances would run, by step and name."""
-    output = output_of(start(root, "--ductaflow-explain"))
+    output = output_of(root, "--ductaflow-explain")
     assert re.search(r"^\d+ would run, ", output, re.MULTILINE), output
     found = re.findall(r"^conductor\.py::(\S+?)::(\S+) +(\S.*)$", output, re.MULTILINE)
     return {f"{step}/{name}": reason for step, name, reason in found}
@@ -93,14 +68,17 @@ def result(root: Path, step: str = "a", name: str = "one") -> str:
 
 
 @contextmanager
-def started_and_held(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """Yield a session whose flow has reached `wait()`, and continues after the block."""
+def edited_while_it_waits(root: Path) -> Iterator[list[str]]:
+    """Run the block while a session's flow waits in `wait()`; the list gets what the session prints."""
+    output: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
-        session = start(root, PORT=str(server.getsockname()[1]))
-        connection, _ = server.accept()
-        with connection:
-            yield session
+        server.settimeout(PATIENCE)
+        port = str(server.getsockname()[1])
+        with running(root, sys.executable, *SESSION, environment=own_environment(PORT=port)) as session:
+            connection, _ = server.accept()
+            with connection:
+                yield output
+            output.append(session.communicate(timeout=PATIENCE)[0])
 
 
 # ---------------------------------------------------------------- what a flow publishes
@@ -118,10 +96,10 @@ def test_a_folder_that_a_flow_makes_for_what_it_writes_is_no_reason_to_run_again
         """
     conductor = CONDUCTOR.replace('"one"}', '"one", "name": "one"}, {"instance_name": "two", "name": "two"}')
     write_project(tmp_path, {"flows/a.py": code, "conductor.py": conductor})
-    assert outcomes(start(tmp_path)) == {"a/one": "PASSED", "a/two": "PASSED"}
+    assert outcomes(output_of(tmp_path)) == {"a/one": "PASSED", "a/two": "PASSED"}
     assert explained(tmp_path) == {}
     (tmp_path / "out/two/result.txt").unlink()
-    assert outcomes(start(tmp_path)) == {"a/one": "UNCHANGED", "a/two": "PASSED"}
+    assert outcomes(output_of(tmp_path)) == {"a/one": "UNCHANGED", "a/two": "PASSED"}
 
 
 @on_linux
@@ -155,11 +133,11 @@ def test_a_database_that_is_published_is_an_output_and_is_made_again(tmp_path: P
                 """,
         },
     )
-    assert outcomes(start(root)) == {"export/a": "PASSED", "plot/p": "PASSED"}
+    assert outcomes(output_of(root)) == {"export/a": "PASSED", "plot/p": "PASSED"}
     assert "../../../data/public/r.db" in record(root, "export", "a")["outputs"]
     assert explained(root) == {}
     (root / "data/public/r.db").unlink()
-    after = outcomes(start(root))
+    after = outcomes(output_of(root))
     assert after["export/a"] == "PASSED"
     assert after["plot/p"] in {"PASSED", "UNCHANGED"}
     assert (root / "data/public/r.db").exists()
@@ -184,7 +162,7 @@ def test_a_named_pipe_that_a_flow_has_read_is_not_read_by_the_session(tmp_path: 
             "conductor.py": CONDUCTOR,
         },
     )
-    assert outcomes(start(root)) == {"a/one": "PASSED"}
+    assert outcomes(output_of(root)) == {"a/one": "PASSED"}
     assert result(root) == "1\n"
     assert explained(root) == {}
 
@@ -209,7 +187,7 @@ def test_packages_that_we_import_as_well_are_those_of_the_flow(tmp_path: Path, *
         },
     )
     options = [] if fork else ["--no-ductaflow-fork"]
-    assert outcomes(start(root, *options)) == {"a/one": "PASSED"}
+    assert outcomes(output_of(root, *options)) == {"a/one": "PASSED"}
     assert {"python-dateutil", "packaging", "psutil", "pyyaml"} <= set(record(root, "a", "one")["packages"])
 
 
@@ -243,8 +221,7 @@ def test_a_package_that_is_installed_later_makes_flows_run_that_have_looked_for_
     )
 
     def session() -> dict[str, str]:
-        command = [python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--ductaflow", "conductor.py"]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        done = subprocess.run([python, *SESSION], cwd=root, capture_output=True, text=True, check=False)
         words = r"^conductor\.py::(\w+)::one (PASSED|UNCHANGED|FAILED)"
         return dict(re.findall(words, done.stdout, re.MULTILINE))
 
@@ -281,7 +258,7 @@ def test_what_a_package_reads_where_the_flow_runs_when_it_is_imported(tmp_path: 
     options = [] if fork else ["--no-ductaflow-fork"]
 
     def session() -> tuple[str, str]:
-        outcome = outcomes(start(root, *options))["a/one"]
+        outcome = outcomes(output_of(root, *options))["a/one"]
         return outcome, (root / "runs/a/one/a_execution_output.txt").read_text(encoding="utf-8").split()[1]
 
     assert session() == ("PASSED", "100.0")
@@ -319,12 +296,12 @@ def test_data_that_are_edited_after_duckdb_has_read_them_are_no_output_of_the_fl
     )
     data = root / ("data_2030.csv" if "year" in name else "data.csv")
     data.write_text("n\n1\n", encoding="utf-8")
-    with started_and_held(root) as session:
+    with edited_while_it_waits(root) as output:
         data.write_text("n\n7\n", encoding="utf-8")
-    assert outcomes(session) == {"a/one": "PASSED"}
+    assert outcomes(output[0]) == {"a/one": "PASSED"}
     assert result(root) == "[(1,)]"
     assert "a/one" in explained(root)
-    assert outcomes(start(root)) == {"a/one": "PASSED"}
+    assert outcomes(output_of(root)) == {"a/one": "PASSED"}
     assert result(root) == "[(7,)]"
     assert explained(root) == {}
     data.write_text("n\n8\n", encoding="utf-8")
@@ -363,11 +340,11 @@ def test_data_that_are_edited_while_they_are_hashed_are_not_taken_for_those_that
             "conductor.py": CONDUCTOR,
         },
     )
-    assert outcomes(start(root, EDIT="1")) == {"a/one": "PASSED"}
+    assert outcomes(output_of(root, EDIT="1")) == {"a/one": "PASSED"}
     assert result(root) == "1\n"
     assert (root / "data.txt").read_text(encoding="utf-8") == "7\n", "the edit has not taken place"
     assert "a/one" in explained(root)
-    assert outcomes(start(root)) == {"a/one": "PASSED"}
+    assert outcomes(output_of(root)) == {"a/one": "PASSED"}
     assert result(root) == "7\n"
     assert explained(root) == {}
 
@@ -395,17 +372,17 @@ def test_a_flow_that_is_edited_while_one_of_its_instances_runs_is_not_said_to_ha
         },
     )
     flow = root / "flows/a.py"
-    with started_and_held(root) as session:
+    with edited_while_it_waits(root) as output:
         stat = flow.stat()
         text = flow.read_text(encoding="utf-8")
         flow.write_text(text.replace('write_text("1")', 'write_text("7")'), encoding="utf-8")
         if keeps_time:
             os.utime(flow, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert outcomes(session) == {"a/one": "PASSED", "a/two": "PASSED"}
+    assert outcomes(output[0]) == {"a/one": "PASSED", "a/two": "PASSED"}
     runs_again = explained(root)
     assert result(root, name="one") == "1"
     assert "a/one" in runs_again
     assert result(root, name="two") == "7" or "a/two" in runs_again
-    assert set(outcomes(start(root)).values()) <= {"PASSED", "UNCHANGED"}
+    assert set(outcomes(output_of(root)).values()) <= {"PASSED", "UNCHANGED"}
     assert [result(root, name=name) for name in ("one", "two")] == ["7", "7"]
     assert explained(root) == {}

@@ -65,6 +65,11 @@ def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not path.name.startswith("pytest-of-")]
 
 
+def environment_with(workers: list[str]) -> dict[str, str]:
+    """Return the environment of a session, which without workers also makes pages."""
+    return own_environment(pages=not workers)
+
+
 @pytest.fixture
 def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Yield a folder for temporary files of sessions; its path is short, as it holds sockets."""
@@ -82,7 +87,7 @@ def test_a_terminal_that_is_closed_ends_the_session_as_sigterm_does(
     if pid == 0:
         interruptible()
         os.chdir(tmp_path)
-        os.execv(sys.executable, [*SESSION, *workers])
+        os.execve(sys.executable, [*SESSION, *workers], environment_with(workers))
     count = 2 if workers else 1
     pids = wait_for(lambda: p if len(p := kernel_pids(tmp_path)) == count else None, "the kernels")
     os.close(terminal)  # the system sends SIGHUP, and the terminal accepts no more output
@@ -106,7 +111,13 @@ def test_a_reader_that_has_read_enough_does_not_stop_the_session(
     reading, writing = os.pipe()
     command = [*SESSION, "-v", *workers]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        env=environment_with(workers),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         os.close(writing)
         os.read(reading, 1)
@@ -133,7 +144,7 @@ def test_a_session_goes_on_where_both_streams_are_of_a_closed_terminal(
         interruptible()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.chdir(tmp_path)
-        os.execv(sys.executable, [*SESSION, shown, *workers])
+        os.execve(sys.executable, [*SESSION, shown, *workers], environment_with(workers))
     wait_for(lambda: kernel_pids(tmp_path) or None, "the first kernel")
     os.close(terminal)
     (tmp_path / "go").touch()
@@ -155,6 +166,7 @@ def test_ctrl_c_pressed_again_leaves_a_true_report_and_no_traceback(
     with subprocess.Popen(
         [*SESSION, *workers],
         cwd=tmp_path,
+        env=environment_with(workers),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -214,7 +226,7 @@ def test_a_helper_process_that_is_frozen_does_not_hold_up_the_session(tmp_path: 
     ) as session:
         wait_for(lambda: list(root.glob("runs/quick/*/quick_record.json")) or None, "the first instance")
         wait_for(helping, "the helper").send_signal(signal.SIGSTOP)
-        output, _ = session.communicate(timeout=2 * PATIENCE)
+        output, _ = session.communicate(timeout=5 * PATIENCE)  # it waits for the helper several times
     assert session.returncode == 0, output
     assert "12 passed" in output
     assert "stopped" in output

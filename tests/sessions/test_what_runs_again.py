@@ -4,7 +4,8 @@ All flows of `ways_to_read` and `no_reasons_to_run` run in one session. Then the
 are changed, then those of the other half, and each time the session is asked what would run; then all files
 that are not read are changed. Finally everything is changed, and some flows are run.
 
-All of this is done twice: where the kernel reports what is opened, and where only Python does.
+All of this is done twice: where the kernel reports what is opened, in one process, and where only Python
+does, with two workers.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Sessions:
     """
 
     def __init__(self, places: Places, observe: str) -> None:
+        self.workers = ("-n", "2") if observe == "python" else ()
         self.places, self.cases = places, [case for case in ALL if is_possible(case, places)]
         project = places.project
         (project / "pytest.ini").write_text(
@@ -129,11 +131,12 @@ class Sessions:
         return done.stdout + done.stderr
 
     def run(self, cases: Iterable[Case]) -> dict[str, str]:
-        """Return the outcomes of these cases, and of the bystander, in a session with two workers."""
+        """Return the outcomes of these cases, and of the bystander."""
         names = [BYSTANDER, *(case.id for case in cases)]
-        output = self._session("-n", "2", *(f"conductor.py::ways::{name}" for name in names))
-        words = r"(PASSED|UNCHANGED|WARNED|FAILED|SKIPPED) +conductor\.py::ways::(\S+)"
-        outcomes = {name: word for word, name in re.findall(words, output)}
+        output = self._session(*self.workers, *(f"conductor.py::ways::{name}" for name in names))
+        word, name = r"(PASSED|UNCHANGED|WARNED|FAILED|SKIPPED)", r"conductor\.py::ways::(\S+)"
+        outcomes = dict(re.findall(rf"{name} +{word}", output))
+        outcomes |= {name: word for word, name in re.findall(rf"{word} +{name}", output)}
         assert outcomes, output
         print(output)
         return outcomes

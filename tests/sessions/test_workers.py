@@ -6,13 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import PATIENCE, is_gone, own_environment, running, wait_for
+from helpers.sessions import PATIENCE, is_gone, own_environment, run_python, running, wait_for
 from helpers.sessions import run as python
 from helpers.waiting import kernel_pids
 
@@ -70,11 +69,8 @@ def test_workers_change_nothing_but_the_time(tmp_path):
     told = {}
     for workers in ("1", "2"):
         root = write_project(tmp_path / workers / "project", MIXED)
-        command = [sys.executable, "conductor.py"]
-        environment = own_environment(DUCTAFLOW_WORKERS=workers, PYTHONIOENCODING="utf-8")
-        done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, encoding="utf-8", check=True
-        )
+        done = run_python(root, "conductor.py", DUCTAFLOW_WORKERS=workers)
+        done.check_returncode()
         assert re.search(r"x: 100%.*6/6.*🟢 2 🟠 1 🔴 1 ⚪ 2", done.stderr), done.stderr
         lines = done.stdout.splitlines()
         found = {name: re.sub(r"/[12]/project", "", json.dumps(it)) for name, it in records(root).items()}
@@ -187,11 +183,15 @@ WAITING = {
         print("pid", os.getpid(), flush=True)
         time.sleep(600)
         """,
+    # The seconds that a kernel has to tell where it was: on a machine that has other things to do, too few.
+    "patient.py": "from pytest_ductaflow.running import deadline\ndeadline._KEYBOARD_GRACE = 60.0\n",
     "conductor.py": """\
+        import patient
         from pytest_ductaflow import conduct
         conduct("flows/wait.py", [{"instance_name": name} for name in "abc"], workers=2)
         """,
     "pool.py": """\
+        import patient
         from concurrent.futures import ThreadPoolExecutor
         from pytest_ductaflow import run_notebook
         with ThreadPoolExecutor(2) as pool:

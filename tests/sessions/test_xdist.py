@@ -56,15 +56,15 @@ def rows(root: Path) -> dict[str, dict]:
 class Session:
     """A session in a project of its own."""
 
-    def __init__(self, root: Path, *args: str) -> None:
+    def __init__(self, root: Path, *args: str, is_real: bool = False) -> None:
         self.root = write_project(root, FILES)
-        self.result = run_pytest(self.root, "--ductaflow", "-v", *args, is_real=True)
+        self.result = run_pytest(self.root, "--ductaflow", "-v", *args, is_real=is_real)
 
 
 @pytest.fixture(scope="module")
 def spread(tmp_path_factory) -> Session:
     """Run all instances on two workers; a flow kills one of them."""
-    return Session(tmp_path_factory.mktemp("spread") / "project", "-n", "2", "conductor.py")
+    return Session(tmp_path_factory.mktemp("spread") / "project", "-n", "2", "conductor.py", is_real=True)
 
 
 @pytest.fixture(scope="module")

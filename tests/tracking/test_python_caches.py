@@ -38,7 +38,7 @@ def test_a_module_saved_twice_in_a_second_is_the_latter(write: Callable[..., Pat
         run_dir=str(root / "runs/use/i"),
         project_root=str(root),
     )
-    assert run(instance, Settings(fork=False)).status is Status.SUCCESS
+    assert run(instance, Settings(fork=False, html="none")).status is Status.SUCCESS
     assert (root / "runs/use/i/out.txt").read_text() == "2"
 
 
