@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers.command_line import ductaflow
+from helpers.projects import write_project
 from helpers.readme import README, blocks
-from helpers.sessions import own_environment, run_python
+from helpers.sessions import own_environment, run_python, run_session
 
 import pytest_ductaflow
+from pytest_ductaflow.command_line.main import COMMANDS
 from pytest_ductaflow.core.settings import OPTIONS, Option
 
 # Run by .ci/run on a fresh machine, and by hand; neither is for a test run.
@@ -68,10 +72,46 @@ def test_what_the_readme_shows_of_a_gate_that_fails_is_what_is_seen(tmp_path: Pa
         return run_python(tmp_path, "-m", *command).stdout
 
     run("pytest", "--ductaflow", "conductor.py::growth::rate=0.02,years=10")
-    run("pytest_ductaflow.cli", "store", "runs/growth/rate=0.02,years=10")
+    run("pytest_ductaflow.command_line", "store", "runs/growth/rate=0.02,years=10")
     code = files["flows/growth.py"].replace("(1 + config", "(1.001 + config")
     (tmp_path / "flows/growth.py").write_text(code, encoding="utf-8")
     assert text in run("pytest", "--ductaflow", "tests/instances")
+
+
+def _normal(text: str) -> list[str]:
+    """Return the lines of an output without what differs from run to run: times, sizes, widths of columns."""
+    for pattern, word in (
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME"),
+        (r"\d+(\.\d)? s\b|\d+ min \d+ s\b", "DURATION"),
+        (r"just now|\d+ min ago", "AGO"),
+        (r"[\d.]+ MB", "MEMORY"),
+    ):
+        text = re.sub(pattern, word, text)
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.mark.slow
+def test_what_the_readme_shows_of_commands_is_what_they_print(tmp_path: Path) -> None:
+    files = {block.name: block.text for block in blocks() if block.name and block.language == "python"}
+    names = ("flows/growth.py", "conductor.py", "flows/compare.py", "chain_conductor.py")
+    root = write_project(tmp_path / "project", {name: files[name] for name in names})
+    done = run_session(root, "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "chain_conductor.py")
+    assert done.returncode == 0, done.stdout
+    for page in root.glob("runs/*/*/*_executed.ipynb"):  # without pages, which take long
+        page.with_suffix(".html").touch()
+    text = next(block.text for block in blocks() if block.text.startswith("$ ductaflow status"))
+    examples = text.removeprefix("$ ").split("\n$ ")
+    for example in examples:
+        command, _, shown = example.partition("\n")
+        told = ductaflow(root, *shlex.split(command)[1:])
+        assert _normal(told.out + told.err) == _normal(shown.rstrip("\n")), command
+    assert {example.split()[1] for example in examples} >= {"status", "ls", "show", "logs", "why", "diff"}
+
+
+def test_every_command_is_in_the_table_of_the_readme() -> None:
+    section = README.read_text(encoding="utf-8").partition("## The command line")[2].partition("```")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert {re.split(r"\W", name)[0] for cell in cells for name in re.findall(r"`(\w+)", cell)} == {*COMMANDS}
 
 
 def test_the_workflow_in_the_readme_is_one() -> None:

@@ -1,7 +1,7 @@
 """Run a flow in this process, with a config, for a debugger.
 
-`python -m pytest_ductaflow.api.debugging FLOW CONFIG`; line numbers are those of the flow's file, so that
-breakpoints work, and the working directory is that of the config.
+`python -m pytest_ductaflow.api.debugging FLOW CONFIG [FOLDER]`; line numbers are those of the flow's file, so
+that breakpoints work, and the working directory is FOLDER, or that of the config.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def compiled(flow: Path, config: dict[str, object]) -> CodeType:
 
 def main() -> None:
     """Run the flow that the command line names."""
-    if len(sys.argv) != 3:
-        sys.exit(f"usage: python -m {DEBUGGING} FLOW CONFIG")
-    flow, config_file = (Path(argument).resolve() for argument in sys.argv[1:])
+    if len(sys.argv) not in (3, 4):
+        sys.exit(f"usage: python -m {DEBUGGING} FLOW CONFIG [FOLDER]")
+    flow, config_file, *folder = (Path(argument).resolve() for argument in sys.argv[1:])
     try:
         config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         code = compiled(flow, config)
@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(str(error))
     sys.argv = [str(flow), "--config", str(config_file)]  # for a flow that reads its config itself
     sys.path += [str(flow.parent), str(project_root_of(flow))]
-    os.chdir(config_file.parent)
+    os.chdir(folder[0] if folder else config_file.parent)
     module = sys.modules["__main__"] = ModuleType("__main__")
     vars(module)["__file__"] = str(flow)
     exec(code, vars(module))  # noqa: S102 - the flow itself

@@ -84,6 +84,8 @@ def note_instances(instances: list[Instance], *, at_once: bool) -> None:
         return
     with _lock:
         _note_at_exit(script)
+        if answers.current() is None:
+            _announce(Path(instances[0].project_root))
         if at_once:
             declared_history.note_script(Path(instances[0].project_root), script, instances, complete=False)
 
@@ -91,6 +93,14 @@ def note_instances(instances: list[Instance], *, at_once: bool) -> None:
 @lru_cache
 def _note_at_exit(script: Path) -> None:
     atexit.register(_note_script, script)
+
+
+@lru_cache
+def _announce(root: Path) -> None:
+    """Let the command `ductaflow cancel` find this script."""
+    from ..core.system.running_now import announce
+
+    atexit.register(announce(root, shlex.join(["python", *sys.argv])))
 
 
 def _note_script(script: Path) -> None:

@@ -6,7 +6,7 @@
         {flow}_differences/  for a stored instance with figures that differ from the expected ones
         runs/…              the run directories of a build's flows, same layout
     .earlier/{step}/{instance}/  the files of the last good run, if another one has begun since
-    .locks/                 files that are locked while an instance runs
+    .locks/                 files that are locked while an instance runs, and notes on what is running
     .figures/               small copies of figures for the report, and those that are only in notebooks
     .history/{step}.jsonl   how the last runs of each instance ended, a line each
 

@@ -85,6 +85,10 @@ class Kernel(ABC):
     def interrupt(self) -> None:
         """Interrupt the kernel and the processes that it has started, as Ctrl-C does."""
 
+    def group(self) -> int | None:
+        """Return the process group that `interrupt` reaches, which the kernel leads; None if unknown."""
+        return None
+
     @abstractmethod
     def kill(self) -> None:
         """Kill the kernel and all processes of its group."""

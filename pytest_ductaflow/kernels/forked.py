@@ -231,6 +231,9 @@ class ForkedKernel(Kernel):
     def interrupt(self) -> None:
         self.signal(signal.SIGINT)
 
+    def group(self) -> int | None:
+        return self.pid
+
     def hold(self) -> None:
         """Do nothing: a forked kernel waits for its reader by itself."""
 

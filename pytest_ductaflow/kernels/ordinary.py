@@ -134,6 +134,11 @@ class OrdinaryKernel(Kernel):
         self.go_on()
         self.manager.interrupt_kernel()
 
+    def group(self) -> int | None:
+        with contextlib.suppress(psutil.Error, ValueError, OSError):
+            return self._group() if os.name == "posix" else None
+        return None
+
     def hold(self) -> None:
         if os.name != "posix" or self.is_held:
             return

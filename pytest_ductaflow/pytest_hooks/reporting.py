@@ -18,6 +18,7 @@ from ..core.instance import Instance
 from ..core.number_text import listed
 from ..core.record import INTERRUPTED, Record
 from ..core.run_files import RunFiles, close_record
+from ..core.system.running_now import announce
 from ..graph.step_edges import StepEdge, step_edges
 from ..graph.waits import Wait
 from ..planning.history import left_over_runs
@@ -120,6 +121,8 @@ class ReportingHooks:
             self._reports[root].add(
                 node_id, instance, repeat, earlier=earlier, shard=its_shard, upstreams=upstreams
             )
+        for root in {self._instances[each].project_root for each in selected & self._instances.keys()}:
+            config.add_cleanup(announce(Path(root), command))
         left_over_runs.note(config.stash[PLAN])
         self._drop_idle_reports()
         for root, live in self._reports.items():

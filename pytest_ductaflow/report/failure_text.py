@@ -230,9 +230,17 @@ def _last_output(log: Path) -> Iterator[Line]:
 DEBUGGING = "pytest_ductaflow.api.debugging"  # the module that runs a flow for a debugger
 
 
-def debug_command(flow: str, config: str) -> str:
-    """Return the command that stops a flow in Python's debugger where it fails, or at a `breakpoint()`."""
-    return f"python -m pdb -c continue -m {DEBUGGING} {quoted(flow)} {quoted(config)}"
+def debug_command(flow: str, config: str, folder: str = "") -> str:
+    """Return the command that stops a flow in Python's debugger where it fails, or at a `breakpoint()`.
+
+    Args:
+        flow: The flow.
+        config: The file with its config.
+        folder: Its working directory, if that is not the config's folder.
+    """
+    arguments = " ".join(quoted(each) for each in (flow, config, folder) if each)
+    return f"python -m pdb -c continue -m {DEBUGGING} {arguments}"
+
 
 
 def quoted(text: str) -> str:

@@ -18,6 +18,7 @@ from ..core.number_text import listed
 from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
+from ..core.system.running_now import forget_kernel, note_kernel
 from ..core.threads import threads_in
 from ..kernels.choose import KernelChoice, choose_kernel
 from ..kernels.flow_control import ReadCounter
@@ -230,6 +231,7 @@ class FlowRun:
         """End the kernel, if `finish` was not reached."""
         if self._client is not None:
             self._client.close()
+            forget_kernel(RunFiles.of(self._instance), self._instance.project_root)
 
     def _started_client(self) -> FlowClient:
         """Start the kernel, and return a client for it."""
@@ -245,6 +247,7 @@ class FlowRun:
             str(self._folder),
         )
         self._python_warnings += [f"KernelWarning: {complaint}"] if complaint else []
+        note_kernel(RunFiles.of(self._instance), self._instance.project_root, kernel.group())
         return FlowClient(
             self._file,
             kernel,

@@ -312,7 +312,7 @@ def _config_changes(instance: Instance, record: Record) -> Iterator[str]:
     if config_digest(instance.config) == record.config_digest:
         return
     earlier = _earlier_config(instance, record)
-    changes = list(_differences(earlier, instance.config)) if earlier is not None else []
+    changes = list(config_differences(earlier, instance.config)) if earlier is not None else []
     yield f"config: {', '.join(changes)}" if changes else "config changed"
 
 
@@ -337,7 +337,8 @@ def _variable_changes(now: Mapping[str, str], earlier: Mapping[str, str]) -> Ite
             yield f"environment variable {name} changed"
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def config_differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield each difference between two configs in words: `rate 0.01 → 0.02`."""
     for key in {**old, **new}:
         name = f"{prefix}{key}"
         if key not in new:
@@ -345,7 +346,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
         elif key not in old:
             yield f"{name} = {_value(new[key])} is new"
         elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
-            yield from _differences(old[key], new[key], f"{name}.")
+            yield from config_differences(old[key], new[key], f"{name}.")
         elif old[key] != new[key] or type(old[key]) is not type(new[key]):
             before, after = _value(old[key]), _value(new[key])
             if before == after:  # a number, and the same number as text

@@ -93,7 +93,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 def kept_warm(folder: Path) -> Iterator[None]:
     """Let a session leave warm processes behind, wait until these are ready, and end them afterwards."""
     run([*PYTEST, "conductor.py::groups::i1", "--ductaflow-keep-warm", "1h"], folder)
-    ductaflow = [sys.executable, "-m", "pytest_ductaflow.cli", "warm"]
+    ductaflow = [sys.executable, "-m", "pytest_ductaflow.command_line", "warm"]
     while "starting" in (told := output_of(ductaflow)) or "no process" in told:
         time.sleep(0.2)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pytest_ductaflow.cli import main
+from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, digest, write_config, write_record

@@ -47,7 +47,7 @@ def pytest_(root: Path, *args: str, **variables: str) -> subprocess.CompletedPro
 
 
 def store(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return run(root, "pytest_ductaflow.cli", "store", *args)
+    return run(root, "pytest_ductaflow.command_line", "store", *args)
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from helpers.projects import write_project
 from helpers.sessions import own_environment, run_session
 
-from pytest_ductaflow.cli import main
+from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, write_config, write_record
 from pytest_ductaflow.report.page import read

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from helpers.projects import write_project
 from helpers.sessions import own_environment, run_session
 
-from pytest_ductaflow.cli import main
+from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.report.page import read, render
 
 REPORT = "conductor_status_report.html"

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from helpers.projects import write_project
 
 from pytest_ductaflow.api import read_runs
-from pytest_ductaflow.cli import main
+from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.core.instance import Instance

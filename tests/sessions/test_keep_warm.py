@@ -100,7 +100,7 @@ class Place:
 
     def command(self, *arguments: str) -> str:
         done = subprocess.run(
-            [self.python, "-m", "pytest_ductaflow.cli", *arguments],
+            [self.python, "-m", "pytest_ductaflow.command_line", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,

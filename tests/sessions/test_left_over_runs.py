@@ -61,7 +61,11 @@ def script(root: Path, name: str = "conductor.py", *arguments: str) -> Done:
 
 
 def rm(root: Path, *arguments: str, stdin: str = "") -> Done:
-    return Done(root, "-m", "pytest_ductaflow.cli", "rm", *arguments, stdin=stdin)
+    return Done(root, "-m", "pytest_ductaflow.command_line", "rm", *arguments, stdin=stdin)
+
+
+def gc(root: Path, *arguments: str, stdin: str = "") -> Done:
+    return Done(root, "-m", "pytest_ductaflow.command_line", "gc", *arguments, stdin=stdin)
 
 
 def table(root: Path, call: str = 'results("runs")') -> dict[str, bool]:
@@ -207,13 +211,13 @@ def test_many_folders_are_one_line_and_one_command(project: Path):
     told = session(project).out
     assert (
         "4 folders in runs/a are of no instance any more: rate=2,years=25, rate=3,years=25, "
-        "rate=4,years=25, …; remove them with: ductaflow rm --undeclared runs/a" in told
+        "rate=4,years=25, …; remove them with: ductaflow gc runs/a" in told
     )
-    done = rm(project, "--undeclared", "runs/a", stdin="y\n")
+    done = gc(project, "runs/a", stdin="y\n")
     assert done.code == 0
     assert done.out.count("removed runs/a/") == 4
     assert [path.name for path in (project / "runs/a").iterdir()] == ["rate=1,years=25"]
-    assert "nothing to remove" in rm(project, "--undeclared", "runs").out
+    assert "nothing to remove" in gc(project, "runs").out
 
 
 def test_a_step_that_is_gone_as_a_whole_is_told_and_that_of_another_conductor_is_not(project: Path):
@@ -331,7 +335,7 @@ def test_a_renamed_flow_is_one_step_with_a_hint(project: Path):
     (project / "flows/b.py").write_text("", encoding="utf-8")
     hint = (
         "flows/a.py is gone; flows/01_a.py writes into the same folders (2 in runs/a); "
-        "remove what is left of it with: ductaflow rm --undeclared runs/a"
+        "remove what is left of it with: ductaflow gc runs/a"
     )
     for word in ("PASSED", "UNCHANGED"):
         done = session(project)
@@ -341,7 +345,7 @@ def test_a_renamed_flow_is_one_step_with_a_hint(project: Path):
     assert table(project) == {"a/rate=1,years=25": True, "a/rate=2,years=25": True}
     again = session(project, "runs/a/rate=1,years=25")
     assert "1 passed" in again.out
-    assert rm(project, "--undeclared", "runs/a", "--yes").code == 0
+    assert gc(project, "runs/a", "--yes").code == 0
     left = {path.name for path in (project / "runs/a/rate=1,years=25").iterdir()}
     assert left == {"r.json", *(f"01_a_{end}" for end in ENDS)}
     done = session(project)

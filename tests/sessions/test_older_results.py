@@ -90,7 +90,7 @@ def test_a_gate_that_is_stored_after_a_second_run_holds(tmp_path):
     for rate in (0.01, 0.08):
         write_project(root, {"conductor.py": conductor(("train", {"rate": rate}))})
         session(root)
-    store = ("-m", "pytest_ductaflow.cli", "store", "runs/train/i")
+    store = ("-m", "pytest_ductaflow.command_line", "store", "runs/train/i")
     assert run_python(root, *store).returncode == 0
     assert "1 passed" in session(root, "tests/instances")[1]
 
@@ -110,7 +110,7 @@ def test_a_failure_says_where_the_last_good_run_is_in_terminal_report_and_page(t
         "runs/.earlier/train/i"
     )
     write_project(root, {"conductor.py": conductor(("train", {"rate": 0.01}))})
-    restore = ("-m", "pytest_ductaflow.cli", "restore", "runs/train/i")
+    restore = ("-m", "pytest_ductaflow.command_line", "restore", "runs/train/i")
     assert run_python(root, *restore).returncode == 0
     assert session(root)[0] == {"train::i": "UNCHANGED"}
 
@@ -165,7 +165,7 @@ def test_a_build_comes_back_with_its_flows(tmp_path):
     assert verdicts == {"b::i": "FAILED"}
     assert "bring it back: ductaflow restore runs/b/i\n" in output
     assert (root / "runs/b/i/runs/x/x.txt").read_text() == "2"
-    restore = ("-m", "pytest_ductaflow.cli", "restore", "runs/b/i")
+    restore = ("-m", "pytest_ductaflow.command_line", "restore", "runs/b/i")
     assert run_python(root, *restore).returncode == 0
     write_project(root, {"conductor.py": calls})
     assert session(root)[0] == {"b::i": "UNCHANGED"}

@@ -76,7 +76,7 @@ def test_a_session_with_workers_knows_who_ran_what_and_what_it_waited_for(root):
     assert rows["n3"]["debug"].endswith(".api.debugging flows/x.py runs/second/n3/x_config.json")
     assert {each[3] for each in data["idle"]} <= {"upstreams", "order", "cores", "nothing left"}
     # The report of records alone knows as much, but for the waiting.
-    assert run(root, "-m", "pytest_ductaflow.cli", "report").ret == 0
+    assert run(root, "-m", "pytest_ductaflow.command_line", "report").ret == 0
     again = {row["instance"]: row for row in read(root / "runs/conductor_status_report.html")["rows"]}
     assert again["n1"]["worker"] == rows["n1"]["worker"]
     assert again["n1"]["history"] == rows["n1"]["history"]

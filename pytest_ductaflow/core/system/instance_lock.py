@@ -5,7 +5,7 @@ It protects a record, not a folder: flows that share a run directory, or a build
 not wait for each other.
 
 Unlocked files stay. They are empty and hidden, one for each instance that ever ran; deleting one would let
-two processes hold a lock each, one of them on the deleted file.
+two processes hold a lock each, one of them on the deleted file. Beside them are the notes of `running_now`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def held(
         InUse: If another process is running it and `wait` is false, or it would run within itself.
         OSError: If no lock can be made.
     """
-    lock: BaseFileLock = FileLock(_lock_file(files, root))
+    lock: BaseFileLock = FileLock(lock_file(files, root))
     try:
         has_waited = not _is_taken(lock)
     except OSError as error:
@@ -100,7 +100,7 @@ def held(
 def is_free(files: RunFiles, root: str | Path) -> bool:
     """Return whether no process is running an instance."""
     with contextlib.suppress(OSError):
-        lock = FileLock(_lock_file(files, root))
+        lock = FileLock(lock_file(files, root))
         if not _is_taken(lock):
             return False
         lock.release()
@@ -127,7 +127,7 @@ def locked(file: Path) -> Iterator[None]:
         lock.release()
 
 
-def _lock_file(files: RunFiles, root: str | Path) -> Path:
+def lock_file(files: RunFiles, root: str | Path) -> Path:
     """Return the file to lock, after creating its folder.
 
     The folder is in the project's `runs/`, even for a run directory elsewhere, in which users look; only if

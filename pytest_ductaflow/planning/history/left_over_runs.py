@@ -99,7 +99,7 @@ def _lines_of_folders(folders: Mapping[Path, Sequence[str]], here: Path) -> Iter
         many, place = len(names) > 1, _seen_from(here, folder)
         shown_names = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
         few = [_seen_from(here, folder / name) for name in names]
-        command = _command(few) if len(names) <= _NAMED else _command(["--undeclared", place])
+        command = _command("rm", few) if len(names) <= _NAMED else _command("gc", [place])
         yield (
             f"{len(names)} folder{'s' * many} in {place} {'are' if many else 'is'} of no instance any more: "
             f"{shown_names}; remove {'them' if many else 'it'} with: {command}"
@@ -112,12 +112,12 @@ def _lines_of_flows(found: _Found, root: str, here: Path) -> Iterator[str]:
         count = f"{len(folders)} in {', '.join(above[:_NAMED])}" + (", …" if len(above) > _NAMED else "")
         yield (
             f"{gone} is gone; {display_path(other, root)} writes into the same folders ({count}); "
-            f"remove what is left of it with: {_command(['--undeclared', *above[:_NAMED]])}"
+            f"remove what is left of it with: {_command('gc', above[:_NAMED])}"
         )
 
 
-def _command(arguments: Sequence[str]) -> str:
-    return f"ductaflow rm {' '.join(map(quoted, arguments))}"
+def _command(name: str, arguments: Sequence[str]) -> str:
+    return f"ductaflow {name} {' '.join(map(quoted, arguments))}"
 
 
 def _seen_from(here: Path, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Remove run directories, and nothing else: the command `ductaflow rm`."""
+"""Remove run directories, and nothing else: the commands `ductaflow rm` and `gc`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from helpers.pictures import SVG_WITH_SCRIPT, draw_figure, noisy
 from helpers.projects import write_project
 from helpers.sessions import own_environment, run_session
 
-from pytest_ductaflow.cli import main
+from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, digest, write_config, write_record

@@ -1,0 +1,1 @@
+"""The command `ductaflow`: look at runs, run, debug and remove them, outside of a session of pytest."""

@@ -1,0 +1,1 @@
+"""What several commands need: the project, the run that is meant, words for people."""

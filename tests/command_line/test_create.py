@@ -1,0 +1,88 @@
+"""`init` and `new`: what they make runs as it is, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.command_line import ductaflow
+from helpers.projects import write_project
+from helpers.sessions import run_session
+
+TEMPLATES = ["data", "model", "report"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_project_runs_green_and_its_gate_passes(tmp_path: Path, template: str) -> None:
+    assert ductaflow(tmp_path, "init", "town", "--template", template).code == 0
+    done = run_session(
+        tmp_path / "town", "-q", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "tests/instances"
+    )
+    assert done.returncode == 0, done.stdout
+    assert "warned" not in done.stdout
+    done = ductaflow(tmp_path / "town", "status", "--json")
+    counts = {step.pop("step"): step for step in json.loads(done.out)["steps"]}
+    assert {status for step in counts.values() for status in step} == {"success"}
+    assert any(step.startswith("instances/") for step in counts)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_project_has_all_its_parts(tmp_path: Path, template: str) -> None:
+    done = ductaflow(tmp_path, "init", "--template", template, is_real=template == "data")
+    assert (done.code, done.err) == (0, "")
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == set(done.lines[: len(files)])
+    assert {
+        "conductor.py",
+        ".gitignore",
+        "pytest.ini",
+        ".github/workflows/instances.yml",
+        "README.md",
+    } <= files
+    for part in ("flows/", "builds/", "config/", "tests/instances/", "data/"):
+        assert any(name.startswith(part) for name in files)
+    assert any(name.endswith(".schema.json") for name in files)
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(f"# {tmp_path.name}\n")
+    assert "ABOUT" not in readme
+    yaml.safe_load((tmp_path / ".github/workflows/instances.yml").read_text(encoding="utf-8"))
+
+
+def test_nothing_is_overwritten_and_nothing_else_is_written(tmp_path: Path) -> None:
+    write_project(tmp_path, {"conductor.py": "mine", "README.md": "mine"})
+    done = ductaflow(tmp_path, "init")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "Error: README.md, conductor.py are there already; nothing has been written\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "conductor.py"]
+
+
+@pytest.mark.slow
+def test_a_new_flow_build_and_conductor_run(tmp_path: Path) -> None:
+    assert ductaflow(tmp_path, "new", "build", "all").err.startswith("Error: there is no flow in flows yet")
+    told = [
+        ductaflow(tmp_path, "new", *words, is_real=words[0] == "flow").out
+        for words in (["flow", "grow"], ["build", "all"], ["conductor", "rates"], ["conductor", "conductor"])
+    ]
+    assert told == [
+        "made flows/grow.py; run it: ductaflow run grow\n",
+        "made builds/all.py; run it: ductaflow run all\n",
+        "made rates_conductor.py; run it: pytest --ductaflow rates_conductor.py -n auto\n",
+        "made conductor.py; run it: pytest --ductaflow conductor.py -n auto\n",
+    ]
+    done = ductaflow(tmp_path, "run", "all", is_real=True)
+    assert done.code == 0, done.out + done.err
+    done = run_session(tmp_path, "-q", "-p", "no:cacheprovider", "--ductaflow", "rates_conductor.py")
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "runs/rates/first=1,second=a").is_dir()
+
+
+def test_names_of_new_files(tmp_path: Path) -> None:
+    write_project(tmp_path, {"flows/a.py": "1"})
+    done = ductaflow(tmp_path / "flows", "new", "flow", "a")
+    assert (done.code, done.err) == (2, "Error: a.py is there already; nothing has been written\n")
+    assert ductaflow(tmp_path, "new", "flow", "../b").err.startswith("Error: '../b' cannot be a name: ")
+    done = ductaflow(tmp_path, "new", "build", "b", "--flow", "aa")
+    assert (done.code, done.out) == (2, "")
