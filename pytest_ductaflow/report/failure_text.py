@@ -242,7 +242,6 @@ def debug_command(flow: str, config: str, folder: str = "") -> str:
     return f"python -m pdb -c continue -m {DEBUGGING} {arguments}"
 
 
-
 def quoted(text: str) -> str:
     """Quote an argument for the shell of this platform."""
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
