@@ -40,7 +40,9 @@ _HOMES = {
     "core.instance": ("Instance",),
     "core.record": ("Difference", "DifferingValue", "Record", "Status"),
     "planning.recorded_calls": ("is_collecting",),
-    "sources.tables": ("grid",),
+    "sources.designs.combinations": ("grid", "one_at_a_time", "zipped"),
+    "sources.designs.sampling": ("sample",),
+    "sources.designs.scenario_table": ("ScenarioTable", "cross"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -53,6 +55,7 @@ __all__ = [
     "Instance",
     "InstanceFailed",
     "Record",
+    "ScenarioTable",
     "Status",
     "SweepFailed",
     "TableError",
@@ -60,6 +63,7 @@ __all__ = [
     "analyze_execution_logs",
     "conduct",
     "convert_notebook_to_html",
+    "cross",
     "debug_flow",
     "display_config_summary",
     "generate_config_markdown",
@@ -69,14 +73,17 @@ __all__ = [
     "is_collecting",
     "is_notebook_execution",
     "load_cli_config",
+    "one_at_a_time",
     "print_available_instances",
     "print_pipeline_status",
     "results",
     "run_notebook",
     "run_step_flow",
+    "sample",
     "setup_conductor_logging",
     "setup_execution_logging",
     "unpack_config",
+    "zipped",
 ]
 
 if TYPE_CHECKING:
@@ -107,7 +114,9 @@ if TYPE_CHECKING:
     from .gate.compare.tolerance import Tolerance
     from .planning.recorded_calls import is_collecting
     from .running.failures.run_failure import FlowExecutionError
-    from .sources.tables import grid
+    from .sources.designs.combinations import grid, one_at_a_time, zipped
+    from .sources.designs.sampling import sample
+    from .sources.designs.scenario_table import ScenarioTable, cross
 
 
 def __getattr__(name: str) -> Any:

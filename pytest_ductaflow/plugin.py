@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(
                 option.flag,
                 dest=option.ini,
+                action="append" if option.is_list else "store",
                 choices=option.choices,
                 metavar=option.metavar,
                 default=None,
@@ -85,8 +86,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not settings.on:
         return
     from .core import run_files
+    from .core.masking.names import use as use_patterns
+    from .core.system.lineage import begin_session
     from .core.system.quick_exit import skip_last_collection
-    from .pytest_hooks.collection import CollectionHooks, add_stored_instances
+    from .pytest_hooks.collection import SESSION_KEY, CollectionHooks, add_stored_instances
     from .pytest_hooks.items import SETTINGS, OutcomeHooks, hurry
     from .pytest_hooks.ordering import OrderHooks
     from .pytest_hooks.stopping import StoppingHooks
@@ -96,6 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
     stack.enter_context(run_files.outside_of_builds())  # a flow may start a session of its own
     config.add_cleanup(stack.close)
     config.stash[SETTINGS] = settings
+    use_patterns(settings.secrets)
+    begin_session(getattr(config, "workerinput", {}).get(SESSION_KEY, ""), settings.tag)
     add_stored_instances(config, settings)
     register = config.pluginmanager.register
     register(StoppingHooks(hurry), "ductaflow-stopping")

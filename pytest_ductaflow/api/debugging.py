@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from ..core.errors import DuctaflowError
+from ..core.masking.config import with_secrets
 from ..report.failure_text import DEBUGGING
 from ..sources.notebooks import project_root_of, read_flow
 from ..sources.parameters import assigned_in, parameters_of
@@ -52,7 +53,7 @@ def main() -> None:
         sys.exit(f"usage: python -m {DEBUGGING} FLOW CONFIG [FOLDER]")
     flow, config_file, *folder = (Path(argument).resolve() for argument in sys.argv[1:])
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8-sig"))
+        config = with_secrets(json.loads(config_file.read_text(encoding="utf-8-sig")), (), os.environ)
         code = compiled(flow, config)
     except (OSError, ValueError, DuctaflowError) as error:
         sys.exit(str(error))

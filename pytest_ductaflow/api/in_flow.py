@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.config_markdown import generate_config_markdown
-from ..core.errors import DuctaflowError
+from ..core.errors import DuctaflowError, SecretMissing
 from ..core.instance import stem_of
+from ..core.masking.config import with_secrets
 from ..sources.notebooks import project_root_of
 
 PATH_KEYS = (
@@ -115,6 +116,10 @@ def load_cli_config(default_config_path: str | Path, description: str = "Run thi
     is_instance = recorded_calls.is_recording() or answers.is_known(os.getcwd(), stem_of(script))
     if arguments.output_dir or arguments.no_execute or is_instance:
         sys.exit(_run_as_instance(script, config, arguments.output_dir, arguments.no_execute))
+    try:
+        config = with_secrets(config, (), os.environ)
+    except SecretMissing as error:
+        parser.error(f"--config: {arguments.config}: {error}")
     _print_log_records()
     _copy_output(Path(f"{stem_of(script)}_execution_output.txt"))
     return config

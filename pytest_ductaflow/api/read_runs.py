@@ -33,6 +33,8 @@ from ..running.warning_lines import REACH, is_warning
 from ..sources.notebooks import project_root_of
 
 _FIRST = ["step", "instance", "status", "duration"]  # columns of results()
+_HEAD = [*_FIRST, "declared"]
+_LINEAGE = ["session", "host", "commit", "dirty", "tags"]
 _ERROR_WORDS = ("❌", "error:", "exception:", "failed:")
 
 
@@ -89,7 +91,7 @@ def _still_declared(found: Iterable[tuple[Path, Record]]) -> Iterator[bool]:
         yield known[root].is_declared(file, record)
 
 
-def results(runs: str | Path | None = None) -> pd.DataFrame:
+def results(runs: str | Path | None = None, *, lineage: bool = False) -> pd.DataFrame:
     """Return what instances did, one row each.
 
     Args:
@@ -98,6 +100,8 @@ def results(runs: str | Path | None = None) -> pd.DataFrame:
             flow no longer declares. By default, in a conductor (also a notebook) that has made calls, only
             the instances of its calls so far, in their order; without calls, those in `runs` that are
             still declared.
+        lineage: Whether to add where each run comes from: columns `session`, `host`, `commit`, `dirty`
+            (whether tracked files differed from it) and `tags` (joined by commas).
 
     Returns:
         Columns `step`, `instance`, `status`, `duration` (s), and with a folder `declared`; the config with
@@ -113,12 +117,13 @@ def results(runs: str | Path | None = None) -> pd.DataFrame:
     if runs is None:
         records, still = list(compress(records, still)), list(compress(still, still))
     first = _FIRST if runs is None else [*_FIRST, "declared"]
+    first = [*first, *_LINEAGE] if lineage else first
     heads: list[dict[str, Any]] = []
     configs: list[dict[str, Any]] = []
     found: list[dict[Place, Any]] = []
     for (directory, record), is_declared in zip(records, still, strict=True):
         values = (record.step, record.instance, record.status.value, record.duration, is_declared)
-        heads.append(dict(zip(first, values, strict=False)))
+        heads.append(dict(zip(_HEAD, values, strict=True)) | _lineage_of(record))
         config = json_object(RunFiles(directory, Path(record.flow).stem).config)
         configs.append({key: value for key, value in flattened(config) if not key.startswith("_")})
         found.append(scalars_in(directory, files_with_scalars(record)))
@@ -128,12 +133,19 @@ def results(runs: str | Path | None = None) -> pd.DataFrame:
     names = {*name_of.values(), *first}
     return pd.DataFrame(
         [
-            head
+            {name: head[name] for name in first}
             | {config_name(key, names): value for key, value in config.items()}
             | {name_of[place]: value for place, value in scalars.items()}
             for head, config, scalars in zip(heads, configs, found, strict=True)
         ]
     )
+
+
+def _lineage_of(record: Record) -> dict[str, Any]:
+    """Return the columns that say where a run comes from; None for what is not known."""
+    return {name: record.lineage.get(name) for name in _LINEAGE} | {
+        "tags": ", ".join(record.lineage.get("tags", ()))
+    }
 
 
 def analyze_execution_logs(output_dir: str | Path) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import run_files
 from ..core.errors import DuctaflowError, TableError
 from ..core.instance import RUNS, Instance, stem_of
+from ..core.masking.config import references_in
 from ..core.problem import Problem
 from ..core.record import Failure, Record
 from ..core.run_files import RunFiles
@@ -252,6 +253,8 @@ def _lay_out(instance: Instance, files: RunFiles) -> Path:
     notebook = prepare_notebook(source, instance.full_config, kernel.name, kernel.language)
     run_files.write_atomic(files.notebook, nbformat.writes(notebook) + "\n")
     print(f"Laid out, not run: {files.directory}")
+    if instance.secrets or references_in(instance.config):
+        print("Secrets are masked there, and ${env:NAME} is not filled in: set them to run it by hand")
     return files.notebook
 
 

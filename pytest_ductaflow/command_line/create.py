@@ -1,4 +1,4 @@
-"""Make a new project (`init`), or a new file in one (`new`)."""
+"""Make a new project (`init`), a new file in one (`new`), or a schema of configs that exist (`schema`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .shared.project import find_project, shown
+from .shared.project import find_project, settings_and_root, shown
 from .shared.refusal import Refusal
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -127,3 +127,20 @@ def _flow_in(root: Path, name: str | None) -> Path:
             f"there is no flow in {shown(root / 'flows')} yet; make one first: ductaflow new flow NAME"
         )
     return flows[0]
+
+
+@click.command()
+@click.argument("flow", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Replace a schema that is there.")
+def schema(flow: Path, *, replace: bool) -> None:
+    """Write a first JSON Schema for the config of FLOW, such as flows/growth.py, from its configs so far.
+
+    These are the one in config/ and those of its runs. The schema has the types that they have; limits and
+    choices are for you to add. The exit code is 2 if there is no config, or a schema already.
+    """
+    from ..sources.schemas.draft import write_draft
+
+    flow = flow.absolute()
+    _, root, _ = settings_and_root(flow)
+    path, count = write_draft(flow, root, replace=replace)
+    click.echo(f"{shown(path)}: from {count} config{'s' * (count != 1)}")

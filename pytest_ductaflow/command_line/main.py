@@ -30,6 +30,7 @@ COMMANDS = {
     "cancel": ("processes", "Stop a running session, or an instance in it."),
     "init": ("create", "Make a new project."),
     "new": ("create", "Make a new flow, build or conductor."),
+    "schema": ("create", "Write a first JSON Schema from the configs of a flow."),
     "rm": ("remove", "Remove runs."),
     "gc": ("remove", "Remove the runs that nothing declares any more."),
     "restore": ("remove", "Restore the last good run of an instance."),

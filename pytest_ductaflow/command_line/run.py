@@ -56,7 +56,7 @@ def _instance(
     from ..planning.declare_call import declare_call
     from ..planning.flow_check import flow_problem, schema_of
     from ..sources.notebooks import find_flow
-    from ..sources.tables import problems_of_schema
+    from ..sources.schemas.check import problems_of_schema
 
     here = Path.cwd()
     root = find_project(here) or here

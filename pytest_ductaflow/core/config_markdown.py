@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .masking.config import MASK
+from .masking.names import is_secret, patterns_here
+
 _SHOWN = 50  # characters of a value
 _LONG_VALUE = 10_000  # characters beyond which only the beginning of a value is shown
 _LONG_CONFIG = 100_000  # characters after which values are only counted
@@ -33,8 +36,18 @@ def generate_config_markdown(config: Mapping[str, Any], flow_name: str | None = 
 def _table(values: Mapping[str, Any]) -> list[str]:
     if not values:
         return []
-    rows = [f"| {_cell(key)} | {_cell(_shown(value))} |" for key, value in values.items()]
+    patterns = patterns_here()
+    rows = [
+        f"| {_cell(key)} | {_cell(_shown(_masked(key, value, patterns)))} |" for key, value in values.items()
+    ]
     return ["\n".join(["| Parameter | Value |", "|-----------|-------|", *rows])]
+
+
+def _masked(key: str, value: Any, patterns: tuple[str, ...]) -> Any:
+    """Return a value, or a mask if its key is that of a secret that has not been taken out."""
+    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+    is_known = isinstance(value, str) and "${env:" in value
+    return MASK if is_text and not is_known and is_secret(key, patterns) else value
 
 
 def _shown(value: Any) -> str:
@@ -63,7 +76,7 @@ def in_part(text: str) -> str:
 
 def readable_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config shortened for reading: long values cut to text, and only the first of very many."""
-    room = _LONG_CONFIG
+    room, patterns = _LONG_CONFIG, patterns_here()
 
     def readable(group: Mapping[str, Any]) -> dict[str, Any]:
         nonlocal room
@@ -77,6 +90,7 @@ def readable_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 shown[in_part(key)] = readable(value)
                 continue
             is_single = value is None or isinstance(value, str | int | float)  # most are, and need no JSON
+            value = _masked(key, value, patterns)  # noqa: PLW2901 - of configs that were written with their secrets
             text = str(value) if is_single else json.dumps(value, default=str)
             brief = in_part(text)
             shown[in_part(key)] = value if brief == text else brief

@@ -30,6 +30,10 @@ class TableError(DuctaflowError):
         return type(self), (self.problems,)
 
 
+class SecretMissing(DuctaflowError):
+    """A config has a mask or a reference to an environment variable whose value is not known."""
+
+
 class PlanError(DuctaflowError):
     """An error in what is to be run; nothing has run."""
 

@@ -25,6 +25,7 @@ RESERVED_FOR = {
 Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
+_OFTEN_EMPTY = ("design",)  # mappings of an instance, which have no default to compare with
 # The columns of a control table that identify an instance; the others are its config. Their cells are always
 # text: "007" and "NA" are names, not a number or an empty cell.
 TEXT_COLUMNS = ("instance_name", "step", "flow", "build")
@@ -90,6 +91,9 @@ class Instance:
         duration: Seconds that it took when it was stored.
         variables: Environment variables that its conductor had changed when it declared it, and their values;
             None for one to be deleted.
+        design: How the table that declared it was made, such as the kind, size, seed and ranges of a sample;
+            empty if that is not known.
+        secrets: Path in the config, and value, of each secret, in whose place the config has a mask.
     """
 
     flow: str
@@ -118,6 +122,8 @@ class Instance:
     stored_in: str = ""
     duration: float | None = None
     variables: tuple[tuple[str, str | None], ...] = ()
+    design: Mapping[str, JSON] = field(default_factory=dict)
+    secrets: tuple[tuple[tuple[str | int, ...], JSON], ...] = field(default=(), repr=False)
 
     @property
     def stem(self) -> str:
@@ -158,7 +164,7 @@ class Instance:
 
     @property
     def full_config(self) -> dict[str, JSON]:
-        """The config that is passed to the flow."""
+        """The config with the project root, as it is written; for the flow, its secrets are filled in."""
         return {**self.config, "_project_root": self.project_root}
 
     @property
@@ -174,7 +180,8 @@ class Instance:
 
     def to_json(self) -> dict[str, JSON]:
         # Not asdict(): it deep-copies every config, which is slow with 10,000 instances.
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        said = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return {name: value for name, value in said.items() if value or name not in _OFTEN_EMPTY}
 
     @classmethod
     def from_json(cls, data: dict[str, JSON]) -> Self:
@@ -182,6 +189,7 @@ class Instance:
             if data.get(name) is not None:
                 data[name] = tuple(data[name])
         data["variables"] = tuple((name, value) for name, value in data.get("variables", ()))
+        data["secrets"] = tuple((tuple(path), value) for path, value in data.get("secrets", ()))
         return cls(**data)
 
 

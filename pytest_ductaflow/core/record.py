@@ -205,6 +205,7 @@ class Record:
         config_digest: Digest of the config, independent of the order of its keys.
         variables: Environment variables that its conductor had set, and digests of their values; empty for
             one that it had deleted.
+        secrets: Salted digests of the secrets in its config, by key or `${env:NAME}`.
         inputs: Digest by path of everything that it used: the flow, modules of the project, files, names in
             folders (paths that end in `/`), files that its upstreams wrote.
         code: Digest of the code without comments, by path of the source file.
@@ -224,6 +225,9 @@ class Record:
         stats: Size and times, by path, of an input when it had that digest: saves hashing it again.
         observed: How much of what it read was observed: "all", "python only" or "no".
         unknown: Why what it read is not known in full, in words.
+        design: How the table that declared it was made, as in `Instance.design`, when it ran.
+        lineage: Where the run comes from: `session`, `host`, `tags` of the user, `commit` of the project and
+            whether it was `dirty`, as far as known. Nothing of it is a reason to run again.
         stored: Whether it was a replay of a stored instance.
         differences: For a stored instance: where its outputs differ from the expected ones.
         warning_line: Line of the flow that printed the first warning, or the first line of that cell.
@@ -254,6 +258,7 @@ class Record:
     reserved: Mapping[str, JSON] = field(default_factory=dict)
     config_digest: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -271,6 +276,8 @@ class Record:
     stats: Mapping[str, str] = field(default_factory=dict)
     observed: str = ""
     unknown: tuple[str, ...] = ()
+    design: Mapping[str, JSON] = field(default_factory=dict)
+    lineage: Mapping[str, JSON] = field(default_factory=dict)
     stored: bool = False
     differences: tuple[Difference, ...] = ()
     unchanged: bool = False
@@ -322,6 +329,9 @@ class Record:
             "stored",
             "reserved",
             "variables",
+            "secrets",
+            "design",
+            "lineage",
             "failed_attempts",
             "altered",
             "made",

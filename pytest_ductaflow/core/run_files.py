@@ -354,7 +354,12 @@ def read_journal(journal: Path) -> tuple[Record, ...]:
 
 
 def build_environment(
-    files: RunFiles, settings: str, began_in: str, variables: Mapping[str, str]
+    files: RunFiles,
+    settings: str,
+    began_in: str,
+    variables: Mapping[str, str],
+    lineage: Mapping[str, Any] | None = None,
+    references: Iterable[str] = (),
 ) -> dict[str, str]:
     """Return what the flows inside a build need to know of it and the builds around it, as a variable.
 
@@ -363,6 +368,8 @@ def build_environment(
         settings: Settings as text.
         began_in: Working directory in which the build begins.
         variables: Environment variables as in its record.
+        lineage: Lineage as in its record.
+        references: Names of environment variables whose values its config has.
     """
     data = {
         "journal": str(files.journal),
@@ -370,6 +377,8 @@ def build_environment(
         "around": [str(journal) for journal in (*builds_around(), files.journal)],
         "began_in": began_in,
         "variables": variables,
+        "lineage": dict(lineage or {}),
+        "references": [*references_of_build(), *references],
     }
     return {_BUILD_VARIABLE: json.dumps(data)}
 
@@ -413,6 +422,18 @@ def variables_of(instance: Instance) -> dict[str, str]:
     """Return digests of the environment variables given to an instance and the builds around it, by name."""
     data = _build_data()
     return {**(data["variables"] if data is not None else {}), **instance.digests_of_variables}
+
+
+def lineage_of_build() -> dict[str, Any]:
+    """Return the lineage of the build in whose kernel this code runs; empty outside of one."""
+    data = _build_data()
+    return {} if data is None else dict(data.get("lineage", {}))
+
+
+def references_of_build() -> list[str]:
+    """Return the names of environment variables whose values are in the configs of the builds around."""
+    data = _build_data()
+    return [] if data is None else list(data.get("references", ()))
 
 
 def surrounding_build() -> tuple[Path, str] | None:

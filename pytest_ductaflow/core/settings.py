@@ -34,6 +34,8 @@ class Option:
         is_switch: Whether it is on or off, without a value on the command line.
         in_ini: Whether an ini file may set it; false for what concerns a single session.
         on_command_line: Whether the command line may set it; false for what belongs to a project.
+        is_list: Whether it can be given several times on the command line, and has a line for each in an ini
+            file.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Option:
     is_switch: bool = False
     in_ini: bool = True
     on_command_line: bool = True
+    is_list: bool = False
 
     @property
     def flag(self) -> str:
@@ -140,6 +143,10 @@ def check_keep(pattern: str) -> str:
     if not pattern.strip("/") or pattern.startswith("/") or ".." in pattern.split("/"):
         raise ValueError(f"{pattern!r}: expected a pattern of files in the run directory")
     return pattern
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
 def _patterns(text: str) -> tuple[str, ...]:
@@ -381,6 +388,23 @@ OPTIONS = (
         choices=("mermaid", "dot"),
         in_ini=False,
     ),
+    Option(
+        "secrets",
+        "Patterns of config keys and environment variables whose values are masked, besides those that look "
+        "like secrets; with ! in front, of some that are none.",
+        default=(),
+        convert=lambda text: tuple(text.split()),
+        on_command_line=False,
+    ),
+    Option(
+        "tag",
+        "Note this in the records of what runs, as KEY=VALUE or as any text; may be given several times (in "
+        "an ini file, a line each).",
+        default=(),
+        convert=_tags,
+        metavar="TAG",
+        is_list=True,
+    ),
 )
 
 
@@ -422,6 +446,8 @@ class Settings:
     store_limit: float = _DEFAULT["store_limit"]
     update: bool = _DEFAULT["update"]
     graph: Literal["mermaid", "dot"] | None = _DEFAULT["graph"]
+    secrets: tuple[str, ...] = _DEFAULT["secrets"]
+    tag: tuple[str, ...] = _DEFAULT["tag"]
 
     @classmethod
     def resolve(cls, given: Callable[[Option], Any], ini: Callable[[Option], str]) -> Self:
@@ -437,6 +463,8 @@ class Settings:
         values = {}
         for option in OPTIONS:
             value = given(option)
+            if option.is_list and value is not None:
+                value = "\n".join(value)
             if value is None:
                 value = ini(option) or None
             if value is not None:

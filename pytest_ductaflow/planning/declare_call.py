@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import DuctaflowError
 from ..core.instance import JSON, RUNS, SHORT_HASH, Instance, config_hash, default_step, stem_of
-from ..core.run_files import RunFiles
+from ..core.masking.config import names_by_value, secret_in_name, without_secrets
+from ..core.run_files import RunFiles, references_of_build
 from ..kernels.observation import unobserved
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import NAME, check_name
@@ -50,6 +52,8 @@ def declare_call(
             raise DuctaflowError(f"{origin.at(root)}: config key {key!r}: {error}") from None
     for key in IGNORED:
         values.pop(key, None)
+    known = names_by_value(os.environ, references_of_build())
+    values, secrets = without_secrets(values, known)
     if run_dir is None:
         step = step or default_step(flow)
         name = name or str(values.get(NAME) or _name_by_hash(runs / step, stem_of(flow), values))
@@ -57,7 +61,7 @@ def declare_call(
     else:
         step, name = _names_of(run_dir, runs, flow)
     for value, what in ((step, "step"), (name, "instance")):
-        if wrong := check_name(value, what):
+        if wrong := check_name(value, what) or secret_in_name(value, what, secrets, known):
             raise DuctaflowError(f"{origin.at(root)}: {wrong}")
     return Instance(
         flow=str(flow),
@@ -68,6 +72,7 @@ def declare_call(
         project_root=str(root),
         source=origin.file,
         line=origin.line,
+        secrets=secrets,
         **reserved,
     )
 

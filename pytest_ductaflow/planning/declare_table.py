@@ -10,12 +10,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DuctaflowError, FlowNotFound, TableError
+from ..core.errors import DuctaflowError, FlowNotFound, SecretMissing, TableError
 from ..core.instance import JSON, RUNS, Instance, Workplace, default_step
+from ..core.masking.config import (
+    Secrets,
+    names_by_value,
+    secret_in_name,
+    without_secrets,
+)
+from ..core.masking.masker import Masker
 from ..core.problem import Problem
-from ..core.run_files import display_path
+from ..core.run_files import display_path, references_of_build
 from ..core.scalars import flattened
 from ..sources.notebooks import TABLE_SUFFIXES, find_flow
+from ..sources.schemas.check import problems_of_schema
+from ..sources.schemas.typed_cells import typed_table
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import (
     FLOW_COLUMNS,
@@ -25,7 +34,6 @@ from ..sources.tables import (
     check_name,
     merged,
     nested,
-    problems_of_schema,
 )
 from .caller import Origin
 from .columns import FIELDS, IGNORED, NOT_YET, RESERVED, After, patterns, reserved_value, upstreams, workplace
@@ -96,11 +104,14 @@ class TableDeclaration:
         where = display_path(table.file, self.root) if table.file else self.origin.at(self.root)
         if problem := self._wrong_columns(table.columns, where):
             return Declared([], [problem])
+        if self.config is None:
+            table = typed_table(table, self._schema_of_row)
+        design, _ = without_secrets(table.design, self.known_secrets)
         instances, problems = [], []
         for number, (row, name) in enumerate(zip(table.filled(), table.names(), strict=True), start=1):
             made = _Row(self, number, f"{where}, row {number}", row, name).instance(common, after)
             if isinstance(made, Instance):
-                instances.append(made)
+                instances.append(made.with_(design=design) if design else made)
             else:
                 problems += made
         return Declared(instances, problems, tuple(f"{where}: {note}" for note in table.notes))
@@ -159,6 +170,11 @@ class TableDeclaration:
             raise ValueError(f"cores={error}") from None
 
     @cached_property
+    def known_secrets(self) -> Mapping[str, str]:
+        """The environment variables that hold secrets, by their values."""
+        return names_by_value(os.environ, references_of_build())
+
+    @cached_property
     def found(self) -> Callable[[str | Path], Path]:
         """A `find_flow` that looks for each flow only once."""
         return _once(lambda flow: find_flow(flow, self._places))
@@ -188,6 +204,15 @@ class TableDeclaration:
     def schema_of(self) -> Callable[[Path], Any]:
         """A `schema_of` that reads each schema only once."""
         return _once(lambda flow: schema_of(flow, self.root))
+
+    def _schema_of_row(self, row: Mapping[str, Any]) -> Any:
+        """Return the schema of the flow that a row runs; None if it has none that can be read."""
+        column = next((column for column in FLOW_COLUMNS if column in row), None)
+        given = row[column] if column else self.flow
+        try:
+            return None if given is None else self.schema_of(self.found(given))
+        except DuctaflowError:
+            return None
 
 
 def _misspelt(columns: Sequence[str], meant: str) -> str | None:
@@ -249,8 +274,13 @@ class _Row:
                 problems.append(Problem(f"{self.where}, column {column!r}", wrong, "give another name"))
         if not problems:
             problems = self._schema_problems(flow, config)
+        config, secrets = self._without_secrets(config, problems)
+        for name, column in ((step, STEP), (self.name, NAME)):
+            if wrong := secret_in_name(name, column, secrets, self.table.known_secrets):
+                problems.append(Problem(f"{self.where}, column {column!r}", wrong, "give another name"))
         if problems:
-            return problems
+            mask = Masker(str(value) for _, value in secrets)
+            return [replace(problem, what=mask(problem.what)) for problem in problems]
         return Instance(
             flow=str(flow),
             step=step,
@@ -261,6 +291,7 @@ class _Row:
             source=self.table.origin.file,
             line=self.table.origin.line,
             row=self.number,
+            secrets=secrets,
             **{
                 "after": after,
                 "cwd": self.table.workplace,
@@ -269,6 +300,16 @@ class _Row:
                 "keep": (*self.table.kept, *reserved.get("keep", ())),
             },
         )
+
+    def _without_secrets(
+        self, config: dict[str, JSON], problems: list[Problem]
+    ) -> tuple[dict[str, JSON], Secrets]:
+        """Return the config without its secrets, and these; add a problem if one is only a mask."""
+        try:
+            return without_secrets(config, self.table.known_secrets)
+        except SecretMissing as error:
+            problems.append(Problem(self.where, str(error)))
+            return config, ()
 
     def _schema_problems(self, flow: Path, config: dict[str, JSON]) -> list[Problem]:
         try:

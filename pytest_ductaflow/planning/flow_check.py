@@ -12,6 +12,7 @@ from ..core.number_text import listed
 from ..core.problem import Problem
 from ..core.run_files import display_path
 from ..sources.notebooks import Source, how_to_tag, is_plainly_flow, line_of_tag, read_flow
+from ..sources.schemas.draft import schema_file
 from ..sources.untagged_notebooks import cell_to_tag, read_but_not_assigned
 
 
@@ -71,7 +72,7 @@ def schema_of(flow: Path, root: Path) -> Any:
     Raises:
         DuctaflowError: If the file is not JSON.
     """
-    path = root / "config" / flow.parent.name / f"{flow.stem}.schema.json"
+    path = schema_file(flow, root)
     if not path.is_file():
         return None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core.instance import JSON, RUNS
+from ..core.masking.config import names_by_value
+from ..core.masking.masker import Masker
 from ..core.run_files import records
 from ..core.settings import Settings
 from .collecting.file_backups import put_back
@@ -78,12 +81,14 @@ def read_sources(
         "refused": str(folder / "refused"),
         "aside": str(aside),
         "defer": settings.defer,
+        "secrets": settings.secrets,
     }
     request.write_text(json.dumps(data), encoding="utf-8")
     undo.callback(put_back, aside)
     output.touch()
     exit_code = _exit_code(planners.start(request, result, output, group[0].root), group, say)
-    printed = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:]
+    mask = Masker(names_by_value(os.environ))
+    printed = [*map(mask, output.read_text(encoding="utf-8", errors="replace").splitlines()[-_OUTPUT_LINES:])]
     refused = _refused(folder / "refused", put_back(aside, calls))
     if not result.exists() and refused:
         return {}, refused
@@ -95,7 +100,7 @@ def read_sources(
     for answer in answers.values():
         complaints += answer["problems"]
         if answer["error"]:
-            complaints.append(answer["error"])
+            complaints.append(mask(answer["error"]))
             complaints += [f"  | {line}" for line in printed]
     return answers, complaints
 

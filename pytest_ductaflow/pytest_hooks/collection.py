@@ -19,6 +19,7 @@ from ..core.instance import RUNS, Instance
 from ..core.number_text import in_line
 from ..core.run_files import REPORT
 from ..core.settings import Settings
+from ..core.system.lineage import session_id
 from ..gate.instance_file import EXPECTED, INPUTS
 from ..graph.preconditions import Preconditions
 from ..graph.session_outcomes import SessionOutcomes
@@ -44,6 +45,7 @@ from .items import (
 MAY_RUN = pytest.StashKey[bool]()  # whether some instances may have to run
 STARTED_EARLY = pytest.StashKey[bool]()  # whether processes for the first instance have been started
 _WORKER_KEY = "ductaflow_folder"
+SESSION_KEY = "ductaflow_session"  # by which a worker gets the id of the session
 _PLAN_FILE = "plan.json"
 _STATUSES_FILE = "statuses"
 
@@ -92,6 +94,7 @@ class CollectionHooks:
     def pytest_configure_node(self, node: Any) -> None:
         """Pass the location of the plan to an xdist worker."""
         node.workerinput[_WORKER_KEY] = str(self._config.stash[EXCHANGE])
+        node.workerinput[SESSION_KEY] = session_id()
 
     def pytest_unconfigure(self) -> None:
         if self._folder is not None:

@@ -25,6 +25,7 @@ TEXTS = (
     *("id", "source", "step", "kind", "status", "directory", "flow", "command"),
     *("message", "traceback", "code", "reason", "last_good"),
     *("worker", "waited_for", "held_by", "debug"),
+    *("design", "lineage"),
 )
 TEXT_LISTS = ("inputs", "outputs", "upstreams")
 NUMBERS = ("shard", "started", "duration", "peak_memory", "ready")

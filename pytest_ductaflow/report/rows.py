@@ -13,6 +13,7 @@ from ..core.record import Record
 from ..core.run_files import AFTER, RunFiles
 from .failure_text import code_text, debug_command, failed_first
 from .packed_rows import Row
+from .provenance import design_text, lineage_text
 
 _NAMED = 30  # inputs, outputs or upstreams that a row names
 _LONGEST_CODE = 4_000  # characters
@@ -78,6 +79,8 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "cause": _cause(record),
         "failed_attempts": list(record.failed_attempts),
         "last_good": _last_good(record, root, runs),
+        "design": design_text(record.design),
+        "lineage": lineage_text(record.lineage),
         "warnings": list(record.warnings),
         "python_warnings": list(record.python_warnings),
         "traceback": _traceback(record),

@@ -19,17 +19,21 @@ from typing import IO
 from ..core import run_files
 from ..core.errors import DuctaflowError
 from ..core.instance import Instance
+from ..core.masking.config import digests_of_secrets, environment_for, references_in, values_to_mask
+from ..core.masking.masker import Masker
 from ..core.record import FLOW_FAILED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
 from ..sources.installed_versions import own_path, versions_of
-from ..tracking.digests import config_digest, input_digest
-from ..tracking.inputs import InputSearch
+from ..tracking.digests import ABSENT, config_digest, input_digest
+from ..tracking.inputs import Inputs, InputSearch
 from ..tracking.observed import Used
 from ..tracking.paths_in_config import output_files
 from .clean_start import CleanStart, clear_replay
 from .execute import Execution, flow_run
 from .html.instance_page import InstancePage
+
+_UNNAMED = "it has read a file whose name contains a secret, which is not noted"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def run_with_retries(
         kernel=settings.kernel_of(instance),
         cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
+        secrets=digests_of_secrets(instance),
         error=_without_rights(record.error, tried.execution.used),
         environment=_environment_of(tried.execution.used),
         python_warnings=record.python_warnings + page.problems,
@@ -133,6 +138,7 @@ def _with_files(
     outputs = run_files.digests(files.directory, written.outputs)
     by_flows = (path for flow in tried.flows for path in output_files(flow, instance.project_root))
     inputs = search.finish(used, outputs, began, lag, of_flows=by_flows)
+    inputs = _without_secrets(inputs, instance)
     return record.with_(
         inputs={**inputs.digests, **_digests(tried.execution.kernel_files, instance)},
         code=inputs.code,
@@ -143,6 +149,21 @@ def _with_files(
         altered=written.altered,
         made=written.made,
         packages=versions_of({*used.packages, *inputs.imports}, _path_of(used), is_build=bool(tried.flows)),
+    )
+
+
+def _without_secrets(inputs: Inputs, instance: Instance) -> Inputs:
+    """Return the inputs without those whose names contain a secret: the flow may have taken it for a path."""
+    mask = Masker(values_to_mask([instance], environment_for(instance)))
+    named = {name for name in inputs.digests if mask(name) != name}
+    if not named:
+        return inputs
+    unseen = () if all(inputs.digests[name] == ABSENT for name in named) else (_UNNAMED,)
+    return replace(
+        inputs,
+        digests={name: digest for name, digest in inputs.digests.items() if name not in named},
+        stats={name: stat for name, stat in inputs.stats.items() if name not in named},
+        unknown=(*inputs.unknown, *unseen),
     )
 
 
@@ -193,7 +214,12 @@ def _execute(
 ) -> Execution:
     """Run the flow once; its page is written while the kernel is ending."""
     environment = run_files.build_environment(
-        files, settings.dumps(), instance.working_directory, running.variables
+        files,
+        settings.dumps(),
+        instance.working_directory,
+        running.variables,
+        running.lineage,
+        references_in(instance.config),
     )
     with flow_run(
         instance, files, settings, environment=environment, echo=echo, last_good=running.last_good

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -87,6 +87,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         heard: Counter by which the kernel sees how far it is ahead of its reader.
         seconds: Time limit of the whole run.
         cell_seconds: Time limit of each cell.
+        sources: Code to run in place of that in the notebook, by the id of the cell: it has the secrets.
 
     Attributes:
         kernel: The kernel.
@@ -105,8 +106,10 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         *,
         seconds: float | None,
         cell_seconds: float | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(file, log=_logger)
+        self._sources = sources or {}
         self.error: BaseException | None = None
         self._is_closed = False
         self.kernel, self._output, self._source, self._root = kernel, output, source, root
@@ -247,7 +250,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         until = self._deadline.begin_cell()
         may_fail = "raises-exception" in tags
         self._begin(cell)
-        request = self._request = self.kc.execute(cell.source, stop_on_error=not may_fail)
+        code = self._sources.get(cell["id"], cell.source)
+        request = self._request = self.kc.execute(code, stop_on_error=not may_fail)
         self.code_cells_executed += 1
         try:
             reply = self._loop.run_cell(request, _RunningCell(self, cell, cell_index), self._deadline, until)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from ..core.instance import Instance
+from ..core.masking.config import values_to_mask, with_secrets
+from ..core.masking.masker import Masker
 from ..core.number_text import listed
 from ..core.record import Failure
 from ..core.run_files import RunFiles
@@ -32,7 +34,7 @@ from ..tracking.observed import Used
 from .client import FlowClient, RunResult
 from .failures.cell_failure import last_printed, mark_failure, with_hint_at_fork, with_hint_at_place
 from .failures.run_failure import BY_KEYBOARD, FailureFinder
-from .notebook.prepare import prepare_notebook
+from .notebook.prepare import prepare_notebook, sources_with_secrets
 from .notebook.writer import NotebookFile
 from .output_log import Output
 from .remote.image import may_run_flows, variable_for_builds
@@ -71,6 +73,19 @@ class Execution:
     kernel_files: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """What a flow is given and nobody is shown.
+
+    Attributes:
+        mask: Masks secrets in texts.
+        sources: Code of cells with the secrets, by the id of the cell.
+    """
+
+    mask: Masker = field(default_factory=Masker)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextlib.contextmanager
 def flow_run(
     instance: Instance,
@@ -101,16 +116,25 @@ def flow_run(
     source = read_flow(Path(instance.flow))
     choice = choose_kernel(source, instance.kernel_name, settings.kernel)
     notebook = prepare_notebook(source, instance.full_config, choice.name, choice.language)
-    file = NotebookFile(notebook, files.notebook)
     whole = environment_of(instance, settings, environment)
+    real = with_secrets(instance.full_config, instance.secrets, whole)
+    hidden = Hidden(
+        Masker(values_to_mask([instance], whole)),
+        {}
+        if real == instance.full_config
+        else sources_with_secrets(source, real, choice.name, choice.language, notebook),
+    )
+    file = NotebookFile(notebook, files.notebook, hidden.mask)
     if settings.fork and may_run_flows(source):
         whole |= variable_for_builds(whole)
     with (
-        Output(files.log, echo) as output,
+        Output(files.log, echo, hidden.mask) as output,
         tempfile.TemporaryDirectory(prefix="dk", dir=servers.folder, ignore_cleanup_errors=True) as folder,
     ):
         file.notebook_start()
-        run = FlowRun(instance, settings, source, choice, file, output, Path(folder), whole, last_good)
+        run = FlowRun(
+            instance, settings, source, choice, file, output, Path(folder), whole, last_good, hidden
+        )
         try:
             yield run
         finally:
@@ -130,6 +154,7 @@ class FlowRun:
         folder: A private folder for the kernel's files.
         environment: The whole environment of the kernel.
         last_good: The folder of the last run that ended well.
+        hidden: The secrets.
     """
 
     def __init__(
@@ -143,10 +168,11 @@ class FlowRun:
         folder: Path,
         environment: Mapping[str, str],
         last_good: str,
+        hidden: Hidden,
     ) -> None:
         self._instance, self._settings, self._source, self._choice = instance, settings, source, choice
         self._file, self._output, self._folder, self._environment = file, output, folder, environment
-        self._last_good = last_good
+        self._last_good, self._hidden = last_good, hidden
         self._setup = Setup(
             (str(source.path.parent), instance.project_root),
             spill=folder / "spill",
@@ -203,7 +229,7 @@ class FlowRun:
             failure = self._failure_of(self._client, result)
         seconds = time.monotonic() - self._began
         if failure is not None:
-            failure = self._marked(failure)
+            failure = self._marked(self._hidden.mask.in_failure(failure))
         if self._file.due_at is not None:
             self._file.write()
         self._output.complete_cell()
@@ -213,7 +239,7 @@ class FlowRun:
             warnings=tuple(self._output.warnings),
             warning_count=self._output.warning_count,
             warning_line=self._output.warning_line,
-            python_warnings=(*self._python_warnings, *self._output.python_warnings),
+            python_warnings=(*map(self._hidden.mask, self._python_warnings), *self._output.python_warnings),
             interrupted=self._failure is BY_KEYBOARD,
             threads=threads_in(self._environment),
             kernel_files=self._choice.files,
@@ -258,6 +284,7 @@ class FlowRun:
             read_counter,
             seconds=self._instance.timeout or self._settings.timeout,
             cell_seconds=self._instance.cell_timeout,
+            sources=self._hidden.sources,
         )
 
     def _failure_of(self, client: FlowClient, result: RunResult) -> Failure | None:
@@ -271,7 +298,7 @@ class FlowRun:
         """Mark the failure in log and notebook, and return it with a hint if a file was not found."""
         is_printed = self._source.language != "python" or failure.type in _OF_PROGRAMS
         printed = last_printed(self._file.nb) if is_printed else ()
-        failure = with_hint_at_place(failure, self._instance, printed)
+        failure = self._hidden.mask.in_failure(with_hint_at_place(failure, self._instance, printed))
         if not failure.traceback:
             self._output.note(failure.summary)
         self._file.notebook_complete()

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import IO, Self
 
+from ..core.masking.masker import Masker
 from ..core.output_limits import KEPT_IN_LOG, Limit, left_out
 from .warning_lines import LineSplitter, is_warning, python_warning, strip_ansi
 
@@ -31,6 +32,7 @@ class Output:
     Args:
         log: The file.
         echo: A stream that also receives the lines, with their colours.
+        mask: Masks secrets, in whole lines, however the flow has printed them.
 
     Attributes:
         warnings: The first warning lines.
@@ -39,7 +41,8 @@ class Output:
         python_warnings: What `warnings.warn` printed, each once, and the number of further lines.
     """
 
-    def __init__(self, log: Path, echo: IO[str] | None = None) -> None:
+    def __init__(self, log: Path, echo: IO[str] | None = None, mask: Masker | None = None) -> None:
+        self._mask = mask or Masker()
         self.warnings: list[str] = []
         self.warning_count = 0
         self.warning_line: int | None = None
@@ -104,7 +107,7 @@ class Output:
 
     def add_logged(self, records: list[str]) -> None:
         """Add unprinted log records as warnings, unless the warning lines already contain them."""
-        for record in records:
+        for record in map(self._mask, records):
             message = record.partition(": ")[2]
             if not any(message[: _KEPT_LENGTH // 2] in line for line in self.warnings):
                 self._warn(record)
@@ -112,16 +115,18 @@ class Output:
     def warn(self, text: str) -> None:
         """Write a warning line that the flow did not print."""
         self.note(text)
-        self._warn(text)
+        self._warn(self._mask(text))
 
     def note(self, text: str) -> None:
         """Write text that the flow did not print, such as a traceback; it never counts as a warning."""
         limit = self._limit
         self.complete_cell()
         self._limit.kept = limit.kept
-        self._put(text)
+        self._put(self._mask(text))
 
     def _lines(self, lines: list[str]) -> None:
+        if self._mask:
+            lines = [*map(self._mask, lines)]
         for line in lines:
             if warned := python_warning(line):
                 self._warn_python(_shortened(warned))

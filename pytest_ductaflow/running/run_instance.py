@@ -21,6 +21,7 @@ from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
 from ..core.run_files import RunFiles, publish
 from ..core.settings import Settings
 from ..core.system.interrupts import keyboard_of_main_thread, raise_if_pressed
+from ..core.system.lineage import commit_of, lineage_here
 from ..core.system.machine import core_in_use, worker_here
 from ..tracking.up_to_date import check
 from ..tracking.upstreams import records_of, with_upstreams
@@ -182,6 +183,7 @@ def _completed(
     """
     try:
         record = with_upstreams(record, task.instance, neighbours, task.upstreams)
+        record = record.with_(lineage={**record.lineage, **commit_of(task.instance.project_root)})
         if judge is not None and not interrupted:
             record = judge(record)
         publish(task.files, record)
@@ -322,5 +324,7 @@ def _running_record(instance: Instance, reason: str) -> Record:
         worker=worker_here(),
         reserved=instance.reserved,
         variables=run_files.variables_of(instance),
+        design=instance.design,
+        lineage=run_files.lineage_of_build() or lineage_here(root),
         stored=bool(instance.stored_in),
     )

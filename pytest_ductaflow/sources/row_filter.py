@@ -51,8 +51,13 @@ class _NotAllowed(Exception):
     """A part of an expression is not allowed."""
 
 
-def select(expression: str, table: pd.DataFrame) -> list[bool]:
+def select(expression: str, table: pd.DataFrame, asked: str = "") -> list[bool]:
     """Return for each row whether an expression keeps it; rows for which it gives NA are dropped.
+
+    Args:
+        expression: The expression.
+        table: The rows.
+        asked: What asks for it, for messages; by default the option of the command line.
 
     Raises:
         DuctaflowError: If it is more than an expression on columns, cannot be evaluated or is not true or
@@ -67,7 +72,8 @@ def select(expression: str, table: pd.DataFrame) -> list[bool]:
     except Exception as error:  # the user's expression may raise anything
         what = f"{type(error).__name__}: {error}"
     if what:
-        raise DuctaflowError(f"--ductaflow-where {expression!r}: {what}. Columns here: {', '.join(names)}")
+        asked = asked or f"--ductaflow-where {expression!r}"
+        raise DuctaflowError(f"{asked}: {what}. Columns here: {', '.join(names)}")
     return [bool(keep) for keep in pd.Series(result, dtype="boolean").fillna(False)]
 
 

@@ -34,19 +34,21 @@ _EXTRAS = {".parquet": "parquet", ".xlsx": "excel"}
 _WITH_PANDAS = "read it with pandas and give conduct() the DataFrame"
 _CURE = f"save it as UTF-8, or {_WITH_PANDAS}"
 Tell: TypeAlias = Callable[[str], object]
+TakeTexts: TypeAlias = Callable[[Sequence[str]], object]
 
 
-def _nobody(_note: str) -> None:
+def _nobody(_said: object) -> None:
     pass
 
 
-def read_table(path: Path, tell: Tell = _nobody) -> pd.DataFrame:
+def read_table(path: Path, tell: Tell = _nobody, take_texts: TakeTexts = _nobody) -> pd.DataFrame:
     """Return a control table from a file; integers with empty cells stay integers, names stay text.
 
     Args:
         path: A `.csv`, `.parquet`, `.xlsx`, `.json` (a list of objects) or `.jsonl` file. In CSV and
             Excel rows without any value are left out, and NaN, nan, NaT and <NA> are empty cells.
         tell: Callback for a sentence about something in the file that may not be intended.
+        take_texts: Callback for each row of a CSV file, with the texts of its cells (blanks stripped).
 
     Raises:
         TableError: If cells are invalid (all of them are listed), or the file cannot be read at all, as
@@ -57,7 +59,7 @@ def read_table(path: Path, tell: Tell = _nobody) -> pd.DataFrame:
         known = ", ".join(_READERS)
         raise TableError([Problem(str(path), f"not a table that can be read (known: {known})")])
     try:
-        return _READERS[suffix](path, tell)
+        return _from_csv(path, tell, take_texts) if suffix == ".csv" else _READERS[suffix](path, tell)
     except TableError as error:
         problems = [replace(problem, where=f"{path}, {problem.where}") for problem in error.problems]
         raise TableError(problems) from None
@@ -72,7 +74,7 @@ def read_table(path: Path, tell: Tell = _nobody) -> pd.DataFrame:
         raise TableError([Problem(str(path), f"cannot be read as a table: {why}")]) from error
 
 
-def _from_csv(path: Path, tell: Tell) -> pd.DataFrame:
+def _from_csv(path: Path, tell: Tell, take_texts: TakeTexts = _nobody) -> pd.DataFrame:
     with long_cells():
         lines = list(_lines(text_of(path, "utf-8", _CURE)))
     if not lines:
@@ -85,6 +87,8 @@ def _from_csv(path: Path, tell: Tell) -> pd.DataFrame:
     _check_lengths(rows, len(columns))
     texts = [cells + [""] * (len(columns) - len(cells)) for _, cells in rows]
     _tell_of_leading_zeros(columns, texts, tell)
+    for row in texts:
+        take_texts([cell.strip() for cell in row])
     readers = [_name if column in TEXT_COLUMNS else _csv_value for column in columns]
     return _frame(columns, ([read(cell) for read, cell in zip(readers, row, strict=True)] for row in texts))
 

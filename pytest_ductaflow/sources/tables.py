@@ -6,21 +6,22 @@ pandas is imported only for what needs it: DataFrames, files and filters, but no
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DuctaflowError, TableError
 from ..core.instance import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
+from ..core.masking.config import names_by_value, with_references
+from ..core.masking.names import is_secret
 from ..core.number_text import listed
 from ..core.problem import Problem
-from ..core.run_files import EARLIER, HISTORY, LOCKS
+from ..core.run_files import EARLIER, HISTORY, LOCKS, references_of_build
 from .table_cells import is_a, is_mapping, is_sequence, is_unset, plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME, STEP = TEXT_COLUMNS[:2]
 FLOW_COLUMNS = TEXT_COLUMNS[2:]
+DESIGN = "ductaflow_design"  # where a DataFrame's `attrs` keep how the table was made
 _NAME_BYTES = 255  # limit for one part of a path, on every common file system
 _PATH_BYTES = 1_000  # limit for a whole name: some systems stop at 1,024, and files go below it
 _NAMELESS = re.compile(r"(?:Unnamed: \d+(?:_level_\d+)?)?")  # "" in a file, and pandas' name for that
@@ -49,6 +51,8 @@ class Table:
         labels: Names of the rows from an index; empty if that only numbers them.
         file: File that it came from; "" if none.
         notes: Warnings about what may not be intended, a sentence each.
+        texts: Texts of the cells of a CSV file, from which their types are only guessed; else empty.
+        design: How the table was made, as `designs.scenario_table` describes it; empty if that is not known.
     """
 
     columns: Sequence[str]
@@ -56,6 +60,8 @@ class Table:
     labels: Sequence[str] = ()
     file: str = ""
     notes: tuple[str, ...] = ()
+    texts: Sequence[Sequence[str]] = ()
+    design: Mapping[str, Any] = field(default_factory=dict)
 
     def filled(self) -> Iterator[dict[str, Any]]:
         """Yield the rows as dicts without their empty cells."""
@@ -86,10 +92,10 @@ def as_table(table: Any, roots: Sequence[Path]) -> Table:
         TableError: If the file has errors; all are listed.
         DuctaflowError: If it is none of these, or has a column twice, even if as 1 and "1".
     """
-    file, notes = "", list[str]()
+    file, notes, texts = "", list[str](), list[Sequence[str]]()
     if isinstance(table, str | Path):
         file = str(_file_of(table, roots))
-        table = _read(file, notes)
+        table = _read(file, notes, texts)
     if is_a(table, "pandas", "DataFrame"):
         found = _of_frame(table, file)
     elif is_sequence(table) and all(map(is_mapping, table)):
@@ -103,7 +109,7 @@ def as_table(table: Any, roots: Sequence[Path]) -> Table:
         what = f"column {twice!r} is there more than once"
         raise TableError([Problem(file, what)]) if file else DuctaflowError(f"table: {what}")
     notes += _notes_on(found)
-    return replace(_with_names(found), notes=tuple(notes))
+    return _with_names(replace(found, notes=tuple(notes), texts=texts))
 
 
 def _is_nameless(column: str) -> bool:
@@ -116,7 +122,8 @@ def _with_names(table: Table) -> Table:
     if all(named):
         return table
     rows = [tuple(itertools.compress(row, named)) for row in table.rows]
-    return replace(table, columns=list(itertools.compress(table.columns, named)), rows=rows)
+    texts = [tuple(itertools.compress(row, named)) for row in table.texts]
+    return replace(table, columns=list(itertools.compress(table.columns, named)), rows=rows, texts=texts)
 
 
 def _notes_on(table: Table) -> Iterator[str]:
@@ -128,6 +135,15 @@ def _notes_on(table: Table) -> Iterator[str]:
             cells = [str(row[place]) for row in table.rows if not is_unset(row[place])]
             if cells:
                 yield f"column {place + 1} has no name, and is left out (it holds {listed(cells, 3)})"
+    yield from _notes_on_design(table.design)
+
+
+def _notes_on_design(design: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a note for each sample in a design of which several points gave the same row."""
+    if design.get("kind") == "sample" and "rows" in design:
+        yield f"sample({design['n']}) has {design['rows']} rows: other points gave the same values"
+    for part in design.get("of", ()):
+        yield from _notes_on_design(part)
 
 
 def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
@@ -139,10 +155,10 @@ def _file_of(table: str | Path, roots: Sequence[Path]) -> Path:
     return path
 
 
-def _read(file: str, notes: list[str]) -> pd.DataFrame:
+def _read(file: str, notes: list[str], texts: list[Sequence[str]]) -> pd.DataFrame:
     from .table_files import read_table
 
-    return read_table(Path(file), notes.append)
+    return read_table(Path(file), notes.append, texts.append)
 
 
 def _without_blanks(name: object) -> str:
@@ -156,7 +172,8 @@ def _of_frame(frame: Any, file: str) -> Table:
     rows: Iterable[tuple[Any, ...]] = zip(*values, strict=True) if columns else [()] * len(frame)
     # Integers are not labels but row numbers, possibly with gaps left by a filter.
     has_labels = frame.index.inferred_type != "integer" and frame.index.is_unique
-    return Table(columns, list(rows), list(map(str, frame.index)) if has_labels else (), file)
+    labels = list(map(str, frame.index)) if has_labels else ()
+    return Table(columns, list(rows), labels, file, design=frame.attrs.get(DESIGN) or {})
 
 
 def _of_dicts(rows: Sequence[Mapping[Any, Any]]) -> Table:
@@ -164,50 +181,22 @@ def _of_dicts(rows: Sequence[Mapping[Any, Any]]) -> Table:
     return Table(list(map(_without_blanks, keys)), [tuple(row.get(key) for key in keys) for row in rows])
 
 
-def grid(**axes: Iterable[Any]) -> pd.DataFrame:
-    """Return all combinations of some values, as a control table.
-
-    Args:
-        **axes: Name and values of each column. Dotted names, which nest in the config, are given as
-            `grid(**{"processing.method": ["a", "b"]})`.
-
-    Returns:
-        One row per combination, the last axis varying fastest, with readable names in the column
-        `instance_name`, unless that is an axis itself. Names include all axes, so they do not change when
-        an axis gets more values.
-
-    Raises:
-        TypeError: If an axis is a single value; a text is a single value, too.
-
-    Examples:
-        >>> grid(degree=[1, 2], harmonics=[3])["instance_name"].tolist()
-        ['degree=1,harmonics=3', 'degree=2,harmonics=3']
-    """
-    for name, values in axes.items():
-        if isinstance(values, str) or not isinstance(values, Iterable):
-            raise TypeError(f"grid({name}=…): expected a list of values, got {values!r}")
-    import pandas as pd
-
-    combinations = list(itertools.product(*axes.values())) if axes else []
-    table = pd.DataFrame(combinations, columns=list(axes), dtype=object)
-    if NAME not in axes:
-        table.insert(0, NAME, readable_names(list(axes), combinations))
-    return table
-
-
 def readable_names(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Return names made from a table's values, `year=2040,mode=rail`, each from its own row only.
 
-    So a name does not change when rows are added, or an axis of a grid gets more values. Empty cells are left
-    out. If a name cannot show all values of its row (forbidden characters, excess length), a hash of them is
-    appended: `mode=light_rail~1b2c3d4e`.
+    So a name does not change when rows are added, or an axis of a grid gets more values. Empty cells and
+    secrets are left out. If a name cannot show all values of its row (forbidden characters, excess length), a
+    hash of them is appended: `mode=light_rail~1b2c3d4e`.
     """
-    own = [name not in TEXT_COLUMNS and not name.startswith("_") for name in columns]
+    own = [name not in TEXT_COLUMNS and not name.startswith("_") and not is_secret(name) for name in columns]
     if not any(own):
         return ["1"] * len(rows)
     labels = _labels(list(itertools.compress(columns, own)))
+    known = names_by_value(os.environ, references_of_build())
     rows = [tuple(itertools.compress(row, own)) for row in rows]
-    return _told_apart([_name_of(labels, row) for row in rows], rows)
+    if known:
+        rows = [tuple(with_references(v, known) if isinstance(v, str) else v for v in row) for row in rows]
+    return told_apart([_name_of(labels, row) for row in rows], rows)
 
 
 def _labels(columns: Sequence[str]) -> list[str]:
@@ -225,7 +214,7 @@ def _name_of(labels: Sequence[str], row: Sequence[Any]) -> str:
     name = ",".join(pairs or [f"{label}=None" for label in labels])
     if all(exact for _, exact in words) and len(name.encode()) <= _READABLE:
         return name
-    return f"{_shortened(name, _READABLE - SHORT_HASH - 1)}~{_hash_of(row)}"
+    return f"{_shortened(name, _READABLE - SHORT_HASH - 1)}~{hash_of(row)}"
 
 
 def _shortened(name: str, most: int) -> str:
@@ -236,11 +225,11 @@ def _shortened(name: str, most: int) -> str:
     return start.rpartition(",")[0] or start[:-1]
 
 
-def _told_apart(names: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def told_apart(names: list[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Return the names, with a hash where different values look the same: 1 and "1", 0.1 + 0.2 and 0.3."""
     if len(set(names)) == len(names):
         return names
-    hashes = [_hash_of(row) for row in rows]
+    hashes = [hash_of(row) for row in rows]
     meanings = Counter(name for name, _ in set(zip(names, hashes, strict=True)))
     return [
         f"{name}~{row_hash}" if meanings[name] > 1 else name
@@ -253,7 +242,7 @@ def _word(value: Any) -> tuple[str, bool]:
     if is_unset(value):
         return "", True
     if isinstance(value, Mapping | list | tuple) or is_a(value, "numpy", "ndarray"):
-        return _hash_of(value), True
+        return hash_of(value), True
     if isinstance(value, float):
         value = f"{value:.12g}"
     text = str(value)
@@ -268,7 +257,8 @@ def _slug(text: str) -> str:
     return slug(text).replace("/", "_")
 
 
-def _hash_of(value: Any) -> str:
+def hash_of(value: Any) -> str:
+    """Return a short hash of a value, by which 1 and "1" differ, but not 1 of NumPy and of Python."""
     return config_hash({"value": plain(value, lenient=True)})[:SHORT_HASH]
 
 
@@ -353,41 +343,3 @@ def check_name(name: str, what: str) -> str | None:
 def _windows_refuses(part: str) -> bool:
     device = part.partition(".")[0].lower() in _WINDOWS_DEVICES
     return device or part[-1] in " ." or bool(_WINDOWS_FORBIDDEN & set(part))
-
-
-def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> list[Problem]:
-    """Return how a config violates its JSON Schema; reserved keys and the name are ignored unless declared.
-
-    A schema that is invalid, or has a reference that cannot be resolved, is a problem as well.
-    """
-    validator, wrong = _validator(json.dumps(schema))
-    if wrong:
-        return [Problem(where, f"the flow's JSON Schema is not valid: {wrong}")]
-    known = schema.get("properties", {}) if isinstance(schema, Mapping) else {}
-    plain_config = {
-        key: value
-        for key, value in config.items()
-        if key in known or not (key.startswith("_") or key == NAME)
-    }
-    try:
-        return [
-            Problem(f"{where}, column {'.'.join(map(str, error.absolute_path)) or '(all)'!r}", error.message)
-            for error in validator.iter_errors(plain_config)
-        ]
-    except Exception as error:  # from unresolvable references and invalid patterns
-        return [Problem(where, f"the flow's JSON Schema cannot be used: {type(error).__name__}: {error}")]
-
-
-@lru_cache(maxsize=64)  # checking a schema takes longer than checking a config, and rows share schemas
-def _validator(text: str) -> tuple[Any, str]:
-    """Return the validator of a schema given as JSON, and what is wrong with it ("" if nothing)."""
-    from jsonschema import SchemaError
-    from jsonschema.validators import validator_for
-
-    schema = json.loads(text)
-    kind = validator_for(schema if isinstance(schema, dict) else True)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        return None, error.message
-    return kind(schema), ""

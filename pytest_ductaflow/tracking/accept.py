@@ -15,6 +15,7 @@ from pathlib import Path
 from ..core import run_files
 from ..core.errors import InUse, NothingToAccept
 from ..core.instance import Instance, Neighbours, stem_of
+from ..core.masking.config import digests_of_secrets
 from ..core.record import Record
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
@@ -79,6 +80,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
         kernel=kernel,
         cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
+        secrets=digests_of_secrets(instance),
         variables=run_files.variables_of(instance),
         inputs=inputs.digests,
         code=inputs.code,

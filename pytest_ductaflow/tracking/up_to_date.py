@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ..core.instance import JSON, Instance, Neighbours
+from ..core.masking.config import changed_secrets
 from ..core.record import INTERRUPTED, Record, Status
 from ..core.run_files import RunFiles, display_path, is_record, variables_of
 from ..core.system.file_state import settled, stat_of
@@ -122,6 +123,7 @@ def _reasons(
     seen: _Seen,
 ) -> Iterator[str]:
     yield from _config_changes(instance, record)
+    yield from (f"secret {name} changed" for name in changed_secrets(instance, record.secrets))
     yield from _variable_changes(variables_of(instance), record.variables)
     if kernel != record.kernel:
         yield f"kernel: {record.kernel or 'none'} → {kernel or 'none'}"

@@ -228,6 +228,17 @@ def test_a_config_that_is_none_ends_the_script_with_a_sentence(project, content,
     assert "Traceback" not in err
 
 
+def test_a_script_gets_values_of_the_environment_and_is_told_which_are_missing(project, monkeypatch):
+    monkeypatch.setenv("PLACE", "there")
+    (project / "other.json").write_text('{"a": "x/${env:PLACE}"}', encoding="utf-8")
+    assert loaded(project, "--config", "other.json")["a"] == "x/there"
+    (project / "other.json").write_text('{"a": "${env:NOWHERE}", "token": "•••"}', encoding="utf-8")
+    code, err = ended(project, "--config", "other.json")
+    assert code == 2
+    assert "environment variable NOWHERE is not set" in err
+    assert "config key 'token' is masked" in err
+
+
 def test_a_config_may_begin_with_a_byte_order_mark(project):
     (project / "config" / "x.json").write_text('{"a": 1}', encoding="utf-8-sig")
     try:

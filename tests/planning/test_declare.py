@@ -384,9 +384,12 @@ SCHEMA = {
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"x": "1"}, "conductor.py:7, row 1, column 'x': '1' is not of type 'integer'"),
-        ({"x": 1, "p.y": 2}, "conductor.py:7, row 1, column 'p.y': 2 is greater than the maximum of 1"),
-        ({}, "conductor.py:7, row 1, column '(all)': 'x' is a required property"),
+        ({"x": "1"}, "conductor.py:7, row 1, column 'x': '1' is not of type 'integer' (expected an integer)"),
+        (
+            {"x": 1, "p.y": 2},
+            "conductor.py:7, row 1, column 'p.y': 2 is greater than the maximum of 1 (expected at most 1)",
+        ),
+        ({}, "conductor.py:7, row 1, column 'x': is missing (expected an integer)"),
     ],
 )
 def test_a_config_that_fails_its_flows_schema_is_a_problem(project, write, row, said):

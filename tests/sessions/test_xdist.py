@@ -99,7 +99,7 @@ def test_files_are_those_of_one_process(spread, alone):
         return {name for name in found if "killer" not in name and not name.startswith("runs/.locks/")}
 
     assert files(spread.root) == files(alone.root)
-    varying = ("started", "duration", "peak_memory", "threads", "flows", "stats", "worker")
+    varying = ("started", "duration", "peak_memory", "threads", "flows", "stats", "worker", "lineage")
     for name in sorted(files(alone.root)):
         if name.endswith("_record.json"):
             one, two = (json.loads((s.root / name).read_text(encoding="utf-8")) for s in (alone, spread))

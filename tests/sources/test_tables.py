@@ -28,16 +28,16 @@ from hypothesis import strategies as st
 
 from pytest_ductaflow.core.errors import DuctaflowError, TableError
 from pytest_ductaflow.core.scalars import flattened
+from pytest_ductaflow.sources.designs.combinations import grid
 from pytest_ductaflow.sources.row_filter import select
+from pytest_ductaflow.sources.schemas.check import problems_of_schema
 from pytest_ductaflow.sources.table_cells import is_unset, plain
 from pytest_ductaflow.sources.table_files import read_table
 from pytest_ductaflow.sources.tables import (
     as_table,
     check_name,
-    grid,
     merged,
     nested,
-    problems_of_schema,
 )
 
 DAY = datetime.date(2040, 2, 29)
@@ -1290,6 +1290,7 @@ SCHEMA = {
     "required": ["year"],
     "additionalProperties": False,
 }
+YEAR = "expected an integer, at least 2000"
 
 
 @pytest.mark.parametrize(
@@ -1298,14 +1299,17 @@ SCHEMA = {
         ({"year": 2040}, []),
         ({"year": 2040, "instance_name": "A", "_project_root": "/p", "_x": 1}, []),
         ({"year": 2040, "p": {"m": "b"}}, []),
-        ({}, ["t.csv, row 1, column '(all)': 'year' is a required property"]),
-        ({"year": "2040"}, ["t.csv, row 1, column 'year': '2040' is not of type 'integer'"]),
-        ({"year": 2040, "p": {"m": "c"}}, ["t.csv, row 1, column 'p.m': 'c' is not one of ['a', 'b']"]),
+        ({}, ["t.csv, row 1, column 'year': is missing (expected an integer, at least 2000)"]),
+        ({"year": "2040"}, [f"t.csv, row 1, column 'year': '2040' is not of type 'integer' ({YEAR})"]),
+        (
+            {"year": 2040, "p": {"m": "c"}},
+            ["t.csv, row 1, column 'p.m': 'c' is not one of ['a', 'b'] (expected one of 'a', 'b')"],
+        ),
         (
             {"year": 1, "yaer": 2},
             [
-                "t.csv, row 1, column '(all)': Additional properties are not allowed ('yaer' was unexpected)",
-                "t.csv, row 1, column 'year': 1 is less than the minimum of 2000",
+                "t.csv, row 1, column 'yaer': is not in the flow's JSON Schema (did you mean 'year'?)",
+                f"t.csv, row 1, column 'year': 1 is less than the minimum of 2000 ({YEAR})",
             ],
         ),
     ],

@@ -11,15 +11,20 @@ import pandas as pd
 
 from pytest_ductaflow import (
     FlowExecutionError,
+    ScenarioTable,
     TableError,
     conduct,
+    cross,
     debug_flow,
     grid,
     is_collecting,
     load_cli_config,
+    one_at_a_time,
     results,
     run_notebook,
+    sample,
     unpack_config,
+    zipped,
 )
 
 table = grid(rate=[0.01, 0.02], years=[10, 25])
@@ -32,6 +37,13 @@ conduct("flows/growth.py", pd.DataFrame({"rate": [0.1]}))
 conduct("flows/growth.py", table, workers=2)
 conduct("flows/growth.py", table, workers="auto")
 conduct("flows/growth.py", table, workers="two")  # type: ignore[arg-type]
+
+sampled = sample(8, design="sobol", seed=1, rate=(0.0, 1.0), mode=["rail", "road"])
+assert_type(sampled, ScenarioTable)
+conduct("flows/growth.py", sampled + grid(rate=[0.5]))
+conduct("flows/growth.py", sampled.where("rate < 0.5").drop("mode == 'rail'"))
+assert_type(cross(zipped(a=[1], b=[2]), one_at_a_time({"c": 1}, c=[2])), ScenarioTable)
+sample(8, design="grid", rate=(0.0, 1.0))  # type: ignore[arg-type]
 
 conduct("flows/growth.py", 3)  # type: ignore[arg-type]
 conduct("flows/growth.py", table, cwd="elsewhere")  # type: ignore[arg-type]

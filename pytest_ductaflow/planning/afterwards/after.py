@@ -21,12 +21,15 @@ from typing import IO, Any
 
 from ...core import run_files
 from ...core.instance import RUNS, Instance, slug
+from ...core.masking.config import values_to_mask
+from ...core.masking.masker import Masker
 from ...core.outcome import Outcome
 from ...core.record import INTERRUPTED, Failure, Record, Status
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
 from ...core.system.child_process import run_module, signal_name
 from ...core.system.file_state import changed_since, settled, stat_of
+from ...core.system.lineage import commit_of, lineage_here
 from ...core.system.places import PACKAGE, belongs_to_others
 from ...kernels.inside.trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from ...running.html.process import write_page
@@ -145,12 +148,14 @@ class After:
         running = self._running_record("; ".join(reasons))
         run_files.write_record(files, running)
         began = time.monotonic()
+        mask = Masker(values_to_mask((instance for instance, _ in self.instances), os.environ))
         try:
             with (
                 tempfile.TemporaryDirectory(prefix="ductaflow-") as folder,
-                Output(files.log, echo) as output,
+                Output(files.log, echo, mask) as output,
             ):
                 failure, used = self._execute(Path(folder), settings, output)
+                failure = None if failure is None else mask.in_failure(failure)
         except BaseException as error:
             failure = Failure(type(error).__name__, str(error))
             if isinstance(error, KeyboardInterrupt):
@@ -160,6 +165,7 @@ class After:
         status = Status.ERROR if failure else Status.WARNING if output.warning_count else Status.SUCCESS
         record = running.with_(
             status=status,
+            lineage={**running.lineage, **commit_of(self.instance.project_root)},
             duration=round(time.monotonic() - began, 3),
             error=failure,
             warnings=tuple(output.warnings),
@@ -192,6 +198,7 @@ class After:
             started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             reason=reason,
             source=run_files.display_path(instance.source, instance.project_root),
+            lineage=lineage_here(instance.project_root),
         )
 
     def _execute(self, folder: Path, settings: Settings, output: Output) -> tuple[Failure | None, Used]:

@@ -16,9 +16,11 @@ from typing import Any
 
 from ...core.errors import DuctaflowError
 from ...core.instance import JSON, Instance
+from ...core.masking.names import use as use_patterns
 from ...core.outcome import GOOD, Outcome
 from ...core.record import Failure, Record, Status
 from ...core.run_files import RunFiles, display_path, read_record, surrounding_build, write_json
+from ...core.settings import Settings
 from ...sources.instance_names import path_key
 
 VARIABLE = "_DUCTAFLOW_ANSWERS"
@@ -39,7 +41,7 @@ def write(
         settings: Settings of the session, as text.
         instances: All instances that it declares, and how each ended.
     """
-    told = [(instance.to_json(), outcome) for instance, outcome in instances]
+    told = [(instance.with_(secrets=()).to_json(), outcome) for instance, outcome in instances]
     write_json(file, {"root": str(root), "settings": settings, "instances": told})
 
 
@@ -101,6 +103,8 @@ def begin(file: str) -> None:
     """Answer the calls of this process, and of those that it starts, from a file from now on."""
     global _told  # noqa: PLW0603 - a conductor may clear its environment
     _told = os.environ[VARIABLE] = file
+    if (given := current()) is not None:
+        use_patterns(Settings.loads(given.settings).secrets)
 
 
 def current() -> Answers | None:

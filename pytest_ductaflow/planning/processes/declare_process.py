@@ -18,8 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from ...core import run_files
-from ...core.errors import DuctaflowError, FlowNotFound, StoredError
+from ...core.errors import DuctaflowError, FlowNotFound, SecretMissing, StoredError
 from ...core.instance import JSON, RUNS, Instance, default_step, slug, stem_of
+from ...core.masking.names import use as use_patterns
 from ...core.problem import Problem, merged_lines
 from ...core.record import Record
 from ...gate.instance_file import REPLAYS, in_project, read_stored, unfit_for_replay
@@ -260,6 +261,8 @@ def _from_config(
         if not isinstance(config, dict):
             raise ValueError(f"expected an object with keys, found {type(config).__name__}")
         instance = declare_call(flow, config, root=root, origin=origin, run_dir=run_dir)
+    except SecretMissing as error:
+        return Outcome(problems=[Problem(where, str(error))])
     except (OSError, ValueError, DuctaflowError) as error:
         return Outcome(problems=[Problem(where, f"not a config: {error}")])
     problem = flow_problem(
@@ -303,6 +306,7 @@ def _filter(outcomes: list[Outcome], where: str | None) -> None:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return the instances, problems and error of each source of a request."""
     kinds = {"table": of_table, "flow": of_flow, "past": of_past_run, "stored": of_stored}
+    use_patterns(request.get("secrets", ()))
     outcomes: dict[str, Outcome] = {}
     for source in request["sources"]:
         path, root = Path(source["path"]), Path(source["root"])

@@ -6,11 +6,35 @@ from typing import Any
 
 from nbformat.v4 import new_output
 
+from ...core.masking.masker import Masker
 from ...core.number_text import in_bytes
 from ...core.output_limits import KEPT, KEPT_IN_LOG, Limit, left_out
 
 _OVERHEAD = 500  # characters of an output besides those that it shows
+_TEXTS = {"ename", "evalue", "traceback"}  # of an error
+_IMAGES = ("image/png", "image/jpeg")  # which are long, and no text
 _PIECES = 1_000  # pieces that are joined at a time
+
+
+def mask_outputs(notebook: Any, mask: Masker) -> None:
+    """Mask secrets in what the cells of a notebook have printed and shown so far, and in its widgets.
+
+    The pieces of a stream that is growing are joined, as a secret may begin in one and end in the next.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream":
+                is_growing = isinstance(output.text, list)
+                text = mask("".join(output.text))
+                output.text = [text] if is_growing else text
+                continue
+            for key in output.keys() & _TEXTS:
+                output[key] = mask.in_json(output[key])
+            if "data" in output:
+                shown = output.data.items()
+                output.data.update({k: mask.in_json(v) for k, v in shown if not k.startswith(_IMAGES)})
+    if "widgets" in notebook.metadata:
+        notebook.metadata.widgets = mask.in_json(notebook.metadata.widgets)
 
 
 class CellOutputs:

@@ -47,6 +47,27 @@ def prepare_notebook(source: Source, config: Mapping[str, JSON], kernel: str, la
     return notebook
 
 
+def sources_with_secrets(
+    source: Source, config: Mapping[str, JSON], kernel: str, language: str, shown: Any
+) -> dict[str, str]:
+    """Return the code of cells that is other if a notebook has the flow's real config, by the cell's id.
+
+    Args:
+        source: The flow.
+        config: The config with its secrets.
+        kernel: As for `prepare_notebook`.
+        language: As for `prepare_notebook`.
+        shown: The notebook that was prepared without secrets.
+    """
+    real = prepare_notebook(source, config, kernel, language)
+    pairs = zip(real.cells, shown.cells, strict=True)
+    return {
+        other["id"]: cell.source
+        for cell, other in pairs
+        if cell.cell_type == "code" and cell.source != other.source
+    }
+
+
 def _translatable(parameters: dict[str, JSON], kernel: str, language: str) -> dict[str, JSON]:
     """Return the parameters that papermill can write in a language: a shell has no dicts.
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import nbformat
 
+from ...core.masking.masker import Masker
 from ...core.run_files import write_atomic
+from .cell_outputs import mask_outputs
 from .papermill_parts import NotebookExecutionManager
 
 _SAVE_AFTER = 0.2  # seconds after a change
@@ -19,8 +21,9 @@ _SAVE_SHARE = 0.05  # share of the time that saving may take while cells run
 class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
     """papermill's execution manager; saves the notebook soon after a change, and atomically."""
 
-    def __init__(self, notebook: Any, path: Path) -> None:
+    def __init__(self, notebook: Any, path: Path, mask: Masker | None = None) -> None:
         super().__init__(notebook, output_path=str(path), progress_bar=False)
+        self._mask = mask or Masker()
         self._path = path
         self._due: float | None = None
         self._not_before = 0.0
@@ -52,6 +55,8 @@ class NotebookFile(NotebookExecutionManager):  # type: ignore[misc]
     def write(self) -> None:
         """Write the notebook now."""
         began = time.monotonic()
+        if self._mask:
+            mask_outputs(self.nb, self._mask)
         # As nbformat does, but without validating again.
         write_atomic(self._path, nbformat.v4.writes(self.nb) + "\n")
         ended = time.monotonic()

@@ -11,6 +11,8 @@ function details(row) {
     ["worker", row.worker],
     ["before that", row.unchanged ? null : waitingOf(row)],
     ["directory", row.directory ? link(`${row.directory}/`, row.directory) : null],
+    ["design", row.design],
+    ["from", row.lineage],
     ["last good run", row.last_good ? link(`${row.last_good}/`, row.last_good) : null],
   ].filter(([, value]) => value);
   const config = configOf(row);

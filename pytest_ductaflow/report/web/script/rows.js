@@ -3,7 +3,7 @@
 const TEXTS = [
   "id", "source", "step", "kind", "status", "directory", "flow", "command",
   "message", "traceback", "code", "reason", "last_good",
-  "worker", "waited_for", "held_by", "debug",
+  "worker", "waited_for", "held_by", "debug", "design", "lineage",
 ];
 const TEXT_LISTS = ["inputs", "outputs", "upstreams"];
 const NUMBERS = ["shard", "started", "duration", "peak_memory", "ready"];

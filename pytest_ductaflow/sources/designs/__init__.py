@@ -1,0 +1,1 @@
+"""Designs: functions that make control tables, and what can be done with these tables."""
