@@ -17,8 +17,8 @@ from ..core.problem import Problem
 from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import caller
-from ..planning.columns import After
 from ..planning.declare_table import ConfigOfRow, TableDeclaration
+from ..planning.reserved_columns import After
 from ..sources.instance_names import collisions
 from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
 from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten, warn_of_cores

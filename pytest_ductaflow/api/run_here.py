@@ -22,9 +22,9 @@ from ..core.system.machine import worker_here
 from ..kernels.observation import unobserved
 from ..planning import called_instances
 from ..planning.afterwards import answers
-from ..planning.columns import notes_on_cores
 from ..planning.history import declared_history
 from ..planning.history.declared_rows import is_declared_in, rows_besides
+from ..planning.reserved_columns import notes_on_cores
 from ..sources.instance_names import declared_at as place_of
 from ..sources.notebooks import looks_like_flow
 from .call_context import settings_of_call
@@ -286,7 +286,7 @@ def _run_reported(
     if report is not None:
         report.started(_id_of(instance), worker_here() or None, wait)
     with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
-        from ..running.remote.of_build import run_outside
+        from ..running.remote.flows_of_build import run_outside
 
         record = run_outside(instance, settings, page_may_follow=page_may_follow)
         if record is None:

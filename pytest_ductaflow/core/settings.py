@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 from .instance import WORKPLACES, Instance, Workplace
-from .threads import Threads
+from .thread_variables import Threads
 
 HtmlMode = Literal["all", "failed", "none"]
 AfterMode = Literal["always", "well", "never"]

@@ -25,7 +25,7 @@ from .digraph import (
     shortest_cycle,
     topological,
 )
-from .reasons import MANY, Cause, Reasons, Shared, all_upstreams, causes_of
+from .edge_reasons import MANY, Cause, Reasons, Shared, all_upstreams, causes_of
 from .references import References, references
 
 LEARNED = "found to read it earlier"

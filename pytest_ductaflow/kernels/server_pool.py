@@ -30,7 +30,7 @@ from ..core.instance import Instance
 from ..core.settings import Settings
 from ..core.system import interrupts
 from ..core.system.child_process import is_stopped, may_fork
-from ..core.threads import VARIABLES, with_threads
+from ..core.thread_variables import VARIABLES, with_threads
 from . import setup_calls
 from .observation import can_observe, observed_command
 from .preloading.stages import stages_of

@@ -16,7 +16,7 @@ from ..kernels.observation import unobserved
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import NAME, check_name
 from .caller import Origin
-from .columns import FIELDS, IGNORED, NOT_YET, RESERVED, reserved_value
+from .reserved_columns import FIELDS, IGNORED, NOT_YET, RESERVED, reserved_value
 
 
 def declare_call(

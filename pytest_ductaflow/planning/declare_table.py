@@ -36,8 +36,18 @@ from ..sources.tables import (
     nested,
 )
 from .caller import Origin
-from .columns import FIELDS, IGNORED, NOT_YET, RESERVED, After, patterns, reserved_value, upstreams, workplace
 from .flow_check import flow_problem, schema_of
+from .reserved_columns import (
+    FIELDS,
+    IGNORED,
+    NOT_YET,
+    RESERVED,
+    After,
+    patterns,
+    reserved_value,
+    upstreams,
+    workplace,
+)
 
 ConfigOfRow = Callable[[dict[str, Any]], Mapping[str, Any]]
 

@@ -16,12 +16,12 @@ from ..core.settings import Settings
 from ..graph.dependencies import make_graph
 from ..sources.instance_names import collisions
 from ..tracking.outside_files import writers_of
-from .columns import notes_on_cores
 from .discovery import Source
 from .history.earlier_runs import earlier_runs
 from .plan import Plan, instances_from_json
 from .processes.pool import DeclareProcesses
 from .read_sources import Answer, read_sources
+from .reserved_columns import notes_on_cores
 
 
 def make_plan(

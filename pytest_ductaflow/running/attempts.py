@@ -30,7 +30,7 @@ from ..tracking.inputs import Inputs, InputSearch
 from ..tracking.observed import Used
 from ..tracking.paths_in_config import output_files
 from .clean_start import CleanStart, clear_replay
-from .execute import Execution, flow_run
+from .flow_run import Execution, flow_run
 from .html.instance_page import InstancePage
 
 _UNNAMED = "it has read a file whose name contains a secret, which is not noted"

@@ -213,7 +213,7 @@ def start_early(settings: Settings) -> None:
     If no instance runs, all of it is ended with the session.
     """
     from ..core.system.machine import has_idle_core
-    from ..core.threads import with_threads
+    from ..core.thread_variables import with_threads
     from ..kernels.server_pool import kernel_environment, servers
 
     if has_idle_core():
@@ -236,7 +236,7 @@ def start_server_for(worker: int, settings: Settings) -> str | None:
         What the worker needs to know to use it; None if it has none, or one that is kept warm.
     """
     from ..core.forking.place import RUNS, find
-    from ..core.threads import with_threads
+    from ..core.thread_variables import with_threads
     from ..kernels.server_pool import kernel_environment, servers
 
     if not settings.fork or find(RUNS) is not None:
@@ -255,7 +255,7 @@ def prepare_early(instance: Instance, settings: Settings) -> None:
 
     environment = environment_of(instance, settings)
     if settings.fork and servers.is_unused(environment):
-        from ..kernels.start import prepare_likely_kernel
+        from ..kernels.start_kernel import prepare_likely_kernel
 
         prepare_likely_kernel(instance, settings)
         if instance.is_build:
@@ -292,7 +292,7 @@ def _start_server(instance: Instance, settings: Settings) -> None:
     environment = environment_of(instance, settings)
     servers.start(environment)
     if servers.is_unused(environment):
-        from ..kernels.start import prepare_kernel
+        from ..kernels.start_kernel import prepare_kernel
 
         prepare_kernel(instance, settings)
 

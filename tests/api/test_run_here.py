@@ -8,13 +8,13 @@ import pytest
 
 from pytest_ductaflow.api.run_here import warn_of_cores
 from pytest_ductaflow.core.instance import Instance
-from pytest_ductaflow.planning import columns
+from pytest_ductaflow.planning import reserved_columns
 from pytest_ductaflow.planning.afterwards import answers
 
 
 @pytest.fixture
 def greedy(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[Instance]:
-    monkeypatch.setattr(columns, "usable_cores", lambda: 1)
+    monkeypatch.setattr(reserved_columns, "usable_cores", lambda: 1)
     conductor = str(tmp_path / "conductor.py")
     instance = Instance("/p/flows/a.py", "a", "A", {}, "/p/runs/a/A", str(tmp_path), conductor, 3, cores=2)
     return [instance]

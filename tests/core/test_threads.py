@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ductaflow.core import threads
-from pytest_ductaflow.core.threads import VARIABLES, threads_in, with_threads
+from pytest_ductaflow.core import thread_variables
+from pytest_ductaflow.core.thread_variables import VARIABLES, threads_in, with_threads
 
 BLAS = {"OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"}
 
 
 @pytest.fixture(autouse=True)
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
+    monkeypatch.setattr(thread_variables, "usable_cores", lambda: 8)
     monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
 
 

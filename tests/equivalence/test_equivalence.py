@@ -137,7 +137,7 @@ def warm_runner() -> RemoteRunner:
 
 def run_by_us(instance: Instance, way: str) -> tuple[Outcome, Record]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
+        patch.setattr("pytest_ductaflow.kernels.start_kernel.has_idle_core", lambda: way == "spare")
         for _ in range(1 + (way == "spare")):  # the first run makes the server prepare one
             shutil.rmtree(instance.run_dir, ignore_errors=True)
             record = run(instance, settings_for(way), runner=warm_runner() if way == "warm" else None)

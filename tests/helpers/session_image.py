@@ -34,7 +34,7 @@ OF_OTHERS = (
 OF_XDIST = ("xdist.dsession", "xdist.looponfail", "xdist.remote", "xdist.workermanage")
 # What sessions import once they need it: to plan, to run instances, to end.
 OURS = (
-    *("kernels.start", "planning.afterwards.after", "planning.history.left_over_runs"),
+    *("kernels.start_kernel", "planning.afterwards.after", "planning.history.left_over_runs"),
     *("planning.history.stale_upstreams", "pytest_hooks.collection", "pytest_hooks.reporting"),
     *(
         "pytest_hooks.distribution.workload",
@@ -42,7 +42,7 @@ OURS = (
         "report.live",
         "report.terminal_summary",
     ),
-    *("running.attempts", "running.clean_start", "running.execute", "running.html.instance_page"),
+    *("running.attempts", "running.clean_start", "running.flow_run", "running.html.instance_page"),
     *("pytest_hooks.stopping", "running.html.notebook_html", "running.remote.rehearsal"),
     *("running.remote.runner", "running.run_instance", "sources.parameters", "sources.tables"),
     *("tracking.inputs", "tracking.up_to_date"),

@@ -496,7 +496,7 @@ def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
 ) -> None:
     """What is printed just before is neither flushed nor sent by the kernel."""
     monkeypatch.setattr("pytest_ductaflow.running.failures.run_failure.killed_for_memory", lambda: None)
-    monkeypatch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: way == "spare")
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel.has_idle_core", lambda: way == "spare")
     project.run("import os, signal, sys")  # after it, a spare is made
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"
     record = project.run(code, settings=Settings(force=True, fork=way != "ordinary"))
@@ -554,7 +554,7 @@ def test_a_long_path_of_temporary_files_is_no_hindrance(
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setattr("pytest_ductaflow.kernels.start.servers", server_pool.ForkServers())
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel.servers", server_pool.ForkServers())
     settings = Settings(force=True, fork=fork)
     assert (starter_of_kernel(project, settings=settings) == os.getpid()) != fork
 
@@ -799,9 +799,9 @@ def test_a_server_that_was_killed_is_replaced(project: Project, killed: str) -> 
 def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_ductaflow.kernels.start.servers", server_pool.ForkServers())
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel.servers", server_pool.ForkServers())
     monkeypatch.setattr(server_pool.ForkServer, "MODULE", "pytest_ductaflow.no_such_server", raising=True)
-    monkeypatch.setattr("pytest_ductaflow.kernels.start._complaints", set())
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel._complaints", set())
     records = [project.run(STARTER, name) for name in "ab"]
     assert [record.status for record in records] == [Status.SUCCESS, Status.SUCCESS]
     assert {project.printed(name)[-1] for name in "ab"} == {str(os.getpid())}
@@ -1217,7 +1217,7 @@ def test_extensions_do_not_hear_of_rehearsals(project: Project, monkeypatch: pyt
     profile(project.root, monkeypatch, {"ipython_kernel_config.py": extensions})
     write_project(project.root, {"lib/counting.py": COUNTING})
     monkeypatch.setenv("PYTHONPATH", str(project.root / "lib"))
-    monkeypatch.setattr("pytest_ductaflow.kernels.start.has_idle_core", lambda: True)
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel.has_idle_core", lambda: True)
     code = "import linecache\nprint(len(get_ipython().counted), len(get_ipython().compile._filename_map))"
     heard = []
     for _ in range(3):

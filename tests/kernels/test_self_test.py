@@ -68,8 +68,8 @@ def test_what_does_not_work_is_told(
 def test_flows_get_ordinary_kernels_and_the_reason_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_ductaflow.kernels.start.servers", server_pool.ForkServers())
-    monkeypatch.setattr("pytest_ductaflow.kernels.start._complaints", set())
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel.servers", server_pool.ForkServers())
+    monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel._complaints", set())
     monkeypatch.setattr(self_test, "problem_of", lambda _server: "it does not end")
     write_project(tmp_path, {"flows/x.py": "import os\nprint(os.getppid())\n"})
 

@@ -14,7 +14,7 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
-from pytest_ductaflow.planning import columns
+from pytest_ductaflow.planning import reserved_columns
 from pytest_ductaflow.planning.discovery import Source
 from pytest_ductaflow.planning.history.earlier_runs import EarlierRuns, earlier_runs
 from pytest_ductaflow.planning.make_plan import make_plan
@@ -58,7 +58,7 @@ def test_a_plan_without_instances_has_an_empty_graph():
 
 
 def test_more_cores_than_there_are_are_told_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(columns, "usable_cores", lambda: 2)
+    monkeypatch.setattr(reserved_columns, "usable_cores", lambda: 2)
     rows = "flow,instance_name,_cores\netl,A,3\netl,B,4\netl,C,2\n"
     plan = planned(tmp_path, rows, **{"more.csv": "flow,instance_name,_cores\nmodel,A,3\n"})
     assert plan.notes == (

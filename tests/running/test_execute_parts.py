@@ -17,10 +17,10 @@ from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.kernels.inside.setup import marked
-from pytest_ductaflow.running.execute import warnings_before
 from pytest_ductaflow.running.failures import cell_failure
 from pytest_ductaflow.running.failures.cell_failure import readable_traceback
 from pytest_ductaflow.running.failures.run_failure import FlowExecutionError
+from pytest_ductaflow.running.flow_run import warnings_before
 from pytest_ductaflow.running.notebook.prepare import prepare_notebook
 from pytest_ductaflow.running.output_log import KEPT_WARNINGS, Output, by_source
 from pytest_ductaflow.sources.notebooks import Source, read_flow

@@ -20,10 +20,10 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, build_environment, read_record, write_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.report.page import read
-from pytest_ductaflow.running.html import process as html_process
+from pytest_ductaflow.running.html import page_process as html_process
 from pytest_ductaflow.running.html.instance_page import InstancePage, finish_pages
 from pytest_ductaflow.running.html.notebook_html import write_full_html, write_html
-from pytest_ductaflow.running.html.process import PageWriter, write_page
+from pytest_ductaflow.running.html.page_process import PageWriter, write_page
 
 
 def files_of(root: Path, name: str) -> RunFiles:
@@ -127,7 +127,7 @@ def test_a_writer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
-from pytest_ductaflow.running.html.process import PageWriter
+from pytest_ductaflow.running.html.page_process import PageWriter
 from pytest_ductaflow.core.run_files import RunFiles
 writer = PageWriter()
 writer.ask(RunFiles(Path({str(tmp_path)!r}, "runs/x/a"), "x"), Path({str(tmp_path)!r}, "runs"))

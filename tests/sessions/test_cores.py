@@ -12,7 +12,7 @@ from helpers.projects import write_project
 from helpers.sessions import run_pytest
 
 from pytest_ductaflow.core.system.machine import usable_cores
-from pytest_ductaflow.core.threads import VARIABLES
+from pytest_ductaflow.core.thread_variables import VARIABLES
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.run_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.ordinary import OrdinaryKernel
-from pytest_ductaflow.running import attempts, clean_start, execute, run_instance
+from pytest_ductaflow.running import attempts, clean_start, flow_run, run_instance
 from pytest_ductaflow.running.output_log import Output
 
 pytestmark = [
@@ -222,7 +222,7 @@ def test_what_has_come_when_ctrl_c_is_pressed_is_in_the_notebook_as_in_the_log(
 def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(
     interrupted: Callable[[object, str], Path],
 ) -> None:
-    run_dir = interrupted(execute, "start_kernel")
+    run_dir = interrupted(flow_run, "start_kernel")
     record, _ = read_record(run_dir / "x_record.json")
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
     cells = json.loads((run_dir / "x_executed.ipynb").read_text())["cells"]

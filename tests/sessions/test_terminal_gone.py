@@ -203,7 +203,7 @@ QUICK = {
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux")
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="pages are written in the background on an idle core")
 @pytest.mark.parametrize(
-    "helper", ["pytest_ductaflow.kernels.forkserver", "pytest_ductaflow.running.html.process"]
+    "helper", ["pytest_ductaflow.kernels.forkserver", "pytest_ductaflow.running.html.page_process"]
 )
 def test_a_helper_process_that_is_frozen_does_not_hold_up_the_session(tmp_path: Path, helper: str) -> None:
     root = write_project(tmp_path, QUICK)

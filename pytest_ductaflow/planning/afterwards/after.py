@@ -32,7 +32,7 @@ from ...core.system.file_state import changed_since, settled, stat_of
 from ...core.system.lineage import commit_of, lineage_here
 from ...core.system.places import PACKAGE, belongs_to_others
 from ...kernels.inside.trace import ASKED, DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
-from ...running.html.process import write_page
+from ...running.html.page_process import write_page
 from ...running.output_log import Output
 from ...tracking.digests import input_digest, text_digest
 from ...tracking.observed import Used

@@ -40,8 +40,13 @@ _PREPARED = 4  # kinds of flows for which kernels are got ready
 _IMPORTS = {
     CONDUCTORS: ("api.as_ductaflow", "api.conduct", "api.run_notebook", "planning.processes.declare_process"),
     RUNS: (
-        *("running.attempts", "running.clean_start", "running.remote.process", "running.html.process"),
-        *("running.html.notebook_html", "kernels.start"),
+        *(
+            "running.attempts",
+            "running.clean_start",
+            "running.remote.runner_process",
+            "running.html.page_process",
+        ),
+        *("running.html.notebook_html", "kernels.start_kernel"),
     ),
 }
 
@@ -61,7 +66,7 @@ def leave_behind(seconds: float) -> None:
                 continue
         except OSError:  # it has just ended
             pass
-        kernels = sys.modules.get("pytest_ductaflow.kernels.start")
+        kernels = sys.modules.get("pytest_ductaflow.kernels.start_kernel")
         preloads = [*kernels.preloaded][-_PREPARED:] if kernels is not None else []
         _start({"kind": kind, "seconds": seconds, "preloads": preloads})
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...core.run_files import write_atomic
+from ...core.system.file_state import stat_of
 from ..page import read, render
 from .entries import entries_in
 from .index import Index
@@ -21,12 +21,12 @@ def rewrite(page: Path, index: Index) -> bool:
         Whether it was written.
     """
     try:
-        before = _state_of(page)
+        before = stat_of(page)
         data = read(page)
         if not data.get("finished") or not _updated(data["rows"], index):
             return False
         text = render(data)
-        if _state_of(page) != before:  # another session has begun
+        if stat_of(page) != before:  # another session has begun
             return False
         write_atomic(page, text)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -50,8 +50,3 @@ def _updated(rows: Iterable[dict[str, Any]], index: Index) -> bool:
     with contextlib.suppress(OSError):
         index.tidy(names_needed(rows))
     return is_new
-
-
-def _state_of(path: Path) -> tuple[int, int, int]:
-    status = os.stat(path)
-    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -17,7 +17,7 @@ from ...core.instance import RUNS, Instance
 from ...core.run_files import RunFiles
 from ...core.settings import Settings
 from ...core.system.machine import has_idle_core, is_shared
-from .process import PageWriter, add_warning, write_page
+from .page_process import PageWriter, add_warning, write_page
 
 
 class InstancePage:

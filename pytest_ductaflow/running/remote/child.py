@@ -13,7 +13,7 @@ from typing import Any
 
 from ...core.forking.client import WarmProcess
 
-_MODULE = f"{__package__}.process"
+_MODULE = f"{__package__}.runner_process"
 _PATIENCE = 10.0  # seconds for an interrupted instance to end
 
 

@@ -25,12 +25,17 @@ from collections.abc import Mapping
 from ...core.forking.start import RUNNERS_VARIABLE, folder_for_sockets, variables_at_start
 from ...core.system.child_process import may_fork
 from ...core.system.interrupts import keyboard_later
-from ...core.threads import VARIABLES
+from ...core.thread_variables import VARIABLES
 from ...kernels.preloading.rules import RUN_FLOWS
 from ...sources.notebooks import Source
 
 _END = 5.0  # seconds for the process to end
-_IMPORTS = ("running.attempts", "running.clean_start", "running.remote.process", "kernels.start")
+_IMPORTS = (
+    "running.attempts",
+    "running.clean_start",
+    "running.remote.runner_process",
+    "kernels.start_kernel",
+)
 
 
 class _Image:

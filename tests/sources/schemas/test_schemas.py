@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from helpers.projects import stable_repr, write_project
 from jsonschema import Draft202012Validator
-from pytest_ductaflow.cli import main
 
+from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.planning.caller import Origin
 from pytest_ductaflow.planning.declare_table import TableDeclaration

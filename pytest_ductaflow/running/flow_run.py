@@ -21,13 +21,13 @@ from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..core.system.running_now import forget_kernel, note_kernel
-from ..core.threads import threads_in
+from ..core.thread_variables import threads_in
 from ..kernels.choose import KernelChoice, choose_kernel
 from ..kernels.flow_control import ReadCounter
 from ..kernels.out_of_memory import killed_for_memory
 from ..kernels.server_pool import environment_of, servers
 from ..kernels.setup_calls import Setup
-from ..kernels.start import start_kernel
+from ..kernels.start_kernel import start_kernel
 from ..sources.notebooks import Source, read_flow
 from ..sources.parameters import assigned_in, unknown_parameters
 from ..tracking.observed import Used

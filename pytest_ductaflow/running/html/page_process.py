@@ -122,7 +122,7 @@ class PageWriter:
         self._told = tempfile.NamedTemporaryFile(  # noqa: SIM115 - finish
             "r", prefix="dk", encoding="utf-8", delete=False
         )
-        module, arguments = f"{__package__}.process", [self._told.name]
+        module, arguments = f"{__package__}.page_process", [self._told.name]
         if self.warm is not None:
             own, pipe = Path(tempfile.gettempdir()), subprocess.PIPE
             return self.warm.popen(module, arguments, folder=own, environment=os.environ, stdin=pipe)
