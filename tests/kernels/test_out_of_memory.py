@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_ductaflow.kernels.out_of_memory import killed_for_memory
-from pytest_ductaflow.running.failures import run_failure
+from pytest_ductaflow.running.failures import kernel_death
 
 EVENTS = "low 0\nhigh 0\nmax 17\noom 3\noom_kill 2\noom_group_kill 0\n"
 CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
@@ -64,12 +64,12 @@ def dead(peak_memory: int | None, lost: str = "") -> Any:
     ],
 )
 def test_of_a_killed_kernel_it_is_told_whether_memory_ran_out(monkeypatch, before, after, peak, told):
-    monkeypatch.setattr(run_failure, "killed_for_memory", lambda: after)
-    assert run_failure.death_of_kernel(dead(peak), -9, before) == f"the kernel was killed by SIGKILL{told}"
+    monkeypatch.setattr(kernel_death, "killed_for_memory", lambda: after)
+    assert kernel_death.death_of_kernel(dead(peak), -9, before) == f"the kernel was killed by SIGKILL{told}"
 
 
 def test_a_helper_that_was_killed_is_told(monkeypatch):
-    monkeypatch.setattr(run_failure, "killed_for_memory", lambda: None)
-    assert run_failure.death_of_kernel(dead(None, "observes kernels"), -9, None).startswith(
+    monkeypatch.setattr(kernel_death, "killed_for_memory", lambda: None)
+    assert kernel_death.death_of_kernel(dead(None, "observes kernels"), -9, None).startswith(
         "the helper process that observes kernels was killed, and the kernel with it\n"
     )

@@ -10,20 +10,17 @@ from nbclient.exceptions import CellTimeoutError
 from nbformat import ValidationError
 
 from ...core.errors import HelperFrozen, InstanceFailed, NoAnswer
-from ...core.number_text import in_bytes
 from ...core.record import FLOW_FAILED, INTERRUPTED, Failure, Record
-from ...core.system.child_process import signal_name
 from ...kernels.base import Kernel
-from ...kernels.out_of_memory import killed_for_memory
 from ...sources.notebooks import Source
 from ..client import RunResult
 from ..message_loop import KernelDied
 from ..notebook.papermill_parts import PapermillExecutionError
 from ..output_log import Output
 from .cell_failure import failure_of_cell, failure_without_traceback, is_at_the_end
+from .kernel_death import death_of_kernel
 
 BY_KEYBOARD = Failure(INTERRUPTED, "stopped by the keyboard")
-_SIGKILL = 9  # not defined on Windows
 
 
 @dataclass(frozen=True)
@@ -122,33 +119,6 @@ class FailureFinder:
         if not is_at_the_end(self.notebook, failure):
             at = f"line {failure.file_line}" if failure.file_line else f"cell [{failure.cell}]"
             self.output.warn(f"⚠️ SystemExit at {at}: what comes after it has not run")
-
-
-def death_of_kernel(kernel: Kernel, exit_code: int | None, killed: int | None) -> str:
-    """Return a message on how a kernel ended that should not have ended.
-
-    Args:
-        kernel: The kernel.
-        exit_code: Its exit code, negative for a signal; None if it is not known.
-        killed: Result of `killed_for_memory` from before the kernel began.
-    """
-    if kernel.lost:
-        said = f"the helper process that {kernel.lost} was killed, and the kernel with it"
-    elif exit_code is None:
-        return "the kernel died"
-    elif exit_code >= 0:
-        return f"the kernel ended with exit code {exit_code}"
-    else:
-        said = f"the kernel was killed by {signal_name(-exit_code)}"
-        if exit_code != -_SIGKILL:
-            return said
-    peak = f"; the kernel had used up to {in_bytes(kernel.peak_memory)}" if kernel.peak_memory else ""
-    now = killed_for_memory()
-    if killed is None or now is None:
-        return f"{said}\n(as the system does when memory runs out{peak})"
-    if now > killed:
-        return f"{said}: the system has killed a process because memory ran out{peak}"
-    return f"{said}\n(as batch systems do; the system itself tells of no kill for lack of memory{peak})"
 
 
 def _last_error(notebook: Any) -> dict[str, Any] | None:
