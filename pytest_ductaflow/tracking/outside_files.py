@@ -147,9 +147,20 @@ class Outside:
 
     def _was_made_now(self, path: str) -> bool:
         if path not in self._is_new:
-            stat = stat_of(path)
-            self._is_new[path] = stat is not None and changed_since(stat, self._began)
+            self._is_new[path] = self._has_changed(path) and not self._holds_older(path)
         return self._is_new[path]
+
+    def _has_changed(self, path: str) -> bool:
+        stat = stat_of(path)
+        return stat is not None and changed_since(stat, self._began)
+
+    def _holds_older(self, path: str) -> bool:
+        """Return whether something in a folder is older than the session, and so is the folder.
+
+        Its own times change with what is put into it, such as a cache of Python for a module.
+        """
+        names = self._names_in(path) if os.path.isdir(path) else ()
+        return any(not self._has_changed(os.path.join(path, name)) for name in names)
 
     def _instances_before(self, before: tuple[int, ...]) -> frozenset[int]:
         """Return all instances before one that waits for these; cached, as rows of a table share them."""
