@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.run_files import HISTORY, LOCKS, write_atomic
-from ..core.system.instance_lock import locked
 from .page_json import is_exact
 
 RUNS_KEPT = 20  # of an instance
@@ -105,6 +104,8 @@ class RunHistory:
         return self._runs / HISTORY / f"{step}.jsonl"
 
     def _append(self, step: str, runs: list[Run]) -> None:
+        from ..core.system.instance_lock import locked  # not needed where nothing runs
+
         file = self._file(step)
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{json.dumps(run, separators=(',', ':'), default=str)}\n" for run in runs)

@@ -495,7 +495,7 @@ def test_a_kernel_that_dies_is_told_by_name_and_what_it_printed_is_there(
     project: Project, monkeypatch: pytest.MonkeyPatch, code: str, told: str, way: str
 ) -> None:
     """What is printed just before is neither flushed nor sent by the kernel."""
-    monkeypatch.setattr("pytest_ductaflow.running.failures.run_failure.killed_for_memory", lambda: None)
+    monkeypatch.setattr("pytest_ductaflow.running.failures.kernel_death.killed_for_memory", lambda: None)
     monkeypatch.setattr("pytest_ductaflow.kernels.start_kernel.has_idle_core", lambda: way == "spare")
     project.run("import os, signal, sys")  # after it, a spare is made
     code = f"import os, signal, sys\nprint('last words')\nprint('of woe', file=sys.stderr)\n{code}"

@@ -58,7 +58,7 @@ def test_large_configs_make_no_large_report_and_no_large_page(tmp_path):
     command = ("-p", "no:cacheprovider", "--ductaflow", "conductor.py")
     run_session(root, *command, environment=environment).check_returncode()
     report = root / "runs/conductor_status_report.html"
-    assert report.stat().st_size < 200_000
+    assert report.stat().st_size < 300_000  # of which the page itself has 200,000
     for number, row in enumerate(read(report)["rows"]):
         assert row["config"]["n"] == number
         assert row["config"]["group"]["few"] == 3

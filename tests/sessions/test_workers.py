@@ -53,7 +53,7 @@ MIXED = {
         print([i.name for i in conduct("flows/x.py", table[-1:], step="again")])
         """,
 }
-OF_ONE_RUN = {"started", "duration", "peak_memory", "stats", "threads", "lineage", "secrets"}
+OF_ONE_RUN = {"started", "duration", "peak_memory", "stats", "threads", "lineage", "secrets", "worker"}
 
 
 def records(root: Path) -> dict[str, dict]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core.instance import RUNS
 from ...core.run_files import AFTER, RunFiles, display_path, read_record
 from ...gate.instance_file import REPLAYS
-from ...report.from_records import row_of
-from ...report.packed_rows import Row
 from .declared_history import DeclaredRecords
+
+if TYPE_CHECKING:
+    from ...report.packed_rows import Row
 
 
 def is_declared_in(root: Path) -> Callable[[Row], bool]:
@@ -30,6 +32,8 @@ def is_declared_in(root: Path) -> Callable[[Row], bool]:
 
 def rows_besides(root: Path, rows: Collection[Row]) -> Iterator[Row]:
     """Yield rows of the declared instances that have run, without those that are given."""
+    from ...report.from_records import row_of  # which conductors need at their end only
+
     known = {display_path(_record_of(root, row), root) for row in rows}
     for name in sorted(DeclaredRecords(root).of_sources_that_exist - known):
         record, _ = read_record(root / name)
