@@ -575,3 +575,18 @@ def test_ten_thousand_instances_are_few_elements_in_every_view(page: Page) -> No
         assert page.js("return document.querySelectorAll('*').length") < 6000, view
     page.search("mode=rail year=2045")
     assert shown_count(page) == len(names_of(many, mode="rail", year=2045))
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_long_source_stays_within_its_card(page: Page, width: int) -> None:
+    stored = make_row(
+        "one", source=f"examples/tests/instances/{'degree=1,harmonics=2,' * 5}/instance.json", step="s"
+    )
+    page.browser.set_window_size(width, 900)
+    page.open(stored, make_row("two", source="conductor.py"), view="groups", **ENDED)
+    inside = """
+        const card = document.querySelector('.steps').closest('.card, section').getBoundingClientRect();
+        const found = [...document.querySelectorAll('.steps *')].map((each) => each.getBoundingClientRect());
+        return found.every(({ left, right }) => left >= card.left && right <= card.right + 1);
+    """
+    assert page.js(inside)

@@ -38,6 +38,7 @@ DECODED = """
 
 def main() -> None:
     from helpers.browser import CHROMEDRIVER, CHROMIUM, FLAGS, Page
+    from pytest_ductaflow.core.run_files import REPORT
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
@@ -48,7 +49,10 @@ def main() -> None:
         for name, (address, width, height) in PICTURES.items():
             if sys.argv[1:] and Path(name).parent.name not in sys.argv[1:]:
                 continue
-            page = Page(browser, (EXAMPLES / name).parent / "runs")
+            runs = (EXAMPLES / name).parent / "runs"
+            if not (runs / REPORT).exists():
+                sys.exit(f"{runs / REPORT} is missing: run the example first")
+            page = Page(browser, runs)
             metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
             page.go(f"#{address}")

@@ -889,6 +889,7 @@ def test_a_session_that_is_killed_leaves_no_temporary_files(tmp_path: Path) -> N
         assert not list(Path(short).glob("dk*/*"))
 
 
+@pytest.mark.thorough
 def test_a_server_keeps_the_templates_that_were_used_last(
     server: server_pool.ForkServer, tmp_path: Path
 ) -> None:
