@@ -13,7 +13,7 @@ import pytest
 from helpers.command_line import ductaflow, make_run, write_sample
 from helpers.projects import write_project
 from helpers.sessions import PATIENCE, running, wait_for
-from helpers.waiting import SESSION, kernel_pids
+from helpers.waiting import PROJECT, SESSION, kernel_pids
 
 from pytest_ductaflow.core.record import Status
 from pytest_ductaflow.core.run_files import RunFiles, read_record
@@ -21,17 +21,6 @@ from pytest_ductaflow.core.system.instance_lock import this_process
 from pytest_ductaflow.core.system.running_now import announce, note_kernel, running_sessions
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-PROJECT = {
-    "flows/wait.py": """
-        import os, time
-        print("pid", os.getpid(), flush=True)
-        time.sleep(600)
-        """,
-    "conductor.py": """
-        from pytest_ductaflow import conduct
-        conduct("flows/wait.py", [{"instance_name": name} for name in "ab"])
-        """,
-}
 
 
 def error_of(root: Path, name: str) -> str:

@@ -8,6 +8,18 @@ from pathlib import Path
 
 from helpers.sessions import PATIENCE, run_session
 
+PROJECT = {
+    "flows/wait.py": """
+        import os, time
+        print("pid", os.getpid(), flush=True)
+        time.sleep(600)
+        """,
+    "conductor.py": """
+        from pytest_ductaflow import conduct
+        conduct("flows/wait.py", [{"instance_name": name} for name in "ab"])
+        """,
+}
+
 
 def kernel_pids(root: Path) -> list[int]:
     """Return the kernels that flows have written to their logs."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import PATIENCE, is_gone, own_environment, running, wait_for
-from helpers.waiting import SESSION, kernel_pids, outcomes
+from helpers.waiting import PROJECT, SESSION, kernel_pids, outcomes
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Status
@@ -29,18 +29,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
 ]
-
-PROJECT = {
-    "flows/wait.py": """
-        import os, time
-        print("pid", os.getpid(), flush=True)
-        time.sleep(600)
-        """,
-    "conductor.py": """
-        from pytest_ductaflow import conduct
-        conduct("flows/wait.py", [{"instance_name": name} for name in "ab"])
-        """,
-}
 
 
 def started(root: Path, *workers: str) -> AbstractContextManager[subprocess.Popen[str]]:
