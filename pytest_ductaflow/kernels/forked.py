@@ -94,6 +94,7 @@ class ForkedKernel(Kernel):
         self._server, self._setup = server, setup
         self._is_observed = setup is not None and setup.observe == "all" and can_observe()
         self._observer: socket.socket | None = None
+        self._has_lost_observer = False
         self.pid: int | None = None
         self.left_out: dict[str, str] = {}
         self._status: int | None = None
@@ -168,7 +169,9 @@ class ForkedKernel(Kernel):
 
     @property
     def lost(self) -> str:  # type: ignore[override]
-        return "forks and observes kernels" if self.has_lost_server and self._status is None else ""
+        if self.has_lost_server and self._status is None:
+            return "forks and observes kernels"
+        return "observes kernels" if self._has_lost_observer else ""
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -260,7 +263,11 @@ class ForkedKernel(Kernel):
         if self._setup is None or not self._is_observed:
             return None
         observer, self._observer = self._observer or connect(self._server), None
-        return None if observer is None else ask_for_report(observer, str(self._setup.report))
+        if observer is not None:
+            with contextlib.suppress(OSError):
+                return ask_for_report(observer, str(self._setup.report))
+        self._has_lost_observer = True
+        return None
 
     def printed(self) -> str:
         with contextlib.suppress(OSError):

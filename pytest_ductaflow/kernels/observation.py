@@ -78,13 +78,18 @@ def ask_for_report(observer: socket.socket, key: str) -> dict[str, Any] | None:
     Args:
         observer: A connection that has not been used yet; it is closed.
         key: The key under which the kernel has registered.
+
+    Raises:
+        OSError: If the observer does not answer.
     """
-    with contextlib.suppress(OSError, ValueError), observer:
+    with observer:
         observer.sendall(json.dumps({"report": key}).encode() + b"\n")
-        _, descriptors, _, _ = socket.recv_fds(observer, 4096, 1)
-        for descriptor in descriptors:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            return read_report(descriptor)
+        answer, descriptors, _, _ = socket.recv_fds(observer, 4096, 1)
+    if not answer:
+        raise ConnectionResetError("the observer has ended")
+    for descriptor in descriptors:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return read_report(descriptor)
     return None
 
 

@@ -158,6 +158,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             self._loop.close()
             printed, observation = self.kernel.printed(), self.kernel.observation()
             peak_memory = peak_memory or self.kernel.peak_memory
+            if self.kernel.lost and self.error is None:  # what the flow has asked the system for has failed
+                self.error = KernelDied(self.kernel.exit_code)
         with self.keeping_errors():
             self.close()
         return RunResult(

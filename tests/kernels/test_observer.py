@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_ductaflow.kernels.observation import can_observe, observed_command, read_report
+from pytest_ductaflow.kernels.observer import access_log, process, seccomp
 from pytest_ductaflow.kernels.observer.access_log import (
     ASKED,
     FOLDER,
@@ -201,6 +204,21 @@ def test_a_program_that_would_have_other_rights_is_told(folder, tmp_path):
     assert report_of(folder)["privileged"] == [str(program)]
 
 
+def test_a_script_that_names_itself_as_its_interpreter_is_refused_as_without_an_observer(folder):
+    script = folder / "loop.sh"
+    script.write_text(f"#!{script}\n")
+    script.chmod(0o755)
+    code = f"""
+        import subprocess
+        try:
+            subprocess.run([{str(script)!r}])
+        except OSError as error:
+            print(error.strerror)
+        """
+    done = observe(folder, [sys.executable, "-c", textwrap.dedent(code)])
+    assert done.stdout == "Too many levels of symbolic links\n", done.stderr
+
+
 @pytest.mark.parametrize("code", [0, 3, 255])
 def test_the_observer_ends_with_the_exit_code_of_its_command(folder, code):
     assert observe(folder, [sys.executable, "-c", f"raise SystemExit({code})"]).returncode == code
@@ -224,6 +242,20 @@ def test_a_command_below_another_observer_runs_unobserved(folder):
     )
     code = f"import subprocess; subprocess.run({inner!r}, check=True)"
     assert observe(folder, [sys.executable, "-c", code]).stdout == "False\n"
+
+
+def test_what_the_observer_cannot_note_is_told_and_stops_nothing(monkeypatch):
+    notes, gone_on = access_log.Notes(), []
+    notification = seccomp.Notification(1, os.getpid(), 2, seccomp.ARCHITECTURE, (0,) * 6)
+    monkeypatch.setattr(process, "receive", lambda listener: notification)
+    monkeypatch.setattr(process, "let_go_on", lambda listener, which: gone_on.append(which))
+    monkeypatch.setattr(access_log.Notes, "take", lambda *_: 1 / 0)
+    with socket.socket() as kernels:
+        observer = process.Observer(kernels, None)
+        observer._notes_of[7] = notes
+        observer._answer(7, select.POLLIN)
+    assert gone_on == [notification]
+    assert list(notes.unseen) == ["a file that is used (ZeroDivisionError: division by zero)"]
 
 
 @pytest.mark.parametrize("dies", ["observer", "parent"])

@@ -76,8 +76,18 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     assert "INTERNALERROR" not in done.stdout + done.stderr
     yield root
     for path in root.glob("runs/*/a/pid"):
-        with contextlib.suppress(psutil.Error):
-            psutil.Process(int(path.read_text())).kill()
+        if (process := left_of(path)) is not None:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def left_of(path: Path) -> psutil.Process | None:
+    """Return the process that has written its id into a file; None if it is gone: ids are reused."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(int(path.read_text()))
+        if process.create_time() < path.stat().st_mtime + 0.1:  # its clock counts hundredths of a second
+            return process
+    return None
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -86,9 +96,9 @@ def test_nothing_that_a_flow_has_started_outlives_it(root, start, end):
     folder = root / f"runs/{start}_{end}/a"
     record = json.loads((folder / f"{start}_{end}_record.json").read_text())
     assert record["status"] == ("success" if end == "well" else "error")
+    process = left_of(folder / "pid")
     with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(int((folder / "pid").read_text()))
-        if process.status() != psutil.STATUS_ZOMBIE:
+        if process is not None and process.status() != psutil.STATUS_ZOMBIE:
             process.wait(PATIENCE)
 
 

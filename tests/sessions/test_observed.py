@@ -129,6 +129,42 @@ def test_an_instance_whose_helper_dies_or_is_frozen_fails_and_the_next_one_runs(
     assert ("was stopped" if harm == "SIGSTOP" else "was killed") in error["message"]
 
 
+GONE = """\
+    import os, signal, subprocess, time
+    template = observer = os.getppid()
+    while b"observer.process" not in open(f"/proc/{observer}/cmdline", "rb").read():
+        observer = int(open(f"/proc/{observer}/stat").read().rpartition(")")[2].split()[1])
+    if os.path.exists(first := config["_project_root"] + "/first"):
+        os.remove(first)
+        subprocess.Popen(["sh", "-c", f"sleep 1; kill -CONT {template}"], start_new_session=True)
+        os.kill(template, signal.SIGSTOP)  # it would end this process
+        os.kill(observer, signal.SIGKILL)
+        while os.path.exists(config["_project_root"]):  # the observer may still be ending
+            time.sleep(0.001)
+    LAST
+    """
+
+
+@on_linux
+@pytest.mark.parametrize("last", ["print('done')", "raise OSError('not there')"])
+def test_a_flow_that_went_on_without_its_observer_has_no_result(tmp_path, last):
+    """All files seem to be gone then; the end of the server of kernels may come too late to stop it."""
+    files = {
+        "flows/gone.py": GONE.replace("LAST", last),
+        "conductor.py": """\
+            from pytest_ductaflow import conduct
+            conduct("flows/gone.py", [{"instance_name": "a"}])
+            """,
+        "first": "",
+    }
+    root = write_project(tmp_path, files)
+    session = Session(root)
+    assert session.outcomes == {"gone/a": "FAILED"}, session.output
+    error = record(root, "gone", "a")["error"]
+    assert error["type"] == "KernelDied", error
+    assert "observes kernels was killed" in error["message"]
+
+
 @on_linux
 @pytest.mark.parametrize(
     ("kernels", "seen"), [([], "all"), (["--no-ductaflow-fork"], "python only")], ids=["forked", "ordinary"]

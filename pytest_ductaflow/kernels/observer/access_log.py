@@ -55,6 +55,7 @@ _COUNTED = "/dev/shm/"  # noqa: S108 - memory that is used like a disk
 _PYTHONS = ("python", "pypy")
 _ASKED_BEFORE_SEARCH = 3  # checks: whether it is an archive, whether it is a folder, and its time
 _BY_DESCRIPTOR = re.compile(r"/(?:proc/(self|thread-self|\d+)/(fd/\d+|cwd|root)|dev/(fd/\d+))(/.*)?")
+_SCRIPTS = 5  # that Linux starts in a row, each the interpreter of the one before
 _SCRIPT = re.compile(rb"#![ \t]*(/[^\s\0]+)")
 
 
@@ -214,7 +215,7 @@ class Notes:
             return WRITTEN
         return MADE if flags & os.O_CREAT else UPDATED
 
-    def _note(self, thread: int, kind: str, path: str) -> None:
+    def _note(self, thread: int, kind: str, path: str, interpreters: int = 0) -> None:
         if path.startswith(self.ignored) or (path.startswith(_UNCOUNTED) and not path.startswith(_COUNTED)):
             return
         use = self.uses.get(path)
@@ -229,8 +230,8 @@ class Notes:
             self._programs.add(thread)
             if _has_other_rights(path):
                 self.privileged[path] = None
-            if (interpreter := _interpreter_of(path, use.state)) is not None:
-                self._note(thread, STARTED, interpreter)
+            if interpreters < _SCRIPTS and (interpreter := _interpreter_of(path, use.state)) is not None:
+                self._note(thread, STARTED, interpreter, interpreters + 1)
         elif kind == LISTED and not self._is_search(thread, path):
             self.listings[path] = self.listings.get(path, 0) + 1
 

@@ -211,11 +211,15 @@ class Observer:
             os.close(listener)
             return
         notification = receive(listener)
-        if notification is not None:
-            try:
-                self._notes_of[listener].take(notification)
-            finally:
-                let_go_on(listener, notification)
+        if notification is None:
+            return
+        notes = self._notes_of[listener]
+        try:
+            notes.take(notification)
+        except Exception as error:  # all calls of all kernels would fail without this process
+            notes.unseen[f"a file that is used ({type(error).__name__}: {error})"] = None
+        finally:
+            let_go_on(listener, notification)
 
     def _register(self) -> None:
         """Read a kernel's datagram, and observe the kernel from now on."""
