@@ -451,8 +451,15 @@ def builds_around() -> list[Path]:
 def _build_data() -> dict[str, Any] | None:
     """Return the data passed by the build in whose kernel this code runs; None outside of one."""
     text = os.environ.get(_BUILD_VARIABLE)
-    data: dict[str, Any] | None = json.loads(text) if text is not None else None
+    data = _parsed(text) if text is not None else None
     return data if data is not None and "journal" in data else None
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the data in the variable of a build, which every flow in it asks for several times."""
+    data: dict[str, Any] = json.loads(text)
+    return data
 
 
 def publish(files: RunFiles, record: Record) -> None:

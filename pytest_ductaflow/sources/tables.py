@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import DuctaflowError, TableError
 from ..core.instance import SHORT_HASH, TEXT_COLUMNS, config_hash, slug
 from ..core.masking.config import names_by_value, with_references
-from ..core.masking.names import is_secret
+from ..core.masking.names import is_secret, patterns_here
 from ..core.number_text import listed
 from ..core.problem import Problem
 from ..core.run_files import EARLIER, HISTORY, LOCKS, references_of_build
@@ -188,7 +188,11 @@ def readable_names(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> lis
     secrets are left out. If a name cannot show all values of its row (forbidden characters, excess length), a
     hash of them is appended: `mode=light_rail~1b2c3d4e`.
     """
-    own = [name not in TEXT_COLUMNS and not name.startswith("_") and not is_secret(name) for name in columns]
+    secret = patterns_here()
+    own = [
+        name not in TEXT_COLUMNS and not name.startswith("_") and not is_secret(name, secret)
+        for name in columns
+    ]
     if not any(own):
         return ["1"] * len(rows)
     labels = _labels(list(itertools.compress(columns, own)))

@@ -201,7 +201,8 @@ def values_to_mask(instances: Iterable[Instance], environment: Mapping[str, str]
         environment: Environment variables of their kernels: those with names of secrets, and those to which a
             config refers, except paths that exist.
     """
-    names = {name for name in environment if is_secret(name)}
+    patterns = patterns_here()
+    names = {name for name in environment if is_secret(name, patterns)}
     values = set[str]()
     for instance in instances:
         referenced = (name for name in references_in(instance.config) if name not in names)

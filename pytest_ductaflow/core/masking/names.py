@@ -52,20 +52,16 @@ def patterns_here() -> tuple[str, ...]:
     return (*_told, *os.environ.get(VARIABLE, "").split(), *of_build)
 
 
-def is_secret(name: str, patterns: tuple[str, ...] | None = None) -> bool:
+@lru_cache(maxsize=4_096)
+def is_secret(name: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a name is that of a secret.
 
     Args:
         name: A config key, dotted if it is in a group, or an environment variable.
         patterns: Patterns of further names; with `!` in front, of names that are not. They are compared with
-            the whole name and with its last part, whatever the case; the last one that fits counts. By
-            default those of this process.
+            the whole name and with its last part, whatever the case; the last one that fits counts. Those of
+            this process are `patterns_here`.
     """
-    return _is_secret(name, patterns_here() if patterns is None else patterns)
-
-
-@lru_cache(maxsize=4_096)
-def _is_secret(name: str, patterns: tuple[str, ...]) -> bool:
     lower = name.lower()
     for pattern in reversed(patterns):
         bare = pattern.removeprefix("!").lower()

@@ -25,7 +25,7 @@ from pytest_ductaflow.core.masking.config import (
     without_secrets,
 )
 from pytest_ductaflow.core.masking.masker import Masker
-from pytest_ductaflow.core.masking.names import is_secret
+from pytest_ductaflow.core.masking.names import is_secret, patterns_here
 from pytest_ductaflow.core.record import Failure
 from pytest_ductaflow.running.notebook.cell_outputs import CellOutputs, mask_outputs
 from pytest_ductaflow.running.output_log import Output
@@ -52,7 +52,7 @@ def no_patterns(monkeypatch):
     SECRET_NAMES.split(),
 )
 def test_names_of_secrets_are_known(name):
-    assert is_secret(name)
+    assert is_secret(name, patterns_here())
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_names_of_secrets_are_known(name):
     OTHER_NAMES.split(),
 )
 def test_other_names_are_not_taken_for_secrets(name):
-    assert not is_secret(name)
+    assert not is_secret(name, patterns_here())
 
 
 def test_patterns_add_to_the_names_and_take_from_them(monkeypatch):
     names.use(["licen[cs]e*", "DB_*", "!*_token"])
-    assert is_secret("License_No")
-    assert is_secret("db_host")
-    assert is_secret("group.licence")
-    assert not is_secret("my_token")
+    assert is_secret("License_No", patterns_here())
+    assert is_secret("db_host", patterns_here())
+    assert is_secret("group.licence", patterns_here())
+    assert not is_secret("my_token", patterns_here())
     monkeypatch.setenv(names.VARIABLE, "my_token zone.*")
-    assert is_secret("my_token")
-    assert is_secret("zone.x")
+    assert is_secret("my_token", patterns_here())
+    assert is_secret("zone.x", patterns_here())
 
 
 CONFIG = {
