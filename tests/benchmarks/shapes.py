@@ -42,6 +42,7 @@ OPTIONS = ["-m", "pytest", "-q", "-p", "xdist", "-p", "pytest_ductaflow.plugin",
 PYTEST = [sys.executable, *OPTIONS]
 EXAMPLE = Path(__file__).parents[2] / "examples/co2"
 PARAMETERS = '# %% tags=["parameters"]\nconfig = {}\n\n# %%\n'
+BUILDS = 20  # in a session of many
 GROUPS = """\
 import pandas as pd
 
@@ -154,32 +155,46 @@ def releases(beside: str | None) -> dict[str, list[str]]:
 
 
 def build(folder: Path, rounds: int, beside: str | None) -> None:
-    """Measure builds of three flows, and the same flows as instances of their own, in sessions of ten."""
+    """Measure builds of three flows, and the same flows as instances of their own: of one build, and of many.
+
+    A session of one build shows what builds cost once, the difference to a session of many what each costs.
+    """
     conduct = "from pytest_ductaflow import conduct\n"
-    builds = 'conduct("builds/three.py", [{"instance_name": f"i{n}"} for n in range(10)])\n'
-    lines = 'conduct("flows/line.py", [{"instance_name": f"i{n}", "n": n} for n in range(30)])\n'
-    write(
-        folder,
-        {
-            "flows/line.py": PARAMETERS + PRINTS,
-            "builds/three.py": PARAMETERS + BUILD,
-            "builds_conductor.py": conduct + builds,
-            "lines_conductor.py": conduct + lines,
-        },
-    )
+    files = {"flows/line.py": PARAMETERS + PRINTS, "builds/three.py": PARAMETERS + BUILD}
+    for number in (1, BUILDS):
+        rows = f'[{{"instance_name": f"i{{n}}"}} for n in range({number})]'
+        files[f"builds_{number}.py"] = f'{conduct}conduct("builds/three.py", {rows})\n'
+        rows = f'[{{"instance_name": f"i{{n}}", "n": n}} for n in range({3 * number})]'
+        files[f"lines_{number}.py"] = f'{conduct}conduct("flows/line.py", {rows})\n'
+    write(folder, files)
     contenders: dict[str, Callable[[], Sample]] = {}
     for mark, pytest in releases(beside).items():
-        for name, conductor in (("ten builds of three flows", "builds"), ("the thirty flows", "lines")):
-            command = [*pytest, f"{conductor}_conductor.py", "--ductaflow-force"]
-            contenders[name + mark] = partial(run, command, folder)
+        for number in (1, BUILDS):
+            for name, conductor in ((_builds(number), "builds"), (_their_flows(number), "lines")):
+                command = [*pytest, f"{conductor}_{number}.py", "--ductaflow-force"]
+                contenders[name + mark] = partial(run, command, folder)
     samples = in_turn(rounds, contenders)
-    print_table("builds", samples, "the thirty flows")
+    print_table("builds", samples, _their_flows(BUILDS))
     for mark in releases(beside):
-        pairs = zip(
-            samples[f"ten builds of three flows{mark}"], samples[f"the thirty flows{mark}"], strict=True
-        )
-        more = statistics.median((a.seconds - b.seconds) / 10 for a, b in pairs)
-        print(f"a build costs {more:.3f} s more than its flows as instances of their own{mark}")
+        more = [
+            [
+                a.seconds - b.seconds
+                for a, b in zip(samples[builds + mark], samples[flows + mark], strict=True)
+            ]
+            for builds, flows in ((_builds(n), _their_flows(n)) for n in (1, BUILDS))
+        ]
+        each = statistics.median((many - one) / (BUILDS - 1) for one, many in zip(*more, strict=True))
+        once = statistics.median(more[0]) - each
+        print(f"a build costs {each:.3f} s more than its flows as instances of their own{mark},")
+        print(f"and {once:.2f} s once for each session")
+
+
+def _builds(number: int) -> str:
+    return f"builds of three flows: {number}"
+
+
+def _their_flows(number: int) -> str:
+    return f"their flows alone: {3 * number}"
 
 
 def co2(folder: Path, rounds: int, beside: str | None) -> None:
