@@ -91,6 +91,8 @@ def row_of(directory: Path, record: Record, runs: Path) -> Row:
     command = f"pytest --ductaflow {quoted(display_path(directory, root))}"
     row = waiting_row(node_id, instance, command, runs)
     if record.status is Status.RUNNING:
+        if _is_being_run(files, root):
+            return {**row, "status": Status.RUNNING.value, "started": record.started or None}
         return {**row, "status": Status.ERROR.value, "message": CUT_OFF}
     results: Row = {}
     for (stem, key), value in scalars_in(
@@ -100,6 +102,12 @@ def row_of(directory: Path, record: Record, runs: Path) -> Row:
     tail = last_lines(files.log)[-TAIL:] if record.status is Status.ERROR else []
     tail = [line[:LONGEST_LINE] for line in tail]
     return {**ended_row(row, record, files, runs), "results": results, "tail": tail}
+
+
+def _is_being_run(files: RunFiles, root: Path) -> bool:
+    from ..core.system.instance_lock import is_free  # not needed where nothing runs
+
+    return not is_free(files, root)
 
 
 def _edges(rows: Sequence[Row], found: Sequence[Record]) -> list[list[Any]]:
@@ -116,8 +124,10 @@ def _header(rows: list[Row], runs: Path, command: str) -> dict[str, Any]:
     starts = sorted(row["started"] for row in rows if row.get("started"))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     ends = max(map(_end, rows), default="") or now
-    times = {"started": starts[0] if starts else now, "updated": now, "finished": ends}
-    rest = {"exit_code": None, "workers": None, "shard": None, "outcome": "finished"}
+    has_ended = not any(row["status"] == Status.RUNNING.value for row in rows)
+    times = {"started": starts[0] if starts else now, "updated": now, "finished": ends if has_ended else None}
+    outcome = "finished" if has_ended else None
+    rest = {"exit_code": None, "workers": None, "shard": None, "outcome": outcome}
     return {"schema": SCHEMA, "title": runs.parent.name, "command": command, **times, **rest}
 
 

@@ -246,7 +246,7 @@ def test_an_instance_leads_to_its_neighbours_and_files(page: Page) -> None:
     assert [each.text for each in details.find_elements(By.TAG_NAME, "summary")] == [
         "Needs 1 instance",
         "Is needed by 1 instance",
-        "Wrote 2 files",
+        "Wrote 8 files",
         "Read 2 files",
     ]
     assert [each.text for each in details.find_elements(By.TAG_NAME, "pre")] == [

@@ -14,6 +14,7 @@ from helpers.sessions import own_environment, run_session
 from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.record import Failure, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, write_config, write_record
+from pytest_ductaflow.core.system.instance_lock import held
 from pytest_ductaflow.report.page import read
 
 REPORT = "conductor_status_report.html"
@@ -69,6 +70,18 @@ def test_the_report_is_made_of_records(project):
         "2030-01-01T10:01:00.000+00:00",
     )
     assert [cause["message"] for cause in data["causes"]] == ["no data", "cut off when the session ended"]
+
+
+def test_what_a_session_is_running_is_not_told_as_cut_off(project):
+    files = RunFiles(project / "runs/fit/c", "fit")
+    with held(files, project, "fit/c", wait=False, say=print):
+        assert report().exit_code == 0
+    data = read(project / "runs" / REPORT)
+    row = data["rows"][2]
+    assert (row["instance"], row["status"], row["message"]) == ("c", "running", None)
+    assert row["started"] == "2030-01-01T10:00:00.000+00:00"
+    assert (data["finished"], data["outcome"]) == (None, None)
+    assert [cause["message"] for cause in data["causes"]] == ["no data"]
 
 
 @pytest.mark.parametrize("named", ["runs", "."])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ _KINDS = {
     "newly orange": (Status.WARNING, (Status.SUCCESS, Status.ERROR, Status.BLOCKED)),
     "newly green": (Status.SUCCESS, (Status.WARNING, Status.ERROR, Status.BLOCKED)),
 }
+_WELL = (Status.SUCCESS, Status.WARNING)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Moved:
     Attributes:
         name: Its column.
         rows: Numbers of the rows in which it differs, the largest relative change first.
-        largest: That change, |now - before| / |before|; None if no value before is a number other than 0.
+        largest: That change, |now - before| / |before|; None if no value before is a number other than 0, or
+            if one was 0 and is now another number.
     """
 
     name: str
@@ -39,7 +42,7 @@ class Changes:
     """What differs from the session before.
 
     Attributes:
-        rows: Numbers of rows by kind: `newly red`, `slower`, `new`, …
+        rows: Numbers of rows by kind: `newly red`, `slower`, `with fewer results`, `new`, …
         moved: Results with other values.
         compared: Number of rows that have ended now and before.
     """
@@ -80,7 +83,7 @@ def changes_of(rows: Sequence[Mapping[str, Any]], results: Sequence[Result], pla
     changes.compared = len(compared)
     if compared:
         found = (_moved(each, places[each.place], compared, rows) for each in results)
-        changes.moved = sorted(filter(None, found), key=lambda moved: -(moved.largest or 0.0))
+        changes.moved = [moved for _, moved in sorted(filter(None, found), key=lambda pair: -pair[0])]
     else:
         changes.rows.pop("new", None)  # all are: there was no session before
     return changes
@@ -94,12 +97,21 @@ def _kinds(row: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
             kinds.append("slower")
         elif took_before > took * _SLOWER and took_before - took > _SECONDS:
             kinds.append("faster")
+    if row["status"] in _WELL and before["status"] in _WELL:
+        now, was = _places(row), _places(before)
+        kinds += ["with fewer results"] * bool(was - now) + ["with more results"] * bool(now - was)
     return kinds
+
+
+def _places(row: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return which results a row has: stem of the file and key of each."""
+    return {(stem, key) for stem, values in (row.get("results") or {}).items() for key in values}
 
 
 def _moved(
     result: Result, place: tuple[str, str], compared: Sequence[int], rows: Sequence[Mapping[str, Any]]
-) -> Moved | None:
+) -> tuple[float, Moved] | None:
+    """Return a result that has moved, with its largest relative change; infinite if one was 0."""
     stem, key = place
     found: list[tuple[float, int]] = []
     for number in compared:
@@ -110,9 +122,13 @@ def _moved(
     if not found:
         return None
     found.sort(key=lambda pair: -pair[0])
-    return Moved(result.name, tuple(number for _, number in found), found[0][0] or None)
+    largest = found[0][0]
+    told = largest if largest and math.isfinite(largest) else None
+    return largest, Moved(result.name, tuple(number for _, number in found), told)
 
 
 def _relative(now: Any, was: Any) -> float:
     first, second = number_of(now), number_of(was)
-    return abs(first - second) / abs(second) if first is not None and second else 0.0
+    if first is None or second is None:
+        return 0.0
+    return abs(first - second) / abs(second) if second else math.inf

@@ -59,6 +59,27 @@ def test_results_that_have_moved_are_told_with_the_largest_relative_change():
     assert found == [("x", (1, 0), pytest.approx(0.5)), ("z", (0,), None)]
 
 
+def test_a_result_that_was_0_has_moved_by_no_share():
+    """By how much the others have moved at most would be less than the whole truth."""
+    rows = [
+        make_row("a", results={"r": {"x": 101, "y": 2.0}}, before=was(x=100, y=1.0)),
+        make_row("b", results={"r": {"x": 5}}, before=was(x=0)),
+    ]
+    found = [(moved.name, moved.rows, moved.largest) for moved in compared(*rows).moved]
+    assert found == [("x", (1, 0), None), ("y", (0,), pytest.approx(1.0))]
+
+
+def test_results_that_are_gone_or_new_are_told():
+    rows = [
+        make_row("a", results={"r": {"x": 1}}, before=was(x=1, y=2)),
+        make_row("b", results={"r": {"x": 1, "z": 3}}, before=was(x=1)),
+        make_row("c", "error", results={}, before=was(x=1)),
+        make_row("d", results={"r": {"x": 1}}, before=was("error")),
+    ]
+    rows_of = compared(*rows).rows
+    assert (rows_of["with fewer results"], rows_of["with more results"]) == ([0], [1])
+
+
 def test_a_number_that_json_lacks_is_equal_to_itself():
     row = make_row("a", results={"r": {"x": float("nan")}}, before=was(x="nan"))
     assert compared(row).moved == []

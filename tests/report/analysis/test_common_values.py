@@ -68,6 +68,44 @@ def test_random_failures_have_nothing_in_common():
         assert told(common) == set()
 
 
+def small_sweep(
+    fails: Callable[[dict[str, Any]], bool], is_blocked: Callable[[dict[str, Any]], bool] = lambda _: False
+) -> Common:
+    """Return what the failures of 30 instances have in common, each of which reads a file of its own."""
+    configs = [
+        {"mode": mode, "year": year, "toll": toll, "source": f"runs/{mode},{year},{toll}.json"}
+        for mode, year, toll in itertools.product(MODES, (2020, *YEARS), (2, 4))
+    ]
+    rows = [make_row(f"{n}", "error" if fails(c) else "success", config=c) for n, c in enumerate(configs)]
+    rows = [{**row, "status": "blocked"} if is_blocked(row["config"]) else row for row in rows]
+    rows += [make_row("summary", "blocked", step="after")]
+    members = [number for number, row in enumerate(rows) if row["status"] == "error"]
+    return common_values(sweep_from(*rows), members)
+
+
+def test_values_that_only_name_the_failures_are_not_told():
+    common = small_sweep(lambda c: c["mode"] == "bus" and c["toll"] == 4 and c["year"] > 2035)
+    assert not any(each.column == "source" for each in common.conditions)
+
+
+def test_conditions_that_only_together_are_no_chance_are_told():
+    common = small_sweep(
+        lambda c: c["mode"] == "bus" and c["toll"] == 4 and c["year"] > 2020,
+        lambda c: c["mode"] == "rail" and c["year"] >= 2035,
+    )
+    assert (told(common), common.also) == ({"mode = bus", "toll = 4", "year ≥ 2030"}, 0)
+
+
+def test_few_random_failures_have_nothing_in_common():
+    draw = random.Random(3)
+    failing = [draw.sample(range(30), draw.choice((2, 3, 4, 5))) for _ in range(100)]
+    found = []
+    for numbers in failing:
+        count = itertools.count()
+        found.append(told(small_sweep(lambda _, n=numbers, c=count: next(c) in n)))
+    assert sum(map(bool, found)) <= 3
+
+
 def test_one_failure_has_nothing_in_common():
     assert told(planted(lambda c: c == {"year": 2030, "mode": "car", "seed": 0})) == set()
 

@@ -7,7 +7,7 @@ const SCALE = [[0, 32, 77], [42, 63, 109], [87, 92, 109], [121, 119, 119], [160,
 const GROUPS = 7; // colours, as in views.css; further groups share the last one
 
 function colourAt(share) {
-  const place = Math.min(1, Math.max(0, share)) * (SCALE.length - 1);
+  const place = Math.min(1, Math.max(0, share || 0)) * (SCALE.length - 1);
   const low = Math.min(SCALE.length - 2, Math.floor(place));
   return SCALE[low].map((part, n) => Math.round(part + (SCALE[low + 1][n] - part) * (place - low)));
 }
@@ -24,14 +24,19 @@ function extent(values) {
   return [low, high];
 }
 
+// The place of a value between two others, from 0 to 1; halves, where their difference is no number any more.
+const shareOf = (value, low, high) =>
+  (Number.isFinite(high - low) ? (value - low) / (high - low) : (value / 2 - low / 2) / (high / 2 - low / 2));
+
 // About `many` round numbers from low to high.
 function ticks(low, high, many = 5) {
   if (!(high > low)) return [low];
-  const rough = (high - low) / many;
+  const rough = high / many - low / many;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((each) => each * power).find((each) => each >= rough);
   const first = Math.ceil(low / step);
-  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, n) => Number(((first + n) * step).toPrecision(12)));
+  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, n) => Number(((first + n) * step).toPrecision(12)))
+    .filter(Number.isFinite);
 }
 
 // The place of a column's values on an axis: numbers as they are, all else side by side.
@@ -51,11 +56,14 @@ function axisOf(column, rows, length, { isReverse = false } = {}) {
 
 function numberAxis(numbers, length, isReverse) {
   let [low, high] = extent(numbers);
-  if (low === high) [low, high] = [low - 1, high + 1];
-  const margin = (high - low) * 0.04;
-  const [from, to] = [low - margin, high + margin];
-  const place = (value) => ((isReverse ? to - value : value - from) / (to - from)) * length;
-  const valueAt = (at) => (isReverse ? to - (at / length) * (to - from) : from + (at / length) * (to - from));
+  const least = Math.max(1, Math.abs(low) * 1e-9); // around a large number, 1 would be nothing
+  if (low === high) [low, high] = [low - least, high + least];
+  const margin = high * 0.04 - low * 0.04;
+  const within = (value) => Math.min(Number.MAX_VALUE, Math.max(-Number.MAX_VALUE, value));
+  const [from, to] = [within(low - margin), within(high + margin)];
+  const turned = (share) => (isReverse ? 1 - share : share);
+  const place = (value) => turned(shareOf(value, from, to)) * length;
+  const valueAt = (at) => from * (1 - turned(at / length)) + to * turned(at / length);
   return {
     at: (value) => (typeof value === "number" ? place(value) : undefined),
     ticks: ticks(low, high).map((value) => [place(value), numberText(value)]),

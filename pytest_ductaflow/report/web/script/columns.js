@@ -51,7 +51,9 @@ function classesOf(column, rows) {
     values.set(valueKey(value), value);
   }
   const known = [...values.values()].filter((value) => value !== undefined);
-  const classes = column.numeric && known.length > FEW ? ranges(column, known) : single(known);
+  const isNumber = (value) => number(value) !== undefined;
+  const isMany = column.numeric && known.filter(isNumber).length > FEW;
+  const classes = isMany ? [...ranges(known.filter(isNumber)), ...single(known.filter((value) => !isNumber(value)))] : single(known);
   return values.has(valueKey(undefined)) ? [...classes, { label: "not set", has: (v) => v === undefined, condition: "unset" }] : classes;
 }
 
@@ -66,16 +68,16 @@ function single(values) {
   });
 }
 
-function ranges(column, values) {
-  const numbers = values.map(number).filter((value) => value !== undefined).sort((a, b) => a - b);
-  const [low, high] = [numbers[0], numbers.at(-1)];
-  const step = (high - low) / CLASSES;
+function ranges(numbers) {
+  const [low, high] = extent(numbers);
+  const step = high / CLASSES - low / CLASSES;
   return Array.from({ length: CLASSES }, (_, n) => {
     const from = low + n * step;
     const to = n === CLASSES - 1 ? high : low + (n + 1) * step;
-    const has = (v) => v >= from && (n === CLASSES - 1 ? v <= to : v < to);
+    const isLast = n === CLASSES - 1;
+    const has = (v) => number(v) !== undefined && v >= from && (isLast ? v <= to : v < to);
     const label = `${numberText(Number(from.toPrecision(3)))} – ${numberText(Number(to.toPrecision(3)))}`;
-    return { label, from, to, has, condition: `${from}..${to}` };
+    return { label, from, to, has, condition: `${from}..${isLast ? "" : "<"}${to}` };
   });
 }
 

@@ -96,7 +96,7 @@ function sparkline(values) {
   const known = values.map((value, n) => [n, value]).filter(([, value]) => number(value) !== undefined);
   if (known.length < 2) return null;
   const [low, high] = extent(known.map(([, value]) => value));
-  const places = known.map(([n, value]) => [3 + (n / (values.length - 1)) * 64, high > low ? 15 - ((value - low) / (high - low)) * 12 : 9]);
+  const places = known.map(([n, value]) => [3 + (n / (values.length - 1)) * 64, high > low ? 15 - shareOf(value, low, high) * 12 : 9]);
   return svg("svg", { class: "sparkline", viewBox: "0 0 70 18", width: 70, height: 18 },
     svg("path", { class: "lines", d: `M${places.map((place) => place.map((each) => each.toFixed(1)).join(" ")).join("L")}` }),
     svg("path", { class: "last", d: dots([places[places.length - 1]]) }));
@@ -106,13 +106,24 @@ function sparkline(values) {
 
 const labelOfRow = (row) => `${row.step}/${row.instance}`;
 const upstreamsOf = (row) => row.upstreams ?? [];
-const downstreamsOf = (row) =>
-  data.rows.filter((other) => other.upstreams?.includes(labelOfRow(row))).map(labelOfRow).slice(0, 100);
+const MOST_DOWNSTREAMS = 100;
+
+function downstreamsOf(row) {
+  const found = data.rows.filter((other) => other.upstreams?.includes(labelOfRow(row))).map(labelOfRow);
+  const more = found.length - MOST_DOWNSTREAMS;
+  return more > 0 ? [...found.slice(0, MOST_DOWNSTREAMS), `… and ${more} more`] : found;
+}
+
+// How many there are of names, of which the last one may say how many more there are.
+function manyOf(names) {
+  const more = /^… and (\d+) more$/.exec(names.at(-1))?.[1];
+  return more ? names.length - 1 + Number(more) : names.length;
+}
 
 function related(heading, labels) {
   if (!labels.length) return null;
   const known = new Map(data.rows.map((row) => [labelOfRow(row), row]));
-  return folded(`${heading} ${count(labels.length, "instance")}`, el("ul", { class: "names" }, labels.map((label) => {
+  return folded(`${heading} ${count(manyOf(labels), "instance")}`, el("ul", { class: "names" }, labels.map((label) => {
     const row = known.get(label);
     if (!row) return el("li", {}, label);
     const open = button(label, { class: "to" });
@@ -124,7 +135,7 @@ function related(heading, labels) {
 // The last name may say how many more there are: that is no file.
 function files(heading, names, pathOf) {
   if (!names?.length) return null;
-  return folded(`${heading} ${count(names.length, "file")}`, el("ul", { class: "names" }, names.map((name) =>
+  return folded(`${heading} ${count(manyOf(names), "file")}`, el("ul", { class: "names" }, names.map((name) =>
     el("li", {}, name.startsWith("… and ") || !pathOf(name) ? name : link(pathOf(name), name)))));
 }
 

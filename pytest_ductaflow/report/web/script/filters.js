@@ -39,21 +39,34 @@ function prepareSearch(rows, from = 0) {
   setTimeout(() => prepareSearch(rows, from + AT_A_TIME), 10);
 }
 
-// Returns a test for a condition such as "> 0.4", "= rail", "2030..2040", "unset", or a part of a text.
+// Numbers that JSON lacks arrive as text.
+const UNWRITTEN = new Map([["nan", NaN], ["inf", Infinity], ["-inf", -Infinity]]);
+const numberIn = (value) => (typeof value === "number" ? value : UNWRITTEN.get(value));
+
+// Returns a test for a condition such as "> 0.4", "= rail", "2030..2040", "2030..<2040" (without its end), "unset",
+// or a part of a text.
 function conditionOf(text) {
   const typed = text.trim();
   if (typed === "unset") return (value) => value === undefined;
   if (typed === "set") return (value) => value !== undefined;
-  const range = /^(-?[\d.]+(?:e[-+]?\d+)?)\s*\.\.\s*(-?[\d.]+(?:e[-+]?\d+)?)$/i.exec(typed);
-  if (range) return (value) => value >= Number(range[1]) && value <= Number(range[2]);
-  const [, sign, operand] = /^(==|!=|>=|<=|[=≠<>≥≤])\s*(.*)$/.exec(typed) ?? [];
+  const range = /^(-?[\d.]+(?:e[-+]?\d+)?)\s*\.\.(<?)\s*(-?[\d.]+(?:e[-+]?\d+)?)$/i.exec(typed);
+  if (range) {
+    const [low, high] = [Number(range[1]), Number(range[3])];
+    const isBelow = range[2] ? SIGNS["<"] : SIGNS["≤"];
+    return (value) => {
+      const known = numberIn(value) ?? (typeof value === "string" && value.trim() ? Number(value) : NaN);
+      return known >= low && isBelow(known, high);
+    };
+  }
+  const [, sign, operand] = /^(==|!=|>=|<=|[=≠<>≥≤])\s*(.*)$/s.exec(typed) ?? [];
   if (!sign) return (value) => value !== undefined && exactText(value).toLowerCase().includes(typed.toLowerCase());
   const test = SIGNS[TYPED[sign] ?? sign];
   const wanted = Number(operand);
   const isNumber = operand !== "" && !Number.isNaN(wanted);
   return (value) => {
     if (value === undefined) return sign === "≠" || sign === "!=";
-    return isNumber && typeof value === "number" ? test(value, wanted) : test(exactText(value), operand);
+    const known = isNumber ? numberIn(value) : undefined;
+    return known === undefined ? test(exactText(value).trim(), operand) : test(known, wanted);
   };
 }
 
@@ -65,10 +78,11 @@ function among(name) {
   }
   const { rows = {}, moved = [] } = data.changes ?? {};
   if (name.startsWith("moved:")) return new Set(moved.find((each) => `moved:${each.name}` === name)?.rows ?? []);
-  return new Set(rows[name.replace(/^change:/, "")] ?? []);
+  return new Set(new Map(Object.entries(rows)).get(name.replace(/^change:/, "")) ?? []);
 }
 
-const causeKey = ({ status, step, type, message }) => `cause:${[status, step, type, message].join("|")}`;
+const causeKey = ({ status, step, flow, cell, type, message }) =>
+  `cause:${[status, step, flow, cell ?? "", type, message].join("|")}`;
 
 function filterRows() {
   shownRows = passing(view.step);

@@ -122,14 +122,16 @@ function conditionButton(condition) {
 // ---- What has changed
 
 const CHANGE_LIGHTS = { "newly red": "error", "newly blocked": "blocked", "newly orange": "warning", "newly green": "success" };
-const CHANGE_ORDER = ["newly red", "newly blocked", "newly orange", "newly green", "slower", "faster", "new"];
+const CHANGE_ORDER = ["newly red", "newly blocked", "newly orange", "newly green", "with fewer results", "with more results", "slower", "faster", "new"];
 
 function changesPart(shown) {
-  const { rows = {}, moved = [], compared = 0 } = data.changes ?? {};
+  const { rows = {}, moved: all = [], compared = 0 } = data.changes ?? {};
   if (!compared) return null;
+  const moved = all.map((each) => movedOf(each, shown)).filter((each) => each.rows.length);
   const kinds = CHANGE_ORDER.map((kind) => [kind, (rows[kind] ?? []).filter((n) => shown.has(n))]).filter(([, n]) => n.length);
   const since = data.previous ? `since ${timestamp(data.previous)}` : "since the session before";
-  const nothing = el("p", {}, `Nothing: ${count(compared, "instance")} ended as before, with the same results.`);
+  const isSame = !all.length && !sum(Object.values(rows).map((each) => each.length));
+  const nothing = el("p", {}, isSame ? `Nothing: ${count(compared, "instance")} ended as before, with the same results.` : "Nothing of what is shown.");
   return card("What has changed", since,
     kinds.length || moved.length ? null : nothing,
     el("ul", { class: "changes" }, kinds.map(([kind, numbers]) => el("li", {},
@@ -142,6 +144,10 @@ function changesPart(shown) {
 
 const examples = (numbers) =>
   numbers.slice(0, 2).map((n) => `${data.rows[n].step}/${shortName(data.rows[n])}`).join(", ") + (numbers.length > 2 ? ", …" : "");
+
+// Of a result, the rows that are shown; the largest change if it is one of these.
+const movedOf = ({ name, rows, largest }, shown) =>
+  ({ name, rows: rows.filter((n) => shown.has(n)), largest: shown.has(rows[0]) ? largest : null });
 
 function movedItem({ name, rows, largest }) {
   const row = data.rows[rows[0]];

@@ -113,7 +113,7 @@ function pivotCell(rows, { colour, scale, picks }) {
   });
   if (isStatus) made.append(statusBar(counts, present));
   else if (value !== undefined) {
-    const shade = colourAt(scale[1] > scale[0] ? (value - scale[0]) / (scale[1] - scale[0]) : 0.5);
+    const shade = colourAt(scale[1] > scale[0] ? shareOf(value, ...scale) : 0.5);
     Object.assign(made.style, { background: css(shade), color: inkOn(shade) });
   }
   return made;

@@ -43,7 +43,10 @@ const resultColumns = () =>
   ["step", "instance", "status", "duration"].map((name) => columns.get(name)).concat(varying(), ofKind("result"));
 const visibleColumns = () => resultColumns().filter((column) => !view.hidden.includes(column.name));
 const resultRows = () =>
-  (columns.has(view.order) ? sorted(shownRows, columns.get(view.order).get, view.down) : shownRows);
+  (columns.has(view.order) ? sorted(shownRows, orderOf(columns.get(view.order)), view.down) : shownRows);
+
+// Among numbers, what is none comes last.
+const orderOf = ({ get, numeric }) => (numeric ? (row) => (Number.isNaN(numberIn(get(row))) ? null : numberIn(get(row)) ?? get(row)) : get);
 
 const TYPING = 150; // milliseconds after a key in which the next one may come
 
@@ -268,13 +271,19 @@ function startBrush(event, axis, grip, brush, height) {
   }, { once: true });
 }
 
+// A number with the digits that tell a thousandth of a stretch.
+function rounded(value, stretch) {
+  const digits = Math.ceil(Math.log10(Math.abs(value) / stretch)) + 3;
+  return Number(value.toPrecision(Math.min(17, Math.max(1, digits))));
+}
+
 // The condition for a stretch of an axis; a mere click drops it.
 function brushed(axis, from, to) {
   const [low, high] = [Math.min(from, to), Math.max(from, to)];
   if (axis.isNumeric) {
     if (high - low < 3) return "";
-    const [a, b] = [axis.valueAt(high), axis.valueAt(low)].map((value) => Number(value.toPrecision(4)));
-    return `${a}..${b}`;
+    const [a, b] = [axis.valueAt(high), axis.valueAt(low)];
+    return `${rounded(a, b - a)}..${rounded(b, b - a)}`;
   }
   const inside = axis.classes.filter((_, n) => axis.ticks[n][0] >= low - 8 && axis.ticks[n][0] <= high + 8);
   return inside.length === 1 ? inside[0].condition : "";
