@@ -32,11 +32,12 @@ const varying = () => ofKind("config").filter((column) => column.distinct > 1);
 const numericColumns = () => [columns.get("duration"), ...ofKind("result").filter((column) => column.numeric)];
 const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : undefined);
 
+const namesRows = ({ distinct }) => distinct > Math.max(FEW, data.rows.length * 0.8);
+
 // Config keys that tell instances apart, the telling ones first: those with one value for each row say
 // no more than its name does.
 function tellingKeys() {
-  const rank = ({ name, distinct }) =>
-    (distinct > Math.max(FEW, data.rows.length * 0.8) ? 2 : (data.axes ?? []).includes(name) ? 0 : 1);
+  const rank = (column) => (namesRows(column) ? 2 : (data.axes ?? []).includes(column.name) ? 0 : 1);
   return varying().map((column, n) => [rank(column), n, column])
     .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , column]) => column);
 }

@@ -122,24 +122,33 @@ function conditionButton(condition) {
 // ---- What has changed
 
 const CHANGE_LIGHTS = { "newly red": "error", "newly blocked": "blocked", "newly orange": "warning", "newly green": "success" };
-const CHANGE_ORDER = ["newly red", "newly blocked", "newly orange", "newly green", "with fewer results", "with more results", "slower", "faster", "new"];
+const CHANGE_ORDER = ["newly red", "newly blocked", "newly orange", "newly green", "with fewer results", "with more results", "new"];
+const TIME_ORDER = ["slower", "faster"];
 
 function changesPart(shown) {
   const { rows = {}, moved: all = [], compared = 0 } = data.changes ?? {};
   if (!compared) return null;
   const moved = all.map((each) => movedOf(each, shown)).filter((each) => each.rows.length);
-  const kinds = CHANGE_ORDER.map((kind) => [kind, (rows[kind] ?? []).filter((n) => shown.has(n))]).filter(([, n]) => n.length);
+  const changed = (order) => order.map((kind) => [kind, (rows[kind] ?? []).filter((n) => shown.has(n))]).filter(([, n]) => n.length);
+  const kinds = changed(CHANGE_ORDER), times = changed(TIME_ORDER);
   const since = data.previous ? `since ${timestamp(data.previous)}` : "since the session before";
   const isSame = !all.length && !sum(Object.values(rows).map((each) => each.length));
   const nothing = el("p", {}, isSame ? `Nothing: ${count(compared, "instance")} ended as before, with the same results.` : "Nothing of what is shown.");
   return card("What has changed", since,
-    kinds.length || moved.length ? null : nothing,
-    el("ul", { class: "changes" }, kinds.map(([kind, numbers]) => el("li", {},
-      CHANGE_LIGHTS[kind] ? light(CHANGE_LIGHTS[kind]) : null,
-      toInstances(`${numbers.length} ${kind}`, { among: `change:${kind}` }),
-      el("span", { class: "muted" }, examples(numbers))))),
+    kinds.length || moved.length || times.length ? null : nothing,
+    changeList(kinds),
     moved.length ? el("h3", {}, "Results that have moved") : null,
-    moved.length ? el("ul", { class: "changes" }, moved.slice(0, 20).map(movedItem)) : null);
+    moved.length ? el("ul", { class: "changes" }, moved.slice(0, 20).map(movedItem)) : null,
+    times.length ? el("h3", {}, "Durations") : null,
+    changeList(times));
+}
+
+function changeList(kinds) {
+  if (!kinds.length) return null;
+  return el("ul", { class: "changes" }, kinds.map(([kind, numbers]) => el("li", {},
+    CHANGE_LIGHTS[kind] ? light(CHANGE_LIGHTS[kind]) : null,
+    toInstances(`${numbers.length} ${kind}`, { among: `change:${kind}` }),
+    el("span", { class: "muted" }, examples(numbers)))));
 }
 
 const examples = (numbers) =>

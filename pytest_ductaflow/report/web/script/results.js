@@ -189,7 +189,7 @@ function openNearest(event, picture, rows, placeOf) {
 // ---- Parallel coordinates: a line for each instance; dragging along an axis keeps those that cross there
 
 function parallelColumns() {
-  const config = tellingKeys().slice(0, 5);
+  const config = tellingKeys().filter((column) => column.numeric || !namesRows(column)).slice(0, 5);
   const results = ownResults().slice(0, MOST_AXES - config.length);
   return [...config, ...results].filter((column) => !view.hidden.includes(column.name));
 }
