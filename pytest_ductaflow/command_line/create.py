@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from ..core.run_files import display_path
+from ..core.scalars import json_object
 from .shared.project import find_project, settings_and_root, shown
 from .shared.refusal import Refusal
 
@@ -16,7 +19,7 @@ _END = ".template"
 _DOT = "dot."  # beginning of the name of what begins with a dot
 _ABOUT = "about"  # what the project of a template is for, a sentence for its README
 _KINDS = ("data", "model", "report")
-_NAME = re.compile(r"[\w-]+")
+_NAME = re.compile(r"\w[\w-]*")  # what begins with a dash would be an option of `ductaflow run`
 _SUFFIXES = (".py", ".ipynb", ".md", ".qmd")
 
 
@@ -91,21 +94,36 @@ def new(kind: str, name: str, flow: str | None) -> None:
     if kind == "flow":
         path = root / "flows" / f"{stem}.py"
         command = f"ductaflow run {stem}"
-        text = text.replace("NAME", stem)
+        words = {"NAME": stem}
     elif kind == "build":
         path = root / "builds" / f"{stem}.py"
         command = f"ductaflow run {stem}"
-        text = text.replace("NAME", stem).replace("FLOW", _flow_in(root, flow).stem)
+        words = {"NAME": stem, "FLOW": _flow_in(root, flow).stem}
     else:
         is_named = stem == "conductor" or stem.startswith("conductor_") or stem.endswith("_conductor")
         path = root / (f"{stem}.py" if is_named else f"{stem}_conductor.py")
         command = f"pytest --ductaflow {shown(path)} -n auto"
         chosen = _flow_in(root, flow)
         step = stem.removeprefix("conductor_").removesuffix("_conductor")
-        text = text.replace("FILE", path.name).replace("STEP", chosen.stem if step == "conductor" else step)
-        text = text.replace("FLOW", chosen.relative_to(root).as_posix())
-    _write({path: text})
+        words = {
+            "FILE": path.name,
+            "STEP": chosen.stem if step == "conductor" else step,
+            "FLOW": display_path(chosen.resolve(), root.resolve()),
+            "BASE": _base_of(chosen, root),
+        }
+    _write({path: _filled(text, words)})
     click.echo(f"made {shown(path)}; run it: {command}")
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    """Return the text of a template with its words replaced, which may be in what others are replaced by."""
+    return re.sub("|".join(words), lambda found: words[found[0]], text)
+
+
+def _base_of(flow: Path, root: Path) -> str:
+    """Return the argument that gives a conductor the config with which `ductaflow run` runs a flow, or ""."""
+    config = json_object(root / "config" / flow.parent.name / f"{flow.stem}.json")
+    return f", base={dict(config)!r}" if config else ""
 
 
 def _flow_in(root: Path, name: str | None) -> Path:
@@ -130,17 +148,19 @@ def _flow_in(root: Path, name: str | None) -> Path:
 
 
 @click.command()
-@click.argument("flow", type=click.Path(path_type=Path))
+@click.argument("flow")
 @click.option("--replace", is_flag=True, help="Replace a schema that is there.")
-def schema(flow: Path, *, replace: bool) -> None:
-    """Write a first JSON Schema for the config of FLOW, such as flows/growth.py, from its configs so far.
+def schema(flow: str, *, replace: bool) -> None:
+    """Write a first JSON Schema for the config of FLOW, a name or a path, from its configs so far.
 
     These are the one in config/ and those of its runs. The schema has the types that they have; limits and
     choices are for you to add. The exit code is 2 if there is no config, or a schema already.
     """
+    from ..sources.notebooks import find_flow
     from ..sources.schemas.draft import write_draft
 
-    flow = flow.absolute()
-    _, root, _ = settings_and_root(flow)
-    path, count = write_draft(flow, root, replace=replace)
+    here = Path.cwd()
+    file = find_flow(flow, (here, find_project(here) or here))
+    _, root, _ = settings_and_root(file)
+    path, count = write_draft(file, root, replace=replace)
     click.echo(f"{shown(path)}: from {count} config{'s' * (count != 1)}")

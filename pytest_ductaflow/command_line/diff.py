@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +23,9 @@ from .shared import words
 from .shared.find_run import RUN, Run, find_run
 from .shared.refusal import Refusal
 from .show import config_of
+
+if TYPE_CHECKING:
+    from ..gate.compare.tolerance import Tolerance
 
 NAME = TEXT_COLUMNS[0]
 _DIFFERENT = 1  # exit code
@@ -43,7 +48,7 @@ def diff(first: str, second: str, rtol: float | None, atol: float | None, *, as_
         raise Refusal(f"{first} and {second} are the same run, {ours.label}")
     ours.record, theirs.record  # noqa: B018 - raise if there is none
     configs = list(config_differences(_config(ours), _config(theirs)))
-    differences = list(_differences(ours, theirs, rtol, atol))
+    differences = list(_differences(ours, theirs, _tolerance(rtol, atol)))
     if as_json:
         words.print_json(
             {
@@ -95,17 +100,35 @@ def _results(ours: Run, theirs: Run) -> Iterator[tuple[str, object, object]]:
     """Yield name and values of the results that differ: numbers and texts in JSON files."""
     before, after = (scalars_in(run.directory, files_with_scalars(run.record)) for run in (ours, theirs))
     for place, name in result_names([*before, *after], ()).items():
-        if before.get(place) != after.get(place):
+        if not _are_equal(before.get(place), after.get(place)):
             yield name, before.get(place), after.get(place)
 
 
-def _differences(ours: Run, theirs: Run, rtol: float | None, atol: float | None) -> Iterator[Difference]:
-    from ..gate.compare.files import compare
+def _are_equal(one: object, other: object) -> bool:
+    """Return whether two results are equal; NaN equals NaN, as in files that are compared."""
+    are_nan = all(isinstance(each, float) and math.isnan(each) for each in (one, other))
+    return are_nan or one == other
+
+
+def _tolerance(rtol: float | None, atol: float | None) -> Tolerance:
+    """Return the tolerance that is asked for.
+
+    Raises:
+        Refusal: If it is negative or no number.
+    """
     from ..gate.compare.tolerance import Tolerance
-    from ..gate.judge import outputs_of
 
     given = {name: value for name, value in (("rtol", rtol), ("atol", atol)) if value is not None}
-    tolerance = Tolerance().with_(given, integers=bool(given))
+    try:
+        return Tolerance().with_(given, integers=bool(given))
+    except ValueError as error:
+        raise Refusal(f"--{error}") from None
+
+
+def _differences(ours: Run, theirs: Run, tolerance: Tolerance) -> Iterator[Difference]:
+    from ..gate.compare.files import compare
+    from ..gate.judge import outputs_of
+
     expected, found = (outputs_of(run.record, str(run.root)) for run in (ours, theirs))
     # Both runs of a build's flow lie in its own folder; names are those within each run directory.
     with tempfile.TemporaryDirectory(prefix="ductaflow-") as folder:

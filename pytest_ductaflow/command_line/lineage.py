@@ -151,7 +151,8 @@ def _made_from(path: str, runs: _Runs, indent: str, seen: set[Path]) -> Iterator
         yield f"{inner}{'├' if data else '└'}─ code {names}"
     for number, each in enumerate(data, 1):
         last = number == len(data)
-        changed = "  (changed since)" if _has_changed(each, run, runs) else ""
+        gone = "" if os.path.lexists(each) else "  (gone)"
+        changed = gone or ("  (changed since)" if _has_changed(each, run, runs) else "")
         source = "" if each in runs.makers else "  (source)"
         yield f"{inner}{'└' if last else '├'}─ {in_line(shown(each))}{source}{changed}"
         yield from _made_from(each, runs, f"{inner}{' ' if last else '│'}  ", seen)

@@ -17,6 +17,8 @@ from .shared.refusal import Refusal
 
 _LOOK = 1.0  # seconds between looks whether the process that runs the instance is alive
 
+_PIECE = 65_536  # characters of a log that are printed at once, or a line
+
 
 @click.command()
 @click.argument("run", type=RUN)
@@ -36,25 +38,27 @@ def logs(run: str, pattern: str | None, *, follow: bool) -> None:
     if not log.exists() and not (follow and _is_running(found)):
         raise Refusal(f"{found.label} has printed nothing yet: {shown(log)} is not there")
     pieces = _followed(found) if follow else _read(log)
-    for line in _lines(pieces):
-        if wanted is None or wanted.search(line):
-            click.echo(line, nl=False)
+    for lines in _lines(pieces):
+        chosen = lines if wanted is None else filter(wanted.search, lines)
+        if text := "".join(chosen):
+            click.echo(text, nl=False)
 
 
-def _lines(pieces: Iterator[str]) -> Iterator[str]:
-    """Yield the complete lines of a text that comes in pieces, and what is left at its end."""
+def _lines(pieces: Iterator[str]) -> Iterator[list[str]]:
+    """Yield the complete lines of each piece of a text, and what is left at its end."""
     rest = ""
     for piece in pieces:
         *complete, rest = (rest + piece).split("\n")
-        yield from (f"{line}\n" for line in complete)
+        yield [f"{line}\n" for line in complete]
     if rest:
-        yield f"{rest}\n"
+        yield [f"{rest}\n"]
 
 
 def _read(log: Path) -> Iterator[str]:
-    """Yield the lines of a log."""
+    """Yield pieces of a log, of whole lines."""
     with open(log, encoding="utf-8", errors="replace", newline="") as file:
-        yield from file
+        while lines := file.readlines(_PIECE):
+            yield "".join(lines)
 
 
 def _followed(run: Run) -> Iterator[str]:

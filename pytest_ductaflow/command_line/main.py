@@ -40,6 +40,8 @@ COMMANDS = {
     "warm": ("processes", "List the processes that are kept warm, or stop them."),
 }
 
+_JSON = "--json"  # the option of those that print data
+
 
 class _Commands(click.Group):
     """The group of all commands, each imported when it is needed."""
@@ -72,8 +74,27 @@ class _Commands(click.Group):
             formatter.write(f"  {name:<9}{text}\n")
         formatter.write("\nRUN is a path, step/instance, or a unique part of a name.\n")
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = _JSON in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error is one message, whatever it is."""
+        """Run a command; an error is one message, with --json as data as well."""
+        try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            if ctx.obj:
+                from .shared.words import print_json
+
+                print_json({"error": error.format_message()})
+            raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever goes wrong is raised as an error with a message.
+
+        Raises:
+            ClickException: In that case.
+        """
         try:
             return super().invoke(ctx)
         except DuctaflowError as error:

@@ -60,8 +60,9 @@ def _remove(found: Sequence[Removal], *, yes: bool) -> None:
             click.echo(removal.text)
         click.confirm("Remove?" if len(found) == 1 else f"Remove these {len(found)}?", abort=True)
     for removal in found:
+        told = removal.text  # before, as the working directory may be in it
         remove_runs.remove(removal)
-        click.echo(f"removed {removal.text}")
+        click.echo(f"removed {told}")
 
 
 @click.command()

@@ -21,7 +21,7 @@ from ..planning.plan import Plan
 from ..planning.would_run import MAY_RUN, UNCHANGED, Forecast, with_upstreams
 from ..report.failure_text import quoted
 from .shared import words
-from .shared.find_run import RUN, Run, find_run
+from .shared.find_run import RUN, Run, find_run, name_in
 from .shared.project import project_of, settings_and_root, shown
 from .shared.refusal import Refusal
 
@@ -118,7 +118,7 @@ def _number_of(plan: Plan, run: Run | None, text: str) -> int | None:
     if run is not None:
         files = [RunFiles.of(instance).record for instance in plan.all]
         return files.index(run.files.record) if run.files.record in files else None
-    name = text.strip("/").removeprefix("runs/")
+    name = name_in(text)
     labels = [f"{instance.step}/{instance.name}" for instance in plan.all]
     found = [n for n, label in enumerate(labels) if label == name or label.endswith(f"/{name}")]
     found = found or [n for n, label in enumerate(labels) if name.lower() in label.lower()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
@@ -83,6 +84,31 @@ def test_names_of_new_files(tmp_path: Path) -> None:
     write_project(tmp_path, {"flows/a.py": "1"})
     done = ductaflow(tmp_path / "flows", "new", "flow", "a")
     assert (done.code, done.err) == (2, "Error: a.py is there already; nothing has been written\n")
+    assert "'-b' cannot be a name" in ductaflow(tmp_path, "new", "flow", "--", "-b").err
     assert ductaflow(tmp_path, "new", "flow", "../b").err.startswith("Error: '../b' cannot be a name: ")
     done = ductaflow(tmp_path, "new", "build", "b", "--flow", "aa")
     assert (done.code, done.out) == (2, "")
+
+
+def test_a_name_may_be_a_word_of_the_template(tmp_path: Path) -> None:
+    write_project(tmp_path, {"flows/STEP_NAME.py": "1"})
+    assert ductaflow(tmp_path, "new", "build", "FLOWER").code == 0
+    text = (tmp_path / "builds/FLOWER.py").read_text(encoding="utf-8")
+    assert "# # FLOWER\n" in text
+    assert 'run_notebook("flows/STEP_NAME.py"' in text
+    assert ductaflow(tmp_path, "new", "conductor", "FLOW").code == 0
+    text = (tmp_path / "FLOW_conductor.py").read_text(encoding="utf-8")
+    assert "pytest --ductaflow FLOW_conductor.py -n auto" in text
+    assert 'conduct("flows/STEP_NAME.py", ' in text
+    assert 'step="FLOW")' in text
+
+
+def test_a_new_conductor_has_the_config_of_its_flow_as_base(tmp_path: Path) -> None:
+    """Else each of its instances would lack what the flow needs, and it would not run as it is."""
+    config = {"source": "data/a.csv", "on": True, "deep": {"x": [1, None]}, "first": 3}
+    write_project(tmp_path, {"flows/clean.py": "1", "config/flows/clean.json": config})
+    assert ductaflow(tmp_path, "new", "conductor", "sweep").code == 0
+    assert ductaflow(tmp_path, "new", "build", "b").code == 0
+    tree = ast.parse((tmp_path / "sweep_conductor.py").read_text(encoding="utf-8"))
+    (base,) = [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "base"]
+    assert ast.literal_eval(base) == config

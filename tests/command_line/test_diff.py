@@ -57,3 +57,21 @@ def test_differences_as_data(root: Path) -> None:
 def test_a_run_is_not_compared_with_itself(root: Path) -> None:
     done = ductaflow(root, "diff", "clean/A", "runs/clean/A")
     assert (done.code, done.err) == (2, "Error: clean/A and runs/clean/A are the same run, clean/A\n")
+
+
+def test_numbers_that_json_does_not_know_are_texts_and_nan_equals_nan(root: Path) -> None:
+    texts = ('{"gap": NaN, "most": Infinity, "n": 1}', '{"gap": NaN, "most": -Infinity, "n": 2}')
+    for name, text in zip("EF", texts, strict=True):
+        make_run(root, f"clean/{name}", "flows/clean.py", outputs={"results.json": text})
+    done = ductaflow(root, "diff", "clean/E", "clean/F", "--json")
+    data = json.loads(done.out, parse_constant=pytest.fail)
+    assert data["results"] == {"most": ["Infinity", "-Infinity"], "n": [1, 2]}
+    assert "gap" not in "".join(ductaflow(root, "diff", "clean/E", "clean/F").lines[2:])
+
+
+@pytest.mark.parametrize("option", ["--rtol", "--atol"])
+@pytest.mark.parametrize("value", ["-1", "nan"])
+def test_a_tolerance_that_is_none_is_refused(root: Path, option: str, value: str) -> None:
+    done = ductaflow(root, "diff", "clean/A", "clean/B", option, value)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"Error: {option}: expected a number of 0 or more")

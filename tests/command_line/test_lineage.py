@@ -64,3 +64,10 @@ def test_a_file_that_no_run_knows(root: Path) -> None:
     assert done.code == 2
     told = "no run has written or read data/zone.csv, and it is not there; did you mean data/zones.csv"
     assert done.err.startswith(f"Error: {told}")
+
+
+def test_what_a_run_has_read_and_is_not_there_any_more_is_told(tmp_path: Path) -> None:
+    root = write_sample(tmp_path)
+    (root / "data/zones.csv").unlink()
+    lines = without_times(ductaflow(root, "lineage", "runs/clean/A/zones.csv").lines)
+    assert "   └─ data/zones.csv  (source)  (gone)" in lines

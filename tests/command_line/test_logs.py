@@ -32,6 +32,20 @@ def test_lines_can_be_chosen(root: Path) -> None:
     assert done.err.startswith("Error: --grep '(' is no regular expression: ")
 
 
+def test_a_long_log_is_printed_in_few_writes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(f"line {number}\n" for number in range(100_000)) + "no end"
+    make_run(root, "long/x", "flows/clean.py", log=text)
+    written: list[str] = []
+    monkeypatch.setattr("click.echo", lambda text, nl: written.append(text))
+    ductaflow(root, "logs", "long/x")
+    assert "".join(written) == f"{text}\n"
+    assert len(written) < 1_000
+    written.clear()
+    ductaflow(root, "logs", "long/x", "--grep", "99")
+    chosen = [line for line in text.splitlines() if "99" in line]
+    assert "".join(written).splitlines() == chosen
+
+
 def test_an_instance_that_has_not_run_has_no_log(root: Path) -> None:
     done = ductaflow(root, "logs", "fit/C")
     assert (done.code, done.out) == (2, "")

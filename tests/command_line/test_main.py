@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 import pytest
 from helpers.command_line import ductaflow, make_run
 from helpers.projects import write_project
+from helpers.sessions import own_environment
 
 from pytest_ductaflow.command_line import main as commands
 from pytest_ductaflow.command_line.main import main
@@ -47,6 +49,31 @@ def test_outside_of_a_project_one_message_says_what_is_expected(tmp_path: Path) 
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"Error: there is no project in {tmp_path} or above it: expected")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("ls", "nothing"), ("show", "nothing"), ("why", "nothing"), ("diff", "a", "b"), ("lineage", "nothing")],
+)
+def test_with_json_an_error_is_data_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    make_run(tmp_path, "clean/A", "flows/clean.py")
+    write_project(tmp_path, {"flows/clean.py": ""})
+    plain = ductaflow(tmp_path, *words)
+    done = ductaflow(tmp_path, *words, "--json")
+    assert (plain.code, plain.out) == (2, "")
+    assert (done.code, done.err) == (2, plain.err)
+    assert json.loads(done.out) == {"error": plain.err.removeprefix("Error: ").strip()}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "latin-1"])
+def test_data_is_json_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    write_project(tmp_path, {"flows/clean.py": ""})
+    make_run(tmp_path, "clean/A", "flows/clean.py", config={"name": "größe 🟢 ⚠"})
+    command = [sys.executable, "-m", "pytest_ductaflow.command_line", "show", "clean/A", "--json"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=own_environment(PYTHONIOENCODING=encoding), capture_output=True, check=True
+    )
+    assert json.loads(done.stdout.decode(encoding))["config"] == {"name": "größe 🟢 ⚠"}
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:

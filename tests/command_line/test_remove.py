@@ -42,6 +42,30 @@ def test_rm_takes_names(root: Path) -> None:
     assert (root / "runs/clean/A").is_dir()
 
 
+@pytest.mark.parametrize("command", ["rm", "restore", "store"])
+def test_no_name_is_not_the_working_directory(root: Path, command: str) -> None:
+    """A variable of the shell that is empty does not mean the run in which one works."""
+    done = ductaflow(root / "runs/clean/A", command, "", *(["--yes"] if command == "rm" else []))
+    assert (done.code, done.out) == (2, "")
+    assert "'' is not the name of a run" in done.err
+    assert (root / "runs/clean/A").is_dir()
+
+
+def test_rm_of_the_working_directory(root: Path) -> None:
+    done = ductaflow(root / "runs/clean/A", "rm", ".", "--yes", is_real=True)
+    assert (done.code, done.err) == (0, "")
+    assert not (root / "runs/clean/A").exists()
+
+
+def test_a_record_that_cannot_be_read_is_told(root: Path) -> None:
+    (root / "runs/clean/A/clean_record.json").write_text("{")
+    done = ductaflow(root, "rm", "clean/A", "--yes")
+    assert (done.code, done.out) == (2, "")
+    assert "runs/clean/A/clean_record.json: not a readable record" in done.err
+    assert "holds no record" not in done.err
+    assert (root / "runs/clean/A").is_dir()
+
+
 def test_restore_says_if_there_is_nothing(root: Path) -> None:
     done = ductaflow(root, "restore", "clean/A")
     assert (done.code, done.out) == (2, "")

@@ -26,3 +26,12 @@ def test_a_flow_without_configs_is_told(tmp_path):
     done = ductaflow(tmp_path, "schema", "flows/growth.py")
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+def test_a_flow_can_be_named_as_in_run(tmp_path):
+    write_project(tmp_path, {"flows/growth.py": "print(config)", "config/flows/growth.json": {"rate": 0.01}})
+    done = ductaflow(tmp_path / "flows", "schema", "growth")
+    assert (done.code, done.out) == (0, "../config/flows/growth.schema.json: from 1 config\n")
+    done = ductaflow(tmp_path, "schema", "grwth")
+    assert (done.code, done.out) == (2, "")
+    assert "flow 'grwth' not found" in done.err

@@ -17,6 +17,7 @@ from ...core.record import Record
 from ...core.run_files import RunFiles, display_path, is_record, read_record, record_files
 from ...gate.instance_file import REPLAYS
 from ...planning.history.declared_history import declarations
+from ...report.failure_text import quoted
 from .near import near_names
 from .project import find_project, project_of, shown
 from .refusal import Refusal
@@ -66,7 +67,7 @@ class Run:
         if record is None:
             where = shown(self.directory)
             what = problem or f"{self.label} has not run yet: {where} holds no record"
-            raise Refusal(f"{what}; to see whether and why it would run: ductaflow why {self.label}")
+            raise Refusal(f"{what}; to see whether and why it would run: ductaflow why {quoted(self.label)}")
         return record
 
 
@@ -90,10 +91,10 @@ def find_run(text: str) -> Run:
         Refusal: If it is unknown or ambiguous, with the names that may be meant.
     """
     given = Path(os.path.abspath(text))
-    if (found := _at(given, text)) is not None:
+    if text and (found := _at(given, text)) is not None:
         return found
     root = project_of(Path.cwd())
-    for place in (root / text, root / RUNS / text):
+    for place in (root / text, root / RUNS / text) if text else ():
         if (found := _at(Path(os.path.abspath(place)), text)) is not None:
             return found
     runs = list({run.files.record: run for run in (*all_runs(root), *declared_runs(root))}.values())
@@ -102,6 +103,8 @@ def find_run(text: str) -> Run:
 
 def path_of_run(text: str) -> Path:
     """Return the run directory that a user means; a path that is neither there nor a name as it is."""
+    if not text:  # a variable of the shell that is not set, say: not the working directory
+        name_in(text)
     path = Path(os.path.abspath(text))
     if os.path.lexists(path) or find_project(Path.cwd()) is None:
         return path
@@ -139,13 +142,25 @@ def _at(path: Path, text: str) -> Run | None:
     return None
 
 
+def name_in(text: str) -> str:
+    """Return the name, or a part of one, in the id of a test or a path.
+
+    Raises:
+        Refusal: If there is none: no text, the root of a file system, or a folder around the runs.
+    """
+    name = "/".join(text.split("::")[1:]) if "::" in text else text.strip("/").removeprefix(f"{RUNS}/")
+    if name == RUNS or all(part in ("", ".", "..") for part in name.split("/")):
+        raise Refusal(f"{text!r} is not the name of a run; all there are: ductaflow ls")
+    return name
+
+
 def _named(text: str, runs: list[Run], root: Path) -> Run:
     """Return the run that has a name, or the only one that has it as a part; replays come last.
 
     Raises:
         Refusal: If there is none, or several.
     """
-    name = "/".join(text.split("::")[1:]) if "::" in text else text.strip("/").removeprefix(f"{RUNS}/")
+    name = name_in(text)
     same = [run for run in runs if name in (run.label, slug(run.label))]
     ends = same or [run for run in runs if run.label.endswith(f"/{name}")]
     found = ends or [run for run in runs if name.lower() in run.label.lower()]

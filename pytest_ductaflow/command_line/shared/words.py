@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -101,8 +102,19 @@ def fitting(text: str, width: int) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Print data as JSON."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    """Print data as JSON: NaN and infinity as texts, and in ASCII where not all characters can be printed."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
+    plain = _without_odd_numbers(data)
+    click.echo(json.dumps(plain, indent=2, ensure_ascii=not is_utf8, allow_nan=False, default=str))
+
+
+def _without_odd_numbers(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _without_odd_numbers(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [*map(_without_odd_numbers, data)]
+    is_odd = isinstance(data, float) and not math.isfinite(data)
+    return json.dumps(data) if is_odd else data  # "NaN", "Infinity", "-Infinity"
 
 
 def count_of(number: int, what: str) -> str:

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -27,13 +27,33 @@ class Masker:
     def __init__(self, values: Iterable[str] = ()) -> None:
         forms = {form for value in values for form in _forms(value) if len(form) >= LEAST}
         ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        any_form = "|".join(map(re.escape, ordered))
+        self._pattern = re.compile(any_form) if ordered else None
+        self._at_each_place = re.compile(f"(?=({any_form}))")  # also where another one has begun
 
     def __bool__(self) -> bool:
         return self._pattern is not None
 
     def __call__(self, text: str) -> str:
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        if self._pattern is None or self._pattern.search(text) is None:
+            return text
+        parts, place = [], 0
+        for begin, end in self._spans(text):
+            parts += [text[place:begin], MASK]
+            place = end
+        return "".join([*parts, text[place:]])
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end in a text; those that overlap are one."""
+        begin = end = -1
+        for found in self._at_each_place.finditer(text):
+            if found.start(1) >= end:
+                if end >= 0:
+                    yield begin, end
+                begin = found.start(1)
+            end = max(end, found.end(1))
+        if end >= 0:
+            yield begin, end
 
     def in_failure(self, failure: Failure) -> Failure:
         """Return a failure with all its texts masked."""
@@ -63,6 +83,18 @@ def _forms(value: str) -> Iterator[str]:
     yield quote_plus(data)
     yield html.escape(value)
     if len(value) >= _LEAST_LINE:
-        yield base64.b64encode(data).decode().rstrip("=")
-        yield base64.urlsafe_b64encode(data).decode().rstrip("=")
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(data).decode().rstrip("=")
+            yield from _within_base64(data, encode)
         yield data.hex()
+        yield data.hex().upper()
+
+
+def _within_base64(data: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Yield the characters that are of some bytes alone, within a longer text in Base64.
+
+    Three bytes are four characters, so that there are three ways in which they may begin.
+    """
+    for before, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before these, and characters in which they are
+        text = encode(bytes(before) + data).decode()
+        yield text[mixed : (before + len(data)) * 8 // 6]

@@ -15,7 +15,20 @@ from ..run_files import surrounding_build
 VARIABLE = "DUCTAFLOW_SECRETS"  # patterns for scripts, which read no ini file
 _OURS = ("DUCTAFLOW_", "_DUCTAFLOW_")  # variables that are never secrets
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_WORDS = ("password", "passwd", "passphrase", "secret", "apikey", "credential", "credentials", "token")
+_WORDS = (
+    *(
+        "password",
+        "passwords",
+        "passwd",
+        "passphrase",
+        "passphrases",
+        "secret",
+        "secrets",
+        "apikey",
+        "apikeys",
+    ),
+    *("credential", "credentials", "token"),  # not `tokens`, which language models count
+)
 _BEFORE_KEY = {"api", "access", "private", "secret", "auth", "account", "encryption", "signing", "master"}
 # Last words of names that are about a secret and not one: `password_file`, `token_url`, `secret_name`.
 _ABOUT = {
@@ -74,7 +87,7 @@ def _looks_secret(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name.rpartition(".")[2])]
     if not words or words[-1] in _ABOUT:
         return False
-    is_key = any(first in _BEFORE_KEY and second == "key" for first, second in pairwise(words))
+    is_key = any(first in _BEFORE_KEY and second in ("key", "keys") for first, second in pairwise(words))
     return is_key or any(word.endswith(_WORDS) for word in words)
 
 

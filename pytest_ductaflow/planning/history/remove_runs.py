@@ -65,6 +65,7 @@ def _removal(run_dir: Path, chosen: dict[Path, None]) -> Removal:
     found = list(run_files.records(run_dir))
     own = [record for directory, record in found if directory == run_dir]
     if not own:
+        _refuse_unreadable(run_dir)
         hint = ", though there are some in it; name these" if found else ""
         raise RemovalError(f"{_seen(run_dir)} is no run directory: it holds no record{hint}")
     root = root_of(run_dir, own[0])
@@ -76,6 +77,17 @@ def _removal(run_dir: Path, chosen: dict[Path, None]) -> Removal:
     if not all(is_free(RunFiles(run_dir, stem_of(record.flow)), root) for record in own):
         raise RemovalError(f"{_seen(run_dir)} is being run")
     return Removal(run_dir, root, remark=_remark(own))
+
+
+def _refuse_unreadable(run_dir: Path) -> None:
+    """Refuse to remove a folder whose records cannot be read: they would tell whether it is a run's.
+
+    Raises:
+        RemovalError: If there is such a record.
+    """
+    for name in sorted(filter(run_files.is_record, os.listdir(run_dir))):
+        if problem := run_files.read_record(run_dir / name)[1]:
+            raise RemovalError(f"{problem}; if {_seen(run_dir)} is a run's folder, delete it yourself")
 
 
 def _lies_here(run_dir: Path, record: Record) -> bool:

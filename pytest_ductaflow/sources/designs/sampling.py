@@ -100,8 +100,8 @@ class _Range:
     def places(self, points: Any) -> list[float]:
         """Return the values at points of the unit interval."""
         if self.decimals is None:
-            steps = np.floor(points * (self.high - self.low + 1)).astype(int).tolist()
-            return [min(int(self.low) + step, int(self.high)) for step in steps]
+            low, high = int(self.low), int(self.high)
+            return [min(low + int(point * (high - low + 1)), high) for point in points.tolist()]
         values = (self.low + points * (self.high - self.low)).tolist()
         return [min(max(round(value, self.decimals), self.low), self.high) for value in values]
 
@@ -147,6 +147,10 @@ def _axis(name: str, given: Any) -> Any:
         return _range(name, given)
     if isinstance(given, str | bytes) or is_mapping(given) or not isinstance(given, Iterable):
         return _Choices([given], is_constant=True)
+    if isinstance(given, set | frozenset):
+        raise TypeError(
+            f"sample({name}={given!r}): a set has no order, so that a seed means nothing; choices are a list"
+        )
     values = list(given)
     if not values:
         raise ValueError(f"sample({name}=…): the list has no choices")
@@ -155,16 +159,30 @@ def _axis(name: str, given: Any) -> Any:
 
 def _range(name: str, given: tuple[Any, ...]) -> _Range:
     are_numbers = all(isinstance(end, Real) and not isinstance(end, bool | np.bool_) for end in given)
-    if len(given) != 2 or not are_numbers or not all(map(math.isfinite, given)):
+    if len(given) != 2 or not are_numbers or not all(map(_is_finite, given)):
         raise TypeError(
             f"sample({name}={given!r}): a tuple is a range of two numbers, from and to; choices are a list"
         )
     low, high = (end.item() if isinstance(end, np.generic) else end for end in given)
     if not low < high:
         raise ValueError(f"sample({name}={given!r}): expected a range from a smaller to a larger number")
+    if not _fits(low, high):
+        raise ValueError(f"sample({name}={given!r}): the range is too large for floating-point numbers")
     if isinstance(low, int) and isinstance(high, int):
         return _Range(low, high, None)
     return _Range(float(low), float(high), _DIGITS - math.floor(math.log10(high - low)))
+
+
+def _is_finite(number: Any) -> bool:
+    return isinstance(number, int) or math.isfinite(number)  # an integer may be too large for a float
+
+
+def _fits(low: Any, high: Any) -> bool:
+    """Return whether the ends of a range, and its size, can be floats."""
+    try:
+        return math.isfinite(float(high) - float(low))
+    except OverflowError:
+        return False
 
 
 def _points(n: int, dimensions: int, design: SampleDesign, seed: int) -> Any:

@@ -122,6 +122,8 @@ def _is_table(value: object) -> bool:
     """Return whether something can be added to a table as further rows."""
     if isinstance(value, pd.DataFrame):
         return True
+    if isinstance(value, list):
+        return all(map(is_mapping, value))
     return is_sequence(value) and bool(value) and all(map(is_mapping, value))  # type: ignore[call-overload]
 
 

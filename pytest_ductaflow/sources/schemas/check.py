@@ -94,8 +94,12 @@ def expected(schema: Any) -> str:
     elif "type" in schema:
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         parts = [" or ".join(_KINDS.get(str(kind), str(kind)) for kind in kinds)]
-    parts += [text.format(schema[key]) for key, text in _LIMITS.items() if key in schema]
+    parts += [text.format(schema[key]) for key, text in _LIMITS.items() if _is_limit(schema.get(key))]
     return f"expected {', '.join(parts)}" if parts else ""
+
+
+def _is_limit(value: Any) -> bool:
+    return value is not None and not isinstance(value, bool)  # as `exclusiveMinimum` is in draft 4
 
 
 @lru_cache(maxsize=64)  # checking a schema takes longer than checking a config, and rows share schemas
@@ -105,6 +109,9 @@ def _validator(text: str) -> tuple[Any, str]:
     from jsonschema.validators import validator_for
 
     schema = json.loads(text)
+    dialect = schema.get("$schema", "") if isinstance(schema, dict) else ""
+    if not isinstance(dialect, str):
+        return None, f"$schema is {dialect!r}, expected a text"
     kind = validator_for(schema if isinstance(schema, dict) else True)
     try:
         kind.check_schema(schema)

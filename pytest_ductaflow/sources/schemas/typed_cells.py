@@ -7,10 +7,12 @@ when its config is checked.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
 from ...core.instance import TEXT_COLUMNS
 from ..table_cells import is_unset, number_in
@@ -138,9 +140,33 @@ def _expected_in(schema: Any, column: str) -> Expected:
 
 
 def _property(schema: Any, key: str, root: Any) -> Any:
-    resolved = _resolved(schema, root)
-    properties = resolved.get("properties") if isinstance(resolved, Mapping) else None
-    return properties.get(key) if isinstance(properties, Mapping) else None
+    """Return what a schema says of a key by its name, else by a pattern, else of all others; or None."""
+    parts = list(_parts(schema, root, 0))
+    for part in parts:
+        if key in (properties := _mapping(part, "properties")):
+            return properties[key]
+    for part in parts:
+        for pattern, found in _mapping(part, "patternProperties").items():
+            with contextlib.suppress(re.error):  # which is told when configs are checked
+                if re.search(pattern, key):
+                    return found
+    return next((part["additionalProperties"] for part in parts if "additionalProperties" in part), None)
+
+
+def _mapping(schema: Mapping[str, Any], word: str) -> Mapping[str, Any]:
+    found = schema.get(word)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _parts(schema: Any, root: Any, depth: int) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema, and those that hold as well: by its reference, and by `allOf`."""
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return
+    yield schema
+    if "$ref" in schema:
+        yield from _parts(_resolved(schema, root), root, depth + 1)
+    for each in schema["allOf"] if isinstance(schema.get("allOf"), list) else ():
+        yield from _parts(each, root, depth + 1)
 
 
 def _expected(schema: Any, root: Any, depth: int) -> Expected:
@@ -181,6 +207,12 @@ def _resolved(schema: Any, root: Any) -> Any:
             return schema
         schema = root
         for part in reference[2:].split("/"):
-            key = part.replace("~1", "/").replace("~0", "~")
-            schema = schema.get(key) if isinstance(schema, Mapping) else None
+            schema = _member_at(schema, unquote(part).replace("~1", "/").replace("~0", "~"))
     return None
+
+
+def _member_at(value: Any, key: str) -> Any:
+    """Return the member of an object or a list that a part of a reference names, or None."""
+    if isinstance(value, list):
+        return value[int(key)] if key.isdecimal() and int(key) < len(value) else None
+    return value.get(key) if isinstance(value, Mapping) else None

@@ -33,7 +33,8 @@ from pytest_ductaflow.sources.tables import readable_names
 
 SECRET_NAMES = """
     password DB_PASSWORD dbPassword token accessToken GITHUB_TOKEN api_key apikey API-KEY privateKey
-    aws_secret_access_key client.secret credentials passphrase
+    aws_secret_access_key client.secret credentials passphrase secrets db_passwords passphrases apiKeys
+    api_keys private_keys
 """
 OTHER_NAMES = """
     key keys tokens tokenizer max_tokens token_file password_length secret_name pass PWD keyboard sort_key
@@ -188,6 +189,28 @@ def test_a_mask_is_for_what_is_long_enough_and_the_longest_first():
     assert Masker(["abcd"]).in_json(data) == {f"k-{MASK}": [MASK, 1, {"x": None}]}
     failure = Failure("E", "abcd", 1, "f('abcd')", traceback="abcd")
     assert "abcd" not in repr(Masker(["abcd"]).in_failure(failure))
+
+
+def test_secrets_that_overlap_are_masked_together():
+    mask = Masker(["abcdefgh", "efghijkl", "other"])
+    assert mask("x abcdefghijkl y other") == f"x {MASK} y {MASK}"
+    assert Masker(["abcabc"])("abcabcabc.") == f"{MASK}."
+
+
+@pytest.mark.parametrize("before", ["", "u:", "me:", "user:"])
+@pytest.mark.parametrize("after", ["", "@", ":x", "/db"])
+def test_a_secret_within_a_text_in_base64_is_masked(before, after):
+    """As in `Authorization: Basic …`, where the secret begins anywhere in a group of three bytes."""
+    text = base64.b64encode(f"{before}{SECRET}{after}".encode()).decode()
+    masked = Masker([SECRET])(f"Basic {text}")
+    assert MASK in masked
+    left = masked.removeprefix("Basic ").replace(MASK, "").rstrip("=")
+    assert len(left) <= len(base64.b64encode(f"{before}{after}".encode())) + 4
+
+
+def test_hexadecimal_digits_are_masked_in_either_case():
+    text = SECRET.encode().hex()
+    assert Masker([SECRET])(f"{text} {text.upper()}") == f"{MASK} {MASK}"
 
 
 def test_a_log_masks_what_comes_in_pieces(tmp_path):

@@ -72,6 +72,15 @@ def test_a_range_of_integers_has_both_ends_and_nothing_beyond(low, width, seed):
     assert {type(value) for value in values} == {int}
 
 
+@pytest.mark.parametrize("high", [2**62, 2**63, 10**20, 10**300])
+def test_a_range_of_integers_may_be_larger_than_a_machine_word(high):
+    values = list(sample(50, design="random", x=(-high, high))["x"])
+    assert all(type(value) is int and -high <= value <= high for value in values)
+    assert len(set(values)) == 50
+    assert max(values) > high // 2
+    assert min(values) < -high // 2
+
+
 def test_what_does_not_vary_is_the_same_in_all_rows_and_costs_no_dimension():
     with_constant = sample(4, rate=(0.0, 1.0), when=None, name="a", group={"x": 1})
     assert with_constant["rate"].equals(sample(4, rate=(0.0, 1.0))["rate"])
@@ -102,6 +111,10 @@ def test_points_that_give_the_same_row_make_one_and_a_note_says_so():
         ((3,), {"x": (False, True)}, "choices are a list"),
         ((3,), {"x": (0.0, float("inf"))}, "range of two numbers"),
         ((3,), {"x": (2, 1)}, "smaller to a larger"),
+        ((3,), {"x": (-1e308, 1e308)}, "too large"),
+        ((3,), {"x": (0, 10**400)}, "too large"),
+        ((3,), {"x": {"rail", "road"}}, "a set has no order"),
+        ((3,), {"x": frozenset([1])}, "a set has no order"),
         ((3,), {"x": []}, "no choices"),
         ((3,), {"x": 1}, "expected a range"),
         ((3,), {"x": (0, 1), "design": "grid"}, "expected one of lhs, sobol"),
@@ -165,6 +178,8 @@ def test_a_sum_has_the_rows_of_both_with_their_names_and_each_once():
     assert names_of(table + FURTHER) == [*names_of(table), "mine"]
     assert names_of(FURTHER + table) == ["mine", *names_of(table)]
     assert names_of(pd.DataFrame({"rate": [9]}) + table) == ["rate=9", *names_of(table)]
+    nothing: list[dict[str, object]] = []
+    assert names_of(table + nothing) == names_of(nothing + table) == names_of(table)
 
 
 def test_different_rows_with_a_name_made_of_their_values_are_told_apart_and_own_names_stay():

@@ -14,6 +14,7 @@ from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.planning.caller import Origin
 from pytest_ductaflow.planning.declare_table import TableDeclaration
+from pytest_ductaflow.sources.schemas.check import problems_of_schema
 from pytest_ductaflow.sources.schemas.draft import draft_schema, write_draft
 from pytest_ductaflow.sources.schemas.typed_cells import typed_table
 from pytest_ductaflow.sources.tables import as_table
@@ -62,6 +63,40 @@ def test_references_and_dotted_columns_lead_to_their_part_of_a_schema(tmp_path):
     assert list(table.rows) == [("a", "007", "007")]
     (tmp_path / "t.csv").write_text("instance_name,zone.id,zone.size\na,7,7\n")
     assert list(typed_table(as_table("t.csv", (tmp_path,)), lambda _: schema).rows) == [("a", "7", 7)]
+
+
+CODE = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"required": ["x"]}, {"properties": {"x": CODE}}]},
+        {"$defs": {"a": {"required": ["x"]}}, "$ref": "#/$defs/a", "properties": {"x": CODE}},
+        {"$defs": {"a": {"properties": {"x": CODE}}}, "allOf": [{"$ref": "#/$defs/a"}]},
+        {"patternProperties": {"^x$": CODE, "(": {}}},
+        {"properties": {"y": {"type": "integer"}}, "additionalProperties": CODE},
+        {"$defs": {"a code": CODE}, "properties": {"x": {"$ref": "#/$defs/a%20code"}}},
+        {"$defs": {"all": [{}, CODE]}, "properties": {"x": {"$ref": "#/$defs/all/1"}}},
+    ],
+    ids=stable_repr,
+)
+def test_the_part_of_a_schema_for_a_column_is_found_wherever_it_is(tmp_path, schema):
+    (tmp_path / "t.csv").write_text("instance_name,x,y\na,7,7\n")
+    table = typed_table(as_table("t.csv", (tmp_path,)), lambda _: schema)
+    assert table.rows[0][1] == "7"
+
+
+def test_a_schema_that_is_none_is_told_in_one_sentence():
+    (problem,) = problems_of_schema({"x": 1}, {"$schema": 5}, "flows/f.py")
+    assert "the flow's JSON Schema is not valid: $schema is 5, expected a text" in str(problem)
+
+
+def test_limits_of_older_drafts_are_told():
+    draft = {"$schema": "http://json-schema.org/draft-04/schema#"}
+    schema = {**draft, "properties": {"x": {"minimum": 5, "exclusiveMinimum": True}}}
+    (problem,) = problems_of_schema({"x": 5}, schema, "flows/f.py")
+    assert str(problem).endswith("(expected at least 5)")
 
 
 def test_values_with_types_of_their_own_lose_only_a_fraction_of_zero():
