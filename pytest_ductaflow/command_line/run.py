@@ -72,7 +72,7 @@ def _instance(
     if problem is not None:
         raise TableError([problem])
     schema = schema_of(path, root)
-    if schema is not None and (problems := problems_of_schema(instance.config, schema, where)):
+    if schema is not None and (problems := problems_of_schema(instance.config, schema, where, "key")):
         raise TableError(problems)
     return instance
 

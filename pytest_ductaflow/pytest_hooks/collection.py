@@ -67,6 +67,7 @@ class CollectionHooks:
             config.stash[EXCHANGE] = Path(received)
             plan = Plan.loads(Path(received, _PLAN_FILE).read_text(encoding="utf-8"))
         else:
+            _check_expressions(config)
             plan = plan_of(config)
             if config.getoption("dist", "no") != "no":
                 self._share(plan)
@@ -239,6 +240,24 @@ def _in_order_of_declaration(items: list[pytest.Item]) -> None:
     mine.sort(key=lambda item: (first[item.path], item.number))
     for place, item in zip(places, mine, strict=True):
         items[place] = item
+
+
+def _check_expressions(config: pytest.Config) -> None:
+    """Refuse what `-k` and `-m` cannot take before workers start, which could only die of it.
+
+    Raises:
+        pytest.UsageError: If an expression is none.
+    """
+    from _pytest.mark import _parse_expression
+
+    for option, text in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
+        try:
+            _parse_expression(
+                text.lstrip(), f"Wrong expression passed to '{option}'"
+            ) if text.strip() else None
+        except pytest.UsageError as error:
+            columns = "--ductaflow-where selects by columns: --ductaflow-where 'year == 2040'"
+            raise pytest.UsageError(*error.args, *([columns] if "=" in text else [])) from None
 
 
 def plan_of(config: pytest.Config) -> Plan:

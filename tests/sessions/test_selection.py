@@ -90,6 +90,17 @@ def test_bad_where_is_a_usage_error_that_names_the_columns(pytester, expression)
     assert not (pytester.path / "runs").exists()
 
 
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_an_expression_that_is_none_ends_before_workers_start_and_names_the_way_to_select(pytester, workers):
+    result = run(pytester, "-k", "year=2040", "conductor.py", *workers)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert "Wrong expression passed to '-k': year=2040" in text
+    assert "--ductaflow-where 'year == 2040'" in text
+    assert "INTERNALERROR" not in text
+    assert not (pytester.path / "runs").exists()
+
+
 def test_instance_that_is_not_there_is_a_usage_error(pytester):
     """A node id that no instance has ends as for tests."""
     result = run(pytester, "conductor.py::fit::nosuch")

@@ -36,10 +36,18 @@ _LIMITS = {
 }
 
 
-def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> list[Problem]:
+def problems_of_schema(
+    config: Mapping[str, Any], schema: Any, where: str, kind: str = "column"
+) -> list[Problem]:
     """Return how a config violates its JSON Schema; reserved keys and the name are ignored unless declared.
 
     A schema that is invalid, or has a reference that cannot be resolved, is a problem as well.
+
+    Args:
+        config: The config.
+        schema: The schema.
+        where: Where the config is, for messages.
+        kind: What its values are to the user.
     """
     validator, wrong = _validator(json.dumps(schema))
     if wrong:
@@ -52,13 +60,15 @@ def problems_of_schema(config: Mapping[str, Any], schema: Any, where: str) -> li
     }
     try:
         return [
-            problem for error in validator.iter_errors(plain_config) for problem in _problems(error, where)
+            problem
+            for error in validator.iter_errors(plain_config)
+            for problem in _problems(error, where, kind)
         ]
     except Exception as error:  # from unresolvable references and invalid patterns
         return [Problem(where, f"the flow's JSON Schema cannot be used: {type(error).__name__}: {error}")]
 
 
-def _problems(error: Any, where: str) -> Iterator[Problem]:
+def _problems(error: Any, where: str, kind: str) -> Iterator[Problem]:
     """Yield the problems of a violation: one for each column that is missing or not known, else one."""
     path = list(map(str, error.absolute_path))
     properties = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
@@ -66,7 +76,7 @@ def _problems(error: Any, where: str) -> Iterator[Problem]:
         for name in error.validator_value:
             if name not in error.instance:
                 column = ".".join([*path, name])
-                yield Problem(f"{where}, column {column!r}", "is missing", expected(properties.get(name)))
+                yield Problem(f"{where}, {kind} {column!r}", "is missing", expected(properties.get(name)))
         return
     if error.validator == "additionalProperties" and error.validator_value is False:
         patterns = error.schema.get("patternProperties", {})
@@ -75,7 +85,7 @@ def _problems(error: Any, where: str) -> Iterator[Problem]:
             near = difflib.get_close_matches(name, properties, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {listed(properties)}"
             column = ".".join([*path, name])
-            yield Problem(f"{where}, column {column!r}", "is not in the flow's JSON Schema", hint)
+            yield Problem(f"{where}, {kind} {column!r}", "is not in the flow's JSON Schema", hint)
         if not patterns:
             return
     told = expected(error.schema)

@@ -10,7 +10,7 @@ from typing import Any
 from ...core import run_files
 from ...core.errors import DuctaflowError
 from ...core.instance import RUNS, stem_of
-from ...core.masking.names import is_secret
+from ...core.masking.names import is_secret, patterns_here
 from ..tables import NAME
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -81,7 +81,8 @@ def draft_schema(configs: Sequence[Mapping[str, Any]], title: str) -> dict[str, 
 def _of_objects(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     keys = list(dict.fromkeys(key for each in objects for key in each))
     properties = {key: _of_values([each[key] for each in objects if key in each]) for key in keys}
-    for key in filter(is_secret, keys):
+    patterns = patterns_here()
+    for key in (each for each in keys if is_secret(each, patterns)):
         properties[key].pop("examples", None)
     required = [key for key in keys if all(key in each for each in objects)]
     schema: dict[str, Any] = {"type": "object", "properties": properties}
