@@ -10,6 +10,7 @@ import contextlib
 import fnmatch
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -85,11 +86,16 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     if not settings.on:
         return
+    if settings.keep_kernel:
+        if os.name != "posix":
+            raise pytest.UsageError("--ductaflow-keep-kernel works on Linux and macOS only")
+        settings = replace(settings, fork=False)  # what is forked ends with the session
     from .core import run_files
     from .core.masking.names import use as use_patterns
     from .core.system.lineage import begin_session
     from .core.system.quick_exit import skip_last_collection
     from .pytest_hooks.collection import SESSION_KEY, CollectionHooks, add_stored_instances
+    from .pytest_hooks.debugging import DebuggingHooks
     from .pytest_hooks.items import SETTINGS, OutcomeHooks, hurry
     from .pytest_hooks.ordering import OrderHooks
     from .pytest_hooks.stopping import StoppingHooks
@@ -107,6 +113,7 @@ def pytest_configure(config: pytest.Config) -> None:
     register(CollectionHooks(config), "ductaflow-collection")
     register(OutcomeHooks(), "ductaflow-outcomes")
     register(OrderHooks(), "ductaflow-order")
+    register(DebuggingHooks(), "ductaflow-debugging")
     is_worker = hasattr(config, "workerinput")
     if settings.shard is not None:
         from .pytest_hooks.sharding import ShardHooks
@@ -136,6 +143,10 @@ def _register_reporting(config: pytest.Config, settings: Settings) -> None:
         from .pytest_hooks.github import GithubHooks
 
         register(GithubHooks(config, os.environ), "ductaflow-github")
+    if settings.keep_kernel:
+        from .pytest_hooks.kept_kernels import KeptKernelHooks
+
+        register(KeptKernelHooks(), "ductaflow-kept-kernels")
     if settings.keep_warm is not None and settings.fork:
         config.add_cleanup(partial(_keep_warm, settings.keep_warm))
     if settings.update:

@@ -36,7 +36,7 @@ MOST_MODULES = 14  # in a folder
 MOST_ENTRIES = 15  # at the top of the package
 # The folders and modules that may import a foreign library.
 HOMES = {
-    "IPython": {"api.in_flow", "kernels.forkserver"},
+    "IPython": {"api.in_flow", "kernels.forkserver", "kernels.inside"},
     "PIL": {"gate.compare.kinds.images", "report.figures.thumbnails"},
     "_pytest": {"pytest_hooks", "plugin"},
     "click": {"command_line"},
@@ -64,7 +64,7 @@ HOMES = {
     "traitlets": {"kernels.provisioner", "running.html.notebook_html"},
     "xdist": {"pytest_hooks.distribution.xdist_scheduler"},
     "yaml": {"gate.compare.kinds.json_yaml"},
-    "zmq": {"kernels.forkserver", "running.message_loop"},
+    "zmq": {"kernels.forkserver", "kernels.inside", "running.message_loop"},
 }
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path

@@ -15,7 +15,7 @@ import click
 from ..core.instance import JSON, Instance
 from ..core.run_files import RunFiles, write_atomic
 from ..core.scalars import json_object
-from ..report.failure_text import failed_first
+from ..report.failure_text import failed_first, quoted
 from .shared import json_comments
 from .shared.find_run import RUN, Run, find_run
 from .shared.project import settings_and_root, shown
@@ -34,7 +34,8 @@ def debug(run: str, *, vscode: bool, stays_closed: bool) -> None:
     Of a build that failed it is the flow that failed. With --vscode, F5 runs the flow's .py in VS Code with
     that config, and breakpoints in it hold. What the flow writes goes into the run directory, as in the run.
     """
-    found = _where_it_failed(find_run(run))
+    whole = find_run(run)
+    found = _where_it_failed(whole)
     config = json_object(found.files.config)
     flow = found.root / found.record.flow
     if not config:
@@ -55,6 +56,8 @@ def debug(run: str, *, vscode: bool, stays_closed: bool) -> None:
         folder = shown(instance.working_directory) if instance.runs_in != "run" else ""
         command = debug_command(shown(flow), shown(found.files.config), folder)
         click.echo(f"without a notebook: {command}")
+    if whole.record.error is not None:
+        click.echo(f"in its kernel: pytest --ductaflow {quoted(shown(whole.directory))} --pdb")
     if not stays_closed:
         _open(notebook)
 

@@ -28,7 +28,8 @@ def cancel(run: str | None, pid: int | None) -> None:
     """Stop the running session of this project, as Ctrl-C does, or only the instance RUN.
 
     Notebooks, logs, records and the report are saved. The session goes on if only an instance is stopped,
-    which then fails with KeyboardInterrupt. `ductaflow status` tells what is running.
+    which then fails with KeyboardInterrupt; a kernel that --ductaflow-keep-kernel has kept of RUN ends.
+    `ductaflow status` tells what is running.
     """
     if os.name != "posix":
         raise Refusal("cancel works on Linux and macOS only; press Ctrl-C where the session runs")
@@ -134,11 +135,18 @@ def _was_interrupted(root: Path, label: str) -> bool:
 
 def _cancel_instance(run: Run) -> None:
     """Interrupt the kernel that runs an instance, and wait until the instance has ended."""
+    from ..core.system import kept_kernels
     from ..core.system.instance_lock import is_alive
     from ..core.system.running_now import kernel_of
 
     record = run.record
     owner = record.owner
+    kept = kept_kernels.kept_of(run.files, run.root)
+    if record.status is not Status.RUNNING and kept is not None:
+        if (why := kept_kernels.end(kept)) is not None:
+            raise Refusal(why)
+        click.echo(f"ended: the kernel of {run.label}, process {kept.owner.pid}, which was kept")
+        return
     if record.status is not Status.RUNNING or owner is None:
         raise Refusal(f"{run.label} is not running: its last run ended with {record.status}")
     if not is_alive(owner):

@@ -307,6 +307,15 @@ OPTIONS = (
         metavar="TIME",
     ),
     Option(
+        "keep_kernel",
+        "Leave the kernel of an instance that fails running, for a console (`jupyter console --existing …`; "
+        "Linux and macOS).",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+        in_ini=False,
+    ),
+    Option(
         "threads",
         "Threads that numeric libraries (BLAS, OpenMP, numba, polars) use in a kernel: with -n as many as "
         "its worker has cores (auto), as many as they want (off), or a number.",
@@ -435,6 +444,7 @@ class Settings:
     no_wait: bool = _DEFAULT["no_wait"]
     fork: bool = _DEFAULT["fork"]
     keep_warm: float | None = _DEFAULT["keep_warm"]
+    keep_kernel: bool = _DEFAULT["keep_kernel"]
     threads: Threads = _DEFAULT["threads"]
     observe: ObserveMode = _DEFAULT["observe"]
     unseen: UnseenMode = _DEFAULT["unseen"]

@@ -56,6 +56,7 @@ class Kernel(ABC):
     peak_memory: int | None = None
     lost = ""
     is_held = False  # whether it is paused until its output is read
+    is_kept = False  # whether it goes on running after `close`, and the end of this process
     _look_at: float | None = None  # when to check the helpers next
     _frozen: int | None = None  # the helper that was stopped at the last check
 
@@ -108,6 +109,14 @@ class Kernel(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release its resources in this process; kill the kernel if it still runs."""
+
+    def keep(self) -> str:
+        """Let it go on running after `close`, and the end of this process; return its connection file.
+
+        Raises:
+            NotImplementedError: If it cannot.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def observation(self) -> dict[str, Any] | None:

@@ -70,7 +70,7 @@ class ForkedKernel(Kernel):
         env: Its whole environment.
         spare: Whether the server should have the next one ready; for machines with an idle core.
         setup: The setup that runs before the first cell. None for a client that is not ours: no setup
-            runs, and the kernel has all channels of an ordinary one instead of the two that we use.
+            runs, and the kernel has all channels of an ordinary one instead of the two or three that we use.
 
     Raises:
         KernelStartError: If the server does not answer as it should.
@@ -124,7 +124,7 @@ class ForkedKernel(Kernel):
         """Return the part of the request on what the kernel runs besides cells, and on its observer."""
         setup = self._setup
         if setup is None:
-            return {"all_channels": True, "first": [], "last": [], "observe": None}
+            return {"all_channels": True, "stdin": False, "first": [], "last": [], "observe": None}
         observe = {
             "socket": os.path.join(os.path.dirname(self._server), REGISTER),
             "key": str(setup.report),
@@ -133,6 +133,7 @@ class ForkedKernel(Kernel):
         }
         return {
             "all_channels": False,
+            "stdin": setup.has_terminal,
             "first": setup.calls,
             "last": FINAL_CALLS,
             "observe": observe if self._is_observed else None,

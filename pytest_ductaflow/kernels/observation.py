@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .observer.access_log import PAUSE, RESUME
-from .observer.process import ASK, OBSERVED, end_file
+from .observer.process import ASK, OBSERVED, end_file, kept_file
 from .observer.seccomp import is_possible
 
 _PARENT = str(Path(__file__).parents[2])
@@ -122,6 +122,7 @@ __all__ = [
     "connect",
     "end_file",
     "ignored_folders",
+    "kept_file",
     "observed_command",
     "read_report",
     "unobserved",

@@ -17,7 +17,7 @@ from jupyter_client.manager import KernelManager
 
 from ..core.errors import KernelStartError
 from .base import ARGUMENTS, GROUP_KILL, Kernel, last_printed
-from .observation import can_observe, end_file, observed_command, read_report
+from .observation import can_observe, end_file, kept_file, observed_command, read_report
 
 _REPORT = 2.0  # seconds for an observer to write its report
 
@@ -180,9 +180,16 @@ class OrdinaryKernel(Kernel):
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GROUP_KILL)
 
+    def keep(self) -> str:
+        if self._report is not None:
+            Path(kept_file(str(self._report))).touch()
+        self.is_kept = True
+        return str(self.manager.connection_file)
+
     def close(self) -> None:
-        self.kill()
-        self.manager.cleanup_resources()
+        if not self.is_kept:
+            self.kill()
+            self.manager.cleanup_resources()
         self._bell.close()
 
     def observation(self) -> dict[str, Any] | None:

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..core.settings import LogWarningsMode, ObserveMode
-from .inside import safe_streams, setup, trace, traceback_cut
+from .inside import debugging, kept, safe_streams, setup, trace, traceback_cut
 from .observer.process import OBSERVED
 
 Call: TypeAlias = tuple[str, str, list[Any]]  # a module, its function, arguments
 
 _KERNEL, _TRACE, _TRACEBACK = "_ductaflow_kernel", "_ductaflow_trace", "_ductaflow_traceback"
-_STREAMS = "_ductaflow_streams"
+_STREAMS, _DEBUGGING, _KEPT = "_ductaflow_streams", "_ductaflow_debugging", "_ductaflow_kept"
 MODULES = {
     _KERNEL: setup.__file__,
     _TRACE: trace.__file__,
     _TRACEBACK: traceback_cut.__file__,
     _STREAMS: safe_streams.__file__,
+    _DEBUGGING: debugging.__file__,
+    _KEPT: kept.__file__,
 }
 FINAL_CALLS: list[Call] = [(_KERNEL, "final_report", []), (_TRACE, "used", [])]
 
@@ -50,6 +52,7 @@ class Setup:
         log_warnings: Which log records change the report's light, as in `Settings`.
         heard: A file in which the client counts what it has read; None if the kernel does not wait for it.
         mark: A marker in the kernel's output, before the identification of the source that printed.
+        has_terminal: Whether the client answers the kernel's questions, so that a debugger can stop there.
     """
 
     folders: tuple[str, ...]
@@ -60,6 +63,7 @@ class Setup:
     log_warnings: LogWarningsMode = "shown"
     read_counter: Path | None = None
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    has_terminal: bool = False
 
     @property
     def calls(self) -> list[Call]:
@@ -70,6 +74,7 @@ class Setup:
             (_KERNEL, "prepare", arguments),
             (_TRACEBACK, "cut_tracebacks", []),
             (_STREAMS, "keep_replying", []),
+            (_DEBUGGING, "offer_breakpoints", [self.has_terminal]),
         ]
         return calls if self.observe == "off" else [*calls, (_TRACE, "begin", [str(self.trace)])]
 
@@ -92,6 +97,16 @@ def final_report_code() -> str:
     """Return an expression that evaluates to the final report as JSON."""
     calls = [*FINAL_CALLS, (_TRACE, "leave_searches_to_observer", [])]
     return f"__import__('json').dumps([{', '.join(map(_code, calls))}][:{len(FINAL_CALLS)}])"
+
+
+def post_mortem_code() -> str:
+    """Return the code that opens a debugger where the last error was raised."""
+    return _code((_DEBUGGING, "post_mortem", []))
+
+
+def keep_code(folder: str, idle: float) -> str:
+    """Return the code that makes a kernel stay; for the arguments see `inside.kept.stay`."""
+    return _code((_KEPT, "stay", [folder, idle]))
 
 
 def _code(call: Call) -> str:

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..core.errors import InstanceFailed, PreconditionsUnmet, Warned
-from ..core.instance import Instance, Neighbours, slug, stem_of
+from ..core.instance import Instance, Neighbours, slug
 from ..core.outcome import outcome_of
 from ..core.record import Record
-from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..gate.instance_file import FILE as STORED_FILE
 from ..gate.instance_file import is_stored
@@ -173,6 +172,7 @@ class InstanceItem(PlannedItem):
 
         echo = sys.stdout if self.config.getoption("capture") == "no" else None
         judge = self._judge() if self.instance.stored_in else None
+        debugs = self.config.getoption("usepdb")  # at the terminal of this process
         allowed = [seconds for seconds in (settings.timeout, self.seconds) if seconds]
         settings = replace(settings, timeout=min(allowed, default=None))
         return run(
@@ -183,7 +183,7 @@ class InstanceItem(PlannedItem):
             judge=judge,
             say=self._say,
             page_may_follow=True,
-            runner=runner_of_this_session() if settings.fork else None,
+            runner=runner_of_this_session() if settings.fork and not debugs else None,
         )
 
     def _say(self, line: str) -> None:
@@ -330,22 +330,6 @@ class OutcomeHooks:
                 report.outcome = "skipped"
                 report.wasxfail = item.record.message or "warning"
         return report
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
-        """Print how to debug a flow, before pytest's own debugger opens, which cannot look into it."""
-        record = getattr(call.excinfo.value, "record", None)
-        if not (isinstance(node, PlannedItem) and isinstance(record, Record)):
-            return
-        if not node.config.getoption("usepdb"):
-            return
-        from ..report.failure_text import debug_command, failed_first
-
-        here = node.config.invocation_params.dir
-        failed, root = failed_first(record), Path(node.instance.project_root)
-        config = RunFiles(root / failed.run_dir, stem_of(failed.flow)).config
-        command = debug_command(os.path.relpath(root / failed.flow, here), os.path.relpath(config, here))
-        write_now(node.config, f"the flow ran in a process of its own; to look into it: {command}")
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):

@@ -30,6 +30,7 @@ from ..tracking.inputs import Inputs, InputSearch
 from ..tracking.observed import Used
 from ..tracking.paths_in_config import output_files
 from .clean_start import CleanStart, clear_replay
+from .debugging.terminal import terminal_here, variable_for_flows
 from .flow_run import Execution, flow_run
 from .html.instance_page import InstancePage
 
@@ -193,7 +194,8 @@ def _attempts(
         files.journal.unlink(missing_ok=True)
         page.is_written = False
         try:
-            execution = _execute(instance, files, running, settings, echo, page)
+            is_last = len(failed) >= instance.retries
+            execution = _execute(instance, files, running, settings, echo, page, is_last=is_last)
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
         tried = _Tried(execution, tuple(failed), run_files.read_journal(files.journal))
@@ -211,8 +213,11 @@ def _execute(
     settings: Settings,
     echo: IO[str] | None,
     page: InstancePage,
+    *,
+    is_last: bool,
 ) -> Execution:
     """Run the flow once; its page is written while the kernel is ending."""
+    terminal = terminal_here()
     environment = run_files.build_environment(
         files,
         settings.dumps(),
@@ -222,7 +227,14 @@ def _execute(
         references_in(instance.config),
     )
     with flow_run(
-        instance, files, settings, environment=environment, echo=echo, last_good=running.last_good
+        instance,
+        files,
+        settings,
+        environment=environment | variable_for_flows(terminal, after_failure=is_last),
+        echo=echo,
+        last_good=running.last_good,
+        terminal=terminal,
+        is_last=is_last,
     ) as run:
         if run.run_cells():
             with run.interruptible():

@@ -24,12 +24,14 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import ValidationError
 
 from ..core.errors import HelperFrozen, NoAnswer
+from ..core.system.kept_kernels import IDLE
 from ..kernels.base import Kernel
 from ..kernels.flow_control import ReadCounter
 from ..kernels.inside.setup import marked
-from ..kernels.setup_calls import Setup, final_report_code
+from ..kernels.setup_calls import Setup, final_report_code, keep_code
 from ..sources.notebooks import Source
 from .deadline import Deadline
+from .debugging.cell_debugger import CellDebugger
 from .failures.cell_failure import readable_traceback
 from .message_loop import LOST, START, KernelDied, MessageLoop
 from .notebook.cell_outputs import CellOutputs
@@ -88,9 +90,12 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         seconds: Time limit of the whole run.
         cell_seconds: Time limit of each cell.
         sources: Code to run in place of that in the notebook, by the id of the cell: it has the secrets.
+        debugger: Lets the user look into a cell that fails; None where there is no terminal.
+        keeps_kernel: Whether the kernel goes on running if a cell fails.
 
     Attributes:
         kernel: The kernel.
+        connection_file: How a console connects to the kernel, if it goes on running.
         error: The error that ended the run, unless a cell failed.
     """
 
@@ -107,6 +112,8 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         seconds: float | None,
         cell_seconds: float | None = None,
         sources: Mapping[str, str] | None = None,
+        debugger: CellDebugger | None = None,
+        keeps_kernel: bool = False,
     ) -> None:
         super().__init__(file, log=_logger)
         self._sources = sources or {}
@@ -115,7 +122,10 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         self.kernel, self._output, self._source, self._root = kernel, output, source, root
         self._setup, self._read_counter = setup, read_counter
         self._deadline = Deadline(kernel, seconds=seconds, cell_seconds=cell_seconds)
-        self._loop = MessageLoop(kernel, read_counter, file)
+        self._debugger, self._keeps_kernel = debugger, keeps_kernel
+        self.connection_file = ""
+        terminal = debugger.terminal if debugger is not None else None
+        self._loop = MessageLoop(kernel, read_counter, file, terminal)
         self._exit: tuple[int | None, bool] | None = None
         self._peak_memory: int | None = None
         self._used: dict[str, Any] = {}
@@ -146,13 +156,14 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
             if self.kernel.speaks_python and not self.kernel.has_setup:
                 self._ask_for_final_report()
             self._read_counter.no_more()
-            self.kernel.shut_down()
+            if not (self._keeps_kernel and self._has_failed and self._kernel_stays()):
+                self.kernel.shut_down()
 
     def finish(self) -> RunResult:
         """Wait for the kernel to end, unless an error has ended the run, and return the result."""
         if self.error is None:
             with self.keeping_errors():
-                self._wait_for_exit()
+                self._wait_for_exit() if not self.kernel.is_kept else self._take_reports()
         printed, observation, peak_memory = "", None, self._peak_memory
         with self.keeping_errors():
             self._loop.close()
@@ -213,6 +224,25 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                     self.kernel.final_report = json.loads(ast.literal_eval(answer["data"]["text/plain"]))
                 return
 
+    @property
+    def _has_failed(self) -> bool:
+        """Whether a cell has failed, and not only ended the flow early."""
+        reply = self._reply
+        is_good_exit = reply.get("ename") == "SystemExit" and reply.get("evalue") in ("", "0", "None")
+        return reply.get("status") == "error" and not is_good_exit
+
+    def _kernel_stays(self) -> bool:
+        """Have the kernel stay as it is, for a console; return whether it does."""
+        if not self.kernel.speaks_python:
+            self._complaints.append("its kernel is not kept: it is not Python's")
+            return False
+        folder = str(self._setup.spill.parent)
+        request = self.kc.execute(keep_code(folder, IDLE), silent=True, store_history=False)
+        reply = self._loop.reply_to(request, until=time.monotonic() + LOST)["content"]
+        if reply["status"] == "ok":
+            self.connection_file = self.kernel.keep()
+        return self.kernel.is_kept
+
     def _wait_for_exit(self) -> None:
         if not self.kernel.wait(_EXIT):
             self._output.warn(
@@ -220,6 +250,9 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
                 "were ended, and what they were to write may be missing (let the flow wait, by join() say)"
             )
             self.kernel.kill()
+        self._take_reports()
+
+    def _take_reports(self) -> None:
         if self.kernel.speaks_python:
             self._log_late_output()
             self._take_final_report(*self.kernel.final_report or (None, None))
@@ -269,11 +302,26 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         is_failure = content["status"] == "error" and not may_fail
         if is_failure or self._deadline.interrupted:
             self._reply = content
+            if self._debugger is not None and content["status"] == "error":
+                self._debug(self._debugger, content)
         if self._deadline.interrupted:
             raise KeyboardInterrupt
         if is_failure:
             raise CellExecutionError.from_cell_and_msg(cell, content)
         return cell
+
+    def _debug(self, debugger: CellDebugger, reply: dict[str, Any]) -> None:
+        """Let the user look into the cell that has failed."""
+        began = time.monotonic()
+        try:
+            debugger.look_into(self.kernel, self.kc, self._loop, reply)
+        finally:
+            self._deadline.extend(time.monotonic() - began)
+
+    @property
+    def paused(self) -> float:
+        """Seconds in which a debugger was open."""
+        return self._deadline.paused
 
     def _begin(self, cell: Any) -> None:
         cell.metadata["execution"], cell.outputs = {}, []

@@ -25,12 +25,14 @@ class Deadline:
         limit: The limit of the running cell, as text for a message.
         timed_out: Whether a cell was interrupted because its time was up.
         interrupted: Whether Ctrl-C was pressed.
+        paused: Seconds in which a debugger was open, for which no limit holds.
     """
 
     def __init__(self, kernel: Kernel, *, seconds: float | None, cell_seconds: float | None) -> None:
         self._kernel = kernel
         self._seconds, self._cell_seconds = seconds, cell_seconds
         self._end = None if seconds is None else time.monotonic() + seconds
+        self.paused = 0.0
         self.limit = ""
         self.timed_out = self.interrupted = False
 
@@ -49,6 +51,12 @@ class Deadline:
             return now + self._cell_seconds
         self.limit = f"took longer than {self._seconds or 0:g} s"
         return self._end
+
+    def extend(self, seconds: float) -> None:
+        """Leave out so many seconds, in which a debugger was open."""
+        self.paused += seconds
+        if self._end is not None:
+            self._end += seconds
 
     def expire(self) -> float:
         """Interrupt the cell, so that the notebook shows where the time went; kill it the second time.

@@ -6,6 +6,7 @@ The pytest process never changes its working directory; the kernel is started in
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from ..core.forking.start import folder_for_sockets
 from ..core.instance import Instance
 from ..core.masking.config import values_to_mask, with_secrets
 from ..core.masking.masker import Masker
@@ -20,6 +22,7 @@ from ..core.number_text import listed
 from ..core.record import Failure
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
+from ..core.system import kept_kernels
 from ..core.system.running_now import forget_kernel, note_kernel
 from ..core.thread_variables import threads_in
 from ..kernels.choose import KernelChoice, choose_kernel
@@ -32,6 +35,8 @@ from ..sources.notebooks import Source, read_flow
 from ..sources.parameters import assigned_in, unknown_parameters
 from ..tracking.observed import Used
 from .client import FlowClient, RunResult
+from .debugging.cell_debugger import CellDebugger
+from .debugging.terminal import Terminal
 from .failures.cell_failure import last_printed, mark_failure, with_hint_at_fork, with_hint_at_place
 from .failures.run_failure import BY_KEYBOARD, FailureFinder
 from .notebook.prepare import prepare_notebook, sources_with_secrets
@@ -95,6 +100,8 @@ def flow_run(
     environment: Mapping[str, str] | None = None,
     echo: IO[str] | None = None,
     last_good: str = "",
+    terminal: Terminal | None = None,
+    is_last: bool = True,
 ) -> Iterator[FlowRun]:
     """Prepare a run of an instance's flow in its run directory, which already holds its config.
 
@@ -106,6 +113,8 @@ def flow_run(
         environment: Environment variables of the kernel, on top of this process's and the instance's.
         echo: A stream that also receives the output.
         last_good: The folder of the last run that ended well, named in the notebook of one that fails.
+        terminal: Where the flow can be debugged.
+        is_last: Whether no other attempt follows if this one fails.
 
     Yields:
         The run, not yet started.
@@ -129,16 +138,38 @@ def flow_run(
         whole |= variable_for_builds(whole)
     with (
         Output(files.log, echo, hidden.mask) as output,
-        tempfile.TemporaryDirectory(prefix="dk", dir=servers.folder, ignore_cleanup_errors=True) as folder,
+        _private_folder(settings) as folder,
     ):
         file.notebook_start()
+        debugger = _debugger(instance, terminal, hidden.mask, is_last=is_last)
         run = FlowRun(
-            instance, settings, source, choice, file, output, Path(folder), whole, last_good, hidden
+            instance, settings, source, choice, file, output, Path(folder), whole, last_good, hidden, debugger
         )
         try:
             yield run
         finally:
             run.close()
+
+
+@contextlib.contextmanager
+def _private_folder(settings: Settings) -> Iterator[str]:
+    """Make a folder for a kernel's files, which stays as long as a kernel that is kept."""
+    parent = folder_for_sockets() if settings.keep_kernel else servers.folder
+    folder = tempfile.mkdtemp(prefix="dk", dir=parent)
+    try:
+        yield folder
+    finally:
+        if not kept_kernels.is_in_use(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _debugger(
+    instance: Instance, terminal: Terminal | None, mask: Masker, *, is_last: bool
+) -> CellDebugger | None:
+    if terminal is None:
+        return None
+    label = f"{instance.step}/{instance.name}"
+    return CellDebugger(terminal, is_last and terminal.after_failure, label, mask)
 
 
 class FlowRun:
@@ -155,6 +186,7 @@ class FlowRun:
         environment: The whole environment of the kernel.
         last_good: The folder of the last run that ended well.
         hidden: The secrets.
+        debugger: Lets the user look into a cell that fails; None where there is no terminal.
     """
 
     def __init__(
@@ -169,10 +201,11 @@ class FlowRun:
         environment: Mapping[str, str],
         last_good: str,
         hidden: Hidden,
+        debugger: CellDebugger | None,
     ) -> None:
         self._instance, self._settings, self._source, self._choice = instance, settings, source, choice
         self._file, self._output, self._folder, self._environment = file, output, folder, environment
-        self._last_good, self._hidden = last_good, hidden
+        self._last_good, self._hidden, self._debugger = last_good, hidden, debugger
         self._setup = Setup(
             (str(source.path.parent), instance.project_root),
             spill=folder / "spill",
@@ -181,6 +214,7 @@ class FlowRun:
             report=folder / "observed",
             log_warnings=settings.log_warnings,
             read_counter=folder / "heard",
+            has_terminal=debugger is not None,
         )
         self._began = time.monotonic()
         self._python_warnings = [*warnings_before(source, instance, choice)]
@@ -225,9 +259,10 @@ class FlowRun:
         """Wait for the kernel to end, save the notebook, and return the result of the run."""
         result, failure = None, self._failure
         if self._client is not None:
+            self._note_kept(self._client)
             result = self._client.finish()
             failure = self._failure_of(self._client, result)
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._began - (self._client.paused if self._client is not None else 0.0)
         if failure is not None:
             failure = self._marked(self._hidden.mask.in_failure(failure))
         if self._file.due_at is not None:
@@ -285,7 +320,24 @@ class FlowRun:
             seconds=self._instance.timeout or self._settings.timeout,
             cell_seconds=self._instance.cell_timeout,
             sources=self._hidden.sources,
+            debugger=self._debugger,
+            keeps_kernel=self._settings.keep_kernel and self._may_be_kept(),
         )
+
+    def _may_be_kept(self) -> bool:
+        """Return whether not too many kernels are kept already."""
+        if len(kept_kernels.all_kept(self._instance.project_root)) < kept_kernels.MOST:
+            return True
+        self._python_warnings.append(
+            f"KernelWarning: the kernel is not kept: {kept_kernels.MOST} are, which `ductaflow cancel` ends"
+        )
+        return False
+
+    def _note_kept(self, client: FlowClient) -> None:
+        if client.connection_file:
+            label = f"{self._instance.step}/{self._instance.name}"
+            files, root = RunFiles.of(self._instance), self._instance.project_root
+            kept_kernels.note(files, root, label, client.kernel.group(), client.connection_file)
 
     def _failure_of(self, client: FlowClient, result: RunResult) -> Failure | None:
         self._python_warnings += [f"KernelWarning: {complaint}" for complaint in result.complaints]

@@ -22,12 +22,14 @@ from ..core.errors import NoAnswer
 from ..core.system.interrupts import keyboard_later, moments, raise_if_pressed
 from ..kernels.base import LOOK, Kernel
 from ..kernels.flow_control import ReadCounter
-from .deadline import Deadline
+from .debugging.terminal import Terminal
 from .notebook.writer import NotebookFile
 
 START = 60.0  # seconds that a kernel may take to answer its first requests
 LOST = 10.0  # seconds to wait for a message that should already have arrived
 _EXIT_CODE = 1.0  # seconds to wait for the exit code of a process that has ended
+_PRINTED = 10  # milliseconds in which what was printed before a question arrives
+_END_OF_INPUT = "\x04"  # as a terminal sends it for Ctrl-D
 _SILENCE = 0.2  # seconds without a message about a request with a reply: the subscription came too late
 # Amounts after which to check the clock and whether the kernel is alive:
 _AT_A_TIME = 100  # messages
@@ -50,6 +52,19 @@ class Cell(Protocol):
 
     def take_reply(self, reply: dict[str, Any]) -> None:
         """Take the reply."""
+
+
+class TimeLimit(Protocol):
+    """A limit of the time that a request may take, and what Ctrl-C does meanwhile; see `Deadline`."""
+
+    def expire(self) -> float:
+        """Stop the request, as its time is up, and return when to call this again."""
+
+    def interrupt(self) -> float | None:
+        """Stop the request after Ctrl-C, and return when its time is up from now on."""
+
+    def extend(self, seconds: float) -> None:
+        """Leave out so many seconds, in which a debugger was open."""
 
 
 class KernelDied(DeadKernelError):  # type: ignore[misc]
@@ -77,7 +92,7 @@ class _Request:
     id: str
     until: float | None
     cell: Cell | None = None
-    deadline: Deadline | None = None
+    deadline: TimeLimit | None = None
     is_complete: bool = False
     reply: dict[str, Any] | None = None
     active_at: float = field(default_factory=time.monotonic)
@@ -95,17 +110,22 @@ class MessageLoop:
         kernel: The kernel, started and not connected.
         heard: Counter of received bytes, for a kernel that waits for its reader.
         file: The notebook, saved when due.
+        terminal: Where the kernel's questions are asked, as those of a debugger; None if they are not.
 
     Attributes:
         kernel_waits: Whether the kernel itself waits when it prints faster than its output is read.
     """
 
-    def __init__(self, kernel: Kernel, read_counter: ReadCounter, file: NotebookFile) -> None:
+    def __init__(
+        self, kernel: Kernel, read_counter: ReadCounter, file: NotebookFile, terminal: Terminal | None = None
+    ) -> None:
         self.kernel_waits = kernel.has_setup
         self._kernel, self._read_counter, self._file = kernel, read_counter, file
         self._replies: dict[str | None, dict[str, Any]] = {}
         self._poller = zmq.Poller()
         self._is_connected = False
+        self._terminal, self._stdin = terminal, None
+        self._door: int | None = None  # the terminal's descriptor, as far as it is polled
 
     def connect(self) -> Any:
         """Connect the channels, and return the kernel's client.
@@ -115,14 +135,18 @@ class MessageLoop:
         """
         client = self._kernel.client
         client.context = _context()
-        client.allow_stdin = False
+        client.allow_stdin = self._terminal is not None and self._terminal.allows_input
         self._session = client.session
         try:
             self._iopub, self._shell = client.iopub_channel.socket, client.shell_channel.socket
+            if self._terminal is not None:
+                self._stdin = client.stdin_channel.socket
         except zmq.ZMQError as error:
             raise NoAnswer(f"its sockets cannot be used: {error}") from error
         for thing in (self._iopub, self._shell, self._kernel.fileno()):
             self._poller.register(thing, zmq.POLLIN)
+        if self._stdin is not None:
+            self._poller.register(self._stdin, zmq.POLLIN)
         self._is_connected = True
         return client
 
@@ -131,6 +155,8 @@ class MessageLoop:
         if self._is_connected:
             self._is_connected = False
             self._kernel.close_channels()
+            if self._stdin is not None:
+                self._kernel.client.stdin_channel.close()
 
     def reply_to(
         self, request: str, *, until: float, again: Callable[[], str] | None = None
@@ -149,7 +175,7 @@ class MessageLoop:
         """
         return self._finish(_Request(request, until, is_complete=again is None), again)
 
-    def run_cell(self, request: str, cell: Cell, deadline: Deadline, until: float | None) -> dict[str, Any]:
+    def run_cell(self, request: str, cell: Cell, deadline: TimeLimit, until: float | None) -> dict[str, Any]:
         """Return the reply to the request of a cell, after all that the kernel publishes about it.
 
         Args:
@@ -186,6 +212,8 @@ class MessageLoop:
 
     def _handle_event(self, request: _Request) -> None:
         """Wait for the next event, and handle it."""
+        if self._terminal is not None:
+            self._watch_terminal(self._terminal)
         ready = dict(self._poller.poll(math.ceil(1000 * moments(self._patience(request)))))
         raise_if_pressed()
         if not ready:
@@ -197,6 +225,8 @@ class MessageLoop:
                 self._take_published(request)
             if self._shell in ready:
                 self._take_replies()
+        if self._terminal is not None and {self._stdin, self._door} & ready.keys():
+            self._serve_debugger(self._terminal, request, ready)
         self._look_at_process(ready)
         now = time.monotonic()
         if (due := self._file.due_at) is not None and now >= due:
@@ -206,6 +236,44 @@ class MessageLoop:
             if request.deadline is None:
                 raise NoAnswer(f"it does not answer within {START:g} s")
             request.until = request.deadline.expire()
+
+    def _watch_terminal(self, terminal: Terminal) -> None:
+        """Poll the terminal, too, as long as it has a descriptor."""
+        if (door := terminal.fileno()) != self._door:
+            if self._door is not None:
+                self._poller.unregister(self._door)
+            if door is not None:
+                self._poller.register(door, zmq.POLLIN)
+            self._door = door
+
+    def _serve_debugger(self, terminal: Terminal, request: _Request, ready: Mapping[Any, int]) -> None:
+        """Answer what the kernel asks, or serve a debugger in another process; no time limit runs meanwhile.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C while the debugger evaluates.
+        """
+        began = time.monotonic()
+        try:
+            if self._stdin in ready:
+                self._answer(terminal, request)
+            if self._door in ready:
+                terminal.take()
+        finally:
+            paused = time.monotonic() - began
+            request.until = None if request.until is None else request.until + paused
+            if request.deadline is not None:
+                request.deadline.extend(paused)
+
+    def _answer(self, terminal: Terminal, request: _Request) -> None:
+        """Ask what the kernel asks, after what the cell has printed before."""
+        asked = self._received(self._stdin)["content"]
+        while self._iopub.poll(_PRINTED):
+            self._take_published(request)
+        try:
+            answer = terminal.ask(asked["prompt"], password=asked.get("password", False))
+        except EOFError:
+            answer = _END_OF_INPUT
+        self._session.send(self._stdin, "input_reply", {"value": answer})
 
     def _look_at_process(self, ready: Mapping[Any, int]) -> None:
         """Raise an error once the kernel's process has ended and all that it sent has been taken."""

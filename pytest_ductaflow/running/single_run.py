@@ -10,9 +10,10 @@ from typing import IO
 
 from ..core import run_files
 from ..core.instance import Instance
-from ..core.record import INTERRUPTED, Failure, Record, Status
+from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
 from ..core.run_files import RunFiles
 from ..core.settings import Settings
+from ..core.system import kept_kernels
 from ..core.system.interrupts import keyboard_later
 from ..tracking.inputs import InputSearch
 from ..tracking.python_caches import drop_young_caches
@@ -63,6 +64,8 @@ def run_from_clean_start(task: Task, echo: IO[str] | None) -> tuple[Record, bool
     instance, files, settings = task.instance, task.files, task.settings
     root, running = instance.project_root, task.running
     try:
+        if (why := kept_kernels.end_of(files, root)) is not None:
+            return publish_failure(files, running, Failure(IN_USE, why)), False
         if instance.stored_in:
             clear_replay(files)
             start = CleanStart(files, root, None)

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import as_result, own_environment, run_python, run_session
+from helpers.sessions import as_result, own_environment, run_session
 
 pytestmark = pytest.mark.slow
 
@@ -552,22 +552,3 @@ def test_a_time_out_of_pytest_timeout_ends_a_flow_as_one_of_ours(tmp_path: Path)
     assert record.get("reserved", {}) == {}
     assert "CallInfo" not in done.stdout
     assert "Stack of" not in done.stdout
-
-
-def test_pdb_says_how_to_look_into_the_flow_that_failed(tmp_path):
-    """For a build it names the flow in it, with the config that it had."""
-    files = {
-        "flows/red.py": "raise ValueError(config['x'])\n",
-        "builds/all.py": """\
-            from ductaflow import run_notebook
-            run_notebook("flows/red.py", config={"x": 5}, execution_dir="runs/inner")
-            """,
-        "conductor.py": "from pytest_ductaflow import conduct\n"
-        "conduct('builds/all.py', [{'instance_name': 'a b'}])\n",
-    }
-    root = write_project(tmp_path / "project", files)
-    command = ("-m", "pytest", "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "--pdb")
-    done = run_python(root, *command, stdin="q\n")
-    command = "python -m pdb -c continue -m pytest_ductaflow.api.debugging flows/red.py"
-    assert f"{command} 'runs/all/a b/runs/inner/red_config.json'\n" in done.stdout
-    assert done.stdout.index(command) < done.stdout.index("(Pdb)")

@@ -148,11 +148,15 @@ class ForkableApp(kernelapp.IPKernelApp):  # type: ignore[misc]
         shell.displayhook.topic = kernel._topic("execute_result")
         self.displayhook.get_execution_count = lambda: kernel.execution_count
 
+    def open_stdin(self) -> None:
+        """Open the channel on which the kernel asks its client's user, as debuggers do."""
+        self.stdin_socket = self.kernel.stdin_socket = self._bound(zmq.ROUTER, "stdin")
+
     def open_other_channels(self) -> None:
         """Open what clients other than ours may need: requests during a cell, stdin, a heartbeat."""
         kernel = self.kernel
         self.iopub_thread.expect_no_reader()
-        self.stdin_socket = kernel.stdin_socket = self._bound(zmq.ROUTER, "stdin")
+        self.open_stdin()
         self.control_socket = self._bound(zmq.ROUTER, "control")
         self.control_thread = kernel.control_thread = ControlThread(daemon=True)
         kernel.control_stream = ZMQStream(self.control_socket, self.control_thread.io_loop)
@@ -278,7 +282,7 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
     Args:
         app: The application, connected.
         request: Working directory, environment, arguments and umask of the kernel; whether it needs all
-            channels; the first calls.
+            channels, or the one for input; the first calls.
     """
     remember_modules()
     if not request["all_channels"]:
@@ -293,6 +297,8 @@ def run_flow(app: ForkableApp, request: Mapping[str, Any]) -> None:
     app.begin()
     if request["all_channels"]:
         app.open_other_channels()
+    elif request["stdin"]:
+        app.open_stdin()
     call(request["first"])
     loop = app.io_loop = IOLoop.current()
     if request["observe"] is not None and _is_observed(request["observe"]):

@@ -23,6 +23,7 @@ _REQUEST: dict[str, type | tuple[type, ...]] = {
     "argv": list,
     "umask": int,
     "all_channels": bool,
+    "stdin": bool,
     "first": list,
     "last": list,
     "observe": (dict, type(None)),

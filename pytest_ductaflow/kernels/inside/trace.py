@@ -54,7 +54,7 @@ _machines: frozenset[str] = frozenset()  # their top-level names
 _preloaded: tuple[set[str], set[str]] = set(), set()  # as `_imported` returns it
 _last_preloaded, _number_preloaded = "", 0
 _TO_OBSERVER = "/ductaflow-observer/"  # as in `observer.access_log`
-_BEGIN, _END = f"{_TO_OBSERVER}begin", f"{_TO_OBSERVER}end"
+_BEGIN, _END, _PAUSE, _RESUME = (f"{_TO_OBSERVER}{word}" for word in ("begin", "end", "pause", "resume"))
 # Modules that open files without Python; the last ones start Python processes without the hook.
 _READERS = (
     "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "pyarrow.json", "pyarrow.feather", "pyarrow.orc",
@@ -66,6 +66,7 @@ _READERS = (
 )  # fmt: skip
 _has_begun = False
 _is_observed = False
+_is_paused = False
 _stat = os.stat
 _questions: dict[str, Callable[..., Any]] = {}  # the originals of wrapped functions of `os`
 _ABILITIES = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
@@ -112,7 +113,7 @@ class _Hook:
         self._kernel = os.getpid()
 
     def take(self, event: str, args: tuple[Any, ...]) -> None:
-        if event not in _EVENTS and event not in _COMMANDS and event != "import":
+        if _is_paused or (event not in _EVENTS and event not in _COMMANDS and event != "import"):
             return
         # The frame that opens, found as in warnings and logging; a thread of a C library has none.
         caller = sys._getframe().f_back  # noqa: SLF001
@@ -126,7 +127,7 @@ class _Hook:
                 self._note_command(*_COMMANDS[event](args), caller)
 
     def note(self, use: str, path: Any, caller: FrameType | None) -> None:
-        found = _use_and_name(use, path, caller)
+        found = None if _is_paused else _use_and_name(use, path, caller)
         if found is None or found[1] == self._trace:
             return
         use, name = found
@@ -163,6 +164,21 @@ def leave_files_to_observer() -> None:
             abilities.discard(getattr(os, name))
         setattr(os, name, original)
     os.path.exists(_BEGIN)
+
+
+@contextlib.contextmanager
+def unnoticed() -> Iterator[None]:
+    """Record nothing of what the flow's thread opens in the body of a `with`."""
+    global _is_paused  # noqa: PLW0603
+    _is_paused = True
+    if _is_observed:
+        os.path.exists(_PAUSE)
+    try:
+        yield
+    finally:
+        _is_paused = False
+        if _is_observed:
+            os.path.exists(_RESUME)
 
 
 def leave_searches_to_observer() -> None:

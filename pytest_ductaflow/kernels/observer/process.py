@@ -177,8 +177,10 @@ class Observer:
         elif number in self._connections:
             self._take_question(number)
         elif number == self._parents_end:
-            end_orphans()  # the command as well
-            os._exit(1)
+            self._poll.unregister(number)
+            if self._report is None or not os.path.exists(kept_file(self._report)):
+                end_orphans()  # the command as well
+                os._exit(1)
         elif self._clients is not None:
             connection = self._clients.accept()[0]
             self._connections[connection.fileno()] = connection
@@ -199,7 +201,8 @@ class Observer:
         """Return whether nothing is observed any more; write the report if it goes to a file."""
         if self._report is not None:
             if "" in self._notes:
-                with open(self._report, "wb") as file:
+                # Its folder has gone with a kernel that was kept.
+                with contextlib.suppress(FileNotFoundError), open(self._report, "wb") as file:
                     file.write(_report(self._notes[""]))
             return True
         return not self._notes_of
@@ -257,6 +260,11 @@ class Observer:
             file.write(_report(notes))
             file.flush()
             socket.send_fds(connection, [_answer(None)], [file.fileno()])
+
+
+def kept_file(report: str) -> str:
+    """Return the file that exists if a command that is observed itself is to outlive its parent."""
+    return f"{report}.kept"
 
 
 def end_file(report: str) -> str:

@@ -1,0 +1,219 @@
+"""Debug a flow inside its kernel, with the client's terminal: after a failure, and at `breakpoint()`.
+
+Standalone like `setup`: it is sent to the kernel as text. The channel for input carries both directions:
+what the debugger prints goes before the next prompt, so that it is in no cell's output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+_CONNECT = 10.0  # seconds for the client's channel to be connected
+_PAUSE = 0.01  # seconds between two attempts to ask
+_NO_TERMINAL = (
+    "breakpoint() needs a terminal, and this flow has none. Run it in one, in a single process (no -n): "
+    "pytest --ductaflow … --pdb"
+)
+_OTHER_PROCESS = "breakpoint() works in the flow's own process only, not in one that it has started"
+_MACHINERY = ("IPython.", "ipykernel.")
+_kernel = 0  # process
+
+
+def offer_breakpoints(has_terminal: bool) -> None:
+    """Make `breakpoint()` and `pdb.set_trace()` stop at the client's terminal, or fail if it has none."""
+    global _kernel  # noqa: PLW0603 - a module of its own in each kernel
+    import pdb  # noqa: T100 - which a kernel has imported
+
+    _kernel = os.getpid()
+    from IPython.core import debugger
+
+    pdb.set_trace = debugger.set_trace = _stop if has_terminal else _refuse
+    sys.breakpointhook = sys.__breakpointhook__  # debugpy, which ipykernel imports, has put its own there
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise RuntimeError(_NO_TERMINAL)
+
+
+def _stop(*_: Any, header: str | None = None, **__: Any) -> None:
+    if os.getpid() != _kernel:
+        raise RuntimeError(_OTHER_PROCESS)
+    debugger = _stepping_debugger()
+    if header is not None:
+        debugger.message(header)
+    frame = sys._getframe().f_back  # noqa: SLF001
+    debugger.is_at_breakpoint = True
+    debugger.set_trace(frame)
+
+
+def post_mortem() -> None:
+    """Look into the frames of the last error until the user leaves; what that opens is not noted."""
+    error: BaseException = sys.last_value  # type: ignore[assignment]
+    frames = _frames_of_flow(error.__traceback__)
+    with _unnoticed(), contextlib.suppress(KeyboardInterrupt), _with_traceback(error, frames):
+        debugger = _debugger()
+        debugger.reset()
+        if frames is not None:
+            debugger.botframe = frames.tb_frame
+        debugger.interaction(None, error if hasattr(debugger, "_chained_exceptions") else frames)
+
+
+def _frames_of_flow(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the flow's own code on, or as it is if there is none."""
+    flow = _shell().user_ns
+    own = trace
+    while own is not None and own.tb_frame.f_globals is not flow:
+        own = own.tb_next
+    return own or trace
+
+
+@contextlib.contextmanager
+def _with_traceback(error: BaseException, trace: TracebackType | None) -> Iterator[None]:
+    whole = error.__traceback__
+    error.__traceback__ = trace
+    try:
+        yield
+    finally:
+        error.__traceback__ = whole
+
+
+@contextlib.contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Keep what is opened and printed in the body of a `with` out of what the flow has used and printed."""
+    setup: Any = sys.modules["_ductaflow_kernel"]
+    spill, setup._spill = setup._spill, None  # noqa: SLF001
+    try:
+        with sys.modules["_ductaflow_trace"].unnoticed():
+            yield
+    finally:
+        setup._spill = spill  # noqa: SLF001
+
+
+def _shell() -> Any:
+    return sys.modules["IPython"].get_ipython()
+
+
+def _debugger(kind: Any = None) -> Any:
+    terminal = _Terminal()
+    # Without its handler of SIGINT, which would replace the kernel's.
+    return (kind or _kind())(stdin=terminal, stdout=terminal, nosigint=True)
+
+
+def _kind() -> Any:
+    """Return IPython's debugger, not the one that kernels have in its place: Ctrl-C closes that."""
+    from IPython.core import debugger
+
+    return debugger.InterruptiblePdb.__base__
+
+
+def _stepping_debugger() -> Any:
+    """Return a debugger that steps from a statement of a cell to the next one, and on to the next cell.
+
+    IPython compiles and runs each statement of a cell by itself, so that Python's own would step into
+    IPython.
+    """
+    kind = _kind()
+
+    class Stepping(kind):  # type: ignore[misc,valid-type]
+        is_at_breakpoint = False  # until it has stopped for the first time
+
+        def stop_here(self, frame: FrameType) -> bool:
+            return bool(super().stop_here(frame)) and _is_of_flow(frame)
+
+        def user_call(self, frame: FrameType, arguments: Any) -> None:
+            if not _is_statement(frame):
+                super().user_call(frame, arguments)
+
+        def user_line(self, frame: FrameType) -> None:
+            self.is_at_breakpoint = False
+            super().user_line(frame)
+
+        def user_return(self, frame: FrameType, value: Any) -> None:
+            if not _is_statement(frame):
+                super().user_return(frame, value)
+            elif self.is_at_breakpoint and _is_last(frame):  # perhaps nothing follows where it could stop
+                self.is_at_breakpoint = False
+                self.interaction(frame, None)
+
+    stepping = _debugger(Stepping)
+    stepping.report_skipped = False  # it would print that in the cell
+    return stepping
+
+
+def _is_statement(frame: FrameType) -> bool:
+    """Return whether a frame is a statement of a cell."""
+    code = frame.f_code
+    is_ours = __name__ in code.co_consts  # the client's requests run as cells do
+    is_cell = frame.f_globals is _shell().user_ns and not code.co_filename.startswith("<")
+    return is_cell and code.co_name.startswith("<") and not is_ours
+
+
+def _is_of_flow(frame: FrameType | None) -> bool:
+    """Return whether a statement of a cell runs in a frame, or has called it, and it is not IPython's."""
+    if frame is not None and str(frame.f_globals.get("__name__")).startswith(_MACHINERY):
+        return False
+    while frame is not None and not _is_statement(frame):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _is_last(frame: FrameType) -> bool:
+    """Return whether nothing but comments follows in the cell."""
+    following = linecache.getlines(frame.f_code.co_filename)[frame.f_lineno :]
+    return all(not line.strip() or line.lstrip().startswith("#") for line in following)
+
+
+class _Terminal:
+    """The client's terminal as a file for both directions."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._printed = ""
+
+    def write(self, text: str) -> int:
+        self._printed += text
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: what is printed goes with the next prompt."""
+
+    def readline(self) -> str:
+        """Return what the user enters, "" at the end of the input."""
+        prompt, self._printed = self._printed, ""
+        try:
+            return f"{_ask(prompt)}\n"
+        except EOFError:
+            return ""
+
+
+def _ask(prompt: str) -> str:
+    """Ask the client's user, whether or not the flow itself may ask.
+
+    Raises:
+        EOFError: If the user is done.
+    """
+    import zmq
+
+    kernel, end = _shell().kernel, time.monotonic() + _CONNECT
+    allowed = kernel._allow_stdin  # noqa: SLF001
+    kernel.stdin_socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # else a question to nobody would be dropped
+    kernel._allow_stdin = True  # noqa: SLF001
+    try:
+        while True:
+            try:
+                return str(kernel.raw_input(prompt))
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH or time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE)
+    finally:
+        kernel._allow_stdin = allowed  # noqa: SLF001
+        kernel.stdin_socket.setsockopt(zmq.ROUTER_MANDATORY, 0)

@@ -1,0 +1,68 @@
+"""Sessions at a terminal, in which debuggers ask (POSIX)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from helpers.sessions import PATIENCE, own_environment
+
+PROMPT = "ipdb> "
+
+
+class AtTerminal:
+    """A session of pytest at a terminal of its own.
+
+    Args:
+        folder: The working directory.
+        arguments: The command line.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        import pexpect
+
+        command = ["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--ductaflow", *arguments]
+        environment = {**own_environment(), "TERM": "dumb", "COLUMNS": "120"}
+        self._process: Any = pexpect.spawn(
+            *(sys.executable, command),
+            cwd=str(folder),
+            env=environment,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            dimensions=(50, 120),
+        )
+        self._end = pexpect.EOF
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.close(force=True)
+
+    def until(self, text: str) -> str:
+        """Wait for a text, and return what came before it."""
+        self._process.expect_exact(text)
+        return str(self._process.before).replace("\r\n", "\n")
+
+    def until_prompt(self) -> str:
+        return self.until(PROMPT)
+
+    def enter(self, line: str) -> None:
+        self._process.sendline(line)
+
+    def answer(self, line: str) -> str:
+        """Enter a line at the prompt, and return what is printed before the next one."""
+        self.enter(line)
+        return self.until_prompt().partition("\n")[2]
+
+    def press_ctrl_c(self) -> None:
+        self._process.sendintr()
+
+    def press_ctrl_d(self) -> None:
+        self._process.sendeof()
+
+    def rest(self) -> str:
+        """Wait for the end, and return what is printed until then."""
+        self._process.expect(self._end)
+        return str(self._process.before).replace("\r\n", "\n")

@@ -1,0 +1,95 @@
+"""`--ductaflow-keep-kernel`: failed kernels stay for a console, and end in each of the ways there are."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from helpers.command_line import ductaflow
+from helpers.projects import write_project
+from helpers.sessions import is_gone, run_session, wait_for
+from jupyter_client.blocking import BlockingKernelClient
+
+from pytest_ductaflow.core.system.kept_kernels import all_kept
+from pytest_ductaflow.kernels.setup_calls import keep_code
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="kernels are kept on Linux and macOS"),
+]
+FILES = {
+    "flows/red.py": """\
+        import sys
+        found = config["x"] * 21
+        if found != 42:
+            sys.exit()
+        raise ValueError("too much")
+        """,
+    "conductor.py": """\
+        from pytest_ductaflow import conduct
+        rows = [{"instance_name": name, "x": 2} for name in "abcd"]
+        conduct("flows/red.py", [*rows, {"instance_name": "good", "x": 1}])
+        """,
+}
+
+
+def run_in(connection_file: str, code: str) -> tuple[str, str]:
+    """Run code as a console does; return what it prints, and its status."""
+    client = BlockingKernelClient()
+    client.load_connection_file(connection_file)
+    client.start_channels()
+    printed: list[str] = []
+    try:
+        client.wait_for_ready(timeout=30)
+        reply = client.execute_interactive(
+            code, timeout=30, output_hook=lambda message: printed.append(message["content"].get("text", ""))
+        )
+    finally:
+        client.stop_channels()
+    return "".join(printed), reply["content"]["status"]
+
+
+def test_kernels_of_failed_instances_stay_until_they_are_ended(tmp_path):
+    root = write_project(tmp_path, FILES)
+    done = run_session(
+        root, "--ductaflow", "conductor.py", "--ductaflow-keep-kernel", "-n", "2", is_real=True
+    )
+    assert "4 failed, 1 warned" in done.stdout
+    told = dict(
+        re.findall(r"^red/(\w+) \(process (\d+)\): jupyter console --existing ", done.stdout, re.MULTILINE)
+    )
+    kept = {each.label: each for each in all_kept(root)}
+    pids = {label: each.owner.pid for label, each in kept.items()}
+    assert {f"red/{name}": int(pid) for name, pid in told.items()} == pids
+    assert sorted(pids) == ["red/a", "red/b", "red/c", "red/d"]
+    try:
+        connections = {label: each.connection_file for label, each in kept.items()}
+        for path in connections.values():
+            assert path in done.stdout
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+            assert stat.S_IMODE(os.stat(Path(path).parent).st_mode) & 0o077 == 0
+        assert run_in(connections["red/a"], "print(found, config['instance_name'])") == ("42 a\n", "ok")
+        # Its user ends it.
+        run_in(connections["red/a"], "exit")
+        wait_for(lambda: is_gone(pids["red/a"]), "the end of the kernel")
+        # Nobody uses it.
+        run_in(connections["red/b"], keep_code(str(Path(connections["red/b"]).parent), 0.2))
+        wait_for(lambda: is_gone(pids["red/b"]), "the end of the kernel")
+        # The command, and a new attempt.
+        assert "ended: the kernel of red/c" in ductaflow(root, "cancel", "red/c").out
+        again = run_session(root, "--ductaflow", "conductor.py::red::d")
+        assert "1 failed" in again.stdout
+        assert "jupyter console" not in again.stdout
+        assert all_kept(root) == []
+        for label, pid in pids.items():
+            wait_for(lambda pid=pid: is_gone(pid), f"the end of {label}")
+            wait_for(lambda at=connections[label]: not Path(at).parent.exists() or None, "its folder")
+    finally:
+        for pid in pids.values():
+            if psutil.pid_exists(pid):
+                psutil.Process(pid).kill()
