@@ -136,9 +136,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def _register_reporting(config: pytest.Config, settings: Settings) -> None:
     """Register what follows the whole session: in the only process, or in the controller of xdist."""
     from .pytest_hooks.reporting import ReportingHooks
+    from .pytest_hooks.similar_failures import AlikeFailures
+    from .pytest_hooks.terminal.live import ProgressHooks
+    from .pytest_hooks.terminal.progress import Progress
 
-    register = config.pluginmanager.register
-    register(ReportingHooks(config), "ductaflow-reporting")
+    register, progress = config.pluginmanager.register, Progress()
+    alike = AlikeFailures(config.get_verbosity(), config.getoption("tbstyle"))
+    register(alike, "ductaflow-causes")
+    register(ReportingHooks(config, progress, alike), "ductaflow-reporting")
+    register(ProgressHooks(config, progress), "ductaflow-progress")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from .pytest_hooks.github import GithubHooks
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..graph.session_outcomes import SessionOutcomes
 from ..planning.discovery import Source, discover, project_root
 from ..planning.history.recent_edits import may_have_changed
 from ..planning.plan import Plan
-from ..report.failure_text import quoted
+from .item_names import near_names, with_their_dots
 from .items import (
     EXCHANGE,
     PLAN,
@@ -48,6 +48,12 @@ _WORKER_KEY = "ductaflow_folder"
 SESSION_KEY = "ductaflow_session"  # by which a worker gets the id of the session
 _PLAN_FILE = "plan.json"
 _STATUSES_FILE = "statuses"
+
+
+_OF_DEBUGGERS = (
+    "note: a debugger cannot look into the kernels that run flows; breakpoints in a flow hold after: "
+    "ductaflow debug RUN --vscode"
+)
 
 
 class CollectionHooks:
@@ -105,12 +111,15 @@ class CollectionHooks:
     def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
         """Collect paths with brackets, and suggest names that may be meant by one that is not found."""
         arguments = session.config.args
+        session.config.args = with_their_dots(arguments, session.config)
         try:
             with self._without_brackets():
                 return (yield)
         except pytest.UsageError as error:
-            near = (_near(argument, session.config) for argument in arguments)
+            near = (near_names(argument, session.config) for argument in arguments)
             raise pytest.UsageError(*error.args, *dict.fromkeys(filter(None, near))) from None
+        finally:
+            session.config.args = arguments
 
     @contextlib.contextmanager
     def _without_brackets(self) -> Iterator[None]:
@@ -161,7 +170,9 @@ class CollectionHooks:
 
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
         """Return the plan's notes on valid but possibly unintended declarations."""
-        return [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]
+        notes = [f"note: {in_line(note)}" for note in config.stash[PLAN].notes]
+        runs_any = bool(config.stash[PLAN].all) and not _runs_nothing(config)
+        return [*notes, _OF_DEBUGGERS] if runs_any and "pydevd" in sys.modules else notes
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Sort items by declaration, and deselect what `--ductaflow-where` excludes."""
@@ -355,23 +366,6 @@ def _drop_reports(config: pytest.Config, settings: Settings) -> None:
         with contextlib.suppress(OSError, PlanError):
             root = project_root(path, settings, config.invocation_params.dir, config.rootpath)
             (root / RUNS / REPORT).unlink(missing_ok=True)
-
-
-def _near(argument: str, config: pytest.Config) -> str:
-    """Return a suggestion for an argument that matches nothing; empty if there is none."""
-    path, _, name = argument.partition("::")
-    file = Path(os.path.abspath(config.invocation_params.dir / path))
-    if not file.exists():
-        others = os.listdir(file.parent) if file.parent.is_dir() else []
-        near = [str(Path(path).with_name(other)) for other in get_close_matches(file.name, others, 1)]
-    else:
-        plan = config.stash[PLAN]
-        ids = [node_id_of(file, instance, config.rootpath) for instance in plan.instances.get(file, ())]
-        names = [node_id.partition("::")[2] for node_id in ids]
-        is_known = any(other == name or other.startswith(f"{name}::") for other in names)
-        near = [] if is_known or not name else get_close_matches(name, names, 3)
-        near = [f"{path}::{other}" for other in near]
-    return f"did you mean {' or '.join(map(quoted, near))}?" if near else ""
 
 
 def _command_for(config: pytest.Config, plan: Plan, what: Sequence[int | str]) -> str:

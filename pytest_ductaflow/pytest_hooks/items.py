@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ PLAN = pytest.StashKey[Plan]()
 PRECONDITIONS = pytest.StashKey[Preconditions]()
 _OF_BACKGROUND_WORK = tuple(f"pytest_ductaflow.running.{name}" for name in ("remote.runner", "run_instance"))
 SERVERS = "pytest_ductaflow.kernels.server_pool"
+_LINES_ABOVE = {".csv": 1, ".jsonl": 0}  # the first row, in tables of which each row is a line
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
 
 
@@ -69,12 +70,16 @@ def after_of(conductor: Path, plan: Plan) -> Instance:
     return instance_of_after(conductor, Path(plan.instances[conductor][0].project_root))
 
 
-class Step(pytest.Collector):
-    """The instances of one step."""
+class Step(pytest.Class):
+    """The instances of one step, which test explorers show as they show the methods of a class."""
 
     def __init__(self, *, instances: list[tuple[int, Instance]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.instances = instances
+
+    def _getobj(self) -> type:
+        """Return a class for plugins that look at those of tests; there is none in a conductor."""
+        return type(self.name, (), {})
 
     def collect(self) -> Iterator[pytest.Item]:
         yield from _items(self, self.instances)
@@ -149,6 +154,20 @@ class PlannedItem(pytest.Item):
         source = self.instance.source or str(self.path)
         line = self.instance.line or 1  # rows of a file have none, and pytest's marks need one
         return source, line - 1, f"{self.instance.step}/{self.instance.name}"
+
+    @cached_property
+    def location(self) -> tuple[str, int | None, str]:
+        """Where test explorers show the item: in the file to which it belongs, at its call or row.
+
+        They take the line for one of that file, also where a module makes the calls of a conductor.
+        """
+        file, line, domain = super().location
+        if self.instance.source not in ("", str(self.path)):
+            return self.nodeid.partition("::")[0], 0, domain
+        above = _LINES_ABOVE.get(self.path.suffix)
+        if above is not None and self.instance.row is not None:
+            line = above + self.instance.row - 1
+        return file, line, domain
 
 
 class InstanceItem(PlannedItem):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,17 +23,6 @@ class Waiting(FlowWarning):
     """A message that an instance waits for another process that is running it."""
 
 
-@dataclass
-class CrashLine(ReprFileLocation):
-    """The line that `--tb=line` shows for a failure, with those about similar failures."""
-
-    alike: Callable[[], list[Line]] = list
-
-    def toterminal(self, tw: TerminalWriter) -> None:
-        super().toterminal(tw)
-        _write(self.alike(), tw)
-
-
 class FailureRepr(TerminalRepr):
     """A failure as the terminal shows it, coloured only on output.
 
@@ -50,20 +38,17 @@ class FailureRepr(TerminalRepr):
         self.lines = lines
         self.reprcrash = location
         self._shown = lines if shown is None else shown
-        self._alike: Callable[[], list[Line]] = list
+        self._alike: Callable[[int], list[Line]] | None = None
 
     def __str__(self) -> str:
         return "\n".join(line.text for line in self.lines)
 
     def toterminal(self, tw: TerminalWriter) -> None:
-        _write([*self._shown, *self._alike()], tw)
+        _write([*self._shown, *(self._alike(tw.fullwidth) if self._alike is not None else ())], tw)
 
-    def add(self, alike: Callable[[], list[Line]]) -> None:
-        """Add lines about similar failures, which are computed when this one is shown."""
-        if isinstance(self.reprcrash, CrashLine):
-            self.reprcrash.alike = alike
-        else:
-            self._alike = alike
+    def add(self, alike: Callable[[int], list[Line]]) -> None:
+        """Add lines about similar failures, which are computed, for a width, when this one is shown."""
+        self._alike = alike
 
 
 def _write(lines: list[Line], tw: TerminalWriter) -> None:
@@ -87,7 +72,7 @@ def failure_repr(record: Record, root: Path, here: Path, command: str, style: st
     location = ReprFileLocation(str(root / record.flow), line or 1, sendable(shown))
     lines = _sendable_lines(failure_lines(record, root, here, command))
     if style == "line":  # pytest itself writes the location
-        return FailureRepr(lines, CrashLine(location.path, location.lineno, location.message), [])
+        return FailureRepr(lines, location, [])
     if style == "short":
         return FailureRepr(
             lines, location, _sendable_lines(failure_lines(record, root, here, command, short=True))

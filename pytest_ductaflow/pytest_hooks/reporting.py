@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -25,7 +25,7 @@ from ..planning.history import left_over_runs
 from ..planning.history.declared_rows import is_declared_in
 from ..planning.history.stale_upstreams import out_of_date
 from ..planning.plan import Plan
-from ..report.failure_text import Line, message_of, place_of
+from ..report.failure_text import Line
 from ..report.live import CUT_OFF, LiveReport
 from ..report.terminal_summary import Summary, show_flows
 from ..report.time_left import TimeLeft
@@ -36,7 +36,8 @@ from .items import PLAN, SETTINGS, after_of, id_of_after, node_id_of, only_plann
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .sharding import DIVISION
-from .similar_failures import AlikeFailures
+from .similar_failures import AlikeFailures, FailedInstance
+from .terminal.progress import Progress
 
 _SOURCES = 5  # sources named in the header
 
@@ -54,12 +55,13 @@ def _nothing_found(names: Sequence[str]) -> str:
 class ReportingHooks:
     """The hooks that write each project's report and the terminal's lines about flows."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, progress: Progress, alike: AlikeFailures) -> None:
         self._config = config
+        self._progress = progress
         self._instances: dict[str, Instance] = {}
         self._reports: dict[str, LiveReport] = {}  # by project root
         self._summary = Summary()
-        self._alike = AlikeFailures(config.get_verbosity())
+        self._alike = alike
         self._problems: list[str] = []
         self._selected: set[str] = set()  # node ids of what this session runs
         self._numbers: dict[str, int] = {}  # of the instances in the plan, by node id
@@ -123,6 +125,12 @@ class ReportingHooks:
             )
         for root in {self._instances[each].project_root for each in selected & self._instances.keys()}:
             config.add_cleanup(announce(Path(root), command))
+        labels = {
+            node_id: f"{each.step}/{each.name}"
+            for node_id, each in self._instances.items()
+            if node_id in selected
+        }
+        self._progress.begin(labels, self._time_left(workers))
         left_over_runs.note(config.stash[PLAN])
         self._drop_idle_reports()
         for root, live in self._reports.items():
@@ -139,9 +147,13 @@ class ReportingHooks:
         edges = [*step_edges(plan.graph, steps), *_edges_to_afters(plan, self._config.rootpath)]
         of_root |= {edge.later for edge in edges if edge.earlier in of_root}
         live.show_edges([edge for edge in edges if edge.later in of_root])
-        live.expect(TimeLeft(plan.all, plan.graph.before, plan.durations, self._numbers, workers))
+        live.expect(self._time_left(workers))
         if (times := self._config.stash.get(TIMES, None)) is not None:
             live.show_idle(times.idle.spans)
+
+    def _time_left(self, workers: int) -> TimeLeft:
+        plan = self._config.stash[PLAN]
+        return TimeLeft(plan.all, plan.graph.before, plan.durations, self._numbers, workers)
 
     def _drop_idle_reports(self) -> None:
         """Leave the reports of projects of which this session runs nothing as they are, or all if told so."""
@@ -218,24 +230,29 @@ class ReportingHooks:
         instance = self._instances.get(report.nodeid)
         if record is not None and instance is not None and report.failed:
             shown = report.longrepr  # of an item of this process; workers send it as a plain text
+            root, here = Path(instance.project_root), self._config.invocation_params.dir
             if not isinstance(shown, FailureRepr):
-                root, here = Path(instance.project_root), self._config.invocation_params.dir
                 command = repeat_command(report.nodeid, self._config.rootpath, here)
                 shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle"))
                 report.longrepr = shown
-            self._show_once(report, place_of(record), message_of(record), shown)
+            self._show_once(report, FailedInstance.of(record, root, here), shown)
         elif (reason := getattr(report, REFUSED, None)) is not None:
-            report.longrepr = shown = _refusal_repr(report, reason)
-            place = (REFUSED, *report.location[:2], reason.partition(":")[0])
-            self._show_once(report, place, reason, shown)
+            file, line = (instance.source, instance.line) if instance is not None else report.location[:2]
+            report.longrepr = shown = _refusal_repr(file, line, reason)
+            place = (REFUSED, file, line, reason.partition(":")[0])
+            self._show_once(report, FailedInstance(self._name(report), "not started", reason, place), shown)
+        elif report.failed and instance is not None:
+            self._show_once(report, FailedInstance(self._name(report), "without a record", "", None))
+
+    def _name(self, report: pytest.TestReport) -> str:
+        instance = self._instances.get(report.nodeid)
+        return f"{instance.step}/{instance.name}" if instance is not None else report.nodeid
 
     def _show_once(
-        self, report: pytest.TestReport, place: Hashable, message: str, shown: FailureRepr
+        self, report: pytest.TestReport, failed: FailedInstance, shown: FailureRepr | None = None
     ) -> None:
-        """Hide a failure in the terminal if it shows one of the same kind already."""
-        instance = self._instances.get(report.nodeid)
-        name = f"{instance.step}/{instance.name}" if instance is not None else report.nodeid
-        if self._alike.merge_into_earlier(place, name, message, shown):
+        """Hide a failure in the terminal if it shows one with the same cause already."""
+        if self._alike.merge_into_earlier(failed, shown):
             # The only way to have pytest's terminal count a failure but omit it from FAILURES.
             report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -306,7 +323,19 @@ class ReportingHooks:
             terminalreporter.line(_nothing_found(self._config.stash[SETTINGS].files), yellow=True)
         if not self._instances:
             return
-        terminalreporter.section("ductaflow", "-")
+        if terminalreporter.verbosity >= 0:
+            terminalreporter.section("ductaflow", "-")
+            self._show_summary(terminalreporter, exitstatus)
+        for problem in self._problems:
+            terminalreporter.line(problem, yellow=True)
+        if self._problems or terminalreporter.verbosity < 0:
+            return
+        here = self._config.invocation_params.dir
+        for live in self._reports.values():
+            terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
+
+    def _show_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        """Write what is to be known of the session, besides its failures."""
         here = self._config.invocation_params.dir
         self._look_at_upstreams(here)
         self._summary.show(terminalreporter)
@@ -315,12 +344,6 @@ class ReportingHooks:
             terminalreporter.line(f"{stopped}the same command goes on with what has not ended", yellow=True)
         for line in left_over_runs.lines(self._config.stash[PLAN], here):
             terminalreporter.line(line)
-        for problem in self._problems:
-            terminalreporter.line(problem, yellow=True)
-        if self._problems:
-            return
-        for live in self._reports.values():
-            terminalreporter.line(f"report: {Path(os.path.relpath(live.path, here)).as_posix()}")
 
 
 def _edges_to_afters(plan: Plan, rootpath: Path) -> Iterator[StepEdge[tuple[str, str]]]:
@@ -373,10 +396,9 @@ def _first_line(report: pytest.TestReport) -> str:
     return text.splitlines()[0] if text else "failed"
 
 
-def _refusal_repr(report: pytest.TestReport, reason: str) -> FailureRepr:
+def _refusal_repr(file: str, line: int | None, reason: str) -> FailureRepr:
     """Return the one-line failure of an instance that was not started; the summary shows it as well."""
-    source, line, _ = report.location
-    return FailureRepr([Line(reason, ("red",))], ReprFileLocation(source, (line or 0) + 1, reason))
+    return FailureRepr([Line(reason, ("red",))], ReprFileLocation(file, line or 1, reason))
 
 
 def _last_phase(crash: Any) -> pytest.TestReport:

@@ -69,6 +69,16 @@ def place_of(record: Record) -> tuple[object, ...] | None:
     return *ways, failure.type, *filter(_is_frame, failure.traceback.splitlines())
 
 
+def kind_of(record: Record) -> str:
+    """Return what happened where, as the failures of a session are counted: `ValueError in growth cell 3`."""
+    failed = failed_first(record)
+    if record.differs:
+        return f"{stem_of(record.flow)} with other outputs than stored"
+    what = failed.error.type if failed.error is not None else str(failed.status)
+    cell = f" cell {failed.error.cell}" if failed.error is not None and failed.error.cell else ""
+    return f"{what} in {stem_of(failed.flow)}{cell}"
+
+
 def message_of(record: Record) -> str:
     """Return the message of the flow that failed first."""
     cause = failed_first(record)

@@ -133,7 +133,7 @@ def test_equal_failures_are_told_once(session):
     """With two workers; what waits for them is blocked, with the reason."""
     assert len(re.findall(r"^E   NameError", session.output, re.MULTILINE)) == 1
     assert len(re.findall(r"^_+ wrong/r\d _+$", session.output, re.MULTILINE)) == 1
-    more = r"^2 more at the same place with the same error: wrong/r\d, wrong/r\d$"
+    more = r"^2 more of this cause .*\n  wrong/r\d: NameError.*\n  wrong/r\d: NameError"
     blocked = r"^BLOCKED \S+::(r0|all) and \S+::(r0|all) - upstream wrong/r0 failed$"
     assert re.search(more, session.output, re.MULTILINE)
     assert re.search(blocked, session.output, re.MULTILINE)

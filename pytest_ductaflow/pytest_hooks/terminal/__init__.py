@@ -1,0 +1,1 @@
+"""What the terminal shows while a session runs, and of many failures at its end."""
