@@ -136,9 +136,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _register_reporting(config: pytest.Config, settings: Settings) -> None:
     """Register what follows the whole session: in the only process, or in the controller of xdist."""
     from .pytest_hooks.reporting import ReportingHooks
-    from .pytest_hooks.similar_failures import AlikeFailures
     from .pytest_hooks.terminal.live import ProgressHooks
     from .pytest_hooks.terminal.progress import Progress
+    from .pytest_hooks.terminal.similar_failures import AlikeFailures
 
     register, progress = config.pluginmanager.register, Progress()
     alike = AlikeFailures(config.get_verbosity(), config.getoption("tbstyle"))
@@ -146,13 +146,17 @@ def _register_reporting(config: pytest.Config, settings: Settings) -> None:
     register(ReportingHooks(config, progress, alike), "ductaflow-reporting")
     register(ProgressHooks(config, progress), "ductaflow-progress")
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        from .pytest_hooks.github import GithubHooks
+        from .pytest_hooks.mirrors.github import GithubHooks
 
         register(GithubHooks(config, os.environ), "ductaflow-github")
     if settings.keep_kernel:
         from .pytest_hooks.kept_kernels import KeptKernelHooks
 
         register(KeptKernelHooks(), "ductaflow-kept-kernels")
+    if settings.prefect is not None:
+        from .pytest_hooks.mirrors.prefect_hooks import register_mirror
+
+        register_mirror(config, settings.prefect)
     if settings.keep_warm is not None and settings.fork:
         config.add_cleanup(partial(_keep_warm, settings.keep_warm))
     if settings.update:

@@ -54,6 +54,7 @@ HOMES = {
     "openpyxl": {"sources.excel_cells"},
     "pandas": {"api", "command_line.overview", "gate.compare", "planning.processes", "sources"},
     "papermill": {"running.notebook.papermill_parts"},
+    "prefect": {"api.prefect"},
     "psutil": {"command_line.processes", "core", "kernels", "running.html.page_process"},
     "pyarrow": {"gate.compare.kinds.parquet"},
     "pytest": {"pytest_hooks", "plugin", "command_line.shared.project"},

@@ -33,7 +33,7 @@ def merge(shard_runs: tuple[Path, ...], target: Path, *, partial: bool) -> None:
     SHARD_RUNS are the runs/ of each job, or the folders that hold them. The exit code is 1 if an instance
     failed or did not run, and 2 if they cannot be merged.
     """
-    from ..pytest_hooks.github import append_summary, ended_of_rows
+    from ..pytest_hooks.mirrors.github import append_summary, ended_of_rows
     from ..report.merge_shards import merge as merge_shards
 
     command = shlex.join(["ductaflow", *sys.argv[1:]])

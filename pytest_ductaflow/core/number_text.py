@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
+_WIDEST = 1_000  # characters of a line of Markdown
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -47,3 +48,16 @@ def listed(names: Iterable[str], at_most: int = 10) -> str:
     all_names = list(names)
     more = len(all_names) - at_most
     return ", ".join(all_names[:at_most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def escaped(text: str) -> str:
+    """Return text as one line, escaped for Markdown, its tables and HTML."""
+    line = " ".join(text.split())[:_WIDEST]
+    return re.sub(r"[^\w\s.,:/=() -]|_", lambda found: f"&#{ord(found[0])};", line)
+
+
+def fenced(text: str) -> str:
+    """Return text as a block of code in Markdown, which nothing in it can end."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}\n"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from .instance import WORKPLACES, Instance, Workplace
 from .thread_variables import Threads
@@ -17,6 +18,7 @@ WarningsMode = Literal["xfail", "pass", "fail"]
 LogWarningsMode = Literal["all", "shown", "none"]
 ObserveMode = Literal["all", "python", "off"]
 UnseenMode = Literal["run", "trust"]
+FLOW_RUN = "_DUCTAFLOW_PREFECT_FLOW_RUN"  # in the environment: id of the flow run that has started a session
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,19 @@ def _tags(text: str) -> tuple[str, ...]:
 
 def _patterns(text: str) -> tuple[str, ...]:
     return tuple(map(check_keep, text.split()))
+
+
+def _server(text: str) -> str:
+    """Return the address of an API, without a slash at its end; `/api` is added where it is missing."""
+    try:
+        parts = urlsplit(text.strip())
+        has_host = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        has_host = False
+    if not has_host:
+        raise ValueError("expected the address of a server, such as http://127.0.0.1:4200/api")
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}{'' if 'api' in path.split('/') else '/api'}"
 
 
 def _megabytes(text: str) -> float:
@@ -414,6 +429,14 @@ OPTIONS = (
         metavar="TAG",
         is_list=True,
     ),
+    Option(
+        "prefect",
+        "Show the session in the Prefect server with this address, such as http://127.0.0.1:4200/api: a flow "
+        "run with a task run for each instance.",
+        default=None,
+        convert=_server,
+        metavar="URL",
+    ),
 )
 
 
@@ -458,6 +481,7 @@ class Settings:
     graph: Literal["mermaid", "dot"] | None = _DEFAULT["graph"]
     secrets: tuple[str, ...] = _DEFAULT["secrets"]
     tag: tuple[str, ...] = _DEFAULT["tag"]
+    prefect: str | None = _DEFAULT["prefect"]
 
     @classmethod
     def resolve(cls, given: Callable[[Option], Any], ini: Callable[[Option], str]) -> Self:

@@ -36,8 +36,8 @@ from .items import PLAN, SETTINGS, after_of, id_of_after, node_id_of, only_plann
 from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .sharding import DIVISION
-from .similar_failures import AlikeFailures, FailedInstance
 from .terminal.progress import Progress
+from .terminal.similar_failures import AlikeFailures, FailedInstance
 
 _SOURCES = 5  # sources named in the header
 

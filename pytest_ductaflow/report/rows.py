@@ -76,7 +76,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "worker": record.worker or row.get("worker"),
         "debug": _debug(record, root),
         "message": record.message,
-        "cause": _cause(record),
+        "cause": cause_of(record),
         "failed_attempts": list(record.failed_attempts),
         "last_good": _last_good(record, root, runs),
         "design": design_text(record.design),
@@ -110,7 +110,7 @@ def flow_row(record: Record, root: Path, runs: Path) -> Row:
     }
 
 
-def _cause(record: Record) -> Row | None:
+def cause_of(record: Record) -> Row | None:
     """Return, for a failed run, where it failed first, with what error: flow, cell, type, first line."""
     if record.error is None:
         return None

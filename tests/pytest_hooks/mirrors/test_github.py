@@ -11,7 +11,7 @@ from helpers.sessions import own_environment, run_session
 from markdown_it import MarkdownIt
 
 from pytest_ductaflow.core.record import Difference, DifferingValue
-from pytest_ductaflow.pytest_hooks.github import (
+from pytest_ductaflow.pytest_hooks.mirrors.github import (
     ANNOTATIONS,
     LARGEST,
     EndedInstance,

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import pytest
 
-from ..core.number_text import in_line
-from ..core.record import Record
-from ..report.analysis.causes import without_details
-from ..report.failure_text import Line, failed_first, kind_of, message_of, place_of, quoted
-from .outcomes import FailureRepr
+from ...core.number_text import in_line
+from ...core.record import Record
+from ...report.analysis.causes import without_details
+from ...report.failure_text import Line, failed_first, kind_of, message_of, place_of, quoted
+from ..outcomes import FailureRepr
 
 _SHOWN = 20  # lines for further instances of one cause; the short summary and the report have all
 _CAUSES = 6  # causes that are named

@@ -10,7 +10,7 @@ from _pytest._io import TerminalWriter
 
 from pytest_ductaflow.core.record import OUTPUTS_DIFFER, Difference, Failure, Record, Status
 from pytest_ductaflow.pytest_hooks.outcomes import FailureRepr, failure_repr
-from pytest_ductaflow.pytest_hooks.similar_failures import AlikeFailures, FailedInstance
+from pytest_ductaflow.pytest_hooks.terminal.similar_failures import AlikeFailures, FailedInstance
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TRACEBACK = "flows/x.py:12 in cell [3]\n----> 2 boom()\n\nFile lib.py:{}, in boom()\n----> 3 raise"

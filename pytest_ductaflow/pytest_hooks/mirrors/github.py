@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,20 +11,21 @@ from typing import Any
 
 import pytest
 
-from ..core.instance import Instance
-from ..core.outcome import Outcome, outcome_of
-from ..core.record import Difference, Record, Status
-from ..report.failure_text import TITLES, cells_of
-from ..report.packed_rows import Row
-from .collection import node_ids
-from .items import PLAN, SETTINGS
-from .ordering import BLOCKED
-from .outcomes import record_of
+from ...core.instance import Instance
+from ...core.number_text import escaped, fenced
+from ...core.outcome import Outcome, outcome_of
+from ...core.record import Difference, Record, Status
+from ...report.failure_text import TITLES, cells_of
+from ...report.packed_rows import Row
+from ..collection import node_ids
+from ..items import PLAN, SETTINGS
+from ..ordering import BLOCKED
+from ..outcomes import record_of
 
 LARGEST = 1024 * 1024  # bytes of a summary; GitHub does not show a larger one
 ANNOTATIONS = 10  # annotations of each outcome that GitHub shows for a step
 _LATEST = 60  # maximum of lines of a failure text
-_WIDEST = 1_000  # characters of a line
+_WIDEST = 1_000  # characters of a line of a failure text
 _PLACES = 5  # last lines of a failure text, with locations and commands
 _VALUES = 10  # values shown of a file that differs
 _WARNED = 50  # warned instances that are named
@@ -66,13 +66,13 @@ def summary(ended_instances: Sequence[EndedInstance], title: str, room: int = LA
     failed = [ended for ended in ended_instances if ended.outcome == "failed"]
     warned = [ended for ended in ended_instances if ended.outcome == "warned"]
     page = _Page(room)
-    page.add([f"## {_escaped(title)}: {_counts(ended_instances)}\n\n"])
+    page.add([f"## {escaped(title)}: {_counts(ended_instances)}\n\n"])
     if failed:
-        rows = (f"| {_escaped(e.node_id)} | {_escaped(e.message)} |\n" for e in failed)
+        rows = (f"| {escaped(e.node_id)} | {escaped(e.message)} |\n" for e in failed)
         page.add(rows, head="| failed | because |\n| --- | --- |\n", what="failed instances")
         page.add(map(_details, failed), head="\n", what="failure texts")
     if warned:
-        lines = [f"- {_escaped(e.node_id)}: {_escaped(e.message)}\n" for e in warned]
+        lines = [f"- {escaped(e.node_id)}: {escaped(e.message)}\n" for e in warned]
         page.add(lines[:_WARNED], head="\n### Warned\n\n", what="warned instances")
         if len(warned) > _WARNED:
             page.add([f"- … and {len(warned) - _WARNED} more\n"])
@@ -128,29 +128,18 @@ def _details(ended: EndedInstance) -> str:
     if len(lines) > _LATEST:
         middle = f"… {len(lines) - _LATEST} lines …"
         lines = [*lines[: _LATEST // 2], middle, *lines[len(lines) - _LATEST // 2 :]]
-    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    text = "\n".join(lines)
+    text = fenced("\n".join(lines))
     tables = "".join(map(_difference, ended.differences))
-    return (
-        f"<details><summary>{_escaped(ended.node_id)}</summary>\n\n"
-        f"{fence}text\n{text}\n{fence}\n\n{tables}</details>\n\n"
-    )
+    return f"<details><summary>{escaped(ended.node_id)}</summary>\n\n{text}\n{tables}</details>\n\n"
 
 
 def _difference(difference: Difference) -> str:
-    said = f"{_escaped(difference.file)}: {_escaped(difference.message)}\n\n"
+    said = f"{escaped(difference.file)}: {escaped(difference.message)}\n\n"
     if not difference.worst:
         return said
     rows = [TITLES, ("---",) * len(TITLES)]
-    rows += [tuple(map(_escaped, cells_of(value))) for value in difference.worst[:_VALUES]]
+    rows += [tuple(map(escaped, cells_of(value))) for value in difference.worst[:_VALUES]]
     return said + "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """Return text as one line, escaped for Markdown, its tables and HTML."""
-    line = " ".join(text.split())[:_WIDEST]
-    return re.sub(r"[^\w\s.,:/=() -]|_", lambda found: f"&#{ord(found[0])};", line)
 
 
 # --- annotations

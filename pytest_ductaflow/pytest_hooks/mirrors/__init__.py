@@ -1,0 +1,1 @@
+"""Sessions shown by other programs while they run."""
