@@ -218,17 +218,17 @@ class ForkServers:
     notes_imports = False
 
     def __init__(self) -> None:
+        self.begin_anew()
+        atexit.register(self.close)
+
+    def begin_anew(self) -> None:
+        """Begin without servers; in a forked process, those of its parent stay what they are."""
         self._servers: dict[tuple[object, ...], ForkServer] = {}
         self._dead: list[ForkServer] = []  # their folders may be in use
         self._for_others: list[ForkServer] = []
         self._failed: dict[tuple[object, ...], str] = {}  # the reason; another attempt would fail, too
         self._owner: int | None = None  # the process that has started servers
         self._lock = threading.RLock()  # several threads may run flows
-        atexit.register(self.close)
-
-    def begin_anew(self) -> None:
-        """Forget in a forked process the servers of its parent, which stay what they are."""
-        self.__init__()  # type: ignore[misc]
 
     @property
     def are_wanted(self) -> bool:
