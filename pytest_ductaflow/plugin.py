@@ -125,12 +125,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist, config.option.tx = "no", []  # xdist: this process alone
         register(ExplainHooks(), "ductaflow-explaining")
         return
+    _register_distribution(config, settings, is_worker=is_worker)
+    if not is_worker:
+        _register_reporting(config, settings)
+
+
+def _register_distribution(config: pytest.Config, settings: Settings, *, is_worker: bool) -> None:
+    """Register what has others run the instances: an engine, or xdist."""
+    register = config.pluginmanager.register
+    if settings.engine and not settings.accept and not is_worker:
+        from .pytest_hooks.distribution.engine_hooks import EngineHooks
+
+        register(EngineHooks(config, settings.engine), "ductaflow-engine")
     if config.pluginmanager.hasplugin("xdist"):
         from .pytest_hooks.distribution.xdist_scheduler import ControllerHooks, WorkerHooks
 
         register(WorkerHooks() if is_worker else ControllerHooks(), "ductaflow-xdist")
-    if not is_worker:
-        _register_reporting(config, settings)
 
 
 def _register_reporting(config: pytest.Config, settings: Settings) -> None:

@@ -62,6 +62,14 @@ class InUse(DuctaflowError):
     """Another process is running the instance; the message says which."""
 
 
+class EngineError(DuctaflowError):
+    """An engine cannot run instances as it is set up; the message says what to do."""
+
+
+class EngineLost(DuctaflowError):
+    """An engine has been lost while it ran instances; what has ended is kept."""
+
+
 class NothingToAccept(DuctaflowError):
     """An instance has not ended well, or its files are not there."""
 

@@ -17,6 +17,7 @@ RESERVED_FOR = {
     "_timeout": "timeout",
     "_retries": "retries",
     "_cores": "cores",
+    "_resources": "resources",
     "_marks": "marks",
     "_keep": "keep",
     "_cwd": "cwd",
@@ -25,7 +26,7 @@ RESERVED_FOR = {
 Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
-_OFTEN_EMPTY = ("design",)  # mappings of an instance, which have no default to compare with
+_OFTEN_EMPTY = ("design", "resources")  # mappings of an instance, which have no default to compare with
 # The columns of a control table that identify an instance; the others are its config. Their cells are always
 # text: "007" and "NA" are names, not a number or an empty cell.
 TEXT_COLUMNS = ("instance_name", "step", "flow", "build")
@@ -78,6 +79,7 @@ class Instance:
         cell_timeout: Seconds that each of its cells may take.
         retries: Number of further attempts after a failure.
         cores: Cores that it is to have, or all if there are fewer; None means its worker's share.
+        resources: Amounts of further things that an engine's worker must have free for it, by name.
         marks: pytest marks of the item.
         keep: Patterns, relative to the run directory, of what is kept for the next run.
         cwd: Where it runs, if given: in its run directory, the flow's folder or the project root.
@@ -110,6 +112,7 @@ class Instance:
     cell_timeout: float | None = None
     retries: int = 0
     cores: int | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     cwd: Workplace | None = None
@@ -156,7 +159,7 @@ class Instance:
     @property
     def reserved(self) -> dict[str, JSON]:
         """The values set by reserved names, such as `_timeout`, as in a config; without the order."""
-        defaults = {f.name: f.default for f in fields(self)}
+        defaults: dict[str, Any] = {f.name: {} if f.name in _OFTEN_EMPTY else f.default for f in fields(self)}
         said = {key: (getattr(self, name), defaults[name]) for key, name in RESERVED_FOR.items()}
         return {
             key: list(v) if isinstance(v, tuple) else v for key, (v, default) in said.items() if v != default

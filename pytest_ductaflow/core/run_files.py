@@ -31,6 +31,7 @@ from typing import Any
 
 from .instance import RUNS, Instance
 from .record import Failure, Record, Status
+from .system.fence import raise_if_given_up
 from .system.file_state import settled, state_in
 
 REPORT = "conductor_status_report.html"
@@ -127,12 +128,17 @@ def names_of_ours(run_dir: str) -> set[str]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        GivenUp: If the attempt that runs in this thread was given up.
+    """
     # Not the pid: threads share it, and so can processes on machines that share a disk.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         # A lone surrogate (from undecodable output) becomes an escape that JSON reads back.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        raise_if_given_up()
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -230,6 +230,37 @@ OPTIONS = (
         is_switch=True,
     ),
     Option(
+        "engine",
+        "What runs instances in place of this process: `dask` (as many local workers as cores, or `dask:4`), "
+        "the address of a Dask scheduler (tcp://host:8786), or an engine of another package.",
+        default=None,
+        metavar="ENGINE",
+    ),
+    Option(
+        "engine_wait",
+        "How long an engine waits for a worker, or for one that has the cores and resources that an instance "
+        "asks for, such as 90s, 10min or 2h.",
+        default=60.0,
+        convert=_span,
+        metavar="TIME",
+    ),
+    Option(
+        "sync",
+        "Send the project to an engine's workers, which do not share its file system, and bring run "
+        "directories back.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
+    ),
+    Option(
+        "sync_limit",
+        "Megabytes that the project may have to be sent so, what an instance needs of others, and a run "
+        "directory that comes back.",
+        default=100.0,
+        convert=_megabytes,
+        on_command_line=False,
+    ),
+    Option(
         "timeout",
         "Seconds that an instance may take, unless it has a `_timeout` of its own.",
         default=None,
@@ -454,6 +485,10 @@ class Settings:
     log_warnings: LogWarningsMode = _DEFAULT["log_warnings"]
     html: HtmlMode = _DEFAULT["html"]
     report: bool = _DEFAULT["report"]
+    engine: str | None = _DEFAULT["engine"]
+    engine_wait: float = _DEFAULT["engine_wait"]
+    sync: bool = _DEFAULT["sync"]
+    sync_limit: float = _DEFAULT["sync_limit"]
     timeout: float | None = _DEFAULT["timeout"]
     kernel: str | None = _DEFAULT["kernel"]
     root: str | None = _DEFAULT["root"]
@@ -507,7 +542,8 @@ class Settings:
 
     def placed(self, instance: Instance) -> Instance:
         """Return an instance with `runs_in` set from its own `cwd` or the default."""
-        return instance.with_(runs_in=instance.cwd or self.cwd)
+        place = instance.cwd or self.cwd
+        return instance if instance.runs_in == place else instance.with_(runs_in=place)
 
     def kernel_of(self, instance: Instance) -> str:
         """Return the kernel that is asked for, whatever its flow names; empty if none is."""

@@ -69,6 +69,10 @@ class ReadyQueue:
         self._out.add(number)
         return number
 
+    def longest_way(self, number: int) -> float:
+        """Return the expected seconds from the begin of an instance to the end of all that waits for it."""
+        return self._remaining[number]
+
     def wait_of(self, number: int) -> Wait | None:
         """Return what an instance has waited for; None if it is not ready yet."""
         return self._waits.of(number, self._cores.size_of(number))

@@ -21,7 +21,7 @@ from .history.earlier_runs import earlier_runs
 from .plan import Plan, instances_from_json
 from .processes.pool import DeclareProcesses
 from .read_sources import Answer, read_sources
-from .reserved_columns import notes_on_cores
+from .reserved_columns import notes_on_cores, notes_on_resources
 
 
 def make_plan(
@@ -95,6 +95,11 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
     complaints += merged_lines(problems) if is_complete else []
     if complaints:
         raise PlanError("\n".join(complaints))
+    is_here = "://" not in (settings.engine or "")  # else the cores are those of other machines
+    notes = [
+        *(notes_on_cores(every) if is_here else ()),
+        *(() if settings.engine else notes_on_resources(every)),
+    ]
     afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])
     return Plan(
         instances,
@@ -103,5 +108,5 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
         afters,
         writers_of(earlier.outside),
         time.time_ns(),
-        (*(note for answer in answers.values() for note in answer["notes"]), *notes_on_cores(every)),
+        (*(note for answer in answers.values() for note in answer["notes"]), *notes),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,33 @@ def reserved_value(key: str, value: JSON) -> Any:
         if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
             raise ValueError(f"{value!r}: expected names of marks, separated by commas")
         return tuple(str(mark) for mark in marks)
-    readers = {"_after": upstreams, "_keep": patterns, "_cwd": workplace, "_kernel": _kernel_name}
+    readers: dict[str, Callable[[Any], Any]] = {
+        "_resources": resources,
+        "_after": upstreams,
+        "_keep": patterns,
+        "_cwd": workplace,
+        "_kernel": _kernel_name,
+    }
     return readers[key](value)
+
+
+def resources(value: object) -> dict[str, float]:
+    """Return amounts of resources by name, given as a mapping or as a text such as `GPU=1, licence=2`.
+
+    Raises:
+        ValueError: If the value is neither, or an amount is no number above 0.
+    """
+    given = value
+    if isinstance(value, str):
+        parts = (part.partition("=") for part in value.replace(",", " ").split())
+        value = {name: amount if equals else None for name, equals, amount in parts}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{given!r}: expected names and numbers, such as GPU=1 or {{'GPU': 1}}")
+    amounts = {str(name).strip(): _number(amount) for name, amount in value.items()}
+    for name, amount in amounts.items():
+        if not name or amount is None or not amount > 0:
+            raise ValueError(f"{given!r}: expected a number above 0 for each name, such as GPU=1")
+    return {name: amount for name, amount in amounts.items() if amount is not None}
 
 
 def notes_on_cores(instances: Iterable[Instance]) -> Iterator[str]:
@@ -73,6 +98,15 @@ def notes_on_cores(instances: Iterable[Instance]) -> Iterator[str]:
         where = listed(dict.fromkeys(display_path(i.source, Path(i.project_root)) for i in asking))
         cores = "1 core" if there == 1 else f"{there} cores"
         yield f"_cores is up to {most} ({where}), and this machine has {cores}: such instances get all"
+
+
+def notes_on_resources(instances: Iterable[Instance]) -> Iterator[str]:
+    """Yield a note about instances that ask for resources, where nothing has any."""
+    asking = [instance for instance in instances if instance.resources]
+    if asking:
+        where = listed(dict.fromkeys(display_path(i.source, Path(i.project_root)) for i in asking))
+        told = "only workers of an engine have some (--ductaflow-engine)"
+        yield f"_resources ({where}) say nothing here: {told}"
 
 
 def _kernel_name(value: object) -> str:

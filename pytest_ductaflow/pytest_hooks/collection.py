@@ -335,7 +335,7 @@ def _start_early(config: pytest.Config) -> bool:
     from ..running.run_instance import start_early
 
     settings = config.stash[SETTINGS]
-    if settings.fork and runner_of_this_session() is not None:
+    if settings.engine or (settings.fork and runner_of_this_session() is not None):
         return False
     start_early(settings)
     return True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import pytest
 
@@ -18,6 +18,7 @@ from ..core.errors import InstanceFailed, PreconditionsUnmet, Warned
 from ..core.instance import Instance, Neighbours, slug
 from ..core.outcome import outcome_of
 from ..core.record import Record
+from ..core.run_files import RunFiles
 from ..core.settings import Settings
 from ..gate.instance_file import FILE as STORED_FILE
 from ..gate.instance_file import is_stored
@@ -39,6 +40,16 @@ _OF_BACKGROUND_WORK = tuple(f"pytest_ductaflow.running.{name}" for name in ("rem
 SERVERS = "pytest_ductaflow.kernels.server_pool"
 _LINES_ABOVE = {".csv": 1, ".jsonl": 0}  # the first row, in tables of which each row is a line
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
+
+
+class RunsElsewhere(Protocol):
+    """What runs the instances of this session, if this process does not."""
+
+    def record_of(self, item: InstanceItem) -> Record:
+        """Return the record of an instance whose protocol runs."""
+
+
+ELSEWHERE = pytest.StashKey[RunsElsewhere]()
 
 
 class SourceFile(pytest.File):
@@ -186,34 +197,53 @@ class InstanceItem(PlannedItem):
         return self._accept(settings) if settings.accept else self._run(settings)
 
     def _run(self, settings: Settings) -> Record:
+        echo = sys.stdout if self.config.getoption("capture") == "no" else None
+        if (elsewhere := self.config.stash.get(ELSEWHERE, None)) is not None:
+            record = elsewhere.record_of(self)
+            if echo is not None and not record.unchanged:
+                self._echo_log(echo)
+            return record
         from ..running.remote.runner import runner_of_this_session
         from ..running.run_instance import run
 
-        echo = sys.stdout if self.config.getoption("capture") == "no" else None
-        judge = self._judge() if self.instance.stored_in else None
         debugs = self.config.getoption("usepdb")  # at the terminal of this process
-        allowed = [seconds for seconds in (settings.timeout, self.seconds) if seconds]
-        settings = replace(settings, timeout=min(allowed, default=None))
         return run(
             self.instance,
-            settings,
+            self.settings_here,
             neighbours=self.neighbours,
             echo=echo,
-            judge=judge,
-            say=self._say,
+            judge=self.judge,
+            say=self.say,
             page_may_follow=True,
             runner=runner_of_this_session() if settings.fork and not debugs else None,
         )
 
-    def _say(self, line: str) -> None:
+    @property
+    def settings_here(self) -> Settings:
+        """The settings of the session, with pytest-timeout's limit if that is less."""
+        settings = self.config.stash[SETTINGS]
+        seconds = self.seconds or getattr(self.config, "_env_timeout", None)  # pytest-timeout's own name
+        if not seconds or (settings.timeout and settings.timeout <= seconds):
+            return settings
+        return replace(settings, timeout=seconds)
+
+    def _echo_log(self, stream: TextIO) -> None:
+        """Print what a flow has printed elsewhere."""
+        with contextlib.suppress(OSError):
+            stream.write(RunFiles.of(self.instance).log.read_text(encoding="utf-8", errors="replace"))
+
+    def say(self, line: str) -> None:
         """Write a line to the terminal at once; an xdist worker can reach it only by a warning."""
         if hasattr(self.config, "workerinput"):
             _tell_warning(self.config, line, self.instance.flow, self.nodeid, Waiting)
         else:
             write_now(self.config, line)
 
-    def _judge(self) -> Callable[[Record], Record]:
-        """Return the function that compares a stored instance's outputs with the expected ones."""
+    @property
+    def judge(self) -> Callable[[Record], Record] | None:
+        """The function that compares a stored instance's outputs with the expected ones."""
+        if not self.instance.stored_in:
+            return None
         from ..gate.judge import Judge
 
         def comparer(name: str, expected: Path, found: Path, tolerance: Tolerance) -> Any:

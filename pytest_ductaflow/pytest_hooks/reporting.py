@@ -198,8 +198,14 @@ class ReportingHooks:
         instance = self._instances.get(node_id)
         return self._reports.get(instance.project_root) if instance else None
 
+    def begun_elsewhere(self, node_id: str, slots: int) -> None:
+        """Show an instance as running, which an engine has begun that runs so many at a time."""
+        for live in self._reports.values():
+            live.set_workers(slots)
+        self.pytest_runtest_logstart(node_id)
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        if (live := self._report_of(nodeid)) is not None:
+        if nodeid not in self._running and (live := self._report_of(nodeid)) is not None:
             self._running[nodeid] = None
             live.started(nodeid, *self._begun(nodeid))
 

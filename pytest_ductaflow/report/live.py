@@ -315,6 +315,8 @@ class LiveReport:
     def set_workers(self, number: int) -> None:
         """Note how many instances run at a time from now on."""
         self._data["workers"] = number
+        if self._time_left is not None:
+            self._time_left.workers = number
 
     def _follow(self) -> None:
         began = 0.0

@@ -22,6 +22,9 @@ class TimeLeft:
         durations: Seconds that instances took when they last ran, by number.
         numbers: Number of the instance of each row, by the row's id.
         workers: How many run at a time.
+
+    Attributes:
+        workers: The same, which may change.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class TimeLeft:
         self._before = before
         self._durations = durations
         self._numbers = numbers
-        self._workers = max(workers, 1)
+        self.workers = workers
 
     def seconds(self, rows: Mapping[str, Mapping[str, Any]]) -> float | None:
         """Return the seconds left; None if nothing is known yet of how long instances take.
@@ -63,7 +66,7 @@ class TimeLeft:
         }
         if not left:
             return 0.0
-        return max(sum(left.values()) / self._workers, *longest_ways(self._before, left))
+        return max(sum(left.values()) / max(self.workers, 1), *longest_ways(self._before, left))
 
     def _pace(self, took: Mapping[int, float]) -> float:
         """Return what those that have ended took, as a share of what was expected of them.

@@ -84,29 +84,72 @@ def _run(
     page_may_follow: bool,
 ) -> Record:
     """Run an instance as `run` does."""
+    with contextlib.ExitStack() as stack:
+        task = prepare(stack, instance, settings, neighbours, say, page_may_follow=page_may_follow)
+        if isinstance(task, Record):
+            return task
+        result = run_task_here(task, echo) if runner is None else runner.run(task, echo)
+        return complete(task, *result, neighbours, judge)
+
+
+def prepare(
+    stack: contextlib.ExitStack,
+    instance: Instance,
+    settings: Settings,
+    neighbours: Neighbours,
+    say: Callable[[str], None],
+    *,
+    page_may_follow: bool,
+    refuses_to_wait: bool = False,
+) -> Record | Task:
+    """Decide whether an instance has to run, and take its lock if it has.
+
+    Args:
+        stack: Holds the lock.
+        instance: The instance.
+        settings: As in `run`.
+        neighbours: As in `run`.
+        say: As in `run`.
+        page_may_follow: As in `run`.
+        refuses_to_wait: Whether to raise `InUse` if another process is running it.
+
+    Returns:
+        The record, if nothing has to run or nothing can; else the task, for `run_from_clean_start` in
+        whatever process, and then for `complete`.
+    """
     instance = settings.placed(instance)
     files = RunFiles.of(instance)
     first = _decide(instance, files, settings, neighbours)
     if first.record is not None and not first.refreshed:
         return _kept(first.record, files, is_news=False)  # only writing needs the lock
+    try:
+        has_waited = _take_lock(stack, instance, files, say, wait=not (settings.no_wait or refuses_to_wait))
+    except InUse as error:
+        if refuses_to_wait:
+            raise
+        return _refused(instance, first, Failure(IN_USE, str(error)))
+    except OSError as error:
+        return _refused(instance, first, unusable(error))
+    was_run = has_waited or run_files.read_record(files.record)[0] != first.earlier
+    found = _decide(instance, files, settings, neighbours) if was_run else first
+    if found.record is not None:
+        return _kept(found.record, files, is_news=found.refreshed)
+    return _task(instance, files, found, settings, neighbours, page_may_follow=page_may_follow)
+
+
+def _take_lock(
+    stack: contextlib.ExitStack,
+    instance: Instance,
+    files: RunFiles,
+    say: Callable[[str], None],
+    *,
+    wait: bool,
+) -> bool:
+    """Take the lock of an instance, and return whether another process had it."""
     from ..core.system import instance_lock
 
-    label, wait = f"{instance.step}/{instance.name}", not settings.no_wait
-    with contextlib.ExitStack() as stack:
-        try:
-            lock = instance_lock.held(files, instance.project_root, label, wait=wait, say=say)
-            has_waited = stack.enter_context(lock)
-        except InUse as error:
-            return _refused(instance, first, Failure(IN_USE, str(error)))
-        except OSError as error:
-            return _refused(instance, first, unusable(error))
-        was_run = has_waited or run_files.read_record(files.record)[0] != first.earlier
-        found = _decide(instance, files, settings, neighbours) if was_run else first
-        if found.record is not None:
-            return _kept(found.record, files, is_news=found.refreshed)
-        task = _task(instance, files, found, settings, neighbours, page_may_follow=page_may_follow)
-        result = _run_here(task, echo) if runner is None else runner.run(task, echo)
-        return _completed(task, *result, neighbours, judge)
+    label = f"{instance.step}/{instance.name}"
+    return stack.enter_context(instance_lock.held(files, instance.project_root, label, wait=wait, say=say))
 
 
 @dataclass(frozen=True)
@@ -162,14 +205,14 @@ def _task(
     )
 
 
-def _run_here(task: Task, echo: IO[str] | None) -> tuple[Record, bool]:
+def run_task_here(task: Task, echo: IO[str] | None) -> tuple[Record, bool]:
     """Run an instance in this process."""
     if task.settings.fork:
         _start_server(task.instance, task.settings)
     return run_from_clean_start(task, echo)
 
 
-def _completed(
+def complete(
     task: Task,
     record: Record,
     interrupted: bool,

@@ -133,17 +133,23 @@ def lock_file(files: RunFiles, root: str | Path) -> Path:
     The folder is in the project's `runs/`, even for a run directory elsewhere, in which users look; only if
     the project is not writable, it is in the run directory.
     """
+    path = _place_of_lock(files, str(root))
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        path = files.directory / run_files.LOCKS / path.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@lru_cache(maxsize=1_024)  # asked for several times while an instance runs
+def _place_of_lock(files: RunFiles, root: str) -> Path:
     runs = Path(root) / RUNS
     name = os.path.relpath(files.directory, runs) if files.directory.is_relative_to(runs) else files.directory
     # A digest: the name of a run directory may be as long as a path can be.
     key = hashlib.sha256(os.fsencode(f"{name}/{files.stem}")).hexdigest()[:16]
-    folder = runs / run_files.LOCKS
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = files.directory / run_files.LOCKS
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{key}.lock"
+    return runs / run_files.LOCKS / f"{key}.lock"
 
 
 def _is_taken(lock: BaseFileLock) -> bool:

@@ -24,6 +24,7 @@ _of_thread = threading.local()
 _listening: set[int] = set()  # the threads that look at the main one
 _change = threading.Condition()  # of these
 _has_been_passed_on = threading.Event()
+_ended_early: set[int] = set()  # threads whose work is to end, whatever the keyboard does
 
 
 @contextlib.contextmanager
@@ -62,7 +63,19 @@ def keyboard_of_main_thread() -> Iterator[None]:
         del _of_thread.known
         with _change:
             _listening.remove(threading.get_ident())
+            _ended_early.discard(threading.get_ident())
             _change.notify_all()
+
+
+def interrupt(thread: int) -> None:
+    """Raise in a thread, which is within `keyboard_of_main_thread`, what Ctrl-C raises, once.
+
+    Args:
+        thread: Its `threading.get_ident`.
+    """
+    with _change:
+        if thread in _listening:
+            _ended_early.add(thread)
 
 
 def concerns_threads() -> bool:
@@ -88,6 +101,9 @@ def raise_if_pressed() -> None:
     """
     if (known := getattr(_of_thread, "known", None)) is None:
         return
+    if threading.get_ident() in _ended_early:
+        _ended_early.discard(threading.get_ident())
+        raise KeyboardInterrupt
     for error in (_handled(), _uncaught()):
         if isinstance(error, KeyboardInterrupt) and all(error is not other for other in known):
             known.append(error)

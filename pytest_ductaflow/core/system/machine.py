@@ -55,6 +55,12 @@ def shared_by(workers: int) -> Iterator[None]:
         _sharing = earlier
 
 
+def share_among(workers: int) -> None:
+    """Say for the rest of this process how many instances share the cores of this machine."""
+    global _sharing  # noqa: PLW0603 - of this process
+    _sharing = workers
+
+
 def workers_of_session() -> int | None:
     """Return how many workers share the cores, of `-n` or of a call; None if there is only one process."""
     count = _workers_of_pytest()
