@@ -112,6 +112,11 @@ def attach_record(report: Any, record: Record, *, is_sent: bool) -> None:
         _parsed[report] = record
 
 
+def forget_records() -> None:
+    """Drop the records of reports that all hooks have seen; pytest keeps the reports, with their JSON."""
+    _parsed.clear()
+
+
 def record_of(report: Any) -> Record | None:
     """Return the record that a test report carries, also when it came from a worker."""
     data = getattr(report, "ductaflow", None)

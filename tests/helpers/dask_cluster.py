@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from helpers.sessions import own_environment
+from helpers.sessions import own_environment, wait_for
 
 _ADDRESS = re.compile(r"(tcp://127\.0\.0\.1:\d+)")
 
@@ -56,7 +56,6 @@ def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with _started(
         "scheduler", *options, "--scheduler-file", str(told), folder=folder, environment=own_environment()
     ) as process:
-        from helpers.sessions import wait_for
 
         def address() -> str | None:
             text = told.read_text(encoding="utf-8") if told.exists() else ""

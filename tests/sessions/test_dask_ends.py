@@ -126,6 +126,7 @@ def test_session_that_is_killed_leaves_no_process(root: Path) -> None:
     check_that_it_goes_on(root)
 
 
+@pytest.mark.thorough
 def test_cluster_outlives_a_session_that_is_killed_and_stops_what_it_ran(root: Path, tmp_path: Path) -> None:
     with scheduler(tmp_path / "dask") as (address, _), worker(address, tmp_path / "dask", "one"):
         with session(root, address, "-m", "not failing") as process:

@@ -26,6 +26,7 @@ from ...planning.processes.shared_plan import MadeBeside, share
 from ...running.engines.elsewhere import BY_KEYBOARD, Elsewhere, prepared
 from ...running.engines.protocol import Briefing, Ended, Engine, Started
 from ..items import InstanceItem, PlannedItem, write_now
+from ..outcomes import forget_records
 from .worker_times import TIMES, WorkerTimes
 
 _NO_LIMIT = 10**9  # cores, where the engine itself books them
@@ -253,6 +254,9 @@ class EngineLoop:
         session = self._session
         is_last = not (self._items or self._ordinary)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None if is_last else self._look_ahead)
+        if isinstance(item, PlannedItem):  # pytest keeps all items and reports
+            item.record = None
+        forget_records()
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
