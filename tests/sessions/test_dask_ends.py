@@ -169,6 +169,7 @@ def test_workers_that_differ_are_refused_with_what_to_do(root: Path, tmp_path: P
             "top_level.txt": "made_up\n",
         }.items():
             lay(folder / f"made_up-{version}.dist-info" / name, text)
+    lay(tmp_path / "bare/pytest_ductaflow/__init__.py", "raise ImportError('it is broken here')\n")
     lay(root / "flows/quick.py", '# %% tags=["parameters"]\nconfig = {}\n\n# %%\nimport made_up\n')
     apart = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{root}" && exec "$@"', "sh"]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
@@ -190,6 +191,10 @@ def test_workers_that_differ_are_refused_with_what_to_do(root: Path, tmp_path: P
             assert text in wrong
             os.killpg(other.pid, signal.SIGKILL)
             other.wait()
+            bare = os.pathsep.join([str(tmp_path / "bare"), here["PYTHONPATH"]])
+            with worker(address, tmp_path / "dask", "bare", PYTHONPATH=bare):
+                wrong = run_pytest(root, *arguments, is_real=True).stderr.str()
+            assert "worker bare: it cannot run instances: ImportError('it is broken here')" in wrong
             if apart:
                 wrong = run_pytest(root, *arguments, is_real=True).stderr.str()
                 assert re.search(

@@ -6,6 +6,7 @@ a thread that runs an instance looks every moment at what has become of the main
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
 import sys
@@ -73,6 +74,12 @@ def interrupt(thread: int) -> None:
     Args:
         thread: Its `threading.get_ident`.
     """
+    if thread == threading.main_thread().ident:
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(thread, signal.SIGINT)
+        else:
+            _thread.interrupt_main()
+        return
     with _change:
         if thread in _listening:
             _ended_early.add(thread)

@@ -37,6 +37,7 @@ from ..single_run import Task
 
 MOST_LOST = 3  # workers that one instance may take down
 _LOOK = 0.25  # seconds between looks whether an attempt is still wanted
+_INTERRUPTS = 2  # of an attempt that was given up: the second one kills its kernel
 _PATIENCE = 10.0  # seconds for an attempt that was given up to end
 _PAUSE = 0.05
 
@@ -144,12 +145,11 @@ def _guarded(mine: Attempt, marker: Path, is_wanted: Callable[[], bool]) -> Iter
     done, thread = threading.Event(), threading.get_ident()
 
     def watch() -> None:
-        is_told = False
-        while not done.wait(_LOOK):
-            is_given_up = not _is_current(mine, marker)
-            if is_given_up or (not is_told and not is_wanted()):
-                is_told = True
-                interrupt(thread)  # a second one kills the kernel
+        told = 0
+        while told < _INTERRUPTS and not done.wait(_LOOK):
+            if not _is_current(mine, marker) or (not told and not is_wanted()):
+                told += 1
+                interrupt(thread)
 
     with keyboard_of_main_thread(), core_in_use(), fenced(lambda: _is_current(mine, marker)):
         watcher = threading.Thread(target=watch, name="ductaflow-watch", daemon=True)

@@ -178,6 +178,21 @@ def test_work_that_nobody_wants_any_more_is_stopped(run: Elsewhere) -> None:
     assert record.error.message == "stopped, as a test wants it"
 
 
+def test_work_in_the_main_thread_of_a_process_is_stopped_as_well(run: Elsewhere, tmp_path: Path) -> None:
+    pickled, stop = tmp_path / "work", tmp_path / "stop"
+    pickled.write_bytes(pickle.dumps(work_of(run)))
+    code = dedent(f"""\
+        import pickle
+        from pathlib import Path
+        work = pickle.load(open({str(pickled)!r}, "rb"))
+        print(work.run("one", lambda: not Path({str(stop)!r}).exists()).interrupted)
+        """)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: (run.task.files.directory / "out.txt").exists() or None, "the flow")
+        stop.touch()
+        assert process.communicate(timeout=60)[0] == "True\n"
+
+
 def test_work_of_a_session_that_is_lost_is_given_up_from_outside(run: Elsewhere) -> None:
     work = work_of(run)
     errors: list[str] = []

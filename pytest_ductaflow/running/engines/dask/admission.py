@@ -25,6 +25,7 @@ from . import on_worker, probe
 from .by_value import by_value
 
 _PACKAGE = "pytest-ductaflow"
+_GONE = "it has gone in the meantime"
 
 
 @dataclass(frozen=True)
@@ -97,26 +98,35 @@ class Admission:
         if not new:
             return []
         wrong = self._differences(new)
+        wrong |= self._let_in({address: there[address] for address in new if address not in wrong}, there)
+        wrong = {address: why for address, why in wrong.items() if why != _GONE}
         self._refused |= wrong.keys()
-        self._let_in({address: there[address] for address in new if address not in wrong}, there)
         names = {address: on_worker.name_of(there[address].get("name"), address) for address in wrong}
         return [f"worker {names[address]}: {why}" for address, why in wrong.items()]
 
-    def _let_in(self, new: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    def _let_in(self, new: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:
+        """Let workers in, and return why some cannot be."""
         if not new:
-            return
+            return {}
         threads: Counter[str] = Counter()
         for each in there.values():
             threads[each["host"]] += each["nthreads"]
         sharing = {address: threads[told["host"]] for address, told in new.items()}
         arguments = (self._session, self.ticket, sharing, dict(self._variables))
         if self._projects is not None:
-            self._client.run(receive, self._session, dict(self._projects), workers=[*new], on_error="ignore")
-        done = self._client.run(on_worker.welcome, *arguments, workers=[*new], on_error="ignore")
-        for address in done:  # the others have gone in the meantime
+            self._client.run(receive, self._session, dict(self._projects), workers=[*new], on_error="return")
+        done = self._client.run(on_worker.welcome, *arguments, workers=[*new], on_error="return")
+        wrong = {}
+        for address, answer in done.items():
+            if isinstance(answer, OSError):
+                continue  # it has gone in the meantime
+            if isinstance(answer, BaseException):
+                wrong[address] = f"it cannot run instances: {answer}"
+                continue
             told = new[address]
             name = on_worker.name_of(told.get("name"), address)
             self.offers[address] = Offer(name, told["nthreads"], told["resources"])
+        return wrong
 
     def _differences(self, addresses: Sequence[str]) -> dict[str, str]:
         """Return why workers cannot run what this process could."""
@@ -150,6 +160,8 @@ class Admission:
 
     def _difference(self, told: Any) -> str | None:
         """Return the first difference between a worker and this process, with what to do."""
+        if isinstance(told, OSError):
+            return _GONE
         if not isinstance(told, Mapping):
             return f"it does not answer ({told})"
         if told["python"] != platform.python_version():
