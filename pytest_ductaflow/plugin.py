@@ -95,9 +95,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from .core.system.lineage import begin_session
     from .core.system.quick_exit import skip_last_collection
     from .pytest_hooks.collection import SESSION_KEY, CollectionHooks, add_stored_instances
-    from .pytest_hooks.debugging import DebuggingHooks
+    from .pytest_hooks.debugging.post_mortem import DebuggingHooks
     from .pytest_hooks.items import SETTINGS, OutcomeHooks, hurry
     from .pytest_hooks.ordering import OrderHooks
+    from .pytest_hooks.retrying import RetryHooks
     from .pytest_hooks.stopping import StoppingHooks
 
     skip_last_collection()
@@ -115,6 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
     register(OrderHooks(), "ductaflow-order")
     register(DebuggingHooks(), "ductaflow-debugging")
     is_worker = hasattr(config, "workerinput")
+    register(RetryHooks(is_distributed=is_worker), "ductaflow-retries")
     if settings.shard is not None:
         from .pytest_hooks.sharding import ShardHooks
 
@@ -160,7 +162,7 @@ def _register_reporting(config: pytest.Config, settings: Settings) -> None:
 
         register(GithubHooks(config, os.environ), "ductaflow-github")
     if settings.keep_kernel:
-        from .pytest_hooks.kept_kernels import KeptKernelHooks
+        from .pytest_hooks.debugging.kept_kernels import KeptKernelHooks
 
         register(KeptKernelHooks(), "ductaflow-kept-kernels")
     if settings.prefect is not None:

@@ -21,7 +21,7 @@ from ..planning.declare_table import ConfigOfRow, TableDeclaration
 from ..planning.reserved_columns import After
 from ..sources.instance_names import collisions
 from .call_context import refuse_while_pytest_imports, root_of, runs_of_this_build
-from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten, warn_of_cores
+from .run_here import answer_all, note_instances, raise_if_any, run_all, warn_if_overwritten, warn_of_machine
 from .uncaught import quiet_traceback
 from .workers import Workers, number_of_workers
 
@@ -40,6 +40,7 @@ def conduct(
     keep: str | Sequence[str] = (),
     cwd: Workplace | None = None,
     cores: int | None = None,
+    memory: int | str | None = None,
     workers: Workers | None = None,
 ) -> list[Instance]:
     """Run a flow or build for each row of a control table: every row is an instance.
@@ -60,6 +61,7 @@ def conduct(
             project root (`project`).
         cores: Cores that each instance uses: threads of its numeric libraries, and what is booked for it with
             `-n`; by default its worker's share.
+        memory: Memory that each instance and what it starts may have, in bytes or as "2GB"; by default any.
         workers: How many instances run at a time, `"auto"` for one for each core; by default what the
             environment variable `DUCTAFLOW_WORKERS` says, else 1. It has no effect under pytest, where `-n`
             says it.
@@ -78,7 +80,7 @@ def conduct(
     root = root_of(origin)
     runs = runs_of_this_build()
     declaration = TableDeclaration(
-        flow, table, origin, root, step, base, config, after, keep, runs, cwd, cores
+        flow, table, origin, root, step, base, config, after, keep, runs, cwd, cores, memory
     )
     made = declaration.declare()
     problems = made.problems
@@ -97,7 +99,7 @@ def conduct(
     for note in made.notes if answers.current() is None else ():  # otherwise pytest has reported them
         warnings.warn_explicit(note, UserWarning, origin.file, origin.line or 1)
     warn_if_overwritten(made.instances)
-    warn_of_cores(made.instances)
+    warn_of_machine(made.instances)
     note_instances(made.instances, at_once=True)
     if (given := answers.current()) is not None:
         answer_all(made.instances, given)

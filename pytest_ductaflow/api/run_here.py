@@ -24,7 +24,7 @@ from ..planning import called_instances
 from ..planning.afterwards import answers
 from ..planning.history import declared_history
 from ..planning.history.declared_rows import is_declared_in, rows_besides
-from ..planning.reserved_columns import notes_on_cores
+from ..planning.reserved_columns import notes_on_cores, notes_on_memory
 from ..sources.instance_names import declared_at as place_of
 from ..sources.notebooks import looks_like_flow
 from .call_context import settings_of_call
@@ -64,10 +64,10 @@ def warn_if_overwritten(instances: list[Instance]) -> None:
             warnings.warn_explicit(f"{what} {by}", UserWarning, instance.source, instance.line or 1)
 
 
-def warn_of_cores(instances: list[Instance]) -> None:
-    """Warn once of instances that ask for more cores than there are; of those under pytest the plan tells."""
+def warn_of_machine(instances: list[Instance]) -> None:
+    """Warn once of instances that ask for more than the machine has; of those under pytest the plan tells."""
     if answers.current() is None:
-        for note in notes_on_cores(instances):
+        for note in (*notes_on_cores(instances), *notes_on_memory(instances)):
             _warn_once(note, instances[0].source, instances[0].line or 1)
 
 
@@ -227,7 +227,7 @@ def _ended(
         from ..planning.call_order import CallOrder
         from ..running.side_by_side import run_side_by_side
 
-        order = CallOrder(instances)
+        order = CallOrder(instances, settings)
         queue = order.queue(workers) if workers > 1 else None
         if report is not None:
             report.expect(order.time_left([_id_of(each) for each in instances], workers))

@@ -32,7 +32,7 @@ from .call_context import (
     runs_of_this_build,
     settings_of_call,
 )
-from .run_here import note_instances, run_and_print, warn_if_overwritten, warn_of_cores
+from .run_here import note_instances, run_and_print, warn_if_overwritten, warn_of_machine
 from .uncaught import quiet_traceback
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     if no_execute:
         return _lay_out(instance, files)
     warn_if_overwritten([instance])
-    warn_of_cores([instance])
+    warn_of_machine([instance])
     note_instances([instance], at_once=False)
     given = answers.current()
     record = given.record_of(instance) if given is not None else None

@@ -69,7 +69,7 @@ def _head(run: Run) -> Iterator[str]:
         yield _line("why", record.reason)
     if record.attempts > 1:
         yield _line("attempts", str(record.attempts))
-        for number, why in enumerate(record.failed_attempts, 1):
+        for number, why in enumerate(record.attempts_told, 1):
             yield _line(f"  attempt {number}", why)
     for title, value in (("kernel", record.kernel), ("runs in", record.cwd if record.cwd != "run" else "")):
         if value:

@@ -16,8 +16,10 @@ JSON = Any
 RESERVED_FOR = {
     "_timeout": "timeout",
     "_retries": "retries",
+    "_retry_delay": "retry_delay",
     "_cores": "cores",
     "_resources": "resources",
+    "_memory": "memory",
     "_marks": "marks",
     "_keep": "keep",
     "_cwd": "cwd",
@@ -78,8 +80,10 @@ class Instance:
         timeout: Seconds that the whole instance may take.
         cell_timeout: Seconds that each of its cells may take.
         retries: Number of further attempts after a failure.
+        retry_delay: Seconds before the first of them; before later ones it is longer.
         cores: Cores that it is to have, or all if there are fewer; None means its worker's share.
         resources: Amounts of further things that an engine's worker must have free for it, by name.
+        memory: Bytes that it and what it starts may have; None means the default of the session, if any.
         marks: pytest marks of the item.
         keep: Patterns, relative to the run directory, of what is kept for the next run.
         cwd: Where it runs, if given: in its run directory, the flow's folder or the project root.
@@ -111,8 +115,10 @@ class Instance:
     timeout: float | None = None
     cell_timeout: float | None = None
     retries: int = 0
+    retry_delay: float = 0.0
     cores: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
+    memory: int | None = None
     marks: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     cwd: Workplace | None = None

@@ -1,4 +1,4 @@
-"""Format numbers and names for messages and tables."""
+"""Format numbers and names for messages and tables, and read times and sizes as users write them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ from collections.abc import Iterable
 
 _WIDEST = 1_000  # characters of a line of Markdown
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SECONDS = {"": 1, "s": 1, "min": 60, "h": 3600}
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "bytes": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_NUMBER_AND_UNIT = re.compile(r"(\d+(?:\.\d+)?) *([A-Za-z]*)", re.ASCII)
 
 
 def amount(number: float) -> str:
@@ -61,3 +76,34 @@ def fenced(text: str) -> str:
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}\n"
+
+
+def seconds_in(text: str) -> float:
+    """Return the seconds of a time.
+
+    Raises:
+        ValueError: If it is none, or no time at all.
+    """
+    number, unit = _split(text)
+    seconds = number * _SECONDS.get(unit, 0)
+    if not seconds:
+        raise ValueError("expected a time such as 90s, 10min or 2h")
+    return seconds
+
+
+def bytes_in(text: str) -> int:
+    """Return the bytes of a size; `kB`, `MB` and `GB` are powers of 1000, `KiB`, `MiB` and `GiB` of 1024.
+
+    Raises:
+        ValueError: If it is none, or less than a byte.
+    """
+    number, unit = _split(text)
+    size = int(number * _BYTES.get(unit.lower(), 0))
+    if not size:
+        raise ValueError("expected a size such as 500 MB, 2GB or a number of bytes")
+    return size
+
+
+def _split(text: str) -> tuple[float, str]:
+    found = _NUMBER_AND_UNIT.fullmatch(text.strip())
+    return (float(found[1]), found[2]) if found else (0.0, "")

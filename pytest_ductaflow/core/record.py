@@ -14,10 +14,11 @@ from .instance import JSON, Workplace
 
 SCHEMA_VERSION = 1
 _DIGITS = 16  # of a digest
-_LISTS = ("failed_attempts", "altered", "made", "found")  # lists in a record that are often empty
+_LISTS = ("failed_attempts", "waited", "altered", "made", "found")  # lists in a record that are often empty
 FLOW_FAILED = "FlowFailed"  # failure type of a build in which a flow failed
 INTERRUPTED = "Interrupted"  # failure type of an instance that Ctrl-C stopped
 IN_USE = "InUse"  # failure type of an instance that another process is running
+MEMORY_LIMIT = "MemoryLimit"  # failure type of an instance that used too much memory
 OUTPUTS_DIFFER = "OutputsDiffer"  # failure type of a stored instance with unexpected outputs
 
 
@@ -62,6 +63,7 @@ _IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
     "float": _is_number,
     "float | None": lambda value: value is None or _is_number(value),
     "tuple[str, ...]": _are_texts,
+    "tuple[float, ...]": lambda value: isinstance(value, tuple) and all(map(_is_number, value)),
     "tuple[str, ...] | None": lambda value: value is None or _are_texts(value),
     "Mapping[str, str]": _are_texts_by_name,
     "Mapping[str, JSON]": lambda value: isinstance(value, Mapping),
@@ -127,6 +129,11 @@ class Failure:
         if self.type in (FLOW_FAILED, OUTPUTS_DIFFER):
             return first  # already names the flow that failed and its error, or the file that differs
         return f"{self.type}: {first}" if first else self.type
+
+    @property
+    def in_line(self) -> str:
+        """The same with the line of the flow, if that is known."""
+        return f"{self.summary} (line {self.file_line})" if self.file_line is not None else self.summary
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,8 @@ class Record:
 
     Attributes:
         failed_attempts: Error of each attempt before the last one, one line each.
+        waited: Seconds that were waited after each of these.
+        retry_at: For an attempt that has failed and is followed by another: when, in seconds since the epoch.
         reason: Why it ran: "new", "input data/zones.csv changed".
         kernel: Kernel that was asked for.
         cwd: Where it ran, as `Instance.runs_in`.
@@ -243,6 +252,8 @@ class Record:
     duration: float | None = None
     attempts: int = 1
     failed_attempts: tuple[str, ...] = ()
+    waited: tuple[float, ...] = ()
+    retry_at: float | None = None
     reason: str = ""
     source: str = ""
     line: int | None = None
@@ -308,6 +319,15 @@ class Record:
             return self.warnings[0]
         return next((flow.message for flow in self.flows if flow.message), None)
 
+    @property
+    def attempts_told(self) -> tuple[str, ...]:
+        """The attempts before the last one, a line each: why it failed, and how long was waited then."""
+        waited = (*self.waited, *[0.0] * len(self.failed_attempts))
+        return tuple(
+            f"{why}; then waited {seconds:.3g} s" if seconds else why
+            for why, seconds in zip(self.failed_attempts, waited, strict=False)
+        )
+
     def with_(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
@@ -333,6 +353,7 @@ class Record:
             "design",
             "lineage",
             "failed_attempts",
+            "waited",
             "altered",
             "made",
             "owner",
@@ -342,7 +363,7 @@ class Record:
         ):
             if not data[name]:
                 del data[name]
-        for name in ("found", "threads"):
+        for name in ("found", "threads", "retry_at"):
             if data[name] is None:
                 del data[name]
         if self.cwd == "run":

@@ -93,6 +93,11 @@ class RunFiles:
         return list_of_pages(self.journal)
 
     @property
+    def list_of_kernels(self) -> Path:
+        """The file in which the flows of a build note their kernels while these run."""
+        return list_of_kernels(self.journal)
+
+    @property
     def differences(self) -> Path:
         """The folder with figures that show how the outputs of a stored instance differ."""
         return self.directory / f"{self.stem}_differences"
@@ -100,7 +105,7 @@ class RunFiles:
     @property
     def names(self) -> set[str]:
         files = (self.config, self.notebook, self.html, self.log, self.record, self.differences)
-        return {file.name for file in (*files, self.journal, self.list_of_pages)}
+        return {file.name for file in (*files, self.journal, self.list_of_pages, self.list_of_kernels)}
 
 
 @lru_cache(maxsize=16_384)
@@ -111,6 +116,11 @@ def _files_in(run_dir: str, stem: str, output_suffix: str) -> RunFiles:
 def list_of_pages(journal: Path) -> Path:
     """Return the file in which flows note that they want pages, for the build with this journal."""
     return journal.with_suffix(".pages")
+
+
+def list_of_kernels(journal: Path) -> Path:
+    """Return the file in which flows note their kernels, for the build with this journal."""
+    return journal.with_suffix(".kernels")
 
 
 def names_of_ours(run_dir: str) -> set[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from .instance import WORKPLACES, Instance, Workplace
+from .number_text import bytes_in, seconds_in
 from .thread_variables import Threads
 
 HtmlMode = Literal["all", "failed", "none"]
@@ -91,14 +91,6 @@ def _seconds(text: str) -> float:
         raise ValueError("expected a number of seconds") from None
     if not seconds > 0:
         raise ValueError("expected more than 0 seconds")
-    return seconds
-
-
-def _span(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min|h|)", text.strip())
-    seconds = float(found[1]) * {"": 1, "s": 1, "min": 60, "h": 3600}[found[2]] if found else 0.0
-    if not seconds:
-        raise ValueError("expected a time such as 90s, 10min or 2h")
     return seconds
 
 
@@ -241,7 +233,7 @@ OPTIONS = (
         "How long an engine waits for a worker, or for one that has the cores and resources that an instance "
         "asks for, such as 90s, 10min or 2h.",
         default=60.0,
-        convert=_span,
+        convert=seconds_in,
         metavar="TIME",
     ),
     Option(
@@ -266,6 +258,22 @@ OPTIONS = (
         default=None,
         convert=_seconds,
         metavar="SECONDS",
+    ),
+    Option(
+        "memory",
+        "Memory that an instance and what it starts may have, such as 500MB or 2GB, unless it has a "
+        "`_memory` of its own.",
+        default=None,
+        convert=bytes_in,
+        metavar="SIZE",
+    ),
+    Option(
+        "canary",
+        "Run some instances of each step first; if all of these fail with the same error, the rest of the "
+        "step is blocked.",
+        default=False,
+        convert=_truth,
+        is_switch=True,
     ),
     Option(
         "kernel",
@@ -349,7 +357,7 @@ OPTIONS = (
         "Leave processes behind for so long, such as 90s, 10min or 2h, from which the next session starts in "
         "no time (Linux; `ductaflow warm --stop` ends them).",
         default=None,
-        convert=_span,
+        convert=seconds_in,
         metavar="TIME",
     ),
     Option(
@@ -490,6 +498,8 @@ class Settings:
     sync: bool = _DEFAULT["sync"]
     sync_limit: float = _DEFAULT["sync_limit"]
     timeout: float | None = _DEFAULT["timeout"]
+    memory: int | None = _DEFAULT["memory"]
+    canary: bool = _DEFAULT["canary"]
     kernel: str | None = _DEFAULT["kernel"]
     root: str | None = _DEFAULT["root"]
     files: tuple[str, ...] = _DEFAULT["files"]
@@ -548,6 +558,10 @@ class Settings:
     def kernel_of(self, instance: Instance) -> str:
         """Return the kernel that is asked for, whatever its flow names; empty if none is."""
         return instance.kernel_name or self.kernel or ""
+
+    def memory_of(self, instance: Instance) -> int | None:
+        """Return how many bytes an instance may have, by its own limit or the default; None for any."""
+        return instance.memory or self.memory
 
     def dumps(self) -> str:
         """Return the settings as text, for another process."""

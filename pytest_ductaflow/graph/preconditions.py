@@ -63,6 +63,7 @@ class Preconditions:
     ) -> None:
         self.outcomes = outcomes
         self.selected: Collection[int] = frozenset()  # instances that this session runs
+        self.further: Callable[[int], Obstacle | None] = lambda _: None  # blocks for another reason
         self._graph = graph
         self._instances = instances
         self._command_for = command_for
@@ -71,7 +72,14 @@ class Preconditions:
 
     def obstacle(self, number: int) -> Obstacle | None:
         """Return what prevents an instance from running, None if nothing does."""
-        checks = (self.blocked, self._not_selected, self._outside, self._unwritten, self._left_over)
+        checks = (
+            self.blocked,
+            self.further,
+            self._not_selected,
+            self._outside,
+            self._unwritten,
+            self._left_over,
+        )
         return next((found for check in checks if (found := check(number)) is not None), None)
 
     def blocked(self, number: int) -> Obstacle | None:
@@ -121,6 +129,8 @@ class Preconditions:
         return self._roots[blocked]
 
     def _search_root(self, blocked: int) -> Obstacle:
+        if (found := self.further(blocked)) is not None:
+            return found
         outcomes = self.outcomes.read()
         seen, left = {blocked}, [blocked]
         skipped = None

@@ -1,14 +1,13 @@
-"""Choose the next instance when several are ready: that with the longest critical path, if cores are free."""
+"""Choose the next instance when several are ready: that with the longest way to go, if there is room."""
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from fractions import Fraction
+from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
 
-from .core_pool import CorePool
+from .core_pool import CorePool, Size
 from .dependencies import Graph
 from .digraph import Before, Frontier, topological
 from .waits import Idle, Wait, Waits
@@ -18,7 +17,12 @@ class ReadyQueue:
     """A queue of a plan's selected instances; each is ready once all before it has ended."""
 
     def __init__(
-        self, graph: Graph, selected: Iterable[int], weights: Mapping[int, float], cores: CorePool
+        self,
+        graph: Graph,
+        selected: Iterable[int],
+        weights: Mapping[int, float],
+        cores: CorePool,
+        first: Collection[int] = (),
     ) -> None:
         """Start with no instance ended.
 
@@ -27,15 +31,18 @@ class ReadyQueue:
             selected: Numbers of the instances to run.
             weights: Expected duration of each in seconds; for missing ones, the mean is used.
             cores: Says what may begin beside what runs.
+            first: Instances that begin before all others that are ready.
         """
         self._left = set(selected)
         self._out: set[int] = set()
+        self._held: set[int] = set()  # to be tried again, but not yet
         typical = fmean(weights.values()) if weights else 1.0
         known = {number: weights.get(number, typical) for number in self._left}
+        self._first = first
         self._remaining = longest_ways(graph.before, known)
         self._frontier = Frontier(graph.before, self._left)
         self._cores = cores
-        self._heaps: dict[Fraction, list[tuple[float, int]]] = defaultdict(list)  # by cores to book
+        self._heaps: dict[Size, list[tuple[bool, float, int]]] = defaultdict(list)  # by what they book
         self._waits = Waits(graph)
         self._waits.ready(self._frontier.ready)
         self._offer(self._frontier.ready)
@@ -51,21 +58,21 @@ class ReadyQueue:
         """The number of instances that wait for nothing but the order in which flows were declared."""
         if not self._free:
             return 0
-        ready = {number for heap in self._heaps.values() for _, number in heap}
-        waiting = self._free - self._out - ready
+        ready = {number for heap in self._heaps.values() for *_, number in heap}
+        waiting = self._free - self._out - self._held - ready
         return sum(self._cores.fits(number) for number in waiting)
 
     def pop(self) -> int | None:
         """Remove and return the ready instance that is to begin next; None if none may.
 
-        That is the one with the longest critical path, unless the cores that it books are not free.
+        That is the one with the longest critical path, unless too few cores, or too little memory, are free.
         """
         line = self._line()
         size = self._cores.book(line)
-        self._waits.short_of_cores(line if size is None else line[: line.index(size)])
+        self._note_short(line if size is None else line[: line.index(size)])
         if size is None:
             return None
-        number = heapq.heappop(self._heaps[size])[1]
+        number = heapq.heappop(self._heaps[size])[-1]
         self._out.add(number)
         return number
 
@@ -73,16 +80,23 @@ class ReadyQueue:
         """Return the expected seconds from the begin of an instance to the end of all that waits for it."""
         return self._remaining[number]
 
+    def _note_short(self, sizes: Iterable[Size]) -> None:
+        self._waits.short(
+            {size: "memory" if self._cores.lacks_only_memory(size) else "cores" for size in sizes}
+        )
+
     def wait_of(self, number: int) -> Wait | None:
         """Return what an instance has waited for; None if it is not ready yet."""
         return self._waits.of(number, self._cores.size_of(number))
 
     def why_idle(self, held_back: int) -> Idle:
         """Return the reason why `pop` has returned None, given `held_back`."""
-        if self._line():
-            return "cores"
+        if line := self._line():
+            return "memory" if self._cores.lacks_only_memory(line[0]) else "cores"
         if held_back:
             return "order"
+        if self._held and len(self._left) == len(self._out) + len(self._held):
+            return "retry"
         return "upstreams" if len(self._left) > len(self._out) else "nothing left"
 
     def book_other(self) -> bool:
@@ -97,21 +111,30 @@ class ReadyQueue:
         """Free what `book_other` has booked."""
         self._cores.release(self._cores.share)
 
-    def _line(self) -> list[Fraction]:
+    def _line(self) -> list[Size]:
         """Return the different sizes of what is ready, the one with the longest critical path first."""
         first = []
         for size, heap in self._heaps.items():
-            while heap and heap[0][1] not in self._left:  # it ended without ever having been handed out
+            while heap and heap[0][-1] not in self._left:  # it ended without ever having been handed out
                 heapq.heappop(heap)
             if heap:
                 first.append((heap[0], size))
         return [size for _, size in sorted(first)]
 
     def put_back(self, number: int) -> None:
-        """Offer an instance again that was handed out but not run."""
+        """Offer an instance again that was handed out but not run, or that was held."""
         if number in self._out:
             self._take_back(number)
             self._offer([number])
+        elif number in self._held:
+            self._held.remove(number)
+            self._offer([number])
+
+    def hold(self, number: int) -> None:
+        """Free what an instance has booked that was handed out; it is offered again by `put_back`."""
+        if number in self._out:
+            self._take_back(number)
+            self._held.add(number)
 
     def done(self, number: int) -> None:
         """Mark an instance as ended, with whatever outcome; those that waited for it may become ready."""
@@ -132,7 +155,8 @@ class ReadyQueue:
 
     def _offer(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            heapq.heappush(self._heaps[self._cores.size_of(number)], (-self._remaining[number], number))
+            entry = (number not in self._first, -self._remaining[number], number)
+            heapq.heappush(self._heaps[self._cores.size_of(number)], entry)
 
 
 def longest_ways(before: Before, weights: Mapping[int, float]) -> list[float]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
+from .core_pool import Size
 from .dependencies import Graph
 
-Idle = Literal["upstreams", "order", "cores", "nothing left"]
+Idle = Literal["upstreams", "order", "cores", "memory", "retry", "nothing left"]
+HeldBy = Literal["worker", "cores", "memory"]
 Span = tuple[str, float, float, Idle]  # worker, begin and end in seconds since the epoch, reason
 
 SHORTEST = 0.05  # seconds of a worker without work that are worth a note
@@ -26,13 +27,13 @@ class Wait:
         ready: When all that it waited for had ended, in seconds since the epoch.
         last: Label of the instance that ended last of what it waited for; "" if it was ready at once.
         is_upstream: Whether that is an upstream; else only the order of flows held it back.
-        for_cores: Whether it was ready while a worker was free, but not as many cores as it books.
+        held_by: What was not free when it was ready: a worker, as many cores as it books, or as much memory.
     """
 
     ready: float
     last: str = ""
     is_upstream: bool = False
-    for_cores: bool = False
+    held_by: HeldBy = "worker"
 
     @property
     def waited_for(self) -> str | None:
@@ -52,7 +53,7 @@ class Waits:
         self._graph = graph
         self._clock = clock
         self._ready: dict[int, tuple[float, int | None]] = {}  # time, and number of what ended last
-        self._short: dict[Fraction, float] = {}  # when a worker had no cores for an instance, by its size
+        self._short: dict[Size, tuple[float, HeldBy]] = {}  # when a worker could not begin one, by its size
 
     def ready(self, numbers: Iterable[int], last: int | None = None) -> None:
         """Note that instances are ready, as the one with the number `last` has ended."""
@@ -60,20 +61,22 @@ class Waits:
         for number in numbers:
             self._ready.setdefault(number, (now, last))
 
-    def short_of_cores(self, sizes: Collection[Fraction]) -> None:
-        """Note that instances of these sizes could not begin, as too few cores are free."""
+    def short(self, sizes: Mapping[Size, HeldBy]) -> None:
+        """Note that instances of these sizes could not begin, and what each lacks."""
         if sizes:
-            self._short.update(dict.fromkeys(sizes, self._clock()))
+            now = self._clock()
+            self._short |= {size: (now, lacking) for size, lacking in sizes.items()}
 
-    def of(self, number: int, size: Fraction) -> Wait | None:
-        """Return the waiting of an instance that books so many cores; None if it is not ready."""
+    def of(self, number: int, size: Size) -> Wait | None:
+        """Return the waiting of an instance that books so much; None if it is not ready."""
         if (found := self._ready.get(number)) is None:
             return None
         since, last = found
-        for_cores = self._short.get(size, 0.0) >= since
+        when, lacking = self._short.get(size, (0.0, "worker"))
+        held_by: HeldBy = lacking if when >= since else "worker"
         if last is None or last >= len(self._graph.labels):  # a conductor's work after its instances
-            return Wait(since, for_cores=for_cores)
-        return Wait(since, self._graph.labels[last], self._is_upstream(last, number), for_cores)
+            return Wait(since, held_by=held_by)
+        return Wait(since, self._graph.labels[last], self._is_upstream(last, number), held_by)
 
     def _is_upstream(self, other: int, number: int) -> bool:
         """Return whether another instance is an upstream; these are sorted."""

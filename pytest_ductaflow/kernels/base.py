@@ -90,6 +90,10 @@ class Kernel(ABC):
         """Return the process group that `interrupt` reaches, which the kernel leads; None if unknown."""
         return None
 
+    def process(self) -> int | None:
+        """Return the process in which the flow runs; None if unknown."""
+        return self.group()
+
     @abstractmethod
     def kill(self) -> None:
         """Kill the kernel and all processes of its group."""

@@ -139,6 +139,9 @@ class OrdinaryKernel(Kernel):
             return self._group() if os.name == "posix" else None
         return None
 
+    def process(self) -> int | None:
+        return self.group() if os.name == "posix" else self._process.pid
+
     def hold(self) -> None:
         if os.name != "posix" or self.is_held:
             return

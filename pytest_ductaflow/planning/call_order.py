@@ -9,7 +9,7 @@ from functools import cached_property
 from ..core.instance import Instance
 from ..core.outcome import outcome_of
 from ..core.record import Record
-from ..core.system.machine import usable_cores
+from ..core.settings import Settings
 from ..graph.core_pool import CorePool
 from ..graph.dependencies import Graph, make_graph
 from ..graph.expected_durations import expected_durations
@@ -27,14 +27,15 @@ class CallOrder:
 
     Args:
         instances: The instances, in the order of the table.
+        settings: The limit of memory of those that have none of their own.
 
     Attributes:
         sequence: Their numbers in an order in which they can run one after the other: that of the table, as
             far as nothing stands before what it waits for.
     """
 
-    def __init__(self, instances: Sequence[Instance]) -> None:
-        self._instances = instances
+    def __init__(self, instances: Sequence[Instance], settings: Settings) -> None:
+        self._instances, self._settings = instances, settings
         graph, _ = make_graph([instances])  # its problems may be about instances of other calls
         self.sequence = graph.order(range(len(instances)))
         self._graph = _without_circles(graph, self.sequence)
@@ -49,8 +50,7 @@ class CallOrder:
             workers: How many run at a time.
         """
         durations = expected_durations(self._instances, self._durations)
-        wanted = {number: each.cores for number, each in enumerate(self._instances) if each.cores is not None}
-        cores = CorePool(usable_cores(), workers, wanted)
+        cores = CorePool.of_machine(self._instances, self._settings, workers)
         return ReadyQueue(self._graph, self.sequence, dict(enumerate(durations)), cores)
 
     def time_left(self, ids: Sequence[str], workers: int) -> TimeLeft:

@@ -16,7 +16,7 @@ from ..kernels.observation import unobserved
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import NAME, check_name
 from .caller import Origin
-from .reserved_columns import FIELDS, IGNORED, NOT_YET, RESERVED, reserved_value
+from .reserved_columns import FIELDS, IGNORED, RESERVED, reserved_value
 
 
 def declare_call(
@@ -45,7 +45,7 @@ def declare_call(
     runs = runs or root / RUNS
     values = {str(key): plain(value, lenient=True) for key, value in config.items()}
     reserved = {}
-    for key in [key for key in (*RESERVED, *NOT_YET) if key in values]:
+    for key in [key for key in RESERVED if key in values]:
         try:
             reserved[FIELDS[key]] = reserved_value(key, values.pop(key))
         except ValueError as error:

@@ -40,7 +40,6 @@ from .flow_check import flow_problem, schema_of
 from .reserved_columns import (
     FIELDS,
     IGNORED,
-    NOT_YET,
     RESERVED,
     After,
     patterns,
@@ -84,6 +83,7 @@ class TableDeclaration:
         runs: The `runs/` folder: the project's, or inside a build the build's own.
         cwd: The kind of folder in which every row runs.
         cores: Cores that every row uses.
+        memory: Memory that every row may have.
     """
 
     flow: str | Path | None
@@ -98,6 +98,7 @@ class TableDeclaration:
     runs: Path | None = None
     cwd: str | None = None
     cores: int | None = None
+    memory: int | str | None = None
 
     def declare(self) -> Declared:
         """Return the instances of all valid rows and the problems of all invalid ones."""
@@ -105,7 +106,7 @@ class TableDeclaration:
             table = as_table(self.table, self._places)
             common = _base(self.base)
             after = upstreams(self.after)
-            self.kept, self.workplace, self.booked  # noqa: B018 - raise, once for all rows
+            self.kept, self.workplace, self.booked, self.limit  # noqa: B018 - raise, once for all rows
         except TableError as error:
             problems = [replace(each, where=display_path(each.where, self.root)) for each in error.problems]
             return Declared([], problems)
@@ -178,6 +179,18 @@ class TableDeclaration:
             return None if self.cores is None else reserved_value("_cores", self.cores)
         except ValueError as error:
             raise ValueError(f"cores={error}") from None
+
+    @cached_property
+    def limit(self) -> int | None:
+        """The validated value of `memory=`.
+
+        Raises:
+            ValueError: If it is not a size.
+        """
+        try:
+            return None if self.memory is None else reserved_value("_memory", self.memory)
+        except ValueError as error:
+            raise ValueError(f"memory={error}") from None
 
     @cached_property
     def known_secrets(self) -> Mapping[str, str]:
@@ -306,6 +319,7 @@ class _Row:
                 "after": after,
                 "cwd": self.table.workplace,
                 "cores": self.table.booked,
+                "memory": self.table.limit,
                 **reserved,
                 "keep": (*self.table.kept, *reserved.get("keep", ())),
             },
@@ -373,7 +387,7 @@ class _Row:
         for key in [key for key in config if key.startswith("_")]:
             value = config.pop(key)
             place = f"{self.where}, column {key!r}"
-            if key in RESERVED or key in NOT_YET:
+            if key in RESERVED:
                 try:
                     taken[FIELDS[key]] = reserved_value(key, value)
                 except ValueError as error:

@@ -21,7 +21,7 @@ from .history.earlier_runs import earlier_runs
 from .plan import Plan, instances_from_json
 from .processes.pool import DeclareProcesses
 from .read_sources import Answer, read_sources
-from .reserved_columns import notes_on_cores, notes_on_resources
+from .reserved_columns import notes_on_cores, notes_on_memory, notes_on_resources
 
 
 def make_plan(
@@ -97,7 +97,7 @@ def _plan_of(sources: Sequence[Source], settings: Settings, asked: Iterable[Answ
         raise PlanError("\n".join(complaints))
     is_here = "://" not in (settings.engine or "")  # else the cores are those of other machines
     notes = [
-        *(notes_on_cores(every) if is_here else ()),
+        *((*notes_on_cores(every), *notes_on_memory(every, settings.memory)) if is_here else ()),
         *(() if settings.engine else notes_on_resources(every)),
     ]
     afters = tuple(path for path, found in instances.items() if found and answers[str(path)]["has_after"])

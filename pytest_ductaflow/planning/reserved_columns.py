@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ..core.instance import JSON, RESERVED_FOR, WORKPLACES, Instance, Workplace
-from ..core.number_text import listed
+from ..core.number_text import bytes_in, in_bytes, listed, seconds_in
 from ..core.run_files import display_path
 from ..core.settings import check_keep
-from ..core.system.machine import usable_cores
+from ..core.system.machine import usable_cores, usable_memory
 
 After = str | Instance | Iterable[Any] | None
 FIELDS = {**RESERVED_FOR, "_after": "after"}
 RESERVED = tuple(FIELDS)
-NOT_YET = {"_memory": "nothing gives or limits memory yet: leave it out"}
 _LEAST = {"_retries": 0, "_cores": 1}  # of whole numbers
 IGNORED = ("_project_root", "_no_execute")
 
@@ -42,10 +41,8 @@ def reserved_value(key: str, value: JSON) -> Any:
     """Return the value of a reserved key in the form that Instance stores.
 
     Raises:
-        ValueError: If the value is invalid, or the key has no effect.
+        ValueError: If the value is invalid.
     """
-    if key in NOT_YET:
-        raise ValueError(NOT_YET[key])
     number = _number(value)
     if key == "_timeout":
         if number is None or not number > 0:
@@ -55,6 +52,8 @@ def reserved_value(key: str, value: JSON) -> Any:
         if number is None or number < least or number != int(number):
             raise ValueError(f"{value!r}: expected a whole number, {least} or more")
         return int(number)
+    if key in ("_retry_delay", "_memory"):
+        return _retry_delay(value, number) if key == "_retry_delay" else _memory(value, number)
     if key == "_marks":
         marks = value.replace(",", " ").split() if isinstance(value, str) else value
         if not isinstance(marks, Sequence) or not all(str(mark).isidentifier() for mark in marks):
@@ -87,6 +86,39 @@ def resources(value: object) -> dict[str, float]:
         if not name or amount is None or not amount > 0:
             raise ValueError(f"{given!r}: expected a number above 0 for each name, such as GPU=1")
     return {name: amount for name, amount in amounts.items() if amount is not None}
+
+
+def _retry_delay(value: JSON, number: float | None) -> float:
+    try:
+        if number is not None and number >= 0:
+            return float(number)
+        return seconds_in(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"{value!r}: expected seconds, or a time such as 10s, 2min or 1h") from None
+
+
+def _memory(value: JSON, number: float | None) -> int:
+    try:
+        is_text = isinstance(value, str) and number is None
+        return bytes_in(value if is_text else f"{number or 0:.0f}")
+    except ValueError as error:
+        raise ValueError(f"{value!r}: {error}") from None
+
+
+def notes_on_memory(instances: Iterable[Instance], default: int | None = None) -> Iterator[str]:
+    """Yield a note about instances that may have more memory than there is.
+
+    Args:
+        instances: The instances.
+        default: What those may have that do not say it.
+    """
+    there = usable_memory()
+    asking = [instance for instance in instances if (instance.memory or default or 0) > there]
+    if asking:
+        most = max(instance.memory or default or 0 for instance in asking)
+        where = listed(dict.fromkeys(display_path(i.source, Path(i.project_root)) for i in asking))
+        said = f"_memory is up to {in_bytes(most)} ({where}), and this machine has {in_bytes(there)}"
+        yield f"{said}: such instances run alone"
 
 
 def notes_on_cores(instances: Iterable[Instance]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import pytest
+from _pytest.outcomes import Skipped
 
 from ..core.errors import InstanceFailed, PreconditionsUnmet, Warned
 from ..core.instance import Instance, Neighbours, slug
@@ -39,6 +40,7 @@ PRECONDITIONS = pytest.StashKey[Preconditions]()
 _OF_BACKGROUND_WORK = tuple(f"pytest_ductaflow.running.{name}" for name in ("remote.runner", "run_instance"))
 SERVERS = "pytest_ductaflow.kernels.server_pool"
 _LINES_ABOVE = {".csv": 1, ".jsonl": 0}  # the first row, in tables of which each row is a line
+RERUN: Any = "rerun"  # outcome of an attempt that is followed by another, as of pytest-rerunfailures
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
 
 
@@ -101,8 +103,18 @@ def _items(parent: pytest.Collector, instances: list[tuple[int, Instance]]) -> I
         yield InstanceItem.from_parent(parent, name=slug(instance.name), instance=instance, number=number)
 
 
+class RetryLater(Skipped):
+    """An attempt has failed, and another one follows later."""
+
+
 class PlannedItem(pytest.Item):
-    """An item that has a place in the plan's order and leaves a record."""
+    """An item that has a place in the plan's order and leaves a record.
+
+    Attributes:
+        retry_at: For an attempt that is followed by another: when, in seconds since the epoch.
+    """
+
+    retry_at: float | None = None
 
     def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -127,7 +139,7 @@ class PlannedItem(pytest.Item):
         Raises:
             pytest.skip.Exception: If something of this session has not.
         """
-        self.record = None
+        self.record = self.retry_at = None
         self.obstacle = self.find_obstacle()
         if self.obstacle is not None and self.obstacle.outcome == "blocked":
             pytest.skip(self.obstacle.reason)
@@ -136,6 +148,7 @@ class PlannedItem(pytest.Item):
         """Run the item.
 
         Raises:
+            RetryLater: If it failed and is to be run again.
             InstanceFailed: If it ended with an error, or with a warning and warnings count as failures.
             Warned: If it ended with a warning that is to be shown as one.
         """
@@ -143,6 +156,9 @@ class PlannedItem(pytest.Item):
             raise PreconditionsUnmet(self.obstacle.reason)
         settings = self.config.stash[SETTINGS]
         record = self.record = self.execute(settings)
+        self.retry_at = record.retry_at
+        if record.retry_at is not None:
+            raise RetryLater(record.message or "failed", _use_item_location=True)
         for text in record.python_warnings:  # into pytest's warnings summary
             _tell_warning(self.config, text, self.instance.flow, self.nodeid)
         outcome = outcome_of(record.status, settings.warnings)
@@ -186,9 +202,11 @@ class InstanceItem(PlannedItem):
 
     Attributes:
         seconds: Time that pytest-timeout allows an instance without `_timeout`; None if it was not set.
+        leaves_retries: Whether a retry that has to wait is left to `RetryHooks`.
     """
 
     seconds: float | None = None
+    leaves_retries = False
 
     def find_obstacle(self) -> Obstacle | None:
         return self.config.stash[PRECONDITIONS].obstacle(self.number)
@@ -216,6 +234,7 @@ class InstanceItem(PlannedItem):
             say=self.say,
             page_may_follow=True,
             runner=runner_of_this_session() if settings.fork and not debugs else None,
+            leaves_retries=self.leaves_retries,
         )
 
     @property
@@ -378,9 +397,16 @@ class OutcomeHooks:
                 report.longrepr = sendable(str(call.excinfo.value))
                 report.outcome = "skipped"
                 report.wasxfail = item.record.message or "warning"
+            if item.retry_at is not None:
+                report.longrepr = sendable(item.record.message or "failed")
+                report.outcome = RERUN
+            elif not getattr(item, "leaves_retries", False):
+                report.duration = max(report.duration - sum(item.record.waited), 0.0)
         return report
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
+        if hasattr(report, "ductaflow") and report.outcome == RERUN:
+            return "rerun", "R", ("RERUN", {"yellow": True})
         if hasattr(report, "ductaflow") and hasattr(report, "wasxfail"):
             return "warned", "w", ("WARNED", {"yellow": True})
         if report.passed and getattr(report, "ductaflow", {}).get("unchanged"):

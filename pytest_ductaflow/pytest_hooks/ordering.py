@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 
 import pytest
 
 from ..core.errors import PreconditionsUnmet
 from ..core.outcome import Outcome, outcome_of
 from ..graph.dependencies import Graph
+from .canaries import Canaries
 from .items import PLAN, PRECONDITIONS, SETTINGS, PlannedItem, only_instances, only_planned
 
 BLOCKED = "ductaflow_blocked"  # in a report: whether a failed instance is the cause; runs again with --lf
 REFUSED = "ductaflow_refused"  # in a report: why the instance was not started
+
+
+ORDER = pytest.StashKey[Graph]()  # what waits for what in this session
+
+
+def begin_canaries(config: pytest.Config, selected: Collection[int]) -> Canaries:
+    """Choose the canaries of a session, by which its instances are blocked from now on."""
+    plan, preconditions = config.stash[PLAN], config.stash[PRECONDITIONS]
+    canaries = Canaries(plan.all, selected if config.stash[SETTINGS].canary else ())
+    preconditions.further = lambda number: canaries.obstacle(number, preconditions.outcomes.read())
+    return canaries
 
 
 class OrderHooks:
@@ -22,6 +34,7 @@ class OrderHooks:
     def __init__(self) -> None:
         self._running: PlannedItem | None = None
         self._has_failed = False
+        self._canaries: Canaries | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -32,9 +45,16 @@ class OrderHooks:
         plan = config.stash[PLAN]
         # Instances named by the user keep the given order, as far as upstreams allow.
         as_asked = any("::" in argument for argument in config.args)
-        _put_upstreams_first(plan.order_as_asked if as_asked else plan.order, items)
-        config.stash[PRECONDITIONS].selected = frozenset(item.number for item in only_instances(items))
+        selected = frozenset(item.number for item in only_instances(items))
+        config.stash[PRECONDITIONS].selected = selected
+        canaries = self._canaries = begin_canaries(config, selected)
+        order = canaries.ordered(plan.order_as_asked if as_asked else plan.order)
+        config.stash[ORDER] = order
+        _put_upstreams_first(order, items, canaries.numbers)
         return result
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        return [*self._canaries.headlines()] if self._canaries is not None else []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -58,6 +78,8 @@ class OrderHooks:
         self._running = item if isinstance(item, PlannedItem) else None
         self._has_failed = False
         result = yield
+        if self._running is not None and self._running.retry_at is not None:
+            self._running = None  # it is going to run again
         if self._running is not None:
             outcome = _outcome(self._running, has_failed=self._has_failed)
             item.config.stash[PRECONDITIONS].outcomes.write(self._running.number, outcome)
@@ -69,10 +91,10 @@ class OrderHooks:
             self._has_failed = True
 
 
-def _put_upstreams_first(graph: Graph, items: list[pytest.Item]) -> None:
-    """Reorder instances among their own places; all other items stay where they are."""
+def _put_upstreams_first(graph: Graph, items: list[pytest.Item], first: Collection[int]) -> None:
+    """Reorder instances among their own places, with some as early as it may be; all else stays in place."""
     mine = only_planned(items)
-    numbers = list(dict.fromkeys(item.number for item in mine))
+    numbers = sorted(dict.fromkeys(item.number for item in mine), key=lambda number: number not in first)
     rank = {number: place for place, number in enumerate(graph.order(numbers))}
     ordered = iter(sorted(mine, key=lambda item: rank[item.number]))
     items[:] = [next(ordered) if isinstance(item, PlannedItem) else item for item in items]

@@ -190,9 +190,15 @@ class ReportingHooks:
         try:
             return (yield)
         except KeyboardInterrupt:
-            if not self._running or self._config.option.fulltrace:
+            waiting = self._summary.waiting
+            if self._config.option.fulltrace or not (self._running or waiting):
                 raise
-            pytest.exit(f"stopped while running {listed(self._running)}")
+            doing = (
+                f"running {listed(self._running)}"
+                if self._running
+                else f"{listed(waiting)} waited for a retry"
+            )
+            pytest.exit(f"stopped while {doing}")
 
     def _report_of(self, node_id: str) -> LiveReport | None:
         instance = self._instances.get(node_id)
@@ -263,7 +269,14 @@ class ReportingHooks:
             report._pdbshown = True  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _follow(self, live: LiveReport, report: pytest.TestReport, record: Record | None) -> None:
-        if record is not None:
+        if record is not None and record.retry_at is not None:
+            self._running.pop(report.nodeid, None)
+            live.failed_once(report.nodeid, record)
+            self._summary.waits(report.nodeid, record)
+            _keep_for_last_failed(
+                self._config, report
+            )  # until it has ended well, should the session stop before
+        elif record is not None:
             live.ended(report.nodeid, record)
             instance = self._instances[report.nodeid]
             self._summary.ended(report.nodeid, record, instance.project_root)

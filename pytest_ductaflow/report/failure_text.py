@@ -11,7 +11,16 @@ from pathlib import Path
 
 from ..core.instance import stem_of
 from ..core.number_text import amount, in_line, percent
-from ..core.record import FLOW_FAILED, INTERRUPTED, Difference, DifferingValue, Failure, Record, Status
+from ..core.record import (
+    FLOW_FAILED,
+    INTERRUPTED,
+    MEMORY_LIMIT,
+    Difference,
+    DifferingValue,
+    Failure,
+    Record,
+    Status,
+)
 from ..core.run_files import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
@@ -95,7 +104,7 @@ def _places(record: Record, failed: Record, root: Path, here: Path, command: str
     run_dir = root / record.run_dir
     yield Line(f"run directory: {_typed(run_dir, here)}")
     yield Line(f"output:        {_typed(RunFiles(run_dir, stem_of(record.flow)).log, here)}")
-    for number, why in enumerate(failed.failed_attempts, 1):
+    for number, why in enumerate(failed.attempts_told, 1):
         yield Line(in_line(f"attempt {number}:     {why}"))
     if failed.last_good:
         yield Line(f"last good run: {_typed(root / failed.last_good, here)}")
@@ -154,7 +163,9 @@ def _to_the_cause(record: Record) -> list[Record]:
 
 
 def _ended_with(flow: Record, build: Record) -> bool:
-    """Return whether a flow was only interrupted because its build was out of time, say."""
+    """Return whether a flow was only ended because its build was out of time, or used too much memory."""
+    if build.error is not None and build.error.type == MEMORY_LIMIT:
+        return flow.status is Status.RUNNING
     is_interrupted = flow.error is not None and flow.error.type == INTERRUPTED
     return is_interrupted and build.error is not None and build.error.type not in (FLOW_FAILED, INTERRUPTED)
 

@@ -248,6 +248,15 @@ class LiveReport:
             self._figures.add(node_id, row["directory"], record, self._files[node_id].output_suffix)
             self._put(node_id, row)
 
+    def failed_once(self, node_id: str, record: Record) -> None:
+        """Mark an instance as waiting for its next attempt."""
+        row = self._rows.get(node_id)
+        if row is not None and record.retry_at is not None:
+            due = datetime.datetime.fromtimestamp(record.retry_at, datetime.UTC).astimezone()
+            again = f"again at {due:%H:%M:%S}"
+            message = f"attempt {record.attempts} failed ({again}): {record.message or ''}"
+            self._put(node_id, {**row, "status": "waiting", "message": message})
+
     def blocked(self, node_id: str, message: str) -> None:
         """Mark an instance as blocked: it was not run at all."""
         row = self._rows.get(node_id)
@@ -290,7 +299,7 @@ class LiveReport:
             if row.get("earlier"):
                 if node_id in self._files:
                     self._put(node_id, self._as_recorded(row, self._files[node_id], node_id))
-            elif row["status"] == Status.RUNNING.value:
+            elif row["status"] == Status.RUNNING.value or (row["status"] == "waiting" and row.get("message")):
                 record, _ = read_record(self._files[node_id].record)
                 if record is not None and record.status is not Status.RUNNING:
                     self.ended(node_id, record)
@@ -492,8 +501,7 @@ class _LastReport:
 
 def _waited(wait: Wait) -> Row:
     """Return what a row says of the time before its instance began."""
-    held_by = "cores" if wait.for_cores else "worker"
-    return {"ready": _iso(wait.ready), "waited_for": wait.waited_for, "held_by": held_by}
+    return {"ready": _iso(wait.ready), "waited_for": wait.waited_for, "held_by": wait.held_by}
 
 
 def _iso(seconds: float) -> str:

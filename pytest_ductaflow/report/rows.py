@@ -77,7 +77,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "debug": _debug(record, root),
         "message": record.message,
         "cause": cause_of(record),
-        "failed_attempts": list(record.failed_attempts),
+        "failed_attempts": list(record.attempts_told),
         "last_good": _last_good(record, root, runs),
         "design": design_text(record.design),
         "lineage": lineage_text(record.lineage),

@@ -30,6 +30,7 @@ class Summary:
         self._warned: list[str] = []
         self._blocked: dict[str, list[str]] = defaultdict(list)  # by reason
         self._retried: list[str] = []
+        self._waiting: dict[str, str] = {}  # what the last attempt of those said that wait for another
         self._undeclared: list[str] = []
         self._out_of_date: list[str] = []
         self._writers: dict[str, list[str]] = defaultdict(list)
@@ -40,13 +41,23 @@ class Summary:
         for path in dict.fromkeys(files_outside(record, root)):
             self._writers[display_path(path, root)].append(f"{record.step}/{record.instance}")
         self._unchanged += record.unchanged
+        self._waiting.pop(node_id, None)
         if record.status is Status.WARNING:
             self._warned.append(f"{node_id} - {record.message or ''}")
         if record.failed_attempts and record.status.good and not record.unchanged:
-            failed = "; ".join(f"attempt {n}: {why}" for n, why in enumerate(record.failed_attempts, 1))
+            failed = "; ".join(f"attempt {n}: {why}" for n, why in enumerate(record.attempts_told, 1))
             self._retried.append(f"{node_id} - ended well in attempt {record.attempts}; {failed}")
         if record.undeclared and not record.unchanged:
             self._undeclared.append(f"{node_id} read files of {', '.join(record.undeclared)}")
+
+    def waits(self, node_id: str, record: Record) -> None:
+        """Add an instance that has failed and is to be tried again."""
+        self._waiting[node_id] = f"{node_id} - {record.message or ''}"
+
+    @property
+    def waiting(self) -> list[str]:
+        """The ids of those that have failed and are to be tried again."""
+        return list(self._waiting)
 
     def blocked(self, node_id: str, reason: str) -> None:
         """Add an instance that was not run because of another."""
@@ -62,6 +73,7 @@ class Summary:
         blocked = [f"{_named(ids)} - {reason}" for reason, ids in self._blocked.items()]
         _show(terminal, "BLOCKED", blocked)
         _show(terminal, "RETRIED", self._retried, yellow=True)
+        _show(terminal, "NOT TRIED AGAIN", list(self._waiting.values()), red=True)
         _show(terminal, "undeclared input", self._undeclared, yellow=True)
         if self._undeclared:
             terminal.line("From now on they wait for these; name the files in their configs, or say after=.")

@@ -31,8 +31,10 @@ from ..tracking.observed import Used
 from ..tracking.paths_in_config import output_files
 from .clean_start import CleanStart, clear_replay
 from .debugging.terminal import terminal_here, variable_for_flows
+from .failures.run_failure import BY_KEYBOARD
 from .flow_run import Execution, flow_run
 from .html.instance_page import InstancePage
+from .retries import Attempts, pause, pause_after
 
 _UNNAMED = "it has read a file whose name contains a secret, which is not noted"
 
@@ -43,13 +45,15 @@ class _Tried:
 
     Attributes:
         execution: Result of the last one.
-        failed: Why the earlier ones failed.
+        before: The earlier ones, which have failed.
         flows: The flows of a build that ran in the last one.
+        pause: Seconds to wait before the next one, if that is left to the caller.
     """
 
     execution: Execution
-    failed: tuple[str, ...]
+    before: Attempts
     flows: tuple[Record, ...]
+    pause: float | None = None
 
 
 def run_with_retries(
@@ -62,6 +66,8 @@ def run_with_retries(
     start: CleanStart,
     *,
     page_may_follow: bool,
+    attempts: Attempts,
+    leaves_retries: bool,
 ) -> tuple[Record, bool]:
     """Run an instance, and make its record.
 
@@ -74,6 +80,8 @@ def run_with_retries(
         search: Finds its inputs.
         start: Its run directory, which is clear.
         page_may_follow: Whether the page may be written after the record.
+        attempts: What was tried before.
+        leaves_retries: Whether to return where the next attempt has to wait.
 
     Returns:
         The record, and whether the keyboard stopped it.
@@ -86,7 +94,9 @@ def run_with_retries(
     lag = time.time_ns() - began
     page = InstancePage(instance, files, settings, may_follow=page_may_follow)
     try:
-        tried = _attempts(instance, files, running, settings, echo, page, start)
+        tried = _attempts(
+            instance, files, running, settings, echo, page, start, attempts, leaves_retries=leaves_retries
+        )
     finally:
         files.journal.unlink(missing_ok=True)
     page.write_those_of_flows(hurry=tried.execution.interrupted)
@@ -185,25 +195,35 @@ def _attempts(
     echo: IO[str] | None,
     page: InstancePage,
     start: CleanStart,
+    before: Attempts,
+    *,
+    leaves_retries: bool,
 ) -> _Tried:
-    """Run an instance until it ends well or no retries are left."""
-    failed: list[str] = []
+    """Run an instance until it ends well or no retries are left, or as long as nothing has to wait."""
+    is_first = True
     while True:
-        if failed:
+        if not is_first:
             _lay_out_again(instance, files, running, start)
+        is_first = False
         files.journal.unlink(missing_ok=True)
         page.is_written = False
         try:
-            is_last = len(failed) >= instance.retries
+            is_last = len(before.failed) >= instance.retries
             execution = _execute(instance, files, running, settings, echo, page, is_last=is_last)
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
-        tried = _Tried(execution, tuple(failed), run_files.read_journal(files.journal))
-        failure = _failure_of(tried)
-        if failure is None or execution.interrupted or len(failed) >= instance.retries:
+        tried = _Tried(execution, before, run_files.read_journal(files.journal))
+        failure, number = _failure_of(tried), len(before.failed) + 1
+        if failure is None or execution.interrupted or number > instance.retries:
             return tried
-        line = f" (line {failure.file_line})" if failure.file_line is not None else ""
-        failed.append(f"{failure.summary}{line}")
+        seconds = pause_after(instance, number)
+        if seconds and leaves_retries:
+            return replace(tried, pause=seconds)
+        before = Attempts((*before.failed, failure.in_line), (*before.waited, round(seconds, 3)))
+        try:
+            pause(time.time() + seconds)
+        except KeyboardInterrupt:
+            return _Tried(replace(execution, failure=BY_KEYBOARD, interrupted=True), before, tried.flows)
 
 
 def _execute(
@@ -261,8 +281,10 @@ def _with_ending(running: Record, tried: _Tried) -> Record:
         owner=None,
         last_good=running.last_good if failure else "",
         duration=round(execution.seconds, 3),
-        attempts=len(tried.failed) + 1,
-        failed_attempts=tried.failed,
+        attempts=len(tried.before.failed) + 1,
+        failed_attempts=tried.before.failed,
+        waited=(*tried.before.waited, *([] if tried.pause is None else [round(tried.pause, 3)])),
+        retry_at=None if tried.pause is None else time.time() + tried.pause,
         warnings=execution.warnings,
         warning_count=execution.warning_count,
         warning_line=execution.warning_line,

@@ -20,13 +20,15 @@ from ..core.masking.config import values_to_mask, with_secrets
 from ..core.masking.masker import Masker
 from ..core.number_text import listed
 from ..core.record import Failure
-from ..core.run_files import RunFiles
+from ..core.run_files import RunFiles, builds_around, list_of_kernels
 from ..core.settings import Settings
 from ..core.system import kept_kernels
 from ..core.system.running_now import forget_kernel, note_kernel
 from ..core.thread_variables import threads_in
+from ..kernels.base import Kernel
 from ..kernels.choose import KernelChoice, choose_kernel
 from ..kernels.flow_control import ReadCounter
+from ..kernels.memory.watch import MemoryWatch, noted, noted_kernels
 from ..kernels.out_of_memory import killed_for_memory
 from ..kernels.server_pool import environment_of, servers
 from ..kernels.setup_calls import Setup
@@ -54,7 +56,8 @@ class Execution:
     Attributes:
         failure: What stopped it, None if it ran to its end.
         seconds: Wall time from the start of the kernel to its end.
-        peak_memory: Bytes, None if the kernel could not tell.
+        peak_memory: Bytes that its process, or all of its processes together, used at the most; None if that
+            is not known.
         warnings: The first warning lines of its output.
         warning_count: How many there were.
         warning_line: The line of the flow that belongs to the first one, if that is known.
@@ -220,6 +223,8 @@ class FlowRun:
         self._python_warnings = [*warnings_before(source, instance, choice)]
         self._failure: Failure | None = None  # failure to start the kernel
         self._client: FlowClient | None = None
+        self._watch: MemoryWatch | None = None
+        self._noted = contextlib.ExitStack()
         self._killed = killed_for_memory()
 
     def run_cells(self) -> bool:
@@ -261,6 +266,7 @@ class FlowRun:
         if self._client is not None:
             self._note_kept(self._client)
             result = self._client.finish()
+            self._stop_watching()
             failure = self._failure_of(self._client, result)
         seconds = time.monotonic() - self._began - (self._client.paused if self._client is not None else 0.0)
         if failure is not None:
@@ -284,12 +290,13 @@ class FlowRun:
         return replace(
             execution,
             interrupted=isinstance(result.error, KeyboardInterrupt),
-            peak_memory=result.peak_memory,
+            peak_memory=self._peak_memory(result),
             used=Used.from_reports(self._setup.trace, result.used, result.observation),
         )
 
     def close(self) -> None:
         """End the kernel, if `finish` was not reached."""
+        self._stop_watching()
         if self._client is not None:
             self._client.close()
             forget_kernel(RunFiles.of(self._instance), self._instance.project_root)
@@ -309,6 +316,7 @@ class FlowRun:
         )
         self._python_warnings += [f"KernelWarning: {complaint}"] if complaint else []
         note_kernel(RunFiles.of(self._instance), self._instance.project_root, kernel.group())
+        self._watch_memory(kernel)
         return FlowClient(
             self._file,
             kernel,
@@ -339,10 +347,43 @@ class FlowRun:
             files, root = RunFiles.of(self._instance), self._instance.project_root
             kept_kernels.note(files, root, label, client.kernel.group(), client.connection_file)
 
+    def _watch_memory(self, kernel: Kernel) -> None:
+        """Look at the memory of the kernel and what it starts, and of the flows of a build, from now on."""
+        flows = RunFiles.of(self._instance).list_of_kernels
+        flows.unlink(missing_ok=True)
+        self._noted.enter_context(noted(map(list_of_kernels, builds_around()), kernel.process()))
+
+        def roots() -> list[int]:
+            own = kernel.process()
+            return [*([own] if own is not None else []), *noted_kernels(flows)]
+
+        name = "_memory" if self._instance.memory else "--ductaflow-memory"
+        self._watch = MemoryWatch(roots, self._settings.memory_of(self._instance), name)
+        self._watch.start()
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+        self._noted.close()
+        RunFiles.of(self._instance).list_of_kernels.unlink(missing_ok=True)
+
+    def _peak_memory(self, result: RunResult) -> int | None:
+        """Return the peak of all processes together, if it is known, or that of the kernel's."""
+        watched = self._watch.peak if self._watch is not None else None
+        return max(filter(None, (watched, result.peak_memory)), default=None)
+
     def _failure_of(self, client: FlowClient, result: RunResult) -> Failure | None:
         self._python_warnings += [f"KernelWarning: {complaint}" for complaint in result.complaints]
         root = Path(self._instance.project_root)
-        finder = FailureFinder(self._file.nb, self._source, root, client.kernel, self._killed, self._output)
+        finder = FailureFinder(
+            self._file.nb,
+            self._source,
+            root,
+            client.kernel,
+            self._killed,
+            self._output,
+            self._watch.message if self._watch is not None else "",
+        )
         failure = finder.failure_of(result)
         return with_hint_at_fork(failure) if failure is not None and client.kernel.is_forked else failure
 

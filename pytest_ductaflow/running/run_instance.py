@@ -9,7 +9,7 @@ import contextlib
 import datetime
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING
@@ -25,6 +25,7 @@ from ..core.system.lineage import commit_of, lineage_here
 from ..core.system.machine import core_in_use, worker_here
 from ..tracking.up_to_date import check
 from ..tracking.upstreams import records_of, with_upstreams
+from .retries import attempts_before, awaits_retry
 from .single_run import Task, publish_failure, run_from_clean_start, unusable
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
     say: Callable[[str], None] = _say_here,
     page_may_follow: bool = False,
     runner: RemoteRunner | None = None,
+    leaves_retries: bool = False,
 ) -> Record:
     """Run an instance and leave its files, unless nothing that it depends on has changed.
 
@@ -59,6 +61,8 @@ def run(
         say: Receives one line if another process is running the instance and has to be waited for.
         page_may_follow: Whether the page may be missing until `finish` is called.
         runner: A process that runs it if it has to run; None for this process.
+        leaves_retries: Whether this returns where a retry has to wait, so that something else can run. The
+            record then has its time (`retry_at`), and the next call for this instance goes on from there.
 
     Returns:
         The record, as it was written to the run directory; `unchanged` if nothing has run. A flow
@@ -69,7 +73,17 @@ def run(
     """
     with keyboard_of_main_thread(), core_in_use():
         raise_if_pressed()
-        return _run(instance, settings, neighbours, echo, judge, say, runner, page_may_follow=page_may_follow)
+        return _run(
+            instance,
+            settings,
+            neighbours,
+            echo,
+            judge,
+            say,
+            runner,
+            page_may_follow=page_may_follow,
+            leaves_retries=leaves_retries,
+        )
 
 
 def _run(
@@ -82,12 +96,14 @@ def _run(
     runner: RemoteRunner | None,
     *,
     page_may_follow: bool,
+    leaves_retries: bool,
 ) -> Record:
     """Run an instance as `run` does."""
     with contextlib.ExitStack() as stack:
         task = prepare(stack, instance, settings, neighbours, say, page_may_follow=page_may_follow)
         if isinstance(task, Record):
             return task
+        task = replace(task, leaves_retries=leaves_retries)
         result = run_task_here(task, echo) if runner is None else runner.run(task, echo)
         return complete(task, *result, neighbours, judge)
 
@@ -175,6 +191,8 @@ def _decide(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     """Decide whether an instance has to run."""
     earlier, _ = run_files.read_record(files.record)
     upstreams = records_of(neighbours)
+    if earlier is not None and awaits_retry(earlier):
+        return _Decision(earlier, upstreams, earlier.reason)
     if settings.force or instance.always_run:
         reason = "stored instance" if instance.stored_in else "new" if earlier is None else "run again"
         return _Decision(earlier, upstreams, reason)
@@ -202,6 +220,7 @@ def _task(
         settings,
         neighbours.made_beside,
         page_may_follow,
+        attempts_before(decision.earlier),
     )
 
 
@@ -227,7 +246,7 @@ def complete(
     try:
         record = with_upstreams(record, task.instance, neighbours, task.upstreams)
         record = record.with_(lineage={**record.lineage, **commit_of(task.instance.project_root)})
-        if judge is not None and not interrupted:
+        if judge is not None and not interrupted and record.retry_at is None:
             record = judge(record)
         publish(task.files, record)
     except OSError as error:

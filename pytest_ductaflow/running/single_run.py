@@ -18,6 +18,7 @@ from ..core.system.interrupts import keyboard_later
 from ..tracking.inputs import InputSearch
 from ..tracking.python_caches import drop_young_caches
 from ..tracking.upstreams import upstream_files
+from .retries import NOTHING_TRIED, Attempts
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Task:
         settings: HTML mode, default kernel, default time-out.
         made_beside: `Neighbours.made_beside`.
         page_may_follow: Whether the page may be written after the record.
+        attempts: What was tried before in this session.
+        leaves_retries: Whether a retry that has to wait is left to the caller.
     """
 
     instance: Instance
@@ -43,6 +46,8 @@ class Task:
     settings: Settings
     made_beside: Callable[[str], Collection[str]]
     page_may_follow: bool
+    attempts: Attempts = NOTHING_TRIED
+    leaves_retries: bool = False
 
 
 def run_from_clean_start(task: Task, echo: IO[str] | None) -> tuple[Record, bool]:
@@ -78,7 +83,16 @@ def run_from_clean_start(task: Task, echo: IO[str] | None) -> tuple[Record, bool
         written_before = upstream_files(task.upstreams, root)
         search = InputSearch(instance, written_before, task.earlier, task.made_beside)
         return run_with_retries(
-            instance, files, running, settings, echo, search, start, page_may_follow=task.page_may_follow
+            instance,
+            files,
+            running,
+            settings,
+            echo,
+            search,
+            start,
+            page_may_follow=task.page_may_follow,
+            attempts=task.attempts,
+            leaves_retries=task.leaves_retries,
         )
     except OSError as error:
         return publish_failure(files, running, unusable(error)), False

@@ -36,6 +36,7 @@ def test_every_file_of_a_run_is_named_after_its_flow():
         "01_x_record.json",
         ".01_x_flows.jsonl",
         ".01_x_flows.pages",
+        ".01_x_flows.kernels",
         "01_x_differences",
     }
     assert {file.parent for file in (files.config, files.notebook, files.html, files.log, files.record)} == {

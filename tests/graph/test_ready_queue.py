@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -290,6 +291,43 @@ def test_what_is_not_in_the_queue_books_a_share():
     assert queue.pop() == 1
 
 
+def test_what_has_a_limit_of_memory_begins_only_where_as_much_is_free():
+    pool = CorePool(8, 4, dict.fromkeys(range(6), 1), memory=10, limits={0: 6, 1: 6, 2: 4, 3: 99})
+    queue = a_queue(APART, range(6), EARLIER_FIRST, pool)
+    assert started(queue) == [0, 2, 4, 5]
+    assert queue.why_idle(0) == "memory"
+    for number in (0, 2, 4, 5):
+        queue.done(number)
+    assert queue.pop() == 1
+    queue.done(1)
+    assert queue.pop() == 3  # it has all of it
+    assert queue.wait_of(1).held_by == "memory"
+
+
+def test_what_is_held_gives_its_cores_back_and_is_offered_later():
+    queue = a_queue(a_graph((), (0,), ()), range(3), {}, CorePool(2, 2, {0: 2}))
+    queue_of_two = [queue.pop(), queue.pop()]
+    assert queue_of_two == [0, None]
+    queue.hold(0)
+    assert queue.pop() == 2
+    queue.done(2)
+    assert queue.pop() is None
+    assert (len(queue), queue.held_back, queue.why_idle(0)) == (2, 0, "upstreams")
+    queue.put_back(0)
+    assert queue.pop() == 0
+    queue.done(0)
+    assert queue.pop() == 1
+    queue.hold(1)
+    assert queue.why_idle(0) == "retry"
+
+
+def test_what_is_to_come_first_does_so_if_it_is_ready():
+    queue = ReadyQueue(a_graph((), (), (1,), ()), range(4), EARLIER_FIRST, CorePool(9, 9, {}), {2, 3})
+    assert started(queue) == [3, 1, 0]
+    queue.done(1)
+    assert started(queue) == [2]
+
+
 @settings(deadline=None)
 @given(
     st.one_of(graphs(), st.integers(1, 20).map(lambda count: a_graph(*[()] * count))),
@@ -297,12 +335,13 @@ def test_what_is_not_in_the_queue_books_a_share():
     st.integers(1, 4),
     st.data(),
 )
-def test_cores_are_never_overbooked_and_nothing_starves(graph, workers, cores, data):
+def test_nothing_is_overbooked_and_nothing_starves(graph, workers, cores, data):
     """Everything ends; of each size the first in line is overtaken only as often as the rule allows."""
     numbers = range(len(graph.labels))
     wanted = data.draw(st.dictionaries(st.sampled_from(numbers), st.integers(1, 5)), label="cores")
     weights = data.draw(st.dictionaries(st.sampled_from(numbers), st.floats(0, 1e6)), label="weights")
-    pool = CorePool(cores, workers, wanted)
+    limits = data.draw(st.dictionaries(st.sampled_from(numbers), st.integers(1, 12)), label="memory")
+    pool = CorePool(cores, workers, wanted, 10, limits)
     queue = a_queue(graph, numbers, weights, pool)
     running: list[int] = []
     overtaken: Counter[object] = Counter()
@@ -311,7 +350,9 @@ def test_cores_are_never_overbooked_and_nothing_starves(graph, workers, cores, d
     ended: set[int] = set()
     while len(queue):
         while len(running) < workers:
-            free = cores - sum(map(pool.size_of, running))
+            sizes = [pool.size_of(number) for number in running]
+            free = cores - sum(size.cores for size in sizes), 10 - sum(size.memory for size in sizes)
+            assert min(free) >= 0
             waiting = [
                 number
                 for number in set(numbers) - ended - {*running}
@@ -322,13 +363,13 @@ def test_cores_are_never_overbooked_and_nothing_starves(graph, workers, cores, d
             passed = {
                 pool.size_of(other)
                 for other in waiting
-                if pool.size_of(other) > free and queue._remaining[other] > queue._remaining[number]
+                if any(map(operator.gt, pool.size_of(other), free))
+                and queue._remaining[other] > queue._remaining[number]
             }
             overtaken.update(passed)
             del overtaken[pool.size_of(number)]
             assert max(overtaken.values(), default=0) <= limit
             running.append(number)
-            assert sum(map(pool.size_of, running)) <= cores
         assert running, "nothing runs and nothing may begin"
         number = running.pop(data.draw(st.integers(0, len(running) - 1), label="next"))
         ended.add(number)

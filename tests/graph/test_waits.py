@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from pytest_ductaflow.graph import waits
-from pytest_ductaflow.graph.core_pool import CorePool
+from pytest_ductaflow.graph.core_pool import CorePool, Size
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.ready_queue import ReadyQueue
 from pytest_ductaflow.graph.waits import IdleTimes, Wait, Waits
@@ -35,7 +35,7 @@ def test_the_last_that_ended_is_what_an_instance_waited_for():
     clock.now = 109.0
     found.ready([2], 1)
     found.ready([1], 2)  # was ready before
-    one = Fraction(1)
+    one = Size(Fraction(1))
     assert found.of(0, one) == Wait(100.0)
     assert found.of(0, one).waited_for is None
     assert found.of(1, one) == Wait(105.0, "a/0", is_upstream=True)
@@ -47,13 +47,14 @@ def test_the_last_that_ended_is_what_an_instance_waited_for():
 def test_cores_are_what_it_waited_for_if_they_were_short_since_it_was_ready():
     clock = Clock()
     found = Waits(GRAPH, clock)
-    found.short_of_cores([Fraction(2)])
+    large = Size(Fraction(2))
+    found.short({large: "cores"})
     clock.now = 105.0
     found.ready([0, 1])
-    assert not found.of(0, Fraction(2)).for_cores
-    found.short_of_cores([Fraction(2)])
-    assert found.of(0, Fraction(2)).for_cores
-    assert not found.of(1, Fraction(1)).for_cores
+    assert found.of(0, large).held_by == "worker"
+    found.short({large: "cores"})
+    assert found.of(0, large).held_by == "cores"
+    assert found.of(1, Size(Fraction(1))).held_by == "worker"
 
 
 def test_the_queue_knows_what_was_waited_for_and_why_nothing_begins():
@@ -64,7 +65,7 @@ def test_the_queue_knows_what_was_waited_for_and_why_nothing_begins():
     assert queue.why_idle(0) == "cores"
     queue.done(0)
     assert {queue.pop(), queue.pop()} >= {1} or queue.pop() == 1
-    assert queue.wait_of(1).for_cores
+    assert queue.wait_of(1).held_by == "cores"
     assert queue.wait_of(2).waited_for == "upstream a/0"
 
 

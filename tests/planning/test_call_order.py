@@ -9,6 +9,7 @@ import pytest
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.planning.call_order import CallOrder
 
 
@@ -18,7 +19,7 @@ def order(tmp_path: Path):
 
     def make(**after: str) -> CallOrder:
         return CallOrder(
-            [an_instance(tmp_path, name, up, row) for row, (name, up) in enumerate(after.items())]
+            [an_instance(tmp_path, name, up, row) for row, (name, up) in enumerate(after.items())], Settings()
         )
 
     return make
@@ -73,5 +74,5 @@ def test_side_by_side_what_took_longest_comes_first(tmp_path):
         files = RunFiles.of(instance)
         files.directory.mkdir(parents=True)
         write_record(files, a_record(Status.SUCCESS).with_(duration=seconds))
-    queue = CallOrder(instances).queue(3)
+    queue = CallOrder(instances, Settings()).queue(3)
     assert [queue.pop(), queue.pop(), queue.pop()] == [1, 2, 0]

@@ -373,7 +373,7 @@ def test_modules_of_a_project_that_are_called_as_those_of_python(project, name):
     assert [instance.config["day"] for instance in plan.all] == ["2040-01-31"]
 
 
-def test_a_stored_instance_of_an_earlier_version_may_ask_for_memory(tmp_path: Path) -> None:
+def test_a_stored_instance_has_its_limit_of_memory(tmp_path: Path) -> None:
     stored = {
         "schema": 1,
         "flow": "flows/x.py",
@@ -387,4 +387,4 @@ def test_a_stored_instance_of_an_earlier_version_may_ask_for_memory(tmp_path: Pa
     write_project(tmp_path, files)
     outcome = of_stored(tmp_path / "instances/A/instance.json", tmp_path)
     assert (outcome.problems, outcome.error) == ([], None)
-    assert [instance.config for instance in outcome.instances] == [{"rate": 1}]
+    assert [(each.config, each.memory) for each in outcome.instances] == [({"rate": 1}, 4_000_000_000)]

@@ -81,6 +81,9 @@ class Session:
             on_crash=self.told.crashes.append,
             idle=IdleWorkers(self.told.idle.append, lambda: self.now),
         )
+        self.alarms: list[float] = []
+        self.scheduler.alarm = SimpleNamespace(set=self.alarms.append)
+        self.failed_once: set[int] = set()
         self.workers: list[Worker] = []
         self.ended: Counter[int] = Counter()
         self.failed_by_crash: list[int] = []
@@ -120,6 +123,17 @@ class Session:
             self.ended[item] += 1
         self.scheduler.mark_test_complete(worker, item)
 
+    def fail_once(self, worker: Worker) -> None:
+        """Have a worker's item fail in a way that lets it be tried again, now and not later."""
+        item = worker.queue.pop(0)
+        self.check_ready(item)
+        self.failed_once.add(item)
+        self.scheduler.retry_later(self.collection[item], 0.0)
+        self.scheduler.mark_test_complete(worker, item)
+
+    def is_instance(self, worker: Worker) -> bool:
+        return worker.queue[0] != self.pause and self.numbers[worker.queue[0]] is not None
+
     def check_ready(self, item: int) -> None:
         """Check that everything before an instance has ended when it runs, well or not."""
         if self.numbers[item] is not None:
@@ -135,7 +149,8 @@ class Session:
         """Check that what workers have been sent does not use more cores than there are."""
         first = [next((item for item in w.queue if item != self.pause), None) for w in self.workers]
         numbers = [self.numbers[item] for item in first if item is not None]
-        assert sum(self.pool.share if n is None else self.pool.size_of(n) for n in numbers) <= self.cores
+        sizes = [self.pool.share if n is None else self.pool.size_of(n) for n in numbers]
+        assert sum(size.cores for size in sizes) <= self.cores
 
     def die(self, worker: Worker, *, again: bool = False, replaced: bool = True) -> None:
         running = next((item for item in worker.queue if item != self.pause), self.pause)
@@ -186,13 +201,17 @@ def graphs(draw) -> Graph:
     data=st.data(),
 )
 def test_everything_ends_once_and_in_order_whatever_happens(graph, ordinary, workers, cores, wanted, data):
-    """In any order of events, with workers that die busy or idle, all items end once, upstreams first."""
+    """In any order of events, with workers that die and retries that wait, all end once, upstreams first."""
     session = Session(graph, ordinary, workers, cores=cores, wanted=wanted)
     for _ in range(workers):
         session.begin()
     deaths, again = 0, 0
     while not session.scheduler.tests_finished:
         session.check_cores()
+        if session.alarms and (data.draw(st.booleans()) or not session.can_run()):
+            session.alarms.clear()
+            session.scheduler.wake()
+            continue
         able = session.can_run()
         assert able, "nobody has anything to do, and something is left"
         if deaths < 6 and data.draw(st.integers(0, 4)) == 0:
@@ -200,8 +219,16 @@ def test_everything_ends_once_and_in_order_whatever_happens(graph, ordinary, wor
             second = data.draw(st.booleans())
             again += second
             session.die(data.draw(st.sampled_from(session.workers)), again=second)
+            continue
+        worker = data.draw(st.sampled_from(able))
+        if (
+            session.is_instance(worker)
+            and worker.queue[0] not in session.failed_once
+            and data.draw(st.booleans())
+        ):
+            session.fail_once(worker)
         else:
-            session.run_one(data.draw(st.sampled_from(able)))
+            session.run_one(worker)
     assert session.ended == Counter(dict.fromkeys(range(len(session.numbers)), 1))
     assert session.told.crashes == [i for i in session.failed_by_crash if session.numbers[i] is not None]
     assert not session.scheduler.has_pending

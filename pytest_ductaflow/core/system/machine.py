@@ -6,6 +6,8 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 
 THREADS = "ductaflow"  # how names of threads begin that run instances side by side
 
@@ -42,6 +44,33 @@ def is_shared() -> bool:
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def usable_memory() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or fewer in a container."""
+    import psutil
+
+    return min([int(psutil.virtual_memory().total), *_limits_of_groups()])
+
+
+def _limits_of_groups(own: Path = Path("/proc/self/cgroup"), top: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Return the limits of memory that control groups set (Linux)."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in own.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                folder, name = top, "memory.max"
+            elif "memory" in controllers.split(","):
+                folder, name = top / "memory", "memory.limit_in_bytes"
+            else:
+                continue
+            group = folder / path.lstrip("/")
+            for place in {folder, group, *(each for each in group.parents if folder in each.parents)}:
+                with contextlib.suppress(OSError, ValueError):  # there is none, or it is "max"
+                    found.append(int((place / name).read_text(encoding="ascii")))
+    return found
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...core import run_files
 from ...core.errors import DuctaflowError, FlowNotFound, SecretMissing, StoredError
-from ...core.instance import JSON, RUNS, Instance, default_step, slug, stem_of
+from ...core.instance import RUNS, Instance, default_step, slug, stem_of
 from ...core.masking.names import use as use_patterns
 from ...core.problem import Problem, merged_lines
 from ...core.record import Record
@@ -220,7 +220,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
             return Outcome(problems=[Problem(where, f"its flow {stored.flow} lies outside of the project")])
         instance = declare_call(
             flow,
-            _without_memory(in_project(stored.config, root)),
+            in_project(stored.config, root),
             root=root,
             origin=Origin(str(file), 1),
             step=f"{REPLAYS}/{stored.step}",
@@ -245,11 +245,6 @@ def of_stored(file: Path, root: Path) -> Outcome:
         after=instance.after or (),
     )
     return Outcome([kept])
-
-
-def _without_memory(config: dict[str, JSON]) -> dict[str, JSON]:
-    """Return a stored config without `_memory`, which earlier versions accepted and stored."""
-    return {key: value for key, value in config.items() if key != "_memory"}
 
 
 def _from_config(

@@ -18,6 +18,7 @@ from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 from ...core.errors import EngineError, EngineLost, InUse, PreconditionsUnmet
 from ...core.record import Record
 from ...core.system.lineage import session_id
+from ...core.system.machine import usable_memory
 from ...graph.core_pool import CorePool
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
@@ -25,7 +26,8 @@ from ...planning.plan import Plan
 from ...planning.processes.shared_plan import MadeBeside, share
 from ...running.engines.elsewhere import BY_KEYBOARD, Elsewhere, prepared
 from ...running.engines.protocol import Briefing, Ended, Engine, Started
-from ..items import InstanceItem, PlannedItem, write_now
+from ..items import SETTINGS, InstanceItem, PlannedItem, write_now
+from ..ordering import begin_canaries
 from ..outcomes import forget_records
 from .worker_times import TIMES, WorkerTimes
 
@@ -57,13 +59,20 @@ class EngineLoop:
                 self._items.setdefault(item.number, deque()).append(item)
             else:
                 self._ordinary.append(item)
+        settings = session.config.stash[SETTINGS]
         wanted = {number: each.cores for number, each in enumerate(plan.all) if each.cores is not None}
+        known = ((number, settings.memory_of(each)) for number, each in enumerate(plan.all))
+        self._limits = {number: limit for number, limit in known if limit is not None}
         self._ids = {number: items[0].nodeid for number, items in self._items.items()}
         cores, slots = engine.cores, engine.slots
-        self._books = cores is not None and bool(wanted)
-        pool = CorePool(cores, slots, wanted) if cores and wanted else CorePool(_NO_LIMIT, _NO_LIMIT, {})
+        self._books = cores is not None and bool(wanted or self._limits)
+        pool = CorePool(_NO_LIMIT, _NO_LIMIT, {})
+        if self._books and cores is not None:
+            pool = CorePool(cores, slots, wanted, usable_memory() if self._limits else 0, self._limits)
         weights = dict(enumerate(expected_durations(plan.all, plan.durations)))
-        self._queue = ReadyQueue(plan.order, set(self._items), weights, pool)
+        canaries = begin_canaries(session.config, set(self._items))
+        order = canaries.ordered(plan.order)
+        self._queue = ReadyQueue(order, set(self._items), weights, pool, canaries.numbers)
         self._wanted = wanted
         self._typical = _SHORT  # seconds that instances took, the last ones above all
         self._times = session.config.stash.setdefault(TIMES, WorkerTimes())
@@ -164,6 +173,7 @@ class EngineLoop:
                 MadeBeside(self._plan_file or Path(), number),
                 priority=self._queue.longest_way(number),
                 cores=self._wanted.get(number, 1),
+                memory=self._limits.get(number),
                 resources=self._plan.all[number].resources,
             )
         except (EngineError, OSError) as error:  # what it needs cannot be sent

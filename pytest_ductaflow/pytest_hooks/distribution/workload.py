@@ -74,6 +74,11 @@ class Workload:
         else:
             self._queue.put_back(work.number)
 
+    def hold(self, work: Work) -> None:
+        """Queue an instance that is to be tried again, but not before `put_back` is called for it."""
+        if work.number is not None:
+            self._queue.hold(work.number)
+
     def wait_of(self, work: Work) -> Wait | None:
         """Return what an instance has waited for; None for ordinary tests."""
         return None if work.number is None else self._queue.wait_of(work.number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,16 +19,19 @@ from typing import Any, Protocol
 import pytest
 
 from ...core.run_files import write_json
-from ...core.system.machine import usable_cores
 from ...graph.core_pool import CorePool
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
 from ..collection import MAY_RUN
 from ..items import EXCHANGE, PLAN, PRECONDITIONS, SERVERS, SETTINGS, PlannedItem, write_now
+from ..ordering import begin_canaries
+from ..outcomes import record_of
+from .alarm import Alarm, alarm_of
 from .idle_workers import IdleWorkers
 from .worker_times import TIMES, WorkerTimes
 from .workload import Work, Workload, chunks_of
 
+_EARLY = 0.05  # seconds that a worker can wait
 _SERVER = "ductaflow_server"  # in what a worker is given
 
 
@@ -88,6 +92,9 @@ class InstanceScheduling:
         self._busy: dict[Node, Work] = {}
         self._strangers: set[Node] = set()  # workers that came later, and collected something else
         self._crashed: dict[str, Work] = {}  # by node id, until the item is queued again or given up
+        self._retry_at: dict[str, float] = {}  # by node id, of instances that have failed but not ended
+        self._held: list[tuple[float, Work]] = []  # those that no worker has, and when they are due
+        self.alarm: Alarm | None = None  # calls `wake`
         self._is_refused = False
 
     @property
@@ -149,9 +156,36 @@ class InstanceScheduling:
         work = self._busy.get(node)
         if work is None or item_index not in work.items or self._workload is None:
             return
-        self._workload.ended(work, item_index)
-        if not work.items:
+        due = self._retry_at.pop(self._collection[item_index] if self._collection else "", None)
+        if due is not None and work.number in self._workload.singles:
             del self._busy[node]
+            self._hold(work, due, self._workload)
+        else:
+            self._workload.ended(work, item_index)
+            if not work.items:
+                del self._busy[node]
+        self._give_out()
+
+    def retry_later(self, item: str, due: float) -> None:
+        """Note, before it is marked as complete, that an item is to be run again, and when."""
+        self._retry_at[item] = due
+
+    def _hold(self, work: Work, due: float, workload: Workload) -> None:
+        if self.alarm is None:  # a worker has to wait
+            workload.put_back(work)
+            return
+        workload.hold(work)
+        self._held.append((due, work))
+        self.alarm.set(due)
+
+    def wake(self) -> None:
+        """Queue what is due to be tried again."""
+        if self._workload is None:
+            return
+        now = time.time()
+        for due, work in [held for held in self._held if held[0] <= now + _EARLY]:
+            self._held.remove((due, work))
+            self._workload.put_back(work)
         self._give_out()
 
     def remove_node(self, node: Node) -> str | None:
@@ -278,6 +312,7 @@ class ControllerHooks:
             idle=IdleWorkers(partial(write_now, config)),
             times=config.stash.setdefault(TIMES, WorkerTimes()),
         )
+        self._scheduler.alarm = alarm_of(config, self._scheduler.wake)
         return self._scheduler
 
     def _is_stopping(self) -> bool:
@@ -288,21 +323,28 @@ class ControllerHooks:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Give up a crashed worker's item, after others could request another run or stop the session."""
-        if self._scheduler is not None:
-            self._scheduler.give_up(report.nodeid)
+        if self._scheduler is None:
+            return
+        self._scheduler.give_up(report.nodeid)
+        record = record_of(report)
+        if record is not None and record.retry_at is not None:
+            self._scheduler.retry_later(report.nodeid, record.retry_at)
 
 
 def _workload(config: pytest.Config, collection: list[str], node: Node, workers: int) -> Workload:
     plan = config.stash[PLAN]
     text = _numbers_file(config, node.gateway.id).read_text(encoding="utf-8")
     numbers: list[int | None] = json.loads(text)
+    canaries = begin_canaries(config, {number for number in numbers if number is not None})
+    for line in canaries.headlines():
+        write_now(config, line)
     ordinary = [position for position, number in enumerate(numbers) if number is None]
-    wanted = {number: each.cores for number, each in enumerate(plan.all) if each.cores is not None}
     queue = ReadyQueue(
-        plan.order,
+        canaries.ordered(plan.order),
         {number for number in numbers if number is not None},
         dict(enumerate(expected_durations(plan.all, plan.durations))),
-        CorePool(usable_cores(), workers, wanted),
+        CorePool.of_machine(plan.all, config.stash[SETTINGS], workers),
+        canaries.numbers,
     )
     mode, largest = config.getoption("dist"), config.getoption("maxschedchunk", None)
     return Workload(numbers, queue, chunks_of(collection, ordinary, mode, workers, largest))

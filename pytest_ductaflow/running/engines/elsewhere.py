@@ -43,6 +43,7 @@ class Elsewhere:
         *,
         priority: float,
         cores: int,
+        memory: int | None,
         resources: Mapping[str, float],
     ) -> Work:
         """Return what an engine gets; for the arguments see `Work`."""
@@ -53,7 +54,7 @@ class Elsewhere:
         task = replace(task, upstreams=brief, made_beside=made_beside)
         instance = task.instance
         label = f"{instance.step}/{instance.name}"
-        return Work(number, label, task, secrets.token_hex(8), priority, cores, resources, parcel)
+        return Work(number, label, task, secrets.token_hex(8), priority, cores, memory, resources, parcel)
 
     def completed(
         self, ended: Ended, judge: Callable[[Record], Record] | None, why: str = BY_KEYBOARD

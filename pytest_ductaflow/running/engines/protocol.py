@@ -34,6 +34,7 @@ class Work:
         token: A text that no other work has, also not the same instance if it is submitted again.
         priority: Seconds on the longest way from it to an end of the graph; more is to begin earlier.
         cores: Cores that it books.
+        memory: Bytes that it may use with all that it starts, and books; None if there is no limit.
         resources: Amounts of other resources that it books, by name.
         parcel: Files for a worker that does not share the file system.
     """
@@ -44,6 +45,7 @@ class Work:
     token: str
     priority: float = 0.0
     cores: int = 1
+    memory: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     parcel: Parcel | None = field(default=None, repr=False)
 

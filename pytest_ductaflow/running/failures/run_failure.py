@@ -10,7 +10,7 @@ from nbclient.exceptions import CellTimeoutError
 from nbformat import ValidationError
 
 from ...core.errors import HelperFrozen, InstanceFailed, NoAnswer
-from ...core.record import FLOW_FAILED, INTERRUPTED, Failure, Record
+from ...core.record import FLOW_FAILED, INTERRUPTED, MEMORY_LIMIT, Failure, Record
 from ...kernels.base import Kernel
 from ...sources.notebooks import Source
 from ..client import RunResult
@@ -34,6 +34,7 @@ class FailureFinder:
         kernel: The kernel, which has ended.
         killed: Result of `killed_for_memory` from before the kernel began.
         output: Receives the dead kernel's last output, and a warning of an exit in the middle of the flow.
+        excess: Message if all was ended because it used too much memory; else empty.
     """
 
     notebook: Any
@@ -42,10 +43,13 @@ class FailureFinder:
     kernel: Kernel
     killed: int | None
     output: Output
+    excess: str = ""
 
     def failure_of(self, result: RunResult) -> Failure | None:
         """Return why the run failed; None if the flow came to its end."""
         match result.error:
+            case KernelDied() | None if self.excess:  # whichever came first, of what is ended in one go
+                return self._at_cell(MEMORY_LIMIT, self.excess)
             case None:
                 return self._of_cell(result)
             case CellTimeoutError() as error:

@@ -11,8 +11,11 @@ const IDLE = {
   upstreams: "upstreams were running",
   order: "order only",
   cores: "too few cores were free",
+  memory: "too little memory was free",
+  retry: "what was left waited to be tried again",
   "nothing left": "nothing was left",
 };
+const HELD_BY = { cores: "free cores", memory: "free memory" };
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400]; // seconds
 
 let chart = null; // what is drawn: see drawTimeline
@@ -377,6 +380,6 @@ function waitText(row, { ready, start }) {
   const after = kind === "upstream" ? `its upstream ${label} ended last` : kind === "order" ? `${label} came before, for order only` : "";
   if (ready === undefined) return after;
   const waited = (start - ready) / 1000;
-  const held = waited < 0.05 ? "" : `and waited ${duration(waited)} for ${row.held_by === "cores" ? "free cores" : "a worker"}`;
+  const held = waited < 0.05 ? "" : `and waited ${duration(waited)} for ${HELD_BY[row.held_by] ?? "a worker"}`;
   return [`ready at ${clock(ready)}`, after && `(${after})`, held].filter(Boolean).join(" ");
 }

@@ -35,18 +35,19 @@ class Offer:
     Attributes:
         name: Its name for people.
         threads: Number of instances of one core that it runs at a time.
+        memory: Bytes that they may use together.
         resources: Amounts of its resources, by name.
     """
 
     name: str
     threads: int
+    memory: int
     resources: Mapping[str, float] = field(default_factory=dict)
 
-    def has(self, cores: int, resources: Mapping[str, float]) -> bool:
+    def has(self, cores: int, memory: int | None, resources: Mapping[str, float]) -> bool:
         """Return whether it could run what asks for so much, if it ran nothing else."""
-        return cores <= self.threads and all(
-            amount <= self.resources.get(name, 0) for name, amount in resources.items()
-        )
+        has_others = all(amount <= self.resources.get(name, 0) for name, amount in resources.items())
+        return cores <= self.threads and (memory or 0) <= self.memory and has_others
 
 
 class Admission:
@@ -125,7 +126,7 @@ class Admission:
                 continue
             told = new[address]
             name = on_worker.name_of(told.get("name"), address)
-            self.offers[address] = Offer(name, told["nthreads"], told["resources"])
+            self.offers[address] = Offer(name, told["nthreads"], answer, told["resources"])
         return wrong
 
     def _differences(self, addresses: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any
 from ....core.errors import EngineError, EngineLost
 from ....core.instance import Instance
 from ....core.masking.config import references_in
+from ....core.number_text import in_bytes
 from ....core.system.machine import number_of_cores, usable_cores
 from ..attempt import MOST_LOST, Outcome, lost_workers
 from ..needed import needed_distributions
@@ -156,9 +157,11 @@ class DaskEngine:
     def _hand_over(self, task: _Task) -> None:
         work, admission = task.work, self._admission
         if admission is None or not any(
-            offer.has(self._cores_of(work), work.resources) for offer in admission.offers.values()
+            offer.has(self._cores_of(work), self._memory_of(work), work.resources)
+            for offer in admission.offers.values()
         ):
             return
+        memory = self._memory_of(work)
         task.since, task.is_missed, task.has_begun = time.monotonic(), False, False
         task.future = self._client.submit(
             on_worker.run_work,
@@ -167,13 +170,20 @@ class DaskEngine:
             key=(work.task.instance.step, f"{work.task.instance.name}-{secrets.token_hex(8)}"),
             pure=False,
             priority=work.priority,
-            resources={admission.ticket: self._cores_of(work), **work.resources},
+            resources={
+                admission.ticket: self._cores_of(work),
+                **({on_worker.memory_of(admission.ticket): memory} if memory else {}),
+                **work.resources,
+            },
             retries=0,
         )
         task.future.add_done_callback(partial(self._done, work.token))
 
     def _cores_of(self, work: Work) -> int:
         return work.cores if self._address else 1  # the session books those of this machine
+
+    def _memory_of(self, work: Work) -> int | None:
+        return work.memory if self._address else None
 
     def _has_begun(self, event: tuple[float, Mapping[str, Any]]) -> None:
         _, told = event
@@ -301,11 +311,14 @@ class DaskEngine:
         waited = f"waited {briefing.settings.engine_wait:g} s (--ductaflow-engine-wait)"
         if not offers:
             return "NoWorker", f"{where} has no worker any more; {waited}"
-        asked = {**({"_cores": work.cores} if self._cores_of(work) > 1 else {}), **work.resources}
-        most = {
-            name: max(each.threads if name == "_cores" else each.resources.get(name, 0) for each in offers)
-            for name in asked
+        memory = self._memory_of(work)
+        asked = {
+            **({"_cores": work.cores} if self._cores_of(work) > 1 else {}),
+            **({"_memory": memory} if memory else {}),
+            **work.resources,
         }
+        have = [{**each.resources, "_cores": each.threads, "_memory": each.memory} for each in offers]
+        most = {name: max(each.get(name, 0) for each in have) for name in asked}
         return (
             "NoWorker",
             f"no worker of {where} has {_amounts(asked)} (the most that one has: {_amounts(most)}); {waited}",
@@ -373,7 +386,8 @@ def _variables(instances: Sequence[Instance]) -> dict[str, str]:
 
 
 def _amounts(amounts: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}={amount:g}" for name, amount in amounts.items())
+    texts = {name: in_bytes(int(n)) if name == "_memory" else f"{n:g}" for name, n in amounts.items()}
+    return ", ".join(f"{name}={text}" for name, text in texts.items())
 
 
 def engine(text: str) -> DaskEngine:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ....core.system.machine import share_among
+from ....core.system.machine import share_among, usable_memory
 from ..attempt import Outcome
 from ..protocol import Work
 from ..sync import remove
@@ -38,7 +38,7 @@ async def welcome(
     sharing: Mapping[str, int],
     variables: Mapping[str, str],
     dask_worker: Any = None,
-) -> None:
+) -> int:
     """Get this process ready to run instances of a session, and have it offer what their tasks ask for.
 
     Args:
@@ -47,6 +47,9 @@ async def welcome(
         sharing: How many threads of workers share the cores of this machine, by the address of a worker.
         variables: Environment variables to which configs refer.
         dask_worker: The worker, which Dask gives.
+
+    Returns:
+        Bytes that instances on it may use together: the limit of the worker, or else this machine's memory.
     """
     _guests.add(session)
     _ending.discard(session)
@@ -55,7 +58,14 @@ async def welcome(
         if os.environ.get(name) == str(value):
             del os.environ[name]
     os.environ.update(variables)
-    await dask_worker.set_resources(**{ticket: dask_worker.state.nthreads})
+    memory = dask_worker.memory_manager.memory_limit or usable_memory()
+    await dask_worker.set_resources(**{ticket: dask_worker.state.nthreads, memory_of(ticket): memory})
+    return int(memory)
+
+
+def memory_of(ticket: str) -> str:
+    """Return the name of the resource that is the memory of a worker, in bytes, for those with a ticket."""
+    return f"{ticket}-memory"
 
 
 def _set_by_dask() -> Mapping[str, object]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ..core.system.kept_kernels import IDLE, all_kept
-from ..report.failure_text import quoted
-from .items import PLAN
+from ...core.system.kept_kernels import IDLE, all_kept
+from ...report.failure_text import quoted
+from ..items import PLAN
 
 _CONSOLE = "jupyter-console"
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from _pytest.config import create_terminal_writer
 
-from ..core.errors import InstanceFailed
-from ..core.forking.start import folder_for_sockets
-from ..core.instance import stem_of
-from ..core.record import Record, Status
-from ..core.run_files import RunFiles
-from ..report.failure_text import debug_command, failed_first, quoted
-from .items import AfterItem, PlannedItem, write_now
+from ...core.errors import InstanceFailed
+from ...core.forking.start import folder_for_sockets
+from ...core.instance import stem_of
+from ...core.record import Record, Status
+from ...core.run_files import RunFiles
+from ...report.failure_text import debug_command, failed_first, quoted
+from ..items import AfterItem, PlannedItem, write_now
 
 _OWN = "pdbinvoke"  # pytest's plugin that opens its own debugger, which cannot look into a kernel
 _UNSUITABLE = {
@@ -78,7 +78,7 @@ class SessionTerminal:
 
     def take(self) -> None:
         """Serve a flow of a build until its debugger is closed."""
-        from ..running.debugging.terminal import Lines, send
+        from ...running.debugging.terminal import Lines, send
 
         if self._door is None:
             return
@@ -180,7 +180,7 @@ class SessionTerminal:
 
 def _shown(text: str, writer: Any, *, is_plain: bool = False) -> str:
     """Return a text without colours, unless the terminal shows them; a question is measured by its length."""
-    from ..running.warning_lines import strip_ansi
+    from ...running.warning_lines import strip_ansi
 
     return text if writer.hasmarkup and not is_plain else strip_ansi(text)
 
@@ -207,7 +207,7 @@ class DebuggingHooks:
         return [f"note: {text}" for name, text in _UNSUITABLE.items() if config.getoption(name)]
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        from ..running.debugging.terminal import use
+        from ...running.debugging.terminal import use
 
         config = session.config
         self._others = config.pluginmanager.unregister(name=_OWN)

@@ -1,0 +1,1 @@
+"""The memory of a kernel and of all that it has started."""
