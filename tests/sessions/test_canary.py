@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.projects import write_project
+from helpers.projects import PARAMETERS, write_project
 from helpers.sessions import run_session
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def test_what_all_canaries_die_of_spares_the_rest_of_their_step(tmp_path, worker
     assert "blocked by its canary half/year=2020,mode=car, which failed: ValueError: no car in 2020" in output
     # An unchanged success is a canary that has passed.
     (root / "broken.json").write_text("[ ]")
-    (root / "flows/z.py").write_text("print(2)\n")
+    (root / "flows/z.py").write_text(f"{PARAMETERS}print(2)\n")
     output, ran, code = session(root, *workers)
     assert code == 0
     assert "BLOCKED" not in output

@@ -48,13 +48,15 @@ FILES = {
         secret = "${env:OF_THE_SESSION}"
         rows = [{"instance_name": how, "how": how, "secret": secret} for how in ("green", "orange", "red")]
         conduct("flows/plain.py", rows)
-        conduct("flows/source.py", [{"instance_name": "one", "_resources": "GPU=1", "_cores": 1}])
+        books = {"_resources": "GPU=1", "_cores": 1, "_memory": "500 MB"}
+        conduct("flows/source.py", [{"instance_name": "one", **books}])
         needs = {"blocked": "runs/plain/red/x.txt", "ready": "runs/source/one/text.txt"}
         conduct("flows/total.py", [{"instance_name": name, "source": path} for name, path in needs.items()])
         conduct("builds/chain.py", [{"instance_name": "one"}])
         conduct("flows/plain.py", [{"instance_name": "skipped", "_marks": "skip"}], step="other")
-        large = {"instance_name": "unmet", "how": "green", "secret": secret, "_resources": {"GPU": 9}}
-        conduct("flows/plain.py", [large], step="big")
+        large = {"_resources": {"GPU": 9}, "_memory": "9000 GB"}
+        row = {"instance_name": "unmet", "how": "green", "secret": secret, **large}
+        conduct("flows/plain.py", [row], step="big")
         if not is_collecting():
             raise RuntimeError("it comes after failures")
         """,
@@ -137,9 +139,9 @@ def test_outcomes_are_those_of_any_session_and_all_hooks_hear_of_them(
 
 
 def test_what_no_worker_has_is_told_by_name(spread: pytest.RunResult, cluster: str) -> None:
-    has = "has GPU=9 (the most that one has: GPU=1)"
-    line = f"no worker of {cluster} {has}; waited 1 s (--ductaflow-engine-wait)"
-    assert line in spread.stdout.str()
+    has = r"has _memory=[\d,.]+ \w+, GPU=9 \(the most that one has: _memory=[\d.]+ GB, GPU=1\)"
+    line = rf"no worker of {re.escape(cluster)} {has}; waited 1 s \(--ductaflow-engine-wait\)"
+    assert re.search(line, spread.stdout.str())
     assert "runs/big/unmet\n" not in spread.stdout.str()
 
 

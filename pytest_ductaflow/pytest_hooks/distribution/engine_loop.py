@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -303,7 +304,15 @@ class EngineLoop:
 
     def _end(self, why: str) -> None:
         """End the engine; complete what has ended there, and close the records of all else."""
-        ended = {each.number: each for each in self._engine.stop()} if self._is_started else {}
+        ended: dict[int, Ended] = {}
+        try:
+            if self._is_started:
+                ended = {each.number: each for each in self._engine.stop()}
+        finally:  # also after a second Ctrl-C
+            self._close(ended, why)
+
+    def _close(self, ended: Mapping[int, Ended], why: str) -> None:
+        """Complete what the engine has ended, and close the records of what it has not."""
         for number, run in self._under_way.items():
             if (news := ended.get(number)) is not None:
                 self._results[number] = run, news
