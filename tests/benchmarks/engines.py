@@ -1,11 +1,12 @@
 """Measure what an engine costs for each instance.
 
-    python tests/benchmarks/engines.py [--instances 60] [--rounds 3] [--simulated 10000]
+    python tests/benchmarks/engines.py [--instances 60] [--rounds 3] [--simulated 10000] [--files]
 
 First, sessions with one worker of Dask and sessions in which this process is the engine: seconds for each
 further instance of a flow that does nothing. Then a session whose engine costs nothing, as all that it gets
 ends well at once: what the session itself takes for each instance, with ready queue, locks, records, pytest's
-hooks and report, and its peak memory.
+hooks and report, and its peak memory. Then, with `--files` and if strace is installed, the calls on files of
+all processes for each further instance, and what an instance leaves in `runs/`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,17 +92,44 @@ def simulate(count: int) -> None:
     print(f"peak memory {many.megabytes:.0f} MB ({few.megabytes:.0f} MB with {FEW})")
 
 
+def count_files(count: int) -> None:
+    """Print how often files are touched for each further instance, and what is left of it."""
+    calls: list[Counter[str]] = []
+    with tempfile.TemporaryDirectory() as name:
+        for number in (FEW, FEW + count):
+            folder, told = Path(name, f"{number}"), Path(name, f"{number}.txt")
+            write_project(folder, number)
+            trace = ["strace", "-f", "-c", "-o", str(told), "-e", "trace=%file,getdents64"]
+            # What observes kernels is a tracer itself.
+            run([*trace, *PYTEST, "here", "--ductaflow-observe", "python"], folder)
+            rows = (line.split() for line in told.read_text().splitlines())
+            calls.append(Counter({row[-1]: int(row[3]) for row in rows if len(row) > 4 and row[3].isdigit()}))
+        left = [path for path in Path(folder, "runs/first/n1").iterdir() if path.is_file()]
+        sizes = [path.stat() for path in left]
+    each_call = {name: (calls[1][name] - calls[0][name]) / count for name in calls[1] if name != "total"}
+    most = sorted(each_call.items(), key=lambda pair: -pair[1])[:4]
+    print(f"\ncalls on files for each further instance: {sum(each_call.values()):.0f}, ", end="")
+    print(", ".join(f"{name} {number:.0f}" for name, number in most))
+    print(
+        f"an instance leaves {len(left)} files, {sum(each.st_size for each in sizes) / 1000:.0f} kB, ", end=""
+    )
+    print(f"{sum(each.st_blocks for each in sizes) * 512 / 1000:.0f} kB of a disk")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--instances", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--simulated", type=int, default=10_000)
+    parser.add_argument("--files", action="store_true")
     options = parser.parse_args()
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if options.rounds:
         compare(options.instances, options.rounds)
     if options.simulated:
         simulate(options.simulated)
+    if options.files and shutil.which("strace"):
+        count_files(20)
 
 
 if __name__ == "__main__":
