@@ -17,6 +17,7 @@ from .process_tree import Tree, kill, tree_of_processes
 
 _PAUSE = 0.2  # seconds between two looks
 _SHARE = 0.01  # largest share of the time that looks take
+_SHARE_NEAR_LIMIT = 0.1  # and closer looks, where it is to be known whether a limit is exceeded
 _GROWTH = 0.02  # by which what is resident has to have grown before it is looked at more closely
 
 
@@ -49,6 +50,8 @@ class MemoryWatch:
         self._roots, self._limit, self._name = roots, limit, name
         self._tree = tree or tree_of_processes()
         self._highest = 0.0  # resident
+        self._took = 0.0  # seconds that the last look took, without a closer one
+        self._closely = (0.0, 0.0)  # when the last closer look began, and what it took
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,29 +77,36 @@ class MemoryWatch:
             self._thread = None
 
     def _run(self) -> None:
-        pause = _PAUSE
-        while not self._ended.wait(pause):
-            began = time.thread_time()
+        while not self._ended.wait(max(_PAUSE, self._took / _SHARE)):
             with contextlib.suppress(OSError):
                 self.look()
-            pause = max(_PAUSE, (time.thread_time() - began) / _SHARE)
 
     def look(self) -> None:
         """Look once, and end the processes if they use too much."""
+        began = time.thread_time()
         pids = self._tree.look(self._roots())
         resident = self._tree.resident(pids)
+        self._took = time.thread_time() - began
         is_near = self._limit is not None and resident > self._limit
         has_grown = len(pids) > 1 and resident > self._highest * (1 + _GROWTH)
-        if not (is_near or has_grown):
+        if not (is_near or has_grown) or not self._may_look_closely(is_near=is_near):
             return
         self._highest = max(self._highest, resident)
+        began = time.monotonic()
         used = self._tree.own(pids)
+        self._closely = (began, time.monotonic() - began)
         if len(pids) > 1 or is_near:
             self.peak = max(self.peak or 0, used)
         if self._limit is not None and used > self._limit:
             self.excess = max(self.excess or 0, used)
             kill(pids)
             kill(self._tree.look(self._roots()))  # what was started meanwhile
+
+    def _may_look_closely(self, *, is_near: bool) -> bool:
+        """Return whether the last closer look, which takes long for large processes, is long enough ago."""
+        began, took = self._closely
+        share = _SHARE_NEAR_LIMIT if is_near else _SHARE
+        return took <= _SHARE * _PAUSE or time.monotonic() - began >= took / share
 
 
 @contextlib.contextmanager
