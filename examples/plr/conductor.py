@@ -55,11 +55,11 @@ runs = finished_runs(root)
 # ## Block 1: extraction
 #
 # One instance for each run that is on disk. Its pickle may be on a drive that sleeps, and somebody may have
-# the database open: what reads either has three attempts. What is marked `private` needs the private
+# the database open: what reads either has three attempts, with a pause. What is marked `private` needs the private
 # directory, and is skipped where that is not.
 
 # %%
-patient = {"_retries": 2}
+patient = {"_retries": 2, "_retry_delay": "1s"}  # after one second, and then after two
 published, coded = [], []
 if runs:
     measured = conduct(

@@ -23,7 +23,8 @@ ORDER = pytest.StashKey[Graph]()  # what waits for what in this session
 def begin_canaries(config: pytest.Config, selected: Collection[int]) -> Canaries:
     """Choose the canaries of a session, by which its instances are blocked from now on."""
     plan, preconditions = config.stash[PLAN], config.stash[PRECONDITIONS]
-    canaries = Canaries(plan.all, selected if config.stash[SETTINGS].canary else ())
+    instances = [number for number in selected if number < len(plan.all)]  # what comes after runs is none
+    canaries = Canaries(plan.all, instances if config.stash[SETTINGS].canary else ())
     preconditions.further = lambda number: canaries.obstacle(number, preconditions.outcomes.read())
     return canaries
 

@@ -148,6 +148,7 @@ def test_both_blocks_run_and_leave_what_a_paper_needs(complete: tuple[Path, Sess
 
 
 @slow
+@pytest.mark.thorough
 def test_a_damaged_pickle_stops_its_chain_and_an_edited_one_runs_it_again(study: Path) -> None:
     name = "extraction/runs/tabpfn-by_hand-by_hand"
     before = published(study)
@@ -175,6 +176,7 @@ def test_a_damaged_pickle_stops_its_chain_and_an_edited_one_runs_it_again(study:
 
 
 @slow
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name == "nt", reason="POSIX: a process group is killed")
 def test_a_killed_session_leaves_nothing_by_halves_and_the_next_one_completes_it(study: Path) -> None:
     before = published(study)
@@ -214,6 +216,7 @@ def test_a_killed_session_leaves_nothing_by_halves_and_the_next_one_completes_it
 
 
 @slow
+@pytest.mark.thorough
 def test_only_what_needs_the_private_directory_or_is_switched_off_is_left_out(study: Path) -> None:
     shutil.rmtree(study / "private")
     edit(study, "control.csv", "analysis,paper,true", "analysis,paper,false")
@@ -228,6 +231,7 @@ def test_only_what_needs_the_private_directory_or_is_switched_off_is_left_out(st
 
 
 @slow
+@pytest.mark.thorough
 def test_the_analysis_starts_from_the_checkpoint_alone(study: Path) -> None:
     for folder in ("private", "mlruns", "runs"):
         shutil.rmtree(study / folder)
@@ -239,6 +243,7 @@ def test_the_analysis_starts_from_the_checkpoint_alone(study: Path) -> None:
 
 
 @slow
+@pytest.mark.thorough
 def test_what_must_not_be_published_stops_the_database(study: Path, complete: tuple[Path, Session]) -> None:
     before = published(study)
 
@@ -272,6 +277,7 @@ def test_what_must_not_be_published_stops_the_database(study: Path, complete: tu
 
 
 @slow
+@pytest.mark.thorough
 def test_a_database_that_is_open_elsewhere_is_told_and_tried_again(study: Path) -> None:
     hold = (
         "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
@@ -301,6 +307,7 @@ def test_a_database_that_is_open_elsewhere_is_told_and_tried_again(study: Path) 
 
 
 @slow
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_the_targets_of_the_makefile(study: Path) -> None:
     def make(*words: str) -> str:

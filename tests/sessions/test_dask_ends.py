@@ -19,6 +19,7 @@ from helpers.sessions import PATIENCE, is_gone, run_pytest, running, wait_for
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX"),
 ]
 
@@ -126,7 +127,6 @@ def test_session_that_is_killed_leaves_no_process(root: Path) -> None:
     check_that_it_goes_on(root)
 
 
-@pytest.mark.thorough
 def test_cluster_outlives_a_session_that_is_killed_and_stops_what_it_ran(root: Path, tmp_path: Path) -> None:
     with scheduler(tmp_path / "dask") as (address, _), worker(address, tmp_path / "dask", "one"):
         with session(root, address, "-m", "not failing") as process:

@@ -20,6 +20,7 @@ from pytest_ductaflow.running.engines.attempt import MOST_LOST
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.skipif(sys.platform != "linux", reason="kernels share the fate of workers on Linux"),
 ]
 
@@ -64,7 +65,7 @@ def owners(root: Path) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [40, 200])
 def test_instances_end_once_while_workers_are_killed(tmp_path: Path, count: int) -> None:
     takes_workers_down = count > 40
     rows = a_graph(count)

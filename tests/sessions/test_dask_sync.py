@@ -20,6 +20,7 @@ from pytest_ductaflow.running.engines.sync import pack_project
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.thorough,
     pytest.mark.skipif(os.name != "posix", reason="workers are ended as groups of processes"),
 ]
 

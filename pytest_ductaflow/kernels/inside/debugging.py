@@ -11,23 +11,26 @@ import linecache
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
+from functools import wraps
 from types import FrameType, TracebackType
 from typing import Any
 
 _CONNECT = 10.0  # seconds for the client's channel to be connected
 _PAUSE = 0.01  # seconds between two attempts to ask
-_NO_TERMINAL = (
-    "breakpoint() needs a terminal, and this flow has none. Run it in one, in a single process (no -n): "
-    "pytest --ductaflow … --pdb"
-)
+_NEEDS = "needs a terminal, and a single process (no -n): pytest --ductaflow … --pdb"
 _OTHER_PROCESS = "breakpoint() works in the flow's own process only, not in one that it has started"
 _MACHINERY = ("IPython.", "ipykernel.")
 _kernel = 0  # process
 
 
 def offer_breakpoints(has_terminal: bool) -> None:
-    """Make `breakpoint()` and `pdb.set_trace()` stop at the client's terminal, or fail if it has none."""
+    """Make `breakpoint()` and `pdb.set_trace()` stop at the client's terminal.
+
+    If it has none, the flow passes `breakpoint()`, as it does in a kernel of papermill, where debugpy's hook
+    finds no debugger; `set_trace` fails, as it does there.
+    """
     global _kernel  # noqa: PLW0603 - a module of its own in each kernel
     import pdb  # noqa: T100 - which a kernel has imported
 
@@ -35,11 +38,16 @@ def offer_breakpoints(has_terminal: bool) -> None:
     from IPython.core import debugger
 
     pdb.set_trace = debugger.set_trace = _stop if has_terminal else _refuse
-    sys.breakpointhook = sys.__breakpointhook__  # debugpy, which ipykernel imports, has put its own there
+    # debugpy, which ipykernel imports, has put its own there
+    sys.breakpointhook = sys.__breakpointhook__ if has_terminal else wraps(sys.breakpointhook)(_pass_by)
+
+
+def _pass_by(*_: Any, **__: Any) -> None:
+    warnings.warn(f"breakpoint() was passed: it {_NEEDS}", stacklevel=2)
 
 
 def _refuse(*_: Any, **__: Any) -> None:
-    raise RuntimeError(_NO_TERMINAL)
+    raise RuntimeError(f"set_trace() {_NEEDS}")
 
 
 def _stop(*_: Any, header: str | None = None, **__: Any) -> None:
