@@ -292,7 +292,6 @@ def test_a_database_that_is_open_elsewhere_is_told_and_tried_again(study: Path) 
         assert f"public/plr.duckdb is open for writing in process {holder.pid} (python" in refused.output
         assert record_of(study, "analysis/figures/forest")["attempts"] == 3
 
-        edit(study, "conductor.py", '{"_retries": 2}', '{"_retries": 999}')
         message = "        message = f"
         edit(study, "study/checkpoint.py", message, f"        path.with_name('refused').touch()\n{message}")
         session = start_session(study, "-p", "no:cacheprovider", "--ductaflow", *forest)
