@@ -38,7 +38,7 @@ class Client:
             return {f"tcp://{name}": self.workers[name] for name in names}
         assert function is on_worker.welcome
         self.welcomed += names
-        return dict.fromkeys(workers)
+        return dict.fromkeys(workers, 1000)
 
 
 def answer(**changes: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_workers_that_are_alike_are_let_in_and_forgotten_when_they_have_gone() -
     client = Client(a=answer(), b=answer())
     mine = admission(client)
     assert mine.look() == []
-    assert mine.offers == {f"tcp://{name}": Offer(name, 2, {"GPU": 1}) for name in "ab"}
+    assert mine.offers == {f"tcp://{name}": Offer(name, 2, 1000, {"GPU": 1}) for name in "ab"}
     del client.workers["a"]
     assert mine.look() == []
     assert [*mine.offers] == ["tcp://b"]
@@ -97,10 +97,17 @@ def test_worker_that_goes_while_it_is_asked_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "resources", "can"),
-    [(1, {}, True), (2, {"GPU": 1}, True), (3, {}, False), (1, {"GPU": 2}, False), (1, {"TPU": 1}, False)],
+    ("cores", "memory", "resources", "can"),
+    [
+        (1, None, {}, True),
+        (2, 1000, {"GPU": 1}, True),
+        (3, None, {}, False),
+        (1, 1001, {}, False),
+        (1, None, {"GPU": 2}, False),
+        (1, None, {"TPU": 1}, False),
+    ],
 )
 def test_an_offer_is_compared_with_what_is_asked_for(
-    cores: int, resources: dict[str, float], can: bool
+    cores: int, memory: int | None, resources: dict[str, float], can: bool
 ) -> None:
-    assert Offer("a", 2, {"GPU": 1}).has(cores, resources) is can
+    assert Offer("a", 2, 1000, {"GPU": 1}).has(cores, memory, resources) is can

@@ -61,7 +61,7 @@ def run(tmp_path: Path) -> Elsewhere:
 
 
 def work_of(run: Elsewhere) -> Work:
-    return run.work(0, Neighbours().made_beside, priority=1.0, cores=1, resources={})
+    return run.work(0, Neighbours().made_beside, priority=1.0, cores=1, memory=None, resources={})
 
 
 def marker_of(run: Elsewhere) -> Path:
