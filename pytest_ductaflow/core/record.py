@@ -20,6 +20,7 @@ INTERRUPTED = "Interrupted"  # failure type of an instance that Ctrl-C stopped
 IN_USE = "InUse"  # failure type of an instance that another process is running
 MEMORY_LIMIT = "MemoryLimit"  # failure type of an instance that used too much memory
 OUTPUTS_DIFFER = "OutputsDiffer"  # failure type of a stored instance with unexpected outputs
+WORKERS_LOST = "WorkersLost"  # failure type of an instance with which an engine lost one worker after another
 
 
 class Status(enum.StrEnum):

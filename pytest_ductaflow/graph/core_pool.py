@@ -24,6 +24,17 @@ class Size(NamedTuple):
     memory: int = 0
 
 
+def wanted_cores(instances: Sequence[Instance]) -> dict[int, int]:
+    """Return the cores that instances say they use, by number."""
+    return {number: each.cores for number, each in enumerate(instances) if each.cores is not None}
+
+
+def limits_of_memory(instances: Sequence[Instance], settings: Settings) -> dict[int, int]:
+    """Return the bytes that instances may use, by number, as far as they or the session have a limit."""
+    known = ((number, settings.memory_of(each)) for number, each in enumerate(instances))
+    return {number: limit for number, limit in known if limit is not None}
+
+
 class CorePool:
     """The cores and the memory of the machine, shared by the workers of a session.
 
@@ -64,9 +75,7 @@ class CorePool:
             settings: The limit of those that have none of their own.
             workers: How many run at a time.
         """
-        wanted = {number: each.cores for number, each in enumerate(instances) if each.cores is not None}
-        known = ((number, settings.memory_of(each)) for number, each in enumerate(instances))
-        limits = {number: limit for number, limit in known if limit is not None}
+        wanted, limits = wanted_cores(instances), limits_of_memory(instances, settings)
         return cls(usable_cores(), workers, wanted, usable_memory() if limits else 0, limits)
 
     def size_of(self, number: int) -> Size:

@@ -137,8 +137,8 @@ def notes_on_resources(instances: Iterable[Instance]) -> Iterator[str]:
     asking = [instance for instance in instances if instance.resources]
     if asking:
         where = listed(dict.fromkeys(display_path(i.source, Path(i.project_root)) for i in asking))
-        told = "only workers of an engine have some (--ductaflow-engine)"
-        yield f"_resources ({where}) say nothing here: {told}"
+        why = "only workers of an engine have such resources (--ductaflow-engine)"
+        yield f"_resources ({where}) have no effect here: {why}"
 
 
 def _kernel_name(value: object) -> str:

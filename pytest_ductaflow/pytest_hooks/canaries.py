@@ -1,4 +1,4 @@
-"""Run some instances of each step first, and spare the others what all of these have died of.
+"""Run some instances of each step first, and block the others if all of these fail for one reason.
 
 The *canaries* of a step are one instance for each value of one column: of those with two values or more, the
 one with the fewest, so that each of its values stands for many instances. A column with more than half as
@@ -64,9 +64,8 @@ class Canaries:
         groups = [_group(step, numbers, instances) for (_, step), numbers in steps.items()]
         self._groups = [group for group in groups if group.others]
         self._group_of = {number: group for group in self._groups for number in group.others}
-        self._verdicts: dict[
-            tuple[int, ...], Obstacle | None
-        ] = {}  # by canaries, once all of these have ended
+        # By canaries, once all of these have ended.
+        self._verdicts: dict[tuple[int, ...], Obstacle | None] = {}
 
     @property
     def numbers(self) -> set[int]:

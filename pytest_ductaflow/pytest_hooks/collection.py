@@ -254,18 +254,18 @@ def _in_order_of_declaration(items: list[pytest.Item]) -> None:
 
 
 def _check_expressions(config: pytest.Config) -> None:
-    """Refuse what `-k` and `-m` cannot take before workers start, which could only die of it.
+    """Refuse wrong expressions of `-k` and `-m` before workers start, which would only crash.
 
     Raises:
-        pytest.UsageError: If an expression is none.
+        pytest.UsageError: If an expression cannot be parsed.
     """
     from _pytest.mark import _parse_expression
 
     for option, text in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
+        if not text.strip():
+            continue
         try:
-            _parse_expression(
-                text.lstrip(), f"Wrong expression passed to '{option}'"
-            ) if text.strip() else None
+            _parse_expression(text.lstrip(), f"Wrong expression passed to '{option}'")
         except pytest.UsageError as error:
             columns = "--ductaflow-where selects by columns: --ductaflow-where 'year == 2040'"
             raise pytest.UsageError(*error.args, *([columns] if "=" in text else [])) from None

@@ -273,9 +273,7 @@ class ReportingHooks:
             self._running.pop(report.nodeid, None)
             live.failed_once(report.nodeid, record)
             self._summary.waits(report.nodeid, record)
-            _keep_for_last_failed(
-                self._config, report
-            )  # until it has ended well, should the session stop before
+            _keep_for_last_failed(self._config, report)  # if the session stops before the next attempt
         elif record is not None:
             live.ended(report.nodeid, record)
             instance = self._instances[report.nodeid]

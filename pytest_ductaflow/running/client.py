@@ -31,7 +31,7 @@ from ..kernels.inside.setup import marked
 from ..kernels.setup_calls import Setup, final_report_code, keep_code
 from ..sources.notebooks import Source
 from .deadline import Deadline
-from .debugging.cell_debugger import CellDebugger
+from .debugging.cell_debugger import CellDebugger, is_good_exit
 from .failures.cell_failure import readable_traceback
 from .message_loop import LOST, START, KernelDied, MessageLoop
 from .notebook.cell_outputs import CellOutputs
@@ -227,9 +227,7 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
     @property
     def _has_failed(self) -> bool:
         """Whether a cell has failed, and not only ended the flow early."""
-        reply = self._reply
-        is_good_exit = reply.get("ename") == "SystemExit" and reply.get("evalue") in ("", "0", "None")
-        return reply.get("status") == "error" and not is_good_exit
+        return self._reply.get("status") == "error" and not is_good_exit(self._reply)
 
     def _kernel_stays(self) -> bool:
         """Have the kernel stay as it is, for a console; return whether it does."""

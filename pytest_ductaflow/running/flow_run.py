@@ -342,10 +342,12 @@ class FlowRun:
         return False
 
     def _note_kept(self, client: FlowClient) -> None:
-        if client.connection_file:
+        if (
+            client.connection_file and (pid := client.kernel.group()) is not None
+        ):  # it has not ended meanwhile
             label = f"{self._instance.step}/{self._instance.name}"
             files, root = RunFiles.of(self._instance), self._instance.project_root
-            kept_kernels.note(files, root, label, client.kernel.group(), client.connection_file)
+            kept_kernels.note(files, root, label, pid, client.connection_file)
 
     def _watch_memory(self, kernel: Kernel) -> None:
         """Look at the memory of the kernel and what it starts, and of the flows of a build, from now on."""

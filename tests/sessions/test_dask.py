@@ -153,7 +153,7 @@ def test_records_are_those_of_a_session_in_one_process(
     alone = run_pytest(other, *ARGUMENTS, is_real=True)
     assert outcomes(alone) == {**NAMES, "big::unmet": "PASSED", "after": "SKIPPED"}
     assert (
-        "note: _resources (conductor.py) say nothing here: only workers of an engine have some"
+        "note: _resources (conductor.py) have no effect here: only workers of an engine have such resources"
         in alone.stdout.str()
     )
     here = records(other)

@@ -16,18 +16,9 @@ VARIABLE = "DUCTAFLOW_SECRETS"  # patterns for scripts, which read no ini file
 _OURS = ("DUCTAFLOW_", "_DUCTAFLOW_")  # variables that are never secrets
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _WORDS = (
-    *(
-        "password",
-        "passwords",
-        "passwd",
-        "passphrase",
-        "passphrases",
-        "secret",
-        "secrets",
-        "apikey",
-        "apikeys",
-    ),
-    *("credential", "credentials", "token"),  # not `tokens`, which language models count
+    *("password", "passwords", "passwd", "passphrase", "passphrases", "secret", "secrets"),
+    *("apikey", "apikeys", "credential", "credentials"),
+    "token",  # not `tokens`, which language models count
 )
 _BEFORE_KEY = {"api", "access", "private", "secret", "auth", "account", "encryption", "signing", "master"}
 # Last words of names that are about a secret and not one: `password_file`, `token_url`, `secret_name`.

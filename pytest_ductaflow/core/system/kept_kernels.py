@@ -44,11 +44,11 @@ class KeptKernel:
     note: Path
 
 
-def note(files: RunFiles, root: str | Path, label: str, pid: int | None, connection_file: str) -> None:
+def note(files: RunFiles, root: str | Path, label: str, pid: int, connection_file: str) -> None:
     """Note that the kernel of an instance goes on running."""
     with contextlib.suppress(OSError, psutil.Error):
         started = round(psutil.Process(pid).create_time(), 3)
-        owner = Owner(this_process().host, pid or 0, started)
+        owner = Owner(this_process().host, pid, started)
         data = {"label": label, "owner": asdict(owner), "connection_file": connection_file}
         write_atomic(_note(files, root), json.dumps(data))
 

@@ -32,6 +32,7 @@ class ControllerAlarm:
         setattr(session, f"worker_{_EVENT}", wake)  # xdist calls what is named after an event
 
     def set(self, when: float) -> None:
+        """Set a timer; each goes off by itself, so that an earlier one stays set."""
         timer = threading.Timer(max(when - time.time(), 0.0), self._queue.put, [(_EVENT, {})])
         timer.daemon = True  # a session that stops does not wait for it
         timer.start()

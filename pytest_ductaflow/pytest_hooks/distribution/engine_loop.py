@@ -20,7 +20,7 @@ from ...core.errors import EngineError, EngineLost, InUse, PreconditionsUnmet
 from ...core.record import Record
 from ...core.system.lineage import session_id
 from ...core.system.machine import usable_memory
-from ...graph.core_pool import CorePool
+from ...graph.core_pool import CorePool, limits_of_memory, wanted_cores
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
 from ...planning.plan import Plan
@@ -61,9 +61,7 @@ class EngineLoop:
             else:
                 self._ordinary.append(item)
         settings = session.config.stash[SETTINGS]
-        wanted = {number: each.cores for number, each in enumerate(plan.all) if each.cores is not None}
-        known = ((number, settings.memory_of(each)) for number, each in enumerate(plan.all))
-        self._limits = {number: limit for number, limit in known if limit is not None}
+        wanted, self._limits = wanted_cores(plan.all), limits_of_memory(plan.all, settings)
         self._ids = {number: items[0].nodeid for number, items in self._items.items()}
         cores, slots = engine.cores, engine.slots
         self._books = cores is not None and bool(wanted or self._limits)

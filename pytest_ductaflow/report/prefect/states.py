@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...core.outcome import outcome_of
-from ...core.record import INTERRUPTED, Failure, Record, Status
+from ...core.record import INTERRUPTED, WORKERS_LOST, Failure, Record, Status
 from ...core.settings import WarningsMode
 
 StateType = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CRASHED"]
-_CRASHES = ("KernelDied", "WorkerDied")
+_CRASHES = ("KernelDied", "WorkerDied", WORKERS_LOST)
 _LONGEST = 2_000  # characters of a message
 
 

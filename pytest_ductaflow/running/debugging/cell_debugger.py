@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ _MOMENT = 0.05  # seconds between two
 _LEFT = "BdbQuit"  # the error with which the user has left a breakpoint
 _OF_BUILDS = "FlowExecutionError"  # the error of a build in which a flow has failed
 _GOOD_EXITS = ("", "0", "None")
+
+
+def is_good_exit(reply: Mapping[str, Any]) -> bool:
+    """Return whether a kernel's reply for a cell says that it has ended the flow early, without a failure."""
+    return reply.get("ename") == "SystemExit" and reply.get("evalue") in _GOOD_EXITS
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,7 @@ class CellDebugger:
             KeyboardInterrupt: If it does not react to Ctrl-C.
         """
         name = reply.get("ename", "")
-        is_good_exit = name == "SystemExit" and reply.get("evalue") in _GOOD_EXITS
-        if not self.after_failure or is_good_exit or name == _LEFT:
+        if not self.after_failure or is_good_exit(reply) or name == _LEFT:
             return
         if not kernel.speaks_python:
             self.terminal.refuse("its kernel is not Python's, and only those have a debugger")

@@ -4,10 +4,10 @@
     runs/.locks/{key}.{id}.ended    by an attempt that was given up, and has noticed
 
 A worker that is lost is not always dead: it may be frozen, or cut off. So each attempt writes a token first,
-and goes on only as long as the token is its own: it looks twice a second, and before anything that it writes
-takes its place. What comes after it waits for its end if that can be known, and moves the run directory from
-under it if not. The final record is written by the session alone; until then it is beside the token, so that
-nothing runs again if only its way to the session was lost.
+and goes on only as long as the token is its own: it looks four times a second, and before anything that it
+writes takes its place. What comes after it waits for its end if that can be known, and moves the run
+directory from under it if not. The final record is written by the session alone; until then it is beside the
+token, so that nothing runs again if only its way to the session was lost.
 """
 
 from __future__ import annotations

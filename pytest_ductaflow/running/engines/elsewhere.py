@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ...core.errors import PreconditionsUnmet
 from ...core.instance import Instance, Neighbours
-from ...core.record import INTERRUPTED, Failure, Record, Status
+from ...core.record import INTERRUPTED, WORKERS_LOST, Failure, Record, Status
 from ...core.run_files import read_record
 from ...core.settings import Settings
 from ...core.system.lineage import session_id
@@ -146,7 +146,8 @@ def prepared(
 
 def workers_lost(lost: tuple[str, ...]) -> Failure:
     """Return the failure of an instance with which workers were lost again and again."""
-    return Failure("WorkersLost", f"killed {max(len(lost), MOST_LOST)} workers (memory?): {', '.join(lost)}")
+    names = f": {', '.join(lost)}" if lost else ""  # of those that had begun it
+    return Failure(WORKERS_LOST, f"killed {max(len(lost), MOST_LOST)} workers (memory?){names}")
 
 
 def _with_lost(record: Record, lost: tuple[str, ...]) -> Record:

@@ -54,7 +54,7 @@ class Work:
 
         Args:
             worker: Name of the worker, for the record.
-            is_wanted: Asked twice a second; once it returns False, the instance is stopped.
+            is_wanted: Asked four times a second; once it returns False, the instance is stopped.
 
         Returns:
             What the session needs to know. A flow that fails is a result as well.

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from ..html.instance_page import InstancePage
 from ..single_run import Task
 from .attempt import Outcome, run_attempt
 
-_LEFT_OUT = {RUNS, ".git", ".venv", "venv", "__pycache__", ".pytest_cache"}
+_LEFT_OUT = {".git", ".venv", "venv", "__pycache__", ".pytest_cache"}  # folders of a project, anywhere
 _MEGABYTE = 1_000_000
 _SETTING = "ductaflow_sync_limit"
 
@@ -55,8 +55,9 @@ def pack_project(root: str, limit: float) -> bytes:
     Raises:
         EngineError: If its files have more megabytes than the limit.
     """
-    names = _names_by_git(root)
-    return _packed(root, _names_in(root) if names is None else names, limit, f"the project {root}")
+    names: Iterable[str] | None = _names_by_git(root)
+    names = _names_in(root, _LEFT_OUT, {RUNS}) if names is None else names
+    return _packed(root, names, limit, f"the project {root}")
 
 
 def _names_by_git(root: str) -> list[str] | None:
@@ -67,13 +68,23 @@ def _names_by_git(root: str) -> list[str] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     names = [os.fsdecode(name) for name in told.split(b"\0") if name]
-    return [name for name in names if name.split("/")[0] not in _LEFT_OUT]
+    return [name for name in names if name.split("/")[0] not in {RUNS, *_LEFT_OUT}]
 
 
-def _names_in(root: str) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
-        yield from (os.path.relpath(os.path.join(folder, name), root) for name in sorted(names))
+def _names_in(
+    top: str, left_out: Collection[str] = (), left_out_at_top: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield the files in a folder and in those below it, relative to it.
+
+    Args:
+        top: The folder.
+        left_out: Names of folders that are left out wherever they are.
+        left_out_at_top: Names of folders that are left out in `top` only.
+    """
+    for folder, folders, names in os.walk(top):
+        without = {*left_out, *left_out_at_top} if folder == top else left_out
+        folders[:] = sorted(name for name in folders if name not in without)
+        yield from (os.path.relpath(os.path.join(folder, name), top) for name in sorted(names))
 
 
 def _packed(root: str, names: Iterable[str], limit: float, what: str) -> bytes:
@@ -154,15 +165,22 @@ def place_of(session: str, root: str) -> Path:
 
 
 def receive(session: str, projects: dict[str, bytes]) -> None:
-    """Unpack projects on a worker's machine, if another worker has not done so."""
+    """Unpack projects on a worker's machine, if another worker has not done so.
+
+    Raises:
+        EngineError: If one cannot be written there.
+    """
     for root, data in projects.items():
         place = place_of(session, root)
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            new = Path(folder, "new")
-            _unpack(data, new)
-            with contextlib.suppress(OSError):  # it is there
-                os.rename(new, place)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+                new = Path(folder, "new")
+                _unpack(data, new)
+                with contextlib.suppress(OSError):  # it is there
+                    os.rename(new, place)
+        except OSError as error:
+            raise EngineError(f"{place.parent} cannot be written: {error.strerror or error}") from error
 
 
 def remove(session: str) -> None:

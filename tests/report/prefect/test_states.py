@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ductaflow.core.record import INTERRUPTED, Failure, Record, Status
+from pytest_ductaflow.core.record import INTERRUPTED, WORKERS_LOST, Failure, Record, Status
 from pytest_ductaflow.report.prefect.states import of_record
 
 
@@ -27,6 +27,7 @@ def make_record(status: Status, error: str = "", **more: object) -> Record:
         (make_record(Status.ERROR, "Timeout"), "xfail", ("FAILED", "TimedOut")),
         (make_record(Status.ERROR, "KernelDied"), "xfail", ("CRASHED", "Crashed")),
         (make_record(Status.ERROR, "WorkerDied"), "xfail", ("CRASHED", "Crashed")),
+        (make_record(Status.ERROR, WORKERS_LOST), "xfail", ("CRASHED", "Crashed")),
         (make_record(Status.ERROR, INTERRUPTED), "xfail", ("CANCELLED", "Interrupted")),
         (make_record(Status.BLOCKED), "xfail", ("CANCELLED", "Blocked")),
     ],

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from pytest_ductaflow.core.errors import EngineError
 from pytest_ductaflow.running.engines.dask import on_worker, probe
 from pytest_ductaflow.running.engines.dask.admission import Admission, Offer
+from pytest_ductaflow.running.engines.sync import receive
 
 
 class Client:
@@ -20,6 +22,7 @@ class Client:
         self.workers = workers
         self.welcomed: list[str] = []
         self.pythons: dict[str, str] = {}
+        self.takes: dict[str, Exception] = {}  # what those raise that cannot take the project
 
     def scheduler_info(self, n_workers: int) -> dict[str, Any]:
         told = {"nthreads": 2, "host": "h", "resources": {"GPU": 1}}
@@ -36,6 +39,8 @@ class Client:
         names = [address.removeprefix("tcp://") for address in workers]
         if function is probe.look:
             return {f"tcp://{name}": self.workers[name] for name in names}
+        if function is receive:
+            return {address: self.takes.get(name) for address, name in zip(workers, names, strict=True)}
         assert function is on_worker.welcome
         self.welcomed += names
         return dict.fromkeys(workers, 1000)
@@ -94,6 +99,15 @@ def test_worker_that_goes_while_it_is_asked_is_no_difference() -> None:
     mine = admission(Client(a=OSError("closed")))
     assert mine.look() == []
     assert mine.offers == {}
+
+
+def test_worker_that_cannot_take_the_project_is_told_and_gets_nothing() -> None:
+    client = Client(a=answer(), b=answer(), c=answer())
+    client.takes = {"b": EngineError("/tmp/x cannot be written"), "c": OSError("closed")}
+    mine = Admission(client, "s", [], {"numpy": "2.0"}, {}, {"/project": b""})
+    assert mine.look() == ["worker b: it cannot take the project: /tmp/x cannot be written"]
+    assert [*mine.offers] == ["tcp://a"]
+    assert client.welcomed == ["a"]
 
 
 @pytest.mark.parametrize(

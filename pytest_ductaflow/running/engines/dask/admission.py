@@ -114,10 +114,11 @@ class Admission:
             threads[each["host"]] += each["nthreads"]
         sharing = {address: threads[told["host"]] for address, told in new.items()}
         arguments = (self._session, self.ticket, sharing, dict(self._variables))
-        if self._projects is not None:
-            self._client.run(receive, self._session, dict(self._projects), workers=[*new], on_error="return")
-        done = self._client.run(on_worker.welcome, *arguments, workers=[*new], on_error="return")
-        wrong = {}
+        wrong = self._without_project([*new])
+        ready = [address for address in new if address not in wrong]
+        done = (
+            self._client.run(on_worker.welcome, *arguments, workers=ready, on_error="return") if ready else {}
+        )
         for address, answer in done.items():
             if isinstance(answer, OSError):
                 continue  # it has gone in the meantime
@@ -128,6 +129,18 @@ class Admission:
             name = on_worker.name_of(told.get("name"), address)
             self.offers[address] = Offer(name, told["nthreads"], answer, told["resources"])
         return wrong
+
+    def _without_project(self, addresses: Sequence[str]) -> dict[str, str]:
+        """Send the projects to workers that need them, and return why some cannot take them."""
+        if self._projects is None:
+            return {}
+        arguments = (self._session, dict(self._projects))
+        done = self._client.run(receive, *arguments, workers=[*addresses], on_error="return")
+        return {
+            address: _GONE if isinstance(answer, OSError) else f"it cannot take the project: {answer}"
+            for address, answer in done.items()
+            if isinstance(answer, BaseException)
+        }
 
     def _differences(self, addresses: Sequence[str]) -> dict[str, str]:
         """Return why workers cannot run what this process could."""

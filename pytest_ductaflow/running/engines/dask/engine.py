@@ -256,7 +256,8 @@ class DaskEngine:
             lost = lost_workers(task.work.task, task.work.token)
             if (
                 max(len(lost), task.killed) < MOST_LOST
-            ):  # it was waiting on a worker that something else has killed
+            ):  # it was waiting on a worker that something else killed
+                task.future, task.since, task.has_begun = None, time.monotonic(), False
                 self._hand_over(task)
                 return None
             return Ended(number, Outcome(None, lost=lost))
