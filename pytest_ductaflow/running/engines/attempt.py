@@ -1,5 +1,6 @@
 """Run an instance on behalf of a session in another process, which may be lost at any moment.
 
+    runs/.locks/{key}.wanted        from the session: the token of the work that an engine is to do
     runs/.locks/{key}.attempt       while an instance runs in an engine: which attempt is the current one
     runs/.locks/{key}.{id}.ended    by an attempt that was given up, and has noticed
 
@@ -7,7 +8,9 @@ A worker that is lost is not always dead: it may be frozen, or cut off. So each 
 and goes on only as long as the token is its own: it looks four times a second, and before anything that it
 writes takes its place. What comes after it waits for its end if that can be known, and moves the run
 directory from under it if not. The final record is written by the session alone; until then it is beside the
-token, so that nothing runs again if only its way to the session was lost.
+token, so that nothing runs again if only its way to the session was lost. An engine may also repeat work of
+which the session has the result already, as it has lost the worker that had it: no attempt goes on of work
+that the session does not want any more.
 """
 
 from __future__ import annotations
@@ -89,24 +92,35 @@ class Attempt:
         return (*self.lost, f"{self.worker} on {self.owner.host}")
 
 
+def want(task: Task, token: str) -> None:
+    """Say that an instance is to run elsewhere, as work with this token.
+
+    Raises:
+        OSError: If that cannot be written.
+    """
+    file = _wanted(task)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(token, encoding="utf-8")
+
+
 def run_attempt(task: Task, token: str, label: str, worker: str, is_wanted: Callable[[], bool]) -> Outcome:
     """Run an instance in this thread; see `protocol.Work.run`.
 
     Raises:
-        RuntimeError: If the attempt was given up meanwhile; it has written nothing more.
+        RuntimeError: If the attempt was given up meanwhile, or is not wanted any more; it has written nothing
+            more.
         OSError: If its token cannot be written.
     """
     marker = _marker(task)
+    if (ended := ended_attempt(task, token)) is not None:
+        return ended
     before = read_attempt(marker)
-    if before is not None and before.work == token and before.record is not None:
-        return Outcome(Record.from_json(before.record), lost=before.lost, worker=before.worker)
     lost = before.lost_with_it if before is not None and before.work == token else ()
     if len(lost) >= MOST_LOST:
         marker.unlink(missing_ok=True)
         return Outcome(None, lost=lost, worker=worker)
     mine = Attempt(token, secrets.token_hex(6), worker, this_process(), lost)
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    _write(mine, marker)
+    _begin(mine, task, label)
     if before is not None:
         task = _after(before, marker, task)
     try:
@@ -121,6 +135,28 @@ def run_attempt(task: Task, token: str, label: str, worker: str, is_wanted: Call
     finally:
         if before is not None and _is_current(mine, marker):
             _remove_traces_of_others(marker)
+
+
+def _begin(mine: Attempt, task: Task, label: str) -> None:
+    """Make an attempt the current one.
+
+    Raises:
+        RuntimeError: If the session has the result already, or has ended.
+    """
+    marker, wanted = _marker(task), _wanted(task)
+    if not _has(wanted, mine.work):
+        raise RuntimeError(f"{label}: nobody waits for it any more")
+    _write(mine, marker)
+    if not _has(wanted, mine.work):  # the session has finished with it in between
+        with contextlib.suppress(OSError):
+            marker.unlink()
+        raise RuntimeError(f"{label}: nobody waits for it any more")
+
+
+def _has(wanted: Path, token: str) -> bool:
+    with contextlib.suppress(OSError):
+        return wanted.read_text(encoding="utf-8") == token
+    return False
 
 
 def _run(task: Task, worker: str) -> Outcome:
@@ -210,6 +246,14 @@ def read_attempt(marker: Path) -> Attempt | None:
         return None
 
 
+def ended_attempt(task: Task, token: str) -> Outcome | None:
+    """Return the outcome of work that has run to its end, whether or not its worker could tell."""
+    attempt = read_attempt(_marker(task))
+    if attempt is None or attempt.work != token or attempt.record is None:
+        return None
+    return Outcome(Record.from_json(attempt.record), lost=attempt.lost, worker=attempt.worker)
+
+
 def lost_workers(task: Task, token: str) -> tuple[str, ...]:
     """Return the workers that were lost with some work, of which nothing will come any more."""
     attempt = read_attempt(_marker(task))
@@ -217,17 +261,20 @@ def lost_workers(task: Task, token: str) -> tuple[str, ...]:
 
 
 def give_up(task: Task) -> None:
-    """Have whatever attempt still runs an instance end, and write nothing more."""
+    """Have whatever attempt still runs an instance end, and write nothing more; none begins any more."""
     marker = _marker(task)
+    with contextlib.suppress(OSError):
+        _wanted(task).unlink(missing_ok=True)
     if (attempt := read_attempt(marker)) is not None:
         with contextlib.suppress(OSError):
             _write(replace(attempt, is_given_up=True), marker)
 
 
 def forget(task: Task) -> None:
-    """Remove the token of an instance that has ended, once its record is written."""
-    with contextlib.suppress(OSError):
-        _marker(task).unlink(missing_ok=True)
+    """Remove the tokens of an instance that has ended, once its record is written."""
+    for file in (_wanted(task), _marker(task)):
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def _write(attempt: Attempt, marker: Path) -> None:
@@ -242,6 +289,10 @@ def _is_current(mine: Attempt, marker: Path) -> bool:
 
 def _marker(task: Task) -> Path:
     return lock_file(task.files, task.instance.project_root).with_suffix(".attempt")
+
+
+def _wanted(task: Task) -> Path:
+    return _marker(task).with_suffix(".wanted")
 
 
 def _ended_file(marker: Path, attempt: Attempt) -> Path:

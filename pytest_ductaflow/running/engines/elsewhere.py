@@ -15,7 +15,7 @@ from ...core.settings import Settings
 from ...core.system.lineage import session_id
 from ..run_instance import complete, prepare
 from ..single_run import Task, publish_failure
-from .attempt import MOST_LOST, Outcome, forget, give_up
+from .attempt import MOST_LOST, Outcome, forget, give_up, want
 from .protocol import Ended, Work
 from .sync import bring_back, parcel_of
 
@@ -46,15 +46,22 @@ class Elsewhere:
         memory: int | None,
         resources: Mapping[str, float],
     ) -> Work:
-        """Return what an engine gets; for the arguments see `Work`."""
-        parcel, task = None, self.task
+        """Return what an engine gets; for the arguments see `Work`.
+
+        Raises:
+            EngineError: If what it needs is too large to be sent.
+            OSError: If nothing can be written that says that it is to run.
+        """
+        parcel, task, token = None, self.task, secrets.token_hex(8)
         if task.settings.sync:
             parcel, task = parcel_of(task, session_id())
         brief = tuple((label, record.brief()) for label, record in task.upstreams)
         task = replace(task, upstreams=brief, made_beside=made_beside)
         instance = task.instance
         label = f"{instance.step}/{instance.name}"
-        return Work(number, label, task, secrets.token_hex(8), priority, cores, memory, resources, parcel)
+        if parcel is None:
+            want(task, token)
+        return Work(number, label, task, token, priority, cores, memory, resources, parcel)
 
     def completed(
         self, ended: Ended, judge: Callable[[Record], Record] | None, why: str = BY_KEYBOARD

@@ -27,7 +27,7 @@ from ...tracking.digests import config_digest
 from ..clean_start import CleanStart
 from ..html.instance_page import InstancePage
 from ..single_run import Task
-from .attempt import Outcome, run_attempt
+from .attempt import Outcome, run_attempt, want
 
 _LEFT_OUT = {".git", ".venv", "venv", "__pycache__", ".pytest_cache"}  # folders of a project, anywhere
 _MEGABYTE = 1_000_000
@@ -206,6 +206,7 @@ def run_parcel(
         settings=replace(task.settings, html="none"),  # a page needs what is beside the others
         made_beside=Neighbours().made_beside,
     )
+    want(there, token)
     outcome = run_attempt(there, token, label, worker, is_wanted)
     try:
         names = list(_names_in(str(files.directory)))

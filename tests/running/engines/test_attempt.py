@@ -82,6 +82,36 @@ def test_attempt_that_has_ended_is_not_repeated_for_the_same_work(run: Elsewhere
     assert read_attempt(marker_of(run)) is None
 
 
+def test_work_that_the_session_has_finished_with_is_not_begun(run: Elsewhere) -> None:
+    """An engine that has lost a worker with a result runs it again, though the session has that result."""
+    root = Path(run.task.instance.project_root)
+    (root / "go on").touch()
+    work = work_of(run)
+    record = run.completed(Ended(0, work.run("one")), None)
+    with pytest.raises(RuntimeError, match="nobody waits for it any more"):
+        work.run("two")
+    assert not (root / "second ended").exists()
+    assert read_record(run.task.files.record)[0] == record
+    assert not list((root / "runs/.locks").glob("*.attempt"))
+
+
+def test_work_that_the_session_gives_up_while_it_begins_is_not_begun(
+    run: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(run.task.instance.project_root)
+    work, write = work_of(run), attempt._write
+
+    def write_late(mine: attempt.Attempt, marker: Path) -> None:
+        forget(run.task)
+        write(mine, marker)
+
+    monkeypatch.setattr(attempt, "_write", write_late)
+    with pytest.raises(RuntimeError, match="nobody waits for it any more"):
+        work.run("one")
+    assert not (root / "begun").exists()
+    assert read_attempt(marker_of(run)) is None
+
+
 def test_instance_that_takes_down_one_worker_after_the_other_is_given_up(run: Elsewhere) -> None:
     """Each lost attempt leaves its token, which the next one finds."""
     work = work_of(run)

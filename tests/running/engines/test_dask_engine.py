@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import pytest
 
 from pytest_ductaflow.core.instance import Instance
-from pytest_ductaflow.core.record import WORKERS_LOST
+from pytest_ductaflow.core.record import WORKERS_LOST, Record, Status
 from pytest_ductaflow.core.run_files import RunFiles
-from pytest_ductaflow.running.engines.attempt import MOST_LOST
+from pytest_ductaflow.core.system.instance_lock import this_process
+from pytest_ductaflow.running.engines import attempt
+from pytest_ductaflow.running.engines.attempt import MOST_LOST, Attempt, Outcome
 from pytest_ductaflow.running.engines.dask.admission import Offer
 from pytest_ductaflow.running.engines.dask.engine import DaskEngine
 from pytest_ductaflow.running.engines.elsewhere import workers_lost
-from pytest_ductaflow.running.engines.protocol import Ended, Work
+from pytest_ductaflow.running.engines.protocol import Ended, Started, Work
 
 distributed = pytest.importorskip("distributed")
 
@@ -25,11 +28,18 @@ class Client:
 
     def __init__(self) -> None:
         self.futures: list[Any] = []
+        self.end = asyncio.Event()
 
     def submit(self, *_: Any, **__: Any) -> Any:
         future = SimpleNamespace(key=len(self.futures), status="pending", add_done_callback=lambda _: None)
         self.futures.append(future)
         return future
+
+    async def gather(self, _: Any, *, asynchronous: bool) -> Any:
+        """Try to reach a worker that has died, which takes long."""
+        assert asynchronous
+        await self.end.wait()
+        return "from the worker"
 
     def processing(self) -> dict[str, list[int]]:
         return {"tcp://a": [future.key for future in self.futures]}
@@ -79,3 +89,30 @@ def test_work_that_workers_die_of_before_they_begin_it_ends(engine: DaskEngine, 
     assert ended.outcome is not None
     failure = workers_lost(ended.outcome.lost)
     assert (failure.type, failure.message) == (WORKERS_LOST, "killed 3 workers (memory?)")
+
+
+def test_result_whose_worker_is_silent_is_read_from_disk(
+    engine: DaskEngine, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask tries for half a minute to reach a worker that died when its result was to be fetched."""
+    monkeypatch.setattr("pytest_ductaflow.running.engines.dask.engine._SILENCE", 0.01)
+    record = Record(Status.SUCCESS, "a.py", "a", "one", "runs/a/one")
+    engine.submit(work)
+    (future,) = engine._client.futures
+
+    left = Attempt("token", "id", "dask0", this_process(), record=record.to_json())
+
+    async def fetch() -> list[Started | Ended]:
+        fetching = asyncio.ensure_future(engine._fetch("token", future))
+        while engine._news.empty():  # noqa: ASYNC110 - a queue of threads
+            await asyncio.sleep(0)
+        told = engine._read(*engine._news.get())
+        engine._client.end.set()
+        await fetching
+        assert engine._read(*engine._news.get()) == []
+        return told
+
+    marker = attempt._marker(work.task)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    attempt._write(left, marker)
+    assert asyncio.run(fetch()) == [Ended(0, Outcome(record, worker="dask0"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -18,7 +19,7 @@ from ....core.instance import Instance
 from ....core.masking.config import references_in
 from ....core.number_text import in_bytes
 from ....core.system.machine import number_of_cores, usable_cores
-from ..attempt import MOST_LOST, Outcome, lost_workers
+from ..attempt import MOST_LOST, Outcome, ended_attempt, lost_workers
 from ..needed import needed_distributions
 from ..protocol import Briefing, Ended, Started, Work
 from ..sync import pack_project
@@ -30,6 +31,7 @@ _LOOK = 1.0  # seconds between looks at the workers
 _CONNECT = 10.0  # seconds to reach a scheduler
 _STOP = 10.0  # seconds for instances that are stopped to end
 _UNSEEN = 2.0  # seconds after which work that no worker has begun is looked for
+_SILENCE = 1.0  # seconds after which the worker that has a result may have died
 _NO_PATIENCE = 0.1
 
 
@@ -190,9 +192,19 @@ class DaskEngine:
         self._news.put((told["token"], Started(told["number"], told["worker"])))
 
     def _done(self, token: str, future: Any) -> None:
-        """Take a result; in a thread of the client."""
+        """Have a result fetched; in the thread of the client in which all of them are told."""
+        self._client.loop.add_callback(self._fetch, token, future)
+
+    async def _fetch(self, token: str, future: Any) -> None:
+        """Fetch a result; if its worker is silent, as it has died since, take what it has left on disk."""
+        fetching = asyncio.ensure_future(self._client.gather(future, asynchronous=True))
+        while (task := self._tasks.get(token)) is not None and not fetching.done():
+            await asyncio.wait({fetching}, timeout=_SILENCE)
+            if not fetching.done() and (left := ended_attempt(task.work.task, token)) is not None:
+                self._news.put((token, (future, left)))
+                break
         try:
-            result = future.result()
+            result = await fetching
         except BaseException as error:
             result = error
         self._news.put((token, (future, result)))
