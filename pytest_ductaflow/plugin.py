@@ -90,8 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if os.name != "posix":
             raise pytest.UsageError("--ductaflow-keep-kernel works on Linux and macOS only")
         settings = replace(settings, fork=False)  # what is forked ends with the session
-    from .core import run_files
     from .core.masking.names import use as use_patterns
+    from .core.run_directory import build_variable
     from .core.system.lineage import begin_session
     from .core.system.quick_exit import skip_last_collection
     from .pytest_hooks.collection import SESSION_KEY, CollectionHooks, add_stored_instances
@@ -103,7 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     skip_last_collection()
     stack = contextlib.ExitStack()
-    stack.enter_context(run_files.outside_of_builds())  # a flow may start a session of its own
+    stack.enter_context(build_variable.outside_of_builds())  # a flow may start a session of its own
     config.add_cleanup(stack.close)
     config.stash[SETTINGS] = settings
     use_patterns(settings.secrets)
@@ -148,12 +148,12 @@ def _register_distribution(config: pytest.Config, settings: Settings, *, is_work
 def _register_reporting(config: pytest.Config, settings: Settings) -> None:
     """Register what follows the whole session: in the only process, or in the controller of xdist."""
     from .pytest_hooks.reporting import ReportingHooks
-    from .pytest_hooks.terminal.live import ProgressHooks
     from .pytest_hooks.terminal.progress import Progress
-    from .pytest_hooks.terminal.similar_failures import AlikeFailures
+    from .pytest_hooks.terminal.similar_failures import SimilarFailures
+    from .pytest_hooks.terminal.status_line import ProgressHooks
 
     register, progress = config.pluginmanager.register, Progress()
-    alike = AlikeFailures(config.get_verbosity(), config.getoption("tbstyle"))
+    alike = SimilarFailures(config.get_verbosity(), config.getoption("tbstyle"))
     register(alike, "ductaflow-causes")
     register(ReportingHooks(config, progress, alike), "ductaflow-reporting")
     register(ProgressHooks(config, progress), "ductaflow-progress")
@@ -189,7 +189,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     given = (Path(config.invocation_params.dir, name.partition("::")[0]) for name in config.args)
     if not _is_below_runs(collection_path, config) or any(_is_below_runs(path, config) for path in given):
         return None
-    from .core.run_files import is_run_directory
+    from .core.run_directory.layout import is_run_directory
 
     return True if is_run_directory(collection_path) else None
 

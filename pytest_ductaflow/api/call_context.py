@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core import run_files
 from ..core.instance import RUNS
+from ..core.run_directory import build_variable, layout
 from ..core.settings import Settings
 from ..kernels.observation import unobserved
 from ..planning import recorded_calls
@@ -28,7 +28,7 @@ def refuse_while_pytest_imports(call: str, origin: Origin) -> None:
     """
     if pytest_imports.is_importing():
         line = f":{origin.line}" if origin.line else ""
-        pytest_imports.refuse(f"{run_files.display_path(origin.file, Path.cwd())}{line}: {call}()")
+        pytest_imports.refuse(f"{layout.display_path(origin.file, Path.cwd())}{line}: {call}()")
 
 
 def root_of(origin: Origin) -> Path:
@@ -52,7 +52,7 @@ def changed_directory(root: Path) -> Path | None:
     """
     here = os.getcwd()
     inside = os.path.join(os.path.realpath(root), "")
-    began = _started_in if run_files.surrounding_build() is None else run_files.build_began_in()
+    began = _started_in if build_variable.surrounding_build() is None else build_variable.build_began_in()
     has_changed = os.path.realpath(here) not in (os.path.realpath(began), inside.rstrip(os.sep))
     is_inside = os.path.join(os.path.realpath(here), "").startswith(inside)
     return run_directory(here, root) if has_changed and is_inside else None
@@ -69,17 +69,17 @@ def run_directory(given: str | Path, root: Path) -> Path:
 
 def from_here(directory: str | Path) -> Path:
     """Return a directory as a call means it: in a build relative to the build's, wherever the build runs."""
-    return (run_files.place_in_build() or Path.cwd()) / directory
+    return (build_variable.place_in_build() or Path.cwd()) / directory
 
 
 def runs_of_this_build() -> Path | None:
     """Return the folder for a build's flows without their own directory; None outside of a build."""
-    place = run_files.place_in_build()
+    place = build_variable.place_in_build()
     return None if place is None else place / RUNS
 
 
 def settings_of_call() -> Settings:
-    if (build := run_files.surrounding_build()) is not None:
+    if (build := build_variable.surrounding_build()) is not None:
         return Settings.loads(build[1])
     if (given := answers.current()) is not None:
         return Settings.loads(given.settings)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import run_files
 from ..core.errors import DuctaflowError
 from ..core.instance import stem_of
-from ..core.run_files import RunFiles
+from ..core.run_directory import layout
+from ..core.run_directory.layout import RunFiles
 from ..planning import recorded_calls
 from ..planning.caller import caller
 from ..sources.notebooks import find_flow
@@ -61,20 +61,20 @@ def debug_flow(
     run_notebook(flow_path, config=config, execution_dir=directory, no_execute=True)
     from ..report.failure_text import DEBUGGING, debug_command
 
-    flow = run_files.display_path(find_flow(flow_path, (Path.cwd(), root_of(caller()))), Path.cwd())
+    flow = layout.display_path(find_flow(flow_path, (Path.cwd(), root_of(caller()))), Path.cwd())
     launch = {
         "name": f"Debug {stem} - {directory.name}",
         "type": "debugpy",
         "request": "launch",
         "module": DEBUGGING,
         "args": [f"${{workspaceFolder}}/{flow}", f"{stem}_config.json"],
-        "cwd": f"${{workspaceFolder}}/{run_files.display_path(directory.resolve(), Path.cwd())}",
+        "cwd": f"${{workspaceFolder}}/{layout.display_path(directory.resolve(), Path.cwd())}",
         "console": "integratedTerminal",
         "justMyCode": False,
     }
     print("Add to the configurations in .vscode/launch.json, set breakpoints in the flow, press F5:")
     print(json.dumps(launch, indent=4))
-    laid_out = run_files.display_path(directory / f"{stem}_config.json", Path.cwd())
+    laid_out = layout.display_path(directory / f"{stem}_config.json", Path.cwd())
     print(f"Without an IDE: {debug_command(flow, laid_out)}")
     return directory
 
@@ -94,7 +94,7 @@ def _check_run_directory(directory: Path, stem: str, flow: Path) -> None:
         why = f"{within[0]} lies in it"
     elif directory.is_symlink():
         why = "it is a link"
-    elif inside is not None and not run_files.is_past_config(config):
+    elif inside is not None and not layout.is_past_config(config):
         why = f"it has no {config.name} with the notebook, log or record of a run"
     else:
         return

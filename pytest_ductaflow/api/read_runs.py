@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..core import run_files
 from ..core.instance import RUNS, Instance, default_step, stem_of
 from ..core.record import Record, Status
-from ..core.run_files import RunFiles
+from ..core.run_directory import layout, record_files
+from ..core.run_directory.layout import RunFiles
 from ..core.scalars import (
     Place,
     config_name,
@@ -49,7 +49,7 @@ def _runs_folder(runs: str | Path) -> Path:
 
 def _records(runs: Path) -> Iterator[tuple[Path, Record]]:
     """Yield records of runs, without replays (they would count twice) and without flows that are gone."""
-    for directory, record in run_files.records(runs):
+    for directory, record in record_files.records(runs):
         root = declared_history.root_of(directory, record)
         if not (record.stored or (root is not None and declared_history.has_lost_its_flow(root, record))):
             yield directory, record
@@ -69,7 +69,7 @@ def _calls_here() -> list[Instance]:
 def _records_of(instances: Iterable[Instance]) -> Iterator[tuple[Path, Record]]:
     """Yield the records that instances have left, in their order."""
     for files in map(RunFiles.of, instances):
-        record, _ = run_files.read_record(files.record)
+        record, _ = record_files.read_record(files.record)
         if record is not None:
             yield files.directory, record
 
@@ -160,10 +160,10 @@ def analyze_execution_logs(output_dir: str | Path) -> str:
     """
     lights = {Status.SUCCESS}
     for log in sorted(Path(output_dir).rglob("*_execution_output.txt")):
-        if run_files.EARLIER in log.relative_to(output_dir).parts:
+        if layout.EARLIER in log.relative_to(output_dir).parts:
             continue
         stem = log.name.removesuffix("_execution_output.txt")
-        record, _ = run_files.read_record(RunFiles(log.parent, stem).record)
+        record, _ = record_files.read_record(RunFiles(log.parent, stem).record)
         status = record.status if record else _light_of_log(log)
         lights.add(status if status.good else Status.ERROR)
     return max(lights, key=lambda status: status.severity).value
@@ -222,7 +222,7 @@ def generate_status_report(results: Sequence[Mapping[str, Any]], model_root: str
 
 def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path) -> Record:
     """Return the record of a run directory, or one made from the conductor's own result."""
-    found = next((record for _, record in run_files.records(directory)), None)
+    found = next((record for _, record in record_files.records(directory)), None)
     if found is not None:
         return found
     failed = result.get("status") == "failed"
@@ -232,7 +232,7 @@ def _record_in(directory: Path, name: str, result: Mapping[str, Any], root: Path
         flow=name,
         step=default_step(name),
         instance=name,
-        run_dir=run_files.display_path(directory, root),
+        run_dir=layout.display_path(directory, root),
         duration=None if minutes is None else float(minutes) * 60,
         warnings=(str(result["error"]),) if result.get("error") else (),
     )
@@ -270,7 +270,7 @@ def print_available_instances(step_name: str, description: str = "") -> None:
 
 
 def _light_of(directory: Path) -> str:
-    found = [record.status for _, record in run_files.records(directory)]
+    found = [record.status for _, record in record_files.records(directory)]
     return f"  {max(found, key=lambda status: status.severity)}" if found else ""
 
 

@@ -13,10 +13,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core import run_files
 from ..core.errors import SweepFailed
 from ..core.instance import Instance, config_hash, slug
 from ..core.record import Record, Status
+from ..core.run_directory import build_variable, layout
 from ..core.settings import Settings
 from ..core.system.machine import worker_here
 from ..kernels.observation import unobserved
@@ -53,13 +53,13 @@ def warn_if_overwritten(instances: list[Instance]) -> None:
     all instances must exist at its end. Notebooks and builds get no warning: a cell is run again with another
     config, and a build may run its flows in turns.
     """
-    if answers.current() is not None or _script() is None or run_files.surrounding_build() is not None:
+    if answers.current() is not None or _script() is None or build_variable.surrounding_build() is not None:
         return
     for instance in instances:
         before = called_instances.earlier(instance)
         if before is not None and config_hash(before.config) != config_hash(instance.config):
             root = Path(instance.project_root)
-            what = f"{run_files.display_path(instance.run_dir, root)} has been run with another config"
+            what = f"{layout.display_path(instance.run_dir, root)} has been run with another config"
             by = f"({place_of(before, root)}) and is overwritten"
             warnings.warn_explicit(f"{what} {by}", UserWarning, instance.source, instance.line or 1)
 
@@ -80,7 +80,7 @@ def note_instances(instances: list[Instance], *, at_once: bool) -> None:
     """Note the instances of a call; those of a conductor also on disk, when it exits or at once."""
     called_instances.note(instances)
     script = _script()
-    if script is None or not instances or run_files.surrounding_build() is not None:
+    if script is None or not instances or build_variable.surrounding_build() is not None:
         return
     with _lock:
         _note_at_exit(script)
@@ -156,7 +156,7 @@ def _finish(report: LiveReport, root: Path, script: Path | None) -> None:
     """Write the last state of a script's report, without instances that the script does not have any more."""
     if script is not None:
         _note_script(script)
-        source, is_declared = run_files.display_path(script, root), is_declared_in(root)
+        source, is_declared = layout.display_path(script, root), is_declared_in(root)
         report.drop_earlier(lambda row: row["source"] == source and not is_declared(row))
     report.finish("finished")
 
@@ -193,7 +193,7 @@ def run_all(instances: list[Instance], workers: int = 1) -> list[Record]:
     bad: list[Record] = []
     counts = dict.fromkeys((Status.SUCCESS, Status.WARNING, Status.ERROR, Status.BLOCKED), 0)
     is_part = (
-        run_files.surrounding_build() is not None or answers.current() is not None
+        build_variable.surrounding_build() is not None or answers.current() is not None
     )  # of a run that has a report
     report = None if is_part or not settings_of_call().report else _report_of(Path(instances[0].project_root))
     if report is not None:
@@ -300,7 +300,7 @@ def _run_reported(
 
 def _id_of(instance: Instance) -> str:
     """Return the node id that the instance would have under pytest in the project root."""
-    source = run_files.display_path(instance.source, instance.project_root)
+    source = layout.display_path(instance.source, instance.project_root)
     return f"{source}::{slug(instance.step)}::{slug(instance.name)}"
 
 

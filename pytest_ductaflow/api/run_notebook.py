@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import run_files
 from ..core.errors import DuctaflowError, TableError
 from ..core.instance import RUNS, Instance, stem_of
 from ..core.masking.config import references_in
 from ..core.problem import Problem
 from ..core.record import Failure, Record
-from ..core.run_files import RunFiles
+from ..core.run_directory import atomic, build_variable, record_files
+from ..core.run_directory.layout import RunFiles
 from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import Origin, caller
@@ -248,10 +248,10 @@ def _lay_out(instance: Instance, files: RunFiles) -> Path:
     from ..sources.notebooks import read_flow
 
     source = read_flow(Path(instance.flow))
-    run_files.write_config(files, instance.full_config)
+    record_files.write_config(files, instance.full_config)
     kernel = choose_kernel(source, instance.kernel_name, settings_of_call().kernel)
     notebook = prepare_notebook(source, instance.full_config, kernel.name, kernel.language)
-    run_files.write_atomic(files.notebook, nbformat.writes(notebook) + "\n")
+    atomic.write_atomic(files.notebook, nbformat.writes(notebook) + "\n")
     print(f"Laid out, not run: {files.directory}")
     if instance.secrets or references_in(instance.config):
         print("Secrets are masked there, and ${env:NAME} is not filled in: set them to run it by hand")
@@ -260,7 +260,7 @@ def _lay_out(instance: Instance, files: RunFiles) -> Path:
 
 def _folder_of_build(config: Mapping[str, Any]) -> Path | None:
     """Return the run directory of the surrounding build for a flow without its own name, else None."""
-    build = run_files.surrounding_build()
+    build = build_variable.surrounding_build()
     if build is None:
         return None
     folder = build[0].parent
@@ -269,7 +269,7 @@ def _folder_of_build(config: Mapping[str, Any]) -> Path | None:
 
 def _is_free(instance: Instance) -> bool:
     """Return whether an instance's files are neither the build's own nor those of another call in it."""
-    build, journal = run_files.surrounding_build(), RunFiles.of(instance).journal
+    build, journal = build_variable.surrounding_build(), RunFiles.of(instance).journal
     is_build = build is not None and build[0] == journal
     other = called_instances.earlier(instance)
     return not is_build and (other is None or other.config == instance.config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal, TypeAlias
 
-from ..core.run_files import surrounding_build
+from ..core.run_directory.build_variable import surrounding_build
 from ..core.system.machine import number_of_cores
 from ..planning import recorded_calls
 from ..planning.afterwards import answers

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..core.scalars import json_object
 from .shared.project import find_project, settings_and_root, shown
 from .shared.refusal import Refusal

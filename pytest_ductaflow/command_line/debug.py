@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from ..core.instance import JSON, Instance
-from ..core.run_files import RunFiles, write_atomic
+from ..core.run_directory.atomic import write_atomic
+from ..core.run_directory.layout import RunFiles
 from ..core.scalars import json_object
 from ..report.failure_text import failed_first, quoted
 from .shared import json_comments

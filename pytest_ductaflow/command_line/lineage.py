@@ -13,7 +13,8 @@ import click
 
 from ..core.number_text import in_line, listed
 from ..core.record import Record
-from ..core.run_files import display_path, read_record
+from ..core.run_directory.layout import display_path
+from ..core.run_directory.record_files import read_record
 from .shared import words
 from .shared.find_run import Run, all_runs
 from .shared.near import near

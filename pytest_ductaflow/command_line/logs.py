@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..core.record import Record, Status
-from ..core.run_files import read_record
+from ..core.run_directory.record_files import read_record
 from .shared.file_events import FolderWatch
 from .shared.find_run import RUN, Run, find_run
 from .shared.project import shown

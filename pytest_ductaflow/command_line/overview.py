@@ -15,7 +15,8 @@ import click
 from ..core.errors import DuctaflowError
 from ..core.instance import Instance
 from ..core.record import Record, Status
-from ..core.run_files import display_path, read_record
+from ..core.run_directory.layout import display_path
+from ..core.run_directory.record_files import read_record
 from ..core.scalars import json_object
 from ..planning.history.declared_history import DeclaredRecords
 from .shared import words
@@ -161,7 +162,7 @@ def _lines_of_status(
 
 
 def _sessions(root: Path) -> Sequence[Any]:
-    from ..core.run_files import LOCKS
+    from ..core.run_directory.layout import LOCKS
 
     if not any((root / "runs" / LOCKS).glob("*.session")):  # psutil need not be imported
         return ()

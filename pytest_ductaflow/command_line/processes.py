@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..core.record import Owner, Status
-from ..core.run_files import read_record
+from ..core.run_directory.record_files import read_record
 from .shared.find_run import RUN, Run, all_runs, find_run
 from .shared.project import project_of, shown
 from .shared.refusal import Refusal

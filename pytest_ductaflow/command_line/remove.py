@@ -10,7 +10,7 @@ import click
 
 from ..core.errors import DuctaflowError
 from ..core.instance import RUNS
-from ..core.run_files import RunFiles, display_path
+from ..core.run_directory.layout import RunFiles, display_path
 from ..core.system.instance_lock import held
 from ..planning.history import remove_runs
 from ..planning.history.remove_runs import Removal

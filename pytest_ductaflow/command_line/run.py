@@ -12,7 +12,7 @@ import click
 from ..core.errors import TableError
 from ..core.instance import JSON, TEXT_COLUMNS, Instance
 from ..core.record import Record, Status
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..report.failure_text import failure_lines, quoted
 from .shared import words
 from .shared.near import near

@@ -12,7 +12,7 @@ import click
 from ..core.instance import JSON, slug, stem_of
 from ..core.number_text import in_bytes, in_line, listed
 from ..core.record import INTERRUPTED, Record, Status
-from ..core.run_files import RunFiles, is_past_config
+from ..core.run_directory.layout import RunFiles, is_past_config
 from ..core.scalars import flattened, json_object
 from ..report.failure_text import failed_first, failure_lines, quoted
 from .shared import words

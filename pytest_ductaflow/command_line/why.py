@@ -12,7 +12,8 @@ import click
 
 from ..core.instance import Instance
 from ..core.record import Record
-from ..core.run_files import RunFiles, read_record
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import read_record
 from ..core.settings import Settings
 from ..planning.discovery import Source, discover
 from ..planning.history.declared_history import declarations

@@ -18,7 +18,9 @@ from typing import Any, Self
 
 from ..core.errors import StoredError
 from ..core.instance import JSON, RUNS
-from ..core.run_files import RunFiles, display_path, records, write_json
+from ..core.run_directory.atomic import write_json
+from ..core.run_directory.layout import RunFiles, display_path
+from ..core.run_directory.record_files import records
 from .compare.tolerance import Tolerances, fits
 
 FILE, EXPECTED, INPUTS = "instance.json", "expected", "inputs"

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import ExpectedUnreadable, StoredError
 from ..core.instance import Instance
 from ..core.record import OUTPUTS_DIFFER, Difference, DifferingValue, Failure, Record, Status
-from ..core.run_files import RunFiles, display_path
+from ..core.run_directory.layout import RunFiles, display_path
 from ..core.system.file_state import stat_of
 from ..tracking.paths_in_config import output_files
 from .compare.files import compare

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..core.record import Record
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..tracking.digests import code_digest
 from ..tracking.paths_in_config import output_files
 from .compare.files import compare

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..core import run_files
 from ..core.errors import NotStored
 from ..core.instance import JSON, RUNS
 from ..core.record import Record
-from ..core.run_files import RunFiles
+from ..core.run_directory import listing, record_files
+from ..core.run_directory.layout import RunFiles
 from .instance_file import is_compared
 from .judge import outputs_of
 
@@ -25,7 +25,7 @@ def record_in(run_dir: Path, root: Path, flow: str | None) -> Record:
     example = f"{RUNS}/analysis/scenario_A"
     if not run_dir.is_dir():
         raise NotStored(f"{run_dir} is not there: expected a run directory, such as {example}")
-    found = [record for folder, record in run_files.records(run_dir) if folder == run_dir]
+    found = [record for folder, record in record_files.records(run_dir) if folder == run_dir]
     if flow is not None:
         found = [record for record in found if Path(record.flow).stem == Path(flow).stem]
     if not found:
@@ -86,7 +86,7 @@ def chosen_outputs(
     for name, path in found.items():
         if not path.is_file():
             raise NotStored(f"{name} is not there any more: run the instance again")
-        if run_files.digest(path) != digests[os.path.normpath(path)]:
+        if listing.digest(path) != digests[os.path.normpath(path)]:
             raise NotStored(f"{name} has been changed after the run: run the instance again")
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.instance import JSON, RUNS
 from ..core.record import Record
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from .instance_file import INPUTS, PROJECT_ROOT, with_texts
 
 

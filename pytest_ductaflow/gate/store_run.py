@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core import run_files
 from ..core.errors import NotStored, StoredError
 from ..core.instance import JSON, RESERVED_FOR, RUNS
 from ..core.record import Record
-from ..core.run_files import display_path
+from ..core.run_directory import atomic, listing
+from ..core.run_directory.layout import display_path
 from .compare.files import comparison_description
 from .compare.tolerance import Tolerances
 from .instance_file import (
@@ -180,7 +180,7 @@ def _with_outputs(
         stored,
         outputs=patterns,
         expected=tuple(copied),
-        digests={name: run_files.digest(outputs[name]) for name in sorted(digests)},
+        digests={name: listing.digest(outputs[name]) for name in sorted(digests)},
     )
     if earlier is not None:
         stored = replace(stored, tolerances=still_meant(earlier.tolerances, stored.names))
@@ -237,7 +237,7 @@ def _write(
                 return
             for part in (EXPECTED, INPUTS):
                 if (new / part).is_dir():
-                    run_files.replace_folder(new / part, folder / part, aside=Path(name, part))
+                    atomic.replace_folder(new / part, folder / part, aside=Path(name, part))
                 elif (folder / part).is_dir():
                     (folder / part).rename(Path(name, part))
             write_stored(folder, stored)

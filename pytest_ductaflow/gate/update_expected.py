@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..core import run_files
 from ..core.errors import NotStored
 from ..core.instance import Instance
 from ..core.record import Record
+from ..core.run_directory import listing
 from .instance_file import EXPECTED, read_stored, write_stored
 from .judge import compared_outputs, files_in
 from .owner_notes import keep_from_gitignore, notes_on_folder
@@ -37,7 +37,7 @@ def update_expected(instance: Instance, record: Record, limit: float) -> tuple[s
     folder = Path(instance.stored_in)
     before = read_stored(folder)
     found = compared_outputs(record, instance.project_root, before)
-    digests = {name: run_files.digest(found[name]) for name in before.digests if name in found}
+    digests = {name: listing.digest(found[name]) for name in before.digests if name in found}
     copied = {name: path for name, path in found.items() if name not in digests}
     stored = replace(
         before,

@@ -17,7 +17,8 @@ from typing import Literal
 from ..core.instance import RUNS, Instance, stem_of
 from ..core.outcome import Outcome
 from ..core.record import Record
-from ..core.run_files import RunFiles, display_path, read_record, records, records_in
+from ..core.run_directory.layout import RunFiles, display_path
+from ..core.run_directory.record_files import read_record, records, records_in
 from ..tracking.paths_in_config import is_written_place, places_of
 from .dependencies import Graph
 from .references import leaves

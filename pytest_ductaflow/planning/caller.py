@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..core.system.places import PACKAGE
 
 LIBRARY = tuple(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib"))

@@ -11,7 +11,8 @@ from typing import Any
 from ..core.errors import DuctaflowError
 from ..core.instance import JSON, RUNS, SHORT_HASH, Instance, config_hash, default_step, stem_of
 from ..core.masking.config import names_by_value, secret_in_name, without_secrets
-from ..core.run_files import RunFiles, references_of_build
+from ..core.run_directory.build_variable import references_of_build
+from ..core.run_directory.layout import RunFiles
 from ..kernels.observation import unobserved
 from ..sources.table_cells import is_mapping, plain
 from ..sources.tables import NAME, check_name

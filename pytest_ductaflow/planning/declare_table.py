@@ -20,7 +20,8 @@ from ..core.masking.config import (
 )
 from ..core.masking.masker import Masker
 from ..core.problem import Problem
-from ..core.run_files import display_path, references_of_build
+from ..core.run_directory.build_variable import references_of_build
+from ..core.run_directory.layout import display_path
 from ..core.scalars import flattened
 from ..sources.notebooks import TABLE_SUFFIXES, find_flow
 from ..sources.schemas.check import problems_of_schema

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..core.errors import PlanError
 from ..core.instance import RUNS
-from ..core.run_files import is_past_config, past_configs
+from ..core.run_directory.layout import is_past_config, past_configs
 from ..core.settings import Settings
 from ..gate.instance_file import EXPECTED, INPUTS, is_stored
 from ..gate.instance_file import FILE as STORED_FILE

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import DuctaflowError
 from ..core.number_text import listed
 from ..core.problem import Problem
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..sources.notebooks import Source, how_to_tag, is_plainly_flow, line_of_tag, read_flow
 from ..sources.schemas.draft import schema_file
 from ..sources.untagged_notebooks import cell_to_tag, read_but_not_assigned

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core.instance import JSON, RUNS
 from ..core.masking.config import names_by_value
 from ..core.masking.masker import Masker
-from ..core.run_files import records
+from ..core.run_directory.record_files import records
 from ..core.settings import Settings
 from .collecting.file_backups import put_back
 from .discovery import Source

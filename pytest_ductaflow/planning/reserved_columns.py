@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.instance import JSON, RESERVED_FOR, WORKPLACES, Instance, Workplace
 from ..core.number_text import bytes_in, in_bytes, listed, seconds_in
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..core.settings import check_keep
 from ..core.system.machine import usable_cores, usable_memory
 

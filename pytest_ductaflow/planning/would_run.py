@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..core.instance import Instance, Neighbours
-from ..core.run_files import RunFiles, read_record
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import read_record
 from ..core.settings import Settings
 from ..tracking.paths_in_config import output_files
 from ..tracking.up_to_date import check

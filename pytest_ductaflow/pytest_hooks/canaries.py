@@ -18,7 +18,8 @@ from ..core.instance import Instance
 from ..core.number_text import listed
 from ..core.outcome import Outcome
 from ..core.record import Record
-from ..core.run_files import RunFiles, read_record
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import read_record
 from ..core.scalars import flattened
 from ..core.system.lineage import session_id
 from ..graph.dependencies import Graph

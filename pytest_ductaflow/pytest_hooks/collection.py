@@ -17,7 +17,7 @@ import pytest
 from ..core.errors import PlanError
 from ..core.instance import RUNS, Instance
 from ..core.number_text import in_line
-from ..core.run_files import REPORT
+from ..core.run_directory.layout import REPORT
 from ..core.settings import Settings
 from ..core.system.lineage import session_id
 from ..gate.instance_file import EXPECTED, INPUTS
@@ -51,8 +51,8 @@ _STATUSES_FILE = "statuses"
 
 
 _OF_DEBUGGERS = (
-    "note: a debugger cannot look into the kernels that run flows; breakpoints in a flow hold after: "
-    "ductaflow debug RUN --vscode"
+    "note: an editor's debugger does not see the kernels that run flows; --pdb does, and breakpoints in a "
+    "flow hold after: ductaflow debug RUN --vscode"
 )
 
 

@@ -19,7 +19,7 @@ from ..core.errors import InstanceFailed, PreconditionsUnmet, Warned
 from ..core.instance import Instance, Neighbours, slug
 from ..core.outcome import outcome_of
 from ..core.record import Record
-from ..core.run_files import RunFiles
+from ..core.run_directory.layout import RunFiles
 from ..core.settings import Settings
 from ..gate.instance_file import FILE as STORED_FILE
 from ..gate.instance_file import is_stored

@@ -17,7 +17,8 @@ from _pytest._code.code import ReprFileLocation
 from ..core.instance import Instance
 from ..core.number_text import listed
 from ..core.record import INTERRUPTED, Record
-from ..core.run_files import RunFiles, close_record
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import close_record
 from ..core.system.running_now import announce
 from ..graph.step_edges import StepEdge, step_edges
 from ..graph.waits import Wait
@@ -37,7 +38,7 @@ from .ordering import BLOCKED, REFUSED
 from .outcomes import FailureRepr, Waiting, failure_repr, record_of
 from .sharding import DIVISION
 from .terminal.progress import Progress
-from .terminal.similar_failures import AlikeFailures, FailedInstance
+from .terminal.similar_failures import FailedInstance, SimilarFailures
 
 _SOURCES = 5  # sources named in the header
 
@@ -55,7 +56,7 @@ def _nothing_found(names: Sequence[str]) -> str:
 class ReportingHooks:
     """The hooks that write each project's report and the terminal's lines about flows."""
 
-    def __init__(self, config: pytest.Config, progress: Progress, alike: AlikeFailures) -> None:
+    def __init__(self, config: pytest.Config, progress: Progress, alike: SimilarFailures) -> None:
         self._config = config
         self._progress = progress
         self._instances: dict[str, Instance] = {}

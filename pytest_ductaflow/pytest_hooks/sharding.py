@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ..core.run_files import write_json
+from ..core.run_directory.atomic import write_json
 from ..graph.dependencies import Graph
 from ..graph.expected_durations import expected_durations
 from ..planning.plan import Plan

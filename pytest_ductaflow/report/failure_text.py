@@ -21,7 +21,7 @@ from ..core.record import (
     Record,
     Status,
 )
-from ..core.run_files import RunFiles
+from ..core.run_directory.layout import RunFiles
 
 _AROUND = 4  # lines of code before and after the one that failed
 _TAIL = 10  # last lines of output shown if there is no traceback

@@ -13,15 +13,9 @@ from typing import Any
 from ..core.errors import DuctaflowError
 from ..core.instance import Instance, slug
 from ..core.record import Record, Status
-from ..core.run_files import (
-    EARLIER,
-    REPORT,
-    SHARED_BY_PAGES,
-    RunFiles,
-    display_path,
-    records,
-    write_atomic,
-)
+from ..core.run_directory.atomic import write_atomic
+from ..core.run_directory.layout import EARLIER, REPORT, SHARED_BY_PAGES, RunFiles, display_path
+from ..core.run_directory.record_files import records
 from ..core.scalars import files_with_scalars, json_object, scalars_in
 from .failure_text import last_lines, quoted
 from .figures.entries import files_in

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.run_files import HISTORY, LOCKS, write_atomic
+from ..core.run_directory.atomic import write_atomic
+from ..core.run_directory.layout import HISTORY, LOCKS
 from .page_json import is_exact
 
 RUNS_KEPT = 20  # of an instance

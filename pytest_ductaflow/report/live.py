@@ -16,7 +16,9 @@ from typing import Any
 
 from ..core.instance import RUNS, Instance
 from ..core.record import INTERRUPTED, Record, Status
-from ..core.run_files import REPORT, RunFiles, read_journal, read_record, write_atomic
+from ..core.run_directory.atomic import write_atomic
+from ..core.run_directory.layout import REPORT, RunFiles
+from ..core.run_directory.record_files import read_journal, read_record
 from ..core.scalars import files_with_scalars, scalars_in
 from ..core.settings import HtmlMode
 from ..graph.step_edges import StepEdge

@@ -17,7 +17,8 @@ from typing import Any
 from ..core.errors import MergeError
 from ..core.instance import RUNS
 from ..core.record import Difference, Status
-from ..core.run_files import FIGURES, REPORT, SHARED_BY_PAGES, replace_folder, write_atomic
+from ..core.run_directory.atomic import replace_folder, write_atomic
+from ..core.run_directory.layout import FIGURES, REPORT, SHARED_BY_PAGES
 from .figures.entries import files_in
 from .packed_rows import Row
 from .page import SCHEMA, read, render

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..core.config_markdown import readable_config
 from ..core.instance import RUNS, Instance
 from ..core.record import Record
-from ..core.run_files import AFTER, RunFiles
+from ..core.run_directory.layout import AFTER, RunFiles
 from .failure_text import code_text, debug_command, failed_first
 from .packed_rows import Row
 from .provenance import design_text, lineage_text

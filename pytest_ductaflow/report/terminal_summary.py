@@ -9,7 +9,7 @@ from typing import Any
 from ..core.instance import stem_of
 from ..core.number_text import in_line
 from ..core.record import Record, Status
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 from ..tracking.outside_files import files_outside
 
 _SHOWN = 20  # lines of each kind

@@ -16,13 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO
 
-from ..core import run_files
 from ..core.errors import DuctaflowError
 from ..core.instance import Instance
 from ..core.masking.config import digests_of_secrets, environment_for, references_in, values_to_mask
 from ..core.masking.masker import Masker
 from ..core.record import FLOW_FAILED, Failure, Record, Status
-from ..core.run_files import RunFiles, publish
+from ..core.run_directory import build_variable, layout, listing, record_files
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import publish
 from ..core.settings import Settings
 from ..sources.installed_versions import own_path, versions_of
 from ..tracking.digests import ABSENT, config_digest, input_digest
@@ -89,7 +90,7 @@ def run_with_retries(
     Raises:
         OSError: If the run directory cannot be used.
     """
-    run_files.write_config(files, instance.full_config)  # the record says already that it runs
+    record_files.write_config(files, instance.full_config)  # the record says already that it runs
     began = files.config.stat().st_mtime_ns  # by the clock of the file system, which may be another machine's
     lag = time.time_ns() - began
     page = InstancePage(instance, files, settings, may_follow=page_may_follow)
@@ -101,13 +102,13 @@ def run_with_retries(
         files.journal.unlink(missing_ok=True)
     page.write_those_of_flows(hurry=tried.execution.interrupted)
     if files.directory.is_dir() and not files.config.exists():  # the flow has deleted it
-        run_files.write_config(files, instance.full_config)
+        record_files.write_config(files, instance.full_config)
     record = _with_ending(running, tried)
     if record.status.good:
         start.set_aside_others_than(tried.flows)
     record = _with_files(record, instance, files, search, start, tried, began, lag)
     interrupted = tried.execution.interrupted
-    is_quick = not interrupted or run_files.surrounding_build() is not None
+    is_quick = not interrupted or build_variable.surrounding_build() is not None
     if not page.is_written and is_quick:  # after Ctrl-C the user waits for the record only
         page.write(failed=record.status is Status.ERROR)
     record = record.with_(
@@ -146,7 +147,7 @@ def _with_files(
     """
     used = tried.execution.used
     written = start.written()
-    outputs = run_files.digests(files.directory, written.outputs)
+    outputs = listing.digests(files.directory, written.outputs)
     by_flows = (path for flow in tried.flows for path in output_files(flow, instance.project_root))
     inputs = search.finish(used, outputs, began, lag, of_flows=by_flows)
     inputs = _without_secrets(inputs, instance)
@@ -156,7 +157,7 @@ def _with_files(
         stats=inputs.stats,
         observed=inputs.observed,
         unknown=inputs.unknown,
-        outputs=outputs | run_files.digests(files.directory, inputs.written_elsewhere),
+        outputs=outputs | listing.digests(files.directory, inputs.written_elsewhere),
         altered=written.altered,
         made=written.made,
         packages=versions_of({*used.packages, *inputs.imports}, _path_of(used), is_build=bool(tried.flows)),
@@ -182,7 +183,7 @@ def _lay_out_again(instance: Instance, files: RunFiles, running: Record, start: 
     """Clear the run directory, so that the next attempt begins as the first one did."""
     if instance.stored_in:
         clear_replay(files)
-        run_files.write_config(files, instance.full_config)
+        record_files.write_config(files, instance.full_config)
         publish(files, running)
     start.clear_attempt()
 
@@ -212,7 +213,7 @@ def _attempts(
             execution = _execute(instance, files, running, settings, echo, page, is_last=is_last)
         except DuctaflowError as error:
             execution = Execution(Failure(type(error).__name__, str(error)))
-        tried = _Tried(execution, before, run_files.read_journal(files.journal))
+        tried = _Tried(execution, before, record_files.read_journal(files.journal))
         failure, number = _failure_of(tried), len(before.failed) + 1
         if failure is None or execution.interrupted or number > instance.retries:
             return tried
@@ -238,7 +239,7 @@ def _execute(
 ) -> Execution:
     """Run the flow once; its page is written while the kernel is ending."""
     terminal = terminal_here()
-    environment = run_files.build_environment(
+    environment = build_variable.build_environment(
         files,
         settings.dumps(),
         instance.working_directory,
@@ -297,7 +298,7 @@ def _with_ending(running: Record, tried: _Tried) -> Record:
 
 
 def _digests(files: Iterable[str], instance: Instance) -> dict[str, str]:
-    return {run_files.display_path(path, instance.project_root): input_digest(path) for path in files}
+    return {layout.display_path(path, instance.project_root): input_digest(path) for path in files}
 
 
 def _without_rights(failure: Failure | None, used: Used) -> Failure | None:

@@ -30,11 +30,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core import run_files
 from ..core.errors import DuctaflowError
 from ..core.instance import RUNS, stem_of
 from ..core.record import Record
-from ..core.run_files import RunFiles
+from ..core.run_directory import atomic, layout, listing, record_files
+from ..core.run_directory.layout import RunFiles
 from ..core.system import instance_lock
 
 _ATTEMPTS = 100  # to create a folder
@@ -106,7 +106,7 @@ class CleanStart:
         if earlier is not None and earlier.owner is not None:
             instance_lock.wait_for_orphans(earlier.owner, files.directory)
         self._shelf.finish(earlier)
-        there = run_files.contents(files, self._run_dirs_within())
+        there = listing.contents(files, self._run_dirs_within())
         left = self._left(there)
         self._kept = {name for name in left if is_kept(name, keep)}
         self._going = left - self._kept
@@ -127,7 +127,7 @@ class CleanStart:
         running = running.with_(
             found=tuple(sorted(self._found)), owner=instance_lock.this_process(), last_good=self._shelf.latest
         )
-        run_files.publish(self._files, running)
+        record_files.publish(self._files, running)
         return running
 
     def _announce_good_run(self) -> None:
@@ -147,7 +147,7 @@ class CleanStart:
         known = {
             (flow.run_dir, flow.flow) for record in (*self._others(), *flows) for flow in record.with_flows()
         }
-        for folder, record in list(run_files.records(self._files.directory / RUNS)):
+        for folder, record in list(record_files.records(self._files.directory / RUNS)):
             if not record.source and not any((r.run_dir, r.flow) in known for r in record.with_flows()):
                 for each in record.with_flows():
                     self._retire(RunFiles(Path(self._root, each.run_dir), stem_of(each.flow)))
@@ -155,7 +155,7 @@ class CleanStart:
 
     def _retire(self, files: RunFiles) -> None:
         """Clear a folder in which nothing will run."""
-        record, _ = run_files.read_record(files.record)
+        record, _ = record_files.read_record(files.record)
         start = CleanStart(files, self._root, record, generations=self._generations)
         start._announce_good_run()
         start.clear()
@@ -174,13 +174,13 @@ class CleanStart:
         for ours in (self._files.notebook, self._files.html, self._files.log):
             ours.unlink(missing_ok=True)  # they would describe an earlier run, whatever comes now
         self._drop_leftovers_of_ours()
-        self._before = run_files.contents(self._files)
+        self._before = listing.contents(self._files)
 
     def clear_attempt(self) -> None:
         """Delete what an attempt wrote, before the next attempt."""
-        there = run_files.contents(self._files, self._run_dirs_within())
+        there = listing.contents(self._files, self._run_dirs_within())
         self._delete(name for name in there.keys() - self._found if not is_kept(name, self._keep))
-        self._before = run_files.contents(self._files)
+        self._before = listing.contents(self._files)
 
     def in_the_way(self, names: Iterable[str]) -> list[str]:
         """Return what others made, or what is kept, where an earlier run is to be restored."""
@@ -190,7 +190,7 @@ class CleanStart:
 
     def written(self) -> Written:
         """Return what is new or changed in the run directory since the last attempt began."""
-        there = run_files.contents(self._files)
+        there = listing.contents(self._files)
         changed = {
             name for name, stat in there.items() if stat is not None and self._before.get(name) != stat
         }
@@ -214,7 +214,7 @@ class CleanStart:
 
     def _others(self) -> Iterator[Record]:
         """Return the records of other flows in the same run directory."""
-        found = run_files.records_in(self._files.directory)
+        found = record_files.records_in(self._files.directory)
         return (record for stem, record in found.items() if stem != self._files.stem)
 
     def _of_others(self) -> set[str]:
@@ -223,7 +223,7 @@ class CleanStart:
 
     def _run_dirs_within(self) -> list[str]:
         """Return the run directories of a build's flows, each of which clears its own."""
-        told = run_files.read_journal(self._files.journal)
+        told = record_files.read_journal(self._files.journal)
         return self._within((*told, *(self._earlier.flows if self._earlier is not None else ())))
 
     def _within(self, flows: Iterable[Record]) -> list[str]:
@@ -237,7 +237,7 @@ class CleanStart:
         """Delete our temporary files that a killed process left incomplete."""
         ours = self._files.names
         for path in self._files.directory.glob(".*.tmp"):
-            if run_files.is_temporary(path.name, ours):
+            if atomic.is_temporary(path.name, ours):
                 path.unlink(missing_ok=True)
 
 
@@ -256,33 +256,33 @@ class Shelf:
     def __init__(self, files: RunFiles, root: str | Path) -> None:
         self._files = files
         self._root = root
-        base, name = run_files.place_of_earlier(files, root)
-        self._base, self._name = base / run_files.EARLIER, name
+        base, name = layout.place_of_earlier(files, root)
+        self._base, self._name = base / layout.EARLIER, name
 
     @property
     def latest(self) -> str:
         """The folder of the latest run, as in records, if it is there or being moved there; else empty."""
         there = self.record() or self.moving
-        return run_files.display_path(self._generation(1).directory, self._root) if there is not None else ""
+        return layout.display_path(self._generation(1).directory, self._root) if there is not None else ""
 
     def record(self, number: int = 1) -> Record | None:
         """Return the record of the latest run (1), or of the run before it (2), and so on."""
-        return run_files.read_record(self._generation(number).record)[0]
+        return record_files.read_record(self._generation(number).record)[0]
 
     def stems(self) -> list[str]:
         """Return the stems of the flows that have an earlier run."""
         folders = (self._generation(1).directory, self._staging.directory)
-        return sorted({stem for folder in folders for stem in run_files.records_in(folder)})
+        return sorted({stem for folder in folders for stem in record_files.records_in(folder)})
 
     @property
     def moving(self) -> Record | None:
         """The record of a run that is being moved here."""
-        return run_files.read_record(self._staging.record)[0]
+        return record_files.read_record(self._staging.record)[0]
 
     def announce(self, record: Record) -> None:
         """Note that a run will be moved here; until then its files stay where they are."""
         _make_folder(self._staging.directory)
-        run_files.write_record(self._staging, record)
+        record_files.write_record(self._staging, record)
 
     def forget(self) -> None:
         """Discard the announced run."""
@@ -358,7 +358,7 @@ class Shelf:
 
     def _shift(self, source: RunFiles, target: RunFiles) -> None:
         """Move a whole run, its record last, so that a move that was cut off is found and completed."""
-        record, _ = run_files.read_record(source.record)
+        record, _ = record_files.read_record(source.record)
         if record is None:
             return
         _make_folder(target.directory)
@@ -368,10 +368,10 @@ class Shelf:
 
     def _bring_back(self, source: RunFiles) -> None:
         """Move a whole run to the run directory: write its record there first, delete it here last."""
-        record, _ = run_files.read_record(source.record)
+        record, _ = record_files.read_record(source.record)
         if record is None:
             return
-        run_files.write_record(self._files, record)
+        record_files.write_record(self._files, record)
         target = self._files.directory
         _move(source.directory, target, own_names(record))
         _move(source.directory, target, [source.config.name, *_ours(source)])
@@ -391,7 +391,7 @@ class Shelf:
 
     def _drop(self, files: RunFiles) -> None:
         """Delete a run that is here."""
-        record, _ = run_files.read_record(files.record)
+        record, _ = record_files.read_record(files.record)
         if record is not None:
             _remove(files.directory, own_names(record))
             _remove(files.directory, [files.config.name, *_ours(files), files.record.name])
@@ -505,7 +505,7 @@ def flow_of_earlier_run(run_dir: Path, root: Path, flow: str | None) -> str:
     if flow is not None:
         return stem_of(flow)
     found = Shelf(RunFiles(run_dir, ""), root).stems()
-    where = run_files.display_path(run_dir, root)
+    where = layout.display_path(run_dir, root)
     if not found:
         raise DuctaflowError(f"{where}: no earlier good run is kept of it")
     if len(found) > 1:
@@ -528,19 +528,19 @@ def restore(files: RunFiles, root: Path, keep: Sequence[str] = ()) -> Restored:
         DuctaflowError: If no earlier good run is kept, or files of others are in its way; nothing is changed.
     """
     shelf = Shelf(files, root)
-    replaced, _ = run_files.read_record(files.record)
+    replaced, _ = record_files.read_record(files.record)
     is_good = replaced is not None and replaced.status.good
     shelf.finish(replaced)
     if is_good:
         shelf.forget()
     record = shelf.moving or shelf.record()
     if record is None:
-        where = run_files.display_path(files.directory, root)
+        where = layout.display_path(files.directory, root)
         raise DuctaflowError(f"{where}: no earlier good run of {files.stem} is kept")
     kept = (*keep, *(replaced.reserved.get("_keep", ()) if replaced is not None else ()))
     start = CleanStart(files, root, replaced, keep=kept)
     if blocking := start.in_the_way(shelf.names_back()):
-        place = run_files.display_path(files.directory / blocking[0], root)
+        place = layout.display_path(files.directory / blocking[0], root)
         raise DuctaflowError(f"{place} is in the way of the earlier run: move it elsewhere first")
     if replaced is not None and is_good:
         shelf.announce(replaced)
@@ -554,8 +554,8 @@ def restore(files: RunFiles, root: Path, keep: Sequence[str] = ()) -> Restored:
 
 def remove_earlier(run_dir: Path, root: Path) -> None:
     """Delete all earlier runs of all instances in a run directory, and of flows in builds there."""
-    base, name = run_files.place_of_earlier(RunFiles(run_dir, ""), root)
-    for place in (base / run_files.EARLIER, *(base / run_files.EARLIER).glob(".*")):
+    base, name = layout.place_of_earlier(RunFiles(run_dir, ""), root)
+    for place in (base / layout.EARLIER, *(base / layout.EARLIER).glob(".*")):
         shutil.rmtree(place / name, ignore_errors=True)
         _remove_empty((place / name).parent, base)
 
@@ -563,7 +563,7 @@ def remove_earlier(run_dir: Path, root: Path) -> None:
 def _restore_flow(flow: Record, root: Path, keep: Sequence[str]) -> Iterator[str]:
     """Restore a flow as its build had left it; yield its run directory if that run is no longer kept."""
     files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
-    there, _ = run_files.read_record(files.record)
+    there, _ = record_files.read_record(files.record)
     if there is not None and there.started == flow.started:
         return
     kept = Shelf(files, root).record()

@@ -20,7 +20,8 @@ from ..core.masking.config import values_to_mask, with_secrets
 from ..core.masking.masker import Masker
 from ..core.number_text import listed
 from ..core.record import Failure
-from ..core.run_files import RunFiles, builds_around, list_of_kernels
+from ..core.run_directory.build_variable import builds_around
+from ..core.run_directory.layout import RunFiles, list_of_kernels
 from ..core.settings import Settings
 from ..core.system import kept_kernels
 from ..core.system.running_now import forget_kernel, note_kernel

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ..core.instance import Instance
 from ..core.record import Record
-from ..core.run_files import RunFiles, read_record
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import read_record
 from ..core.system.interrupts import moments, raise_if_pressed
 from ..core.system.lineage import session_id
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING
 
-from ..core import run_files
 from ..core.errors import InUse
 from ..core.instance import Instance, Neighbours
 from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
-from ..core.run_files import RunFiles, publish
+from ..core.run_directory import build_variable, layout, record_files
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import publish
 from ..core.settings import Settings
 from ..core.system.interrupts import keyboard_of_main_thread, raise_if_pressed
 from ..core.system.lineage import commit_of, lineage_here
@@ -146,7 +147,7 @@ def prepare(
         return _refused(instance, first, Failure(IN_USE, str(error)))
     except OSError as error:
         return _refused(instance, first, unusable(error))
-    was_run = has_waited or run_files.read_record(files.record)[0] != first.earlier
+    was_run = has_waited or record_files.read_record(files.record)[0] != first.earlier
     found = _decide(instance, files, settings, neighbours) if was_run else first
     if found.record is not None:
         return _kept(found.record, files, is_news=found.refreshed)
@@ -189,7 +190,7 @@ class _Decision:
 
 def _decide(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> _Decision:
     """Decide whether an instance has to run."""
-    earlier, _ = run_files.read_record(files.record)
+    earlier, _ = record_files.read_record(files.record)
     upstreams = records_of(neighbours)
     if earlier is not None and awaits_retry(earlier):
         return _Decision(earlier, upstreams, earlier.reason)
@@ -265,7 +266,7 @@ def complete(
 def _refused(instance: Instance, decision: _Decision, failure: Failure) -> Record:
     """Return the record of an instance that was not started; its run directory is not touched."""
     record = _running_record(instance, decision.reason).with_(status=Status.ERROR, error=failure)
-    run_files.tell_build(record)
+    record_files.tell_build(record)
     return record
 
 
@@ -363,9 +364,9 @@ def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:
     """Return a record that still holds, marked `unchanged`, and report it to a surrounding build."""
     if is_news:
         with contextlib.suppress(OSError):  # the older record says the same, and takes longer to check
-            run_files.write_record(files, record)
+            record_files.write_record(files, record)
     kept = record.with_(unchanged=True)
-    run_files.tell_build(kept)
+    record_files.tell_build(kept)
     return kept
 
 
@@ -375,18 +376,18 @@ def _running_record(instance: Instance, reason: str) -> Record:
     known = Path(instance.source).is_file()  # a call in a kernel has no file
     return Record(
         status=Status.RUNNING,
-        flow=run_files.display_path(instance.flow, root),
+        flow=layout.display_path(instance.flow, root),
         step=instance.step,
         instance=instance.name,
-        run_dir=run_files.display_path(instance.run_dir, root),
+        run_dir=layout.display_path(instance.run_dir, root),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         reason=reason,
-        source=run_files.display_path(instance.source, root) if known else "",
+        source=layout.display_path(instance.source, root) if known else "",
         line=instance.line if known else None,
         worker=worker_here(),
         reserved=instance.reserved,
-        variables=run_files.variables_of(instance),
+        variables=build_variable.variables_of(instance),
         design=instance.design,
-        lineage=run_files.lineage_of_build() or lineage_here(root),
+        lineage=build_variable.lineage_of_build() or lineage_here(root),
         stored=bool(instance.stored_in),
     )

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from ..core import run_files
 from ..core.instance import Instance
 from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
-from ..core.run_files import RunFiles
+from ..core.run_directory import record_files
+from ..core.run_directory.layout import RunFiles
 from ..core.settings import Settings
 from ..core.system import kept_kernels
 from ..core.system.interrupts import keyboard_later
@@ -120,6 +120,6 @@ def publish_failure(files: RunFiles, running: Record, failure: Failure) -> Recor
     """Write the record of a run without a result, unless there is no run directory yet, and return it."""
     record = running.with_(status=Status.ERROR, error=failure, owner=None)
     with contextlib.suppress(OSError), keyboard_later():
-        run_files.write_failure(files, record)
-        run_files.tell_build(record)
+        record_files.write_failure(files, record)
+        record_files.tell_build(record)
     return record

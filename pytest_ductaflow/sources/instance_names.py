@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.instance import SHORT_HASH, Instance, config_hash, slug
 from ..core.problem import Problem
-from ..core.run_files import display_path
+from ..core.run_directory.layout import display_path
 
 
 def collisions(instances: Sequence[Instance]) -> list[Problem]:

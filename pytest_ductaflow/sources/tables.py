@@ -21,7 +21,8 @@ from ..core.masking.config import names_by_value, with_references
 from ..core.masking.names import is_secret, patterns_here
 from ..core.number_text import listed
 from ..core.problem import Problem
-from ..core.run_files import EARLIER, HISTORY, LOCKS, references_of_build
+from ..core.run_directory.build_variable import references_of_build
+from ..core.run_directory.layout import EARLIER, HISTORY, LOCKS
 from .table_cells import is_a, is_mapping, is_sequence, is_unset, plain
 
 if TYPE_CHECKING:

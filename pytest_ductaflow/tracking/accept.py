@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..core import run_files
 from ..core.errors import InUse, NothingToAccept
 from ..core.instance import Instance, Neighbours, stem_of
 from ..core.masking.config import digests_of_secrets
 from ..core.record import Record
-from ..core.run_files import RunFiles
+from ..core.run_directory import build_variable, layout, listing, record_files
+from ..core.run_directory.layout import RunFiles
 from ..core.settings import Settings
 from ..core.system.instance_lock import held
 from ..kernels.inside.trace import LISTED, OPENED, WRITTEN
@@ -53,7 +53,7 @@ def accept(instance: Instance, settings: Settings, *, neighbours: Neighbours) ->
 
 def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours: Neighbours) -> Record:
     """Accept the outputs of an instance while its lock is held."""
-    earlier, _ = run_files.read_record(files.record)
+    earlier, _ = record_files.read_record(files.record)
     label = f"{instance.step}/{instance.name}"
     if instance.stored_in:
         raise NothingToAccept(
@@ -64,7 +64,7 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     upstreams = records_of(neighbours)
     kernel = settings.kernel_of(instance)
     reasons = check(instance, earlier, upstreams, kernel, neighbours).reasons
-    run_dir = run_files.display_path(instance.run_dir, instance.project_root)
+    run_dir = layout.display_path(instance.run_dir, instance.project_root)
     earlier = earlier.with_(step=instance.step, instance=instance.name, run_dir=run_dir)
     if gone := next(missing(instance, earlier), None):
         what = gone.removeprefix("output ")
@@ -76,19 +76,19 @@ def _accept(instance: Instance, files: RunFiles, settings: Settings, neighbours:
     inputs = search.finish(_as_if_used(instance, earlier), earlier.outputs, time.time_ns())
     record = _present(earlier, instance.project_root).with_(
         reason=f"accepted: {'; '.join(reasons)}",
-        flow=run_files.display_path(instance.flow, instance.project_root),
+        flow=layout.display_path(instance.flow, instance.project_root),
         kernel=kernel,
         cwd=instance.runs_in,
         config_digest=config_digest(instance.config),
         secrets=digests_of_secrets(instance),
-        variables=run_files.variables_of(instance),
+        variables=build_variable.variables_of(instance),
         inputs=inputs.digests,
         code=inputs.code,
         stats=inputs.stats,
     )
     record = with_upstreams(record, instance, neighbours, upstreams)
-    run_files.write_config(files, instance.full_config)
-    run_files.write_record(files, record)
+    record_files.write_config(files, instance.full_config)
+    record_files.write_record(files, record)
     _accept_flows(record.flows, instance.project_root)
     return record.with_(unchanged=True)
 
@@ -102,7 +102,7 @@ def _as_if_used(instance: Instance, earlier: Record) -> Used:
     ]
     # Mark outputs as written: those outside of the run directory that the code names would be inputs.
     paths = (os.path.normpath(os.path.join(instance.run_dir, name)) for name in earlier.outputs)
-    uses += [(WRITTEN, path) for path in paths if run_files.display_path(path, root) not in earlier.inputs]
+    uses += [(WRITTEN, path) for path in paths if layout.display_path(path, root) not in earlier.inputs]
     modules = (os.path.join(root, name) for name in _modules(instance.flow, earlier, root))
     return Used(uses=tuple(uses), modules=tuple(modules))
 
@@ -112,7 +112,7 @@ def _modules(flow: str, record: Record, root: str) -> set[str]:
     known = {os.path.join(root, name) for name in record.code if name != record.flow}
     known = {path for path in known if os.path.isfile(path)}
     folders = (os.path.dirname(flow), root, *sorted({_import_folder(path) for path in known}))
-    return {run_files.display_path(path, root) for path in known | modules_named_in_code(flow, folders)}
+    return {layout.display_path(path, root) for path in known | modules_named_in_code(flow, folders)}
 
 
 def _import_folder(module: str) -> str:
@@ -134,7 +134,7 @@ def _present(record: Record, root: str) -> Record:
     return record.with_(
         environment=environment,
         packages={name: versions[name] for name in record.packages if name in versions},
-        outputs=run_files.digests(Path(root, record.run_dir), record.outputs),
+        outputs=listing.digests(Path(root, record.run_dir), record.outputs),
         inputs={name: input_digest(os.path.join(root, name)) for name in names},
         code={name: digest for name, digest in sources.items() if digest is not None},
         stats={},
@@ -150,7 +150,7 @@ def _accept_flows(flows: Iterable[Record], root: str) -> None:
     """Write the accepted records of a build's flows, so that they keep their outputs when it runs again."""
     for flow in flows:
         files = RunFiles(Path(root, flow.run_dir), stem_of(flow.flow))
-        there, _ = run_files.read_record(files.record)
+        there, _ = record_files.read_record(files.record)
         if there is not None and there.started == flow.started:
-            run_files.write_record(files, flow.with_(unchanged=False))
+            record_files.write_record(files, flow.with_(unchanged=False))
         _accept_flows(flow.flows, root)

@@ -15,7 +15,9 @@ from pathlib import Path
 from ..core.errors import DuctaflowError
 from ..core.instance import JSON
 from ..core.record import Record
-from ..core.run_files import REPORT, SHARED_BY_PAGES, digest, is_record, read_record
+from ..core.run_directory.layout import REPORT, SHARED_BY_PAGES, is_record
+from ..core.run_directory.listing import digest
+from ..core.run_directory.record_files import read_record
 from ..core.system.file_state import settled, stat_of, state_in, tracks_names
 from ..sources.notebooks import looks_like_flow, read_flow
 from ..sources.python_code import normalised

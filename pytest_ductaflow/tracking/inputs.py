@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 from ..core.instance import RUNS, Instance, Neighbours
 from ..core.record import Record
-from ..core.run_files import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, display_path
+from ..core.run_directory.layout import OURS_BESIDE, REPORT, SHARED_BY_PAGES, RunFiles, display_path
 from ..core.system.file_state import changed_since, settled, stat_of
 from ..core.system.places import PACKAGE, belongs_to_others, is_in_environment, is_shared_library
 from ..kernels.inside.trace import ASKED, DATABASE, FOLLOWED, LISTED, MODULE, NAMED, OPENED, STARTED, WRITTEN

@@ -10,7 +10,8 @@ from functools import cached_property
 
 from ..core.instance import RUNS, Instance
 from ..core.record import Record
-from ..core.run_files import RunFiles, names_of_ours, read_record
+from ..core.run_directory.layout import RunFiles, names_of_ours
+from ..core.run_directory.record_files import read_record
 from ..core.system.file_state import changed_since, stat_of
 
 

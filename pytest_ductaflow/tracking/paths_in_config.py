@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..core import run_files
 from ..core.instance import RUNS, Instance
 from ..core.record import Record
+from ..core.run_directory import record_files
 from ..sources.notebooks import FLOW_FOLDERS
 from .digests import MANY, files_below
 
@@ -128,7 +128,7 @@ def what_is_at(path: str, instance: Instance) -> Iterator[str]:
     holds_us = os.path.join(instance.run_dir, "").startswith(os.path.join(path, ""))
     if holds_us or path in {os.path.join(root, folder) for folder in (RUNS, *FLOW_FOLDERS)}:
         return  # a folder of the project's structure, not data
-    records = list(run_files.records(Path(path))) if RUNS in Path(path).parts else []
+    records = list(record_files.records(Path(path))) if RUNS in Path(path).parts else []
     if records:
         below = [str(run_dir) for run_dir, _ in records if str(run_dir) != path]
         yield from folders_down_to(below, path) if below else ()

@@ -13,7 +13,8 @@ from typing import Any
 from ..core.instance import JSON, Instance, Neighbours
 from ..core.masking.config import changed_secrets
 from ..core.record import INTERRUPTED, Record, Status
-from ..core.run_files import RunFiles, display_path, is_record, variables_of
+from ..core.run_directory.build_variable import variables_of
+from ..core.run_directory.layout import RunFiles, display_path, is_record
 from ..core.system.file_state import settled, stat_of
 from ..sources.installed_versions import installed, own_path, python_version
 from .digests import (

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..core.instance import Instance, Neighbours
 from ..core.record import Record
-from ..core.run_files import RunFiles, read_record
+from ..core.run_directory.layout import RunFiles
+from ..core.run_directory.record_files import read_record
 from .paths_in_config import output_files
 
 

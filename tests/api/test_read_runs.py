@@ -17,9 +17,9 @@ from pytest_ductaflow.api.read_runs import (
     print_pipeline_status,
     results,
 )
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.report.page import data_of
 
 
@@ -41,7 +41,7 @@ def ran(
 ) -> None:
     """Write the files that an instance leaves."""
     files = RunFiles(directory, stem)
-    run_files.write_config(files, {"_project_root": "/p", **(config or {})})
+    record_files.write_config(files, {"_project_root": "/p", **(config or {})})
     for name, content in (outputs or {}).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def ran(
         duration=1.5,
         outputs=dict.fromkeys(outputs or {}, "sha256:0"),
     )
-    run_files.write_record(files, record)
+    record_files.write_record(files, record)
 
 
 def row_of(project: Path, **more) -> dict[str, object]:
@@ -286,8 +286,8 @@ def test_the_report_of_a_list_of_results_has_a_row_for_each(project):
 def test_the_report_believes_a_record_more_than_the_list(project):
     directory = project / "Model_Runs" / "A"
     ran(directory, status=Status.ERROR)
-    record, _ = run_files.read_record(RunFiles(directory, "x").record)
-    run_files.write_record(RunFiles(directory, "x"), record.with_(error=Failure("ValueError", "no luck")))
+    record, _ = record_files.read_record(RunFiles(directory, "x").record)
+    record_files.write_record(RunFiles(directory, "x"), record.with_(error=Failure("ValueError", "no luck")))
     (row,) = rows_of(generate_status_report([{"scenario": "A", "status": "success"}], project))
     assert (row["status"], row["message"]) == ("error", "ValueError: no luck")
 

@@ -13,7 +13,7 @@ import pytest
 from helpers.browser import HOSTILE, Page, ago, make_row
 
 from pytest_ductaflow.core.record import Difference, DifferingValue, Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.report.page import encode
 from pytest_ductaflow.report.rows import ended_row
 

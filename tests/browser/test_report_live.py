@@ -18,7 +18,8 @@ from helpers.sessions import interruptible, own_environment
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_record
 from pytest_ductaflow.core.system.instance_lock import held
 from pytest_ductaflow.report import live
 from pytest_ductaflow.report.live import LiveReport

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.command_line import ductaflow, make_run, write_sample
 
-from pytest_ductaflow.core.run_files import digest
+from pytest_ductaflow.core.run_directory.listing import digest
 
 
 @pytest.fixture(scope="module", name="root")

@@ -11,7 +11,8 @@ from helpers.command_line import COMMAND, ductaflow, make_run, write_sample
 from helpers.sessions import own_environment
 
 from pytest_ductaflow.core.record import Status
-from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_record
 from pytest_ductaflow.core.system.instance_lock import this_process
 
 

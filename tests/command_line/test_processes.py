@@ -16,7 +16,8 @@ from helpers.sessions import PATIENCE, running, wait_for
 from helpers.waiting import PROJECT, SESSION, kernel_pids
 
 from pytest_ductaflow.core.record import Status
-from pytest_ductaflow.core.run_files import RunFiles, read_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.system.instance_lock import this_process
 from pytest_ductaflow.core.system.running_now import announce, note_kernel, running_sessions
 

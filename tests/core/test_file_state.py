@@ -12,8 +12,8 @@ import pytest
 from helpers.projects import lay
 
 import pytest_ductaflow
-from pytest_ductaflow.core import run_files
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import listing, record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.system import file_state
 from pytest_ductaflow.core.system.file_state import changed_since, created_ns, settled, stat_of, tracks_names
 from pytest_ductaflow.sources.notebooks import read_flow
@@ -80,9 +80,9 @@ def replaced_by_one_of_same_size_and_times(path: Path, text: str) -> None:
 
 WAYS = {
     "state": stat_of,
-    "contents of a run directory": lambda path: run_files.contents(RunFiles(path.parent, "x"))[path.name],
+    "contents of a run directory": lambda path: listing.contents(RunFiles(path.parent, "x"))[path.name],
     "flow": lambda path: read_flow(path).notebook.cells[0].source,
-    "record": lambda path: run_files.read_record(path)[0].instance,
+    "record": lambda path: record_files.read_record(path)[0].instance,
 }
 TEXT = (
     '{"schema": 1, "status": "success", "flow": "f", "step": "s", "instance": "A", "run_dir": "r", '

@@ -29,7 +29,7 @@ from papermill.exceptions import PapermillExecutionError
 from pytest_ductaflow.core.forking import place
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.choose import choose_kernel
 from pytest_ductaflow.running.notebook.prepare import prepare_notebook

@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.core.record import Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, digest, write_config, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.listing import digest
+from pytest_ductaflow.core.run_directory.record_files import write_config, write_record
 from pytest_ductaflow.gate.instance_file import read_stored
 from pytest_ductaflow.gate.store_run import StoreOptions, store_run
 

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_record
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.preconditions import Obstacle, Preconditions
 from pytest_ductaflow.graph.session_outcomes import SessionOutcomes

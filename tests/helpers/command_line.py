@@ -17,7 +17,9 @@ from helpers.projects import write_project
 from helpers.sessions import own_environment
 from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.record import Failure, Owner, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, digest, write_config, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.listing import digest
+from pytest_ductaflow.core.run_directory.record_files import write_config, write_record
 
 COMMAND = Path(sys.executable).with_name("ductaflow")
 

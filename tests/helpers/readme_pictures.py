@@ -38,7 +38,7 @@ DECODED = """
 
 def main() -> None:
     from helpers.browser import CHROMEDRIVER, CHROMIUM, FLAGS, Page
-    from pytest_ductaflow.core.run_files import REPORT
+    from pytest_ductaflow.core.run_directory.layout import REPORT
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)

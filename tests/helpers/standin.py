@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
+from pytest_ductaflow.core.run_directory import layout, record_files
 from pytest_ductaflow.running import run_instance
 
 
@@ -38,10 +38,10 @@ def run(instance: Instance, *_: Any, **__: Any) -> Record:
     if do == "die later" and "PYTEST_XDIST_WORKER" in os.environ and _is_first_time(instance):
         threading.Timer(0.1, os._exit, [7]).start()
     record = _record(instance, is_red=do == "fail" or (do == "fail once" and _is_first_time(instance)))
-    files = run_files.RunFiles.of(instance)
+    files = layout.RunFiles.of(instance)
     files.directory.mkdir(parents=True, exist_ok=True)
     (files.directory / "out.txt").touch()
-    run_files.write_record(files, record)
+    record_files.write_record(files, record)
     _tell(log, label=label, event="end", at=time.monotonic_ns())
     return record
 
@@ -50,10 +50,10 @@ def _record(instance: Instance, *, is_red: bool) -> Record:
     is_orange = instance.config["do"] == "warn"
     return Record(
         status=Status.ERROR if is_red else Status.WARNING if is_orange else Status.SUCCESS,
-        flow=run_files.display_path(instance.flow, instance.project_root),
+        flow=layout.display_path(instance.flow, instance.project_root),
         step=instance.step,
         instance=instance.name,
-        run_dir=run_files.display_path(instance.run_dir, instance.project_root),
+        run_dir=layout.display_path(instance.run_dir, instance.project_root),
         duration=instance.config.get("sleep", 0),
         outputs={"out.txt": ""},
         error=Failure("Red", "no such zone") if is_red else None,

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.planning.call_order import CallOrder
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from helpers.projects import write_project
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.graph.dependencies import Graph, make_graph
 from pytest_ductaflow.planning import reserved_columns
@@ -28,7 +28,7 @@ def ran(instance: Instance, **more) -> None:
     files = RunFiles.of(instance)
     files.directory.mkdir(parents=True, exist_ok=True)
     values = {"status": Status.SUCCESS, "duration": 2.5, **more}
-    run_files.write_record(
+    record_files.write_record(
         files, Record(flow="flows/x.py", step="s", instance="A", run_dir="runs/s/A", **values)
     )
 

@@ -10,7 +10,7 @@ import pytest
 from helpers.projects import lay, write_project
 from helpers.sessions import run_session
 
-from pytest_ductaflow.core.run_files import REPORT
+from pytest_ductaflow.core.run_directory.layout import REPORT
 from pytest_ductaflow.planning.history.recent_edits import may_have_changed
 
 LAST_SESSION = 2_000_000_000.0

@@ -12,7 +12,8 @@ from hypothesis import given
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_record
 from pytest_ductaflow.core.system.lineage import session_id
 from pytest_ductaflow.graph.dependencies import Graph
 from pytest_ductaflow.graph.digraph import cyclic_components

@@ -13,7 +13,8 @@ from helpers.sessions import own_environment, run_session
 
 from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.record import Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, write_config, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_config, write_record
 from pytest_ductaflow.core.system.instance_lock import held
 from pytest_ductaflow.report.page import read
 

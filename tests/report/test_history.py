@@ -12,7 +12,8 @@ import pytest
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, record_files, records
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import record_files, records
 from pytest_ductaflow.planning.history.remove_runs import undeclared
 from pytest_ductaflow.report import history
 from pytest_ductaflow.report.history import MOST_LINES, RUNS_KEPT, RunHistory, most_shown

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, write_config, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import write_config, write_record
 from pytest_ductaflow.report.live import LiveReport
 from pytest_ductaflow.report.page import read
 

@@ -19,11 +19,12 @@ from helpers.projects import write_project
 
 from pytest_ductaflow.api import read_runs
 from pytest_ductaflow.command_line.main import main
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import DuctaflowError
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Owner, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, read_record
+from pytest_ductaflow.core.run_directory import atomic, layout, listing, record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running import clean_start, run_instance
 from pytest_ductaflow.running.clean_start import CleanStart, is_kept
@@ -273,8 +274,8 @@ def test_fewer_generations_than_before_leave_no_older_ones(tmp_path, generations
     for number, kept in ((1, 3), (1, 3), (2, generations), (3, generations)):
         if number < 3:
             lay(files, {"a.txt": str(number)})
-            run_files.write_record(files, record_of(files, outputs={"a.txt": ""}, reason=str(number)))
-        start = CleanStart(files, tmp_path, run_files.read_record(files.record)[0], generations=kept)
+            record_files.write_record(files, record_of(files, outputs={"a.txt": ""}, reason=str(number)))
+        start = CleanStart(files, tmp_path, record_files.read_record(files.record)[0], generations=kept)
         running = start.announce(record_of(files).with_(status=Status.RUNNING))
         start.clear()
     assert running.last_good == ("runs/.earlier/x/A" if left else "")
@@ -289,8 +290,8 @@ def test_nothing_looks_into_what_is_set_aside(project):
         made.run(n=n)
     runs = made.root / "runs"
     assert (made.aside / "train_record.json").exists()
-    assert [directory for directory, _ in run_files.records(runs)] == [made.run_dir]
-    assert [path.parent for path in run_files.past_configs(runs)] == [made.run_dir]
+    assert [directory for directory, _ in record_files.records(runs)] == [made.run_dir]
+    assert [path.parent for path in layout.past_configs(runs)] == [made.run_dir]
     assert list(read_runs.results(runs)["value"]) == [2]
     made.aside.joinpath("train_execution_output.txt").write_text("error: x")
     made.aside.joinpath("train_record.json").unlink()
@@ -333,7 +334,7 @@ class Killed(BaseException):
 
 
 STEPS = [
-    (run_files, "write_atomic"),
+    (atomic, "write_atomic"),
     (clean_start, "_is_file_or_link"),
     (shutil, "move"),
     (shutil, "copy2"),
@@ -348,22 +349,22 @@ def good_run(root: Path, *, with_earlier: bool) -> tuple[RunFiles, Record]:
     if with_earlier:
         aside = RunFiles(root / "runs/.earlier/x/A", "x")
         lay(aside, {"a.txt": "older", "x_config.json": "{}", "x_executed.ipynb": "older"})
-        run_files.write_record(aside, record_of(files, outputs={"a.txt": "1"}, reason="older"))
+        record_files.write_record(aside, record_of(files, outputs={"a.txt": "1"}, reason="older"))
     names = {"a.txt": "good", "t/b.txt": "good", "theirs.txt": "theirs"}
     ours = {"x_config.json": '{"a": 1}', "x_executed.ipynb": "good", "x_execution_output.txt": "good"}
     lay(files, {**names, **ours})
     (files.directory / "empty").mkdir()
     record = record_of(files, outputs={"a.txt": "1", "t/b.txt": "2"}, made=("t/", "empty/"), reason="good")
-    run_files.write_record(files, record)
+    record_files.write_record(files, record)
     return files, record
 
 
 def begin(files: RunFiles, root: Path) -> CleanStart:
-    earlier, _ = run_files.read_record(files.record)
+    earlier, _ = record_files.read_record(files.record)
     start = CleanStart(files, root, earlier, generations=1)
     start.announce(record_of(files).with_(status=Status.RUNNING))
     start.clear()
-    run_files.write_config(files, {"a": 2})
+    record_files.write_config(files, {"a": 2})
     return start
 
 
@@ -391,7 +392,7 @@ def test_a_kill_between_any_two_steps_loses_nothing(tmp_path, monkeypatch, modul
             except Killed:
                 done = False
                 kills += 1
-        now, _ = run_files.read_record(files.record)
+        now, _ = record_files.read_record(files.record)
         if now is not None and now.status.good:
             assert now == record
             found = tree(files.directory)
@@ -428,7 +429,7 @@ def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monke
         begin(files, root)
         lay(files, {"a.txt": "now", "new.txt": "now"})
         now = record_of(files, outputs={"a.txt": "3", "new.txt": "4"}, reason="now").with_(status=status)
-        run_files.write_record(files, now)
+        record_files.write_record(files, now)
         second = tree(files.directory)
         with monkeypatch.context() as patch:
             patch.setattr(module, name, dying)
@@ -440,11 +441,11 @@ def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monke
                 kills += 1
         if number % 2 or done:
             if not done and (
-                run_files.read_record(files.record)[0] != good or (files.directory / "new.txt").exists()
+                record_files.read_record(files.record)[0] != good or (files.directory / "new.txt").exists()
             ):
                 clean_start.restore(files, root)
             else:
-                CleanStart(files, root, run_files.read_record(files.record)[0])
+                CleanStart(files, root, record_files.read_record(files.record)[0])
             found = tree(files.directory)
             assert {key: text for key, text in found.items() if not key.endswith(".tmp")} == whole
             aside = tree(root / "runs/.earlier/x/A")
@@ -474,7 +475,8 @@ def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monke
 def test_restore_refuses_where_files_of_others_are_in_the_way(tmp_path, names, says):
     files, _ = good_run(tmp_path, with_earlier=False)
     begin(files, tmp_path)
-    run_files.write_record(files, record_of(files, reserved={"_keep": ["*.pt"]}).with_(status=Status.ERROR))
+    failed = record_of(files, reserved={"_keep": ["*.pt"]}).with_(status=Status.ERROR)
+    record_files.write_record(files, failed)
     lay(files, names)
     before = tree(tmp_path)
     if says:
@@ -492,12 +494,12 @@ def test_pipes_and_sockets_do_not_stop_a_move_to_another_disk(tmp_path, monkeypa
     files = RunFiles(tmp_path / "runs/x/A", "x")
     lay(files, {"a.txt": "1"})
     os.mkfifo(files.directory / "pipe")
-    run_files.write_record(files, record_of(files, outputs={"a.txt": ""}, made=("pipe",)))
+    record_files.write_record(files, record_of(files, outputs={"a.txt": ""}, made=("pipe",)))
 
     def another_disk(*_args: object) -> None:
         raise OSError(errno.EXDEV, "another disk")
 
-    start = CleanStart(files, tmp_path, run_files.read_record(files.record)[0], generations=1)
+    start = CleanStart(files, tmp_path, record_files.read_record(files.record)[0], generations=1)
     start.announce(record_of(files).with_(status=Status.RUNNING))
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", another_disk)
@@ -513,8 +515,8 @@ def test_what_a_killed_run_has_left_is_deleted(tmp_path):
     lay(files, {"mine.txt": "1", "half.txt": "2", "t/half.txt": "3", ".x_record.json.abc.tmp": "{"})
     lay(files, {"model.pt": "4"})
     running = record_of(files, found=("mine.txt",), owner=Owner("elsewhere", 1, 0.0))
-    run_files.write_record(files, running.with_(status=Status.RUNNING))
-    start = CleanStart(files, tmp_path, run_files.read_record(files.record)[0], keep=("*.pt",))
+    record_files.write_record(files, running.with_(status=Status.RUNNING))
+    start = CleanStart(files, tmp_path, record_files.read_record(files.record)[0], keep=("*.pt",))
     start.announce(running)
     start.clear()
     assert set(tree(files.directory)) == {"mine.txt", "model.pt", "x_record.json"}
@@ -527,7 +529,7 @@ def test_folders_with_files_of_others_stay(tmp_path):
     lay(files, {"t/mine.txt": "1", "t/own.txt": "2", "u/own.txt": "3"})
     (files.directory / "u/__pycache__").mkdir()
     record = record_of(files, outputs={"t/own.txt": "", "u/own.txt": ""}, made=("t/", "u/"))
-    run_files.write_record(files, record)
+    record_files.write_record(files, record)
     begin(files, tmp_path)
     assert set(tree(files.directory)) == {"t/mine.txt", "x_config.json", "x_record.json"}
 
@@ -537,7 +539,7 @@ def test_what_was_written_elsewhere_is_left_alone(tmp_path):
     lay(files, {"a.txt": "1"})
     published = write_project(tmp_path, {"shared/b.txt": "2"}) / "shared/b.txt"
     outputs = {"a.txt": "", "../../../shared/b.txt": "", str(published): ""}
-    run_files.write_record(files, record_of(files, outputs=outputs))
+    record_files.write_record(files, record_of(files, outputs=outputs))
     begin(files, tmp_path)
     assert published.read_text() == "2"
     assert not (files.directory / "a.txt").exists()
@@ -546,10 +548,10 @@ def test_what_was_written_elsewhere_is_left_alone(tmp_path):
 def test_a_run_directory_outside_of_runs_keeps_its_earlier_run_in_itself(tmp_path):
     files = RunFiles(tmp_path / "scratch", "x")
     lay(files, {"a.txt": "1"})
-    run_files.write_record(files, record_of(files, outputs={"a.txt": ""}))
+    record_files.write_record(files, record_of(files, outputs={"a.txt": ""}))
     begin(files, tmp_path / "project")
     assert (tmp_path / "scratch/.earlier/a.txt").read_text() == "1"
-    assert run_files.contents(files) == {}
+    assert listing.contents(files) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from helpers.projects import write_project
 
 from pytest_ductaflow import results
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Status
+from pytest_ductaflow.core.run_directory import atomic, record_files
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running import attempts, run_instance
 
@@ -25,7 +25,7 @@ def test_a_run_that_found_no_room_is_a_failure_on_disk_too(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def execute(*_: object, **__: object) -> None:
-        monkeypatch.setattr(run_files, "write_atomic", is_full)
+        monkeypatch.setattr(atomic, "write_atomic", is_full)
         is_full()
 
     write_project(tmp_path, {"flows/x.py": "print(1)\n"})
@@ -33,7 +33,7 @@ def test_a_run_that_found_no_room_is_a_failure_on_disk_too(
     instance = Instance(str(tmp_path / "flows/x.py"), "x", "A", {}, str(run_dir), str(tmp_path))
     monkeypatch.setattr(attempts, "flow_run", execute)
     told = run_instance.run(instance, Settings(fork=False))
-    record, problem = run_files.read_record(run_dir / "x_record.json")
+    record, problem = record_files.read_record(run_dir / "x_record.json")
     assert (record, problem) == (told, None)
     assert record.status is Status.ERROR
     assert "No space left on device" in record.error.message

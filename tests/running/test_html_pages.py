@@ -17,7 +17,9 @@ from nbconvert.exporters import HTMLExporter
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, build_environment, read_record, write_record
+from pytest_ductaflow.core.run_directory.build_variable import build_environment
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import read_record, write_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.report.page import read
 from pytest_ductaflow.running.html import page_process as html_process
@@ -89,7 +91,7 @@ def test_a_full_disk_at_the_end_leaves_a_warning_and_no_exception(
     files.notebook.write_text("{")
     writer.ask(files, tmp_path / "runs")
     Path(writer._told.name).write_text('[0, "torn')
-    monkeypatch.setattr(html_process.run_files, "write_atomic", refuse)
+    monkeypatch.setattr(html_process.atomic, "write_atomic", refuse)
     assert all("has no page: " in problem for problem in writer.finish())
     monkeypatch.setattr(PageWriter, "_started", refuse)
     assert "has no page: " in str(writer.ask(files, tmp_path / "runs"))
@@ -128,7 +130,7 @@ def test_a_writer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
 import os
 from pathlib import Path
 from pytest_ductaflow.running.html.page_process import PageWriter
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 writer = PageWriter()
 writer.ask(RunFiles(Path({str(tmp_path)!r}, "runs/x/a"), "x"), Path({str(tmp_path)!r}, "runs"))
 writer._process.stdout = None
@@ -151,7 +153,7 @@ def test_a_page_that_cannot_be_written_at_all_is_a_warning(
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(html_process.run_files, "write_atomic", fail)
+    monkeypatch.setattr(html_process.atomic, "write_atomic", fail)
     monkeypatch.setattr("pytest_ductaflow.running.html.notebook_html.write_atomic", fail)
     problem = write_page(files, tmp_path / "runs")
     assert problem == "NotebookWarning: x_executed.ipynb has no page: OSError: no space left"

@@ -10,9 +10,9 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import as_result, own_environment, run_session
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure
+from pytest_ductaflow.core.run_directory import record_files
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.failures.cell_failure import last_printed, users_traceback, with_hint_at_place
 
@@ -124,7 +124,7 @@ def test_a_call_in_a_build_runs_where_the_build_is_and_never_over_another(root, 
 
 @pytest.mark.slow
 def test_flows_of_builds_are_no_instances_wherever_they_ran(root, first):
-    found = [record.flow for _, record in run_files.records(root / "runs/town")]
+    found = [record.flow for _, record in record_files.records(root / "runs/town")]
     assert found == ["builds/town.py"]
 
 

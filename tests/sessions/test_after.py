@@ -19,7 +19,7 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import interruptible, own_environment, run_python, run_session
 
-from pytest_ductaflow.core import run_files
+from pytest_ductaflow.core.run_directory import layout
 from pytest_ductaflow.report.page import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
@@ -105,7 +105,7 @@ def delivered(folder: Path) -> dict[str, object]:
 
 
 def rows(folder: Path) -> dict[str, Mapping[str, object]]:
-    return {row["id"]: row for row in read(folder / "runs" / run_files.REPORT)["rows"]}
+    return {row["id"]: row for row in read(folder / "runs" / layout.REPORT)["rows"]}
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from helpers.forked_sessions import can_be_forked
 from helpers.projects import write_project
 from helpers.sessions import run_pytest
 
-from pytest_ductaflow.core.run_files import RunFiles, build_environment
+from pytest_ductaflow.core.run_directory.build_variable import build_environment
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.settings import Settings
 
 pytestmark = pytest.mark.slow

@@ -139,7 +139,7 @@ def test_a_debugger_that_follows_all_processes_breaks_nothing_and_is_told_its_li
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
-    assert "note: a debugger cannot look into the kernels that run flows" in done.stdout
+    assert "note: an editor's debugger does not see the kernels that run flows" in done.stdout
 
 
 def test_the_cells_of_a_conductor_run_in_an_interactive_window(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from helpers.waiting import PROJECT, SESSION, kernel_pids, outcomes
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Status
-from pytest_ductaflow.core.run_files import read_record
+from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.ordinary import OrdinaryKernel
 from pytest_ductaflow.running import attempts, clean_start, flow_run, run_instance

@@ -11,9 +11,9 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run_python
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.system import instance_lock
 from pytest_ductaflow.planning.history.declared_history import Declaration
 
@@ -295,7 +295,7 @@ def test_rm_removes_earlier_runs_as_well_and_nothing_that_is_being_run(project: 
     with instance_lock.held(files, project, "a", wait=False, say=print):
         done = rm(project, "runs/a/rate=1,years=25", "--yes")
         assert (done.code, done.err.strip()) == (2, "Error: runs/a/rate=1,years=25 is being run")
-    run_files.write_record(files, Record.from_json(record).with_(status=Status.RUNNING))
+    record_files.write_record(files, Record.from_json(record).with_(status=Status.RUNNING))
     done = rm(project, "runs/a/rate=1,years=25", "--yes")
     assert done.lines == ["removed runs/a/rate=1,years=25 (its last run was killed)"]
     assert not run_dir.exists()

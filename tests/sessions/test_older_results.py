@@ -217,13 +217,13 @@ def test_a_run_that_is_killed_as_its_new_config_is_written_does_not_pass_for_the
     """Killed just before or after the file is there: with the old config again, the instance runs again."""
     kills = f"""
         import os
-        from pytest_ductaflow.core import run_files
-        write_config = run_files.write_config
+        from pytest_ductaflow.core.run_directory import record_files
+        write_config = record_files.write_config
         def write(files, config):
             if {place == "after"}:
                 write_config(files, config)
             os._exit(9)
-        run_files.write_config = write
+        record_files.write_config = write
         """
     flow = 'open("out.txt", "w").write(str(n))\n'
     root = write_project(tmp_path, {"flows/a.py": flow, "kills.py": kills})

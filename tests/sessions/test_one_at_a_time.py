@@ -23,11 +23,12 @@ from helpers.forked_sessions import ForkedSession
 from helpers.projects import write_project
 from helpers.sessions import start_session
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import InUse
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Owner, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, read_record
+from pytest_ductaflow.core.run_directory import listing, record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.core.system import instance_lock
 from pytest_ductaflow.core.system.instance_lock import held, is_alive, is_free, this_process
@@ -352,7 +353,7 @@ import sys
 import threading
 from pathlib import Path
 from pytest_ductaflow.core.system.instance_lock import held
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 with held(RunFiles(Path(sys.argv[2]), "x"), sys.argv[1], "x/A", wait=True, say=print):
     print("held", flush=True)
     sys.stdin.readline()
@@ -396,7 +397,7 @@ def test_where_a_project_cannot_be_written_to_the_lock_is_in_the_run_directory(t
     files = RunFiles(tmp_path / "scratch", "x")
     with held(files, tmp_path, "x/A", wait=False, say=print):
         assert not is_free(files, tmp_path)
-    assert run_files.contents(files) == {}
+    assert listing.contents(files) == {}
 
 
 def test_a_file_system_without_locks_has_a_marker_in_place_of_a_lock(tmp_path, monkeypatch):
@@ -420,7 +421,7 @@ def test_who_waits_is_told_once_and_then_knows_that_time_has_passed(tmp_path):
         Status.RUNNING, "flows/x.py", "x", "A", "runs/x/A", "2026-01-01T11:27+00:00", owner=owner
     )
     files.directory.mkdir(parents=True)
-    run_files.write_record(files, running)
+    record_files.write_record(files, running)
     with another_process(tmp_path, files.directory) as other:
 
         def say(line: str) -> None:
@@ -440,7 +441,7 @@ def test_a_thread_waits_for_another_one_of_its_process(tmp_path):
     started = "2026-01-01T11:27+00:00"
     running = Record(Status.RUNNING, "flows/x.py", "x", "A", "runs/x/A", started, owner=this_process())
     files.directory.mkdir(parents=True)
-    run_files.write_record(files, running)
+    record_files.write_record(files, running)
 
     def hold() -> None:
         with held(files, tmp_path, "x/A", wait=False, say=print):

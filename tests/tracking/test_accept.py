@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from helpers.projects import PARAMETERS, lay
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.errors import NothingToAccept
 from pytest_ductaflow.core.instance import Instance, Neighbours
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.sources.installed_versions import python_version
 from pytest_ductaflow.tracking import inputs as inputs_module
@@ -92,11 +92,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def lay_record(root: Path, record: Record) -> None:
-    run_files.write_record(RunFiles(root / record.run_dir, Path(record.flow).stem), record)
+    record_files.write_record(RunFiles(root / record.run_dir, Path(record.flow).stem), record)
 
 
 def read(root: Path, run_dir: str = RUN, stem: str = "model") -> Record:
-    record, _ = run_files.read_record(RunFiles(root / run_dir, stem).record)
+    record, _ = record_files.read_record(RunFiles(root / run_dir, stem).record)
     assert record is not None
     return record
 
@@ -321,8 +321,8 @@ def test_a_flow_that_ran_again_since_or_is_gone_keeps_what_it_has(build, state):
         lay_record(build, a_flow(build, started="2026-02-02T00:00:00.000+00:00"))
     else:
         files.record.unlink()
-    before = run_files.read_record(files.record)
+    before = record_files.read_record(files.record)
     lay(build / "flows/part.py", f"{PARAMETERS}# %%\nx = 2\n")
     accepted(build)
     assert reasons(build) == ()
-    assert run_files.read_record(files.record) == before
+    assert record_files.read_record(files.record) == before

@@ -11,9 +11,9 @@ import nbformat
 import pytest
 from helpers.projects import PARAMETERS, lay
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import REPORT, RunFiles
+from pytest_ductaflow.core.run_directory import layout, record_files
+from pytest_ductaflow.core.run_directory.layout import REPORT, RunFiles
 from pytest_ductaflow.sources.python_code import normalised, parsed
 from pytest_ductaflow.tracking import digests
 from pytest_ductaflow.tracking.digests import (
@@ -93,7 +93,7 @@ def a_record(**more) -> Record:
 def lay_record(folder: Path, record: Record) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     files = RunFiles(folder, "etl")
-    run_files.write_record(files, record)
+    record_files.write_record(files, record)
     return files.record
 
 
@@ -143,7 +143,7 @@ def test_a_listing_is_of_names_only(tmp_path):
         (".ipynb_checkpoints/c.ipynb", False),
         ("__pycache__/c.pyc", False),
         (REPORT, False),
-        (run_files.STYLESHEET, False),
+        (layout.STYLESHEET, False),
     ],
 )
 def test_names_that_come_and_go_by_themselves_do_not_count(tmp_path, name, counts):

@@ -12,8 +12,8 @@ import pytest
 from helpers.projects import PARAMETERS, lay
 from helpers.searched import FILES, FLOW, RUN, an_instance, edit, moment
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.record import Record, Status
+from pytest_ductaflow.core.run_directory import layout, record_files
 from pytest_ductaflow.core.system.file_state import stat_of
 from pytest_ductaflow.kernels.inside.trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
 from pytest_ductaflow.tracking import inputs as inputs_module
@@ -530,8 +530,8 @@ def test_data_to_which_a_link_leads_are_inputs_by_the_name_that_the_project_has_
 
 def test_two_flows_that_share_a_run_directory_read_one_anothers_files(root):
     lay(root / RUN / "etl_executed.ipynb")
-    run_files.write_record(
-        run_files.RunFiles(root / RUN, "etl"), a_record(flow="flows/etl.py", outputs={"etl.csv": "1"})
+    record_files.write_record(
+        layout.RunFiles(root / RUN, "etl"), a_record(flow="flows/etl.py", outputs={"etl.csv": "1"})
     )
     lay(root / RUN / "etl.csv")
     names = ("etl.csv", "etl_record.json", "etl_executed.ipynb")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from helpers.projects import lay
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.tracking import paths_in_config
 from pytest_ductaflow.tracking.paths_in_config import named_files, output_files
 
@@ -242,7 +242,7 @@ def lay_record(root: Path, name: str, *outputs: str, flows: tuple[Record, ...] =
     for output in outputs:
         lay(run_dir / output)
     run_dir.mkdir(parents=True, exist_ok=True)
-    run_files.write_record(RunFiles(run_dir, "etl"), record)
+    record_files.write_record(RunFiles(run_dir, "etl"), record)
     return record
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from helpers.projects import PARAMETERS, lay
+from helpers.sessions import wait_for
 from hypothesis import HealthCheck, given, settings
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance, Neighbours
 from pytest_ductaflow.core.record import INTERRUPTED, Failure, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
-from pytest_ductaflow.core.system.file_state import settled, stat_of
+from pytest_ductaflow.core.run_directory import atomic
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.system.file_state import settled, stat_of, state_in
 from pytest_ductaflow.sources.installed_versions import own_path, python_version
 from pytest_ductaflow.tracking import digests, up_to_date
 from pytest_ductaflow.tracking.digests import (
@@ -85,9 +86,7 @@ def root(tmp_path: Path) -> Path:
     """Return a project with an instance that has run."""
     for name, text in FILES.items():
         lay(tmp_path / "project" / name, text)
-    run_files.write_json(
-        RunFiles.of(an_instance(tmp_path / "project")).config, CONFIG | {"_project_root": "/p"}
-    )
+    atomic.write_json(RunFiles.of(an_instance(tmp_path / "project")).config, CONFIG | {"_project_root": "/p"})
     return tmp_path / "project"
 
 
@@ -213,7 +212,7 @@ def test_a_change_of_the_config_is_told_also_when_the_earlier_one_is_not_known_a
 
 
 def test_a_difference_that_only_types_make_is_told(root):
-    run_files.write_json(RunFiles.of(an_instance(root)).config, {"modes": [1]})
+    atomic.write_json(RunFiles.of(an_instance(root)).config, {"modes": [1]})
     record = a_record(root, config_digest=config_digest({"modes": [1]}))
     assert reasons(root, record, an_instance(root, {"modes": [1.0]})) == ["config changed"]
 
@@ -510,6 +509,11 @@ def test_what_is_missing_is_named_for_the_instance_and_for_its_flows(root):
 # All of it at once
 
 
+def states_below(root):
+    """Yield the states of all files in a folder and below."""
+    return (state_in(path.stat()) for path in root.rglob("*") if path.is_file())
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
@@ -536,7 +540,10 @@ def test_an_instance_is_kept_exactly_if_nothing_that_counts_was_edited(tmp_path_
     if not any(EDITS[kind][1] for kind in done) and not other_config:
         assert found.reasons == ()
     if found.record is not None:
-        assert check(instance, found.record, [], KERNEL).record == found.record
+        wait_for(lambda: all(map(settled, states_below(root))) or None, "files known by their times")
+        kept = check(instance, found.record, [], KERNEL).record
+        assert kept is not None
+        assert check(instance, kept, [], KERNEL).record == kept
         assert Record.from_json(json.loads(json.dumps(found.record.to_json()))) == found.record
         stats = found.record.stats.items()
         assert all(settled(stat) for name, stat in stats if not name.endswith("/**"))

@@ -14,7 +14,8 @@ from click.shell_completion import CompletionItem
 from ...core.instance import RUNS, slug
 from ...core.number_text import listed
 from ...core.record import Record
-from ...core.run_files import RunFiles, display_path, is_record, read_record, record_files
+from ...core.run_directory.layout import RunFiles, display_path, is_record
+from ...core.run_directory.record_files import read_record, record_files
 from ...gate.instance_file import REPLAYS
 from ...planning.history.declared_history import declarations
 from ...report.failure_text import quoted

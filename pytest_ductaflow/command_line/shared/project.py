@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import DuctaflowError
 from ...core.instance import RUNS
-from ...core.run_files import DECLARED, LOCKS, REPORT
+from ...core.run_directory.layout import DECLARED, LOCKS, REPORT
 from .refusal import Refusal
 
 if TYPE_CHECKING:

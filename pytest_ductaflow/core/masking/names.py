@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 
-from ..run_files import surrounding_build
+from ..run_directory.build_variable import surrounding_build
 
 VARIABLE = "DUCTAFLOW_SECRETS"  # patterns for scripts, which read no ini file
 _OURS = ("DUCTAFLOW_", "_DUCTAFLOW_")  # variables that are never secrets

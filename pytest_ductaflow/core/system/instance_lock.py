@@ -24,11 +24,11 @@ from pathlib import Path
 import psutil
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from .. import run_files
 from ..errors import InUse
 from ..instance import RUNS
 from ..record import Owner, Record
-from ..run_files import RunFiles
+from ..run_directory import build_variable, layout, record_files
+from ..run_directory.layout import RunFiles
 from . import interrupts
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
@@ -138,7 +138,7 @@ def lock_file(files: RunFiles, root: str | Path) -> Path:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
-        path = files.directory / run_files.LOCKS / path.name
+        path = files.directory / layout.LOCKS / path.name
         path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -149,7 +149,7 @@ def _place_of_lock(files: RunFiles, root: str) -> Path:
     name = os.path.relpath(files.directory, runs) if files.directory.is_relative_to(runs) else files.directory
     # A digest: the name of a run directory may be as long as a path can be.
     key = hashlib.sha256(os.fsencode(f"{name}/{files.stem}")).hexdigest()[:16]
-    return runs / run_files.LOCKS / f"{key}.lock"
+    return runs / layout.LOCKS / f"{key}.lock"
 
 
 def _is_taken(lock: BaseFileLock) -> bool:
@@ -169,12 +169,12 @@ def _wait_for(
     Raises:
         InUse: If that can never happen, or `wait` is false.
     """
-    if files.journal in run_files.builds_around():
+    if files.journal in build_variable.builds_around():
         raise InUse(f"{label} would be run within itself: {files.directory} is its own run directory")
     deadline = time.monotonic() + _UNTIL_TOLD
     told = False
     while not _is_taken(lock):
-        record, _ = run_files.read_record(files.record)
+        record, _ = record_files.read_record(files.record)
         owner = record.owner if record is not None else None
         if not told and (owner is not None or time.monotonic() > deadline):
             text = f"{label} is being run by {_who(owner, record)}"

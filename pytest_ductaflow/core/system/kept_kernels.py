@@ -18,7 +18,8 @@ import psutil
 
 from ..instance import RUNS
 from ..record import Owner
-from ..run_files import LOCKS, RunFiles, write_atomic
+from ..run_directory.atomic import write_atomic
+from ..run_directory.layout import LOCKS, RunFiles
 from .instance_lock import is_alive, lock_file, this_process
 
 IDLE = 12 * 3600.0  # seconds without a request after which one ends by itself

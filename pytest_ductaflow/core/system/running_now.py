@@ -20,7 +20,8 @@ import psutil
 
 from ..instance import RUNS
 from ..record import Owner
-from ..run_files import LOCKS, RunFiles, write_atomic
+from ..run_directory.atomic import write_atomic
+from ..run_directory.layout import LOCKS, RunFiles
 from .instance_lock import is_alive, lock_file, this_process
 
 _SESSION = ".session"

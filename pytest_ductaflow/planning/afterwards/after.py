@@ -19,13 +19,13 @@ from pathlib import Path
 from textwrap import dedent
 from typing import IO, Any
 
-from ...core import run_files
 from ...core.instance import RUNS, Instance, slug
 from ...core.masking.config import values_to_mask
 from ...core.masking.masker import Masker
 from ...core.outcome import Outcome
 from ...core.record import INTERRUPTED, Failure, Record, Status
-from ...core.run_files import RunFiles
+from ...core.run_directory import atomic, layout, record_files
+from ...core.run_directory.layout import RunFiles
 from ...core.settings import Settings
 from ...core.system.child_process import run_module, signal_name
 from ...core.system.file_state import changed_since, settled, stat_of
@@ -46,14 +46,14 @@ _Known = Mapping[str, Any]
 
 def instance_of(conductor: Path, root: Path) -> Instance:
     """Return a conductor's work after its instances, in the form of an instance."""
-    inside = run_files.display_path(conductor, root)
+    inside = layout.display_path(conductor, root)
     name = conductor.name if os.path.isabs(inside) else inside
     return Instance(
         flow=str(conductor),
         step=STEP,
         name=name,
         config={},
-        run_dir=str(root / RUNS / run_files.AFTER / Path(slug(name)).with_suffix("")),
+        run_dir=str(root / RUNS / layout.AFTER / Path(slug(name)).with_suffix("")),
         project_root=str(root),
         source=str(conductor),
         line=1,
@@ -83,7 +83,7 @@ class After:
 
     def reasons(self) -> tuple[str, ...]:
         """Return why it must be executed again; empty if nothing has changed since it ended well."""
-        record, _ = run_files.read_record(self.files.record)
+        record, _ = record_files.read_record(self.files.record)
         if record is None:
             return ("new",)
         if not record.status.good:
@@ -114,7 +114,7 @@ class After:
         """Return a digest of which runs of the instances there are."""
         told: list[Any] = [platform.python_version()]
         for instance, outcome in self.instances:
-            record, _ = run_files.read_record(RunFiles.of(instance).record)
+            record, _ = record_files.read_record(RunFiles.of(instance).record)
             has_run = outcome if outcome in ("blocked", "skipped") else "run"
             told.append(
                 [
@@ -138,7 +138,7 @@ class After:
             The record, also in its folder; `unchanged` if nothing was executed.
         """
         self._write_missing_pages(settings)
-        earlier, _ = run_files.read_record(self.files.record)
+        earlier, _ = record_files.read_record(self.files.record)
         reasons = ("forced",) if settings.force and earlier is not None else self.reasons()
         if earlier is not None and not reasons:
             return earlier.with_(unchanged=True)
@@ -146,7 +146,7 @@ class After:
         files.directory.mkdir(parents=True, exist_ok=True)
         self._seen.unlink(missing_ok=True)
         running = self._running_record("; ".join(reasons))
-        run_files.write_record(files, running)
+        record_files.write_record(files, running)
         began = time.monotonic()
         mask = Masker(values_to_mask((instance for instance, _ in self.instances), os.environ))
         try:
@@ -160,7 +160,7 @@ class After:
             failure = Failure(type(error).__name__, str(error))
             if isinstance(error, KeyboardInterrupt):
                 failure = Failure(INTERRUPTED, "stopped by the keyboard")
-            run_files.write_record(files, running.with_(status=Status.ERROR, error=failure))
+            record_files.write_record(files, running.with_(status=Status.ERROR, error=failure))
             raise
         status = Status.ERROR if failure else Status.WARNING if output.warning_count else Status.SUCCESS
         record = running.with_(
@@ -172,9 +172,9 @@ class After:
             warning_count=output.warning_count,
             python_warnings=tuple(output.python_warnings),
         )
-        run_files.write_record(files, record)
+        record_files.write_record(files, record)
         if status.good:
-            run_files.write_json(self._seen, {"started": record.started, **self._noted(used)})
+            atomic.write_json(self._seen, {"started": record.started, **self._noted(used)})
         return record
 
     def _write_missing_pages(self, settings: Settings) -> None:
@@ -191,13 +191,13 @@ class After:
         instance = self.instance
         return Record(
             status=Status.RUNNING,
-            flow=run_files.display_path(instance.flow, instance.project_root),
+            flow=layout.display_path(instance.flow, instance.project_root),
             step=instance.step,
             instance=instance.name,
-            run_dir=run_files.display_path(instance.run_dir, instance.project_root),
+            run_dir=layout.display_path(instance.run_dir, instance.project_root),
             started=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             reason=reason,
-            source=run_files.display_path(instance.source, instance.project_root),
+            source=layout.display_path(instance.source, instance.project_root),
             lineage=lineage_here(instance.project_root),
         )
 
@@ -209,7 +209,7 @@ class After:
         )
         answers.write(answered, root, settings.dumps(), self.instances)
         asked = {"conductor": self.instance.flow, "answers": str(answered), "trace": str(trace)}
-        run_files.write_json(request, asked)
+        atomic.write_json(request, asked)
         exit_code = run_module(
             f"{__package__}.after_process",
             [str(request), str(result)],
@@ -257,7 +257,7 @@ class After:
         for path in sorted(((read | missing) - written) | listed):
             if self._is_known(path) or not (os.path.exists(path) or path in missing):
                 continue
-            name, stat = run_files.display_path(path, root), stat_of(path)
+            name, stat = layout.display_path(path, root), stat_of(path)
             is_file = not path.endswith("/") and stat is not None
             if is_file and stat and changed_since(stat, used.since.get(path, time.time_ns())):
                 inputs[name] = _UNSTABLE
@@ -265,7 +265,7 @@ class After:
             inputs[name] = _digest(path)
             if is_file and stat and settled(stat):
                 stats[name] = stat
-        outputs = sorted(run_files.display_path(path, root) for path in written)
+        outputs = sorted(layout.display_path(path, root) for path in written)
         return {"runs": self._state_of_runs(), "inputs": inputs, "stats": stats, "outputs": outputs}
 
     def _may_come(self, path: str) -> bool:
@@ -289,7 +289,7 @@ class After:
         """The files that each session writes, and a conductor's own calls read."""
         root = Path(self.instance.project_root)
         own = declared_history.file_of(root, Path(self.instance.flow))
-        return frozenset({os.path.join(self._runs, run_files.REPORT), str(own)})
+        return frozenset({os.path.join(self._runs, layout.REPORT), str(own)})
 
     @property
     def _runs(self) -> str:

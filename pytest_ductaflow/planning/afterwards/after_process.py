@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from ...core.run_files import write_json
+from ...core.run_directory.atomic import write_json
 from ...core.system.child_process import end_with_parent
 from ...kernels.inside import trace
 from .. import conductor_file

@@ -19,7 +19,10 @@ from ...core.instance import JSON, Instance
 from ...core.masking.names import use as use_patterns
 from ...core.outcome import GOOD, Outcome
 from ...core.record import Failure, Record, Status
-from ...core.run_files import RunFiles, display_path, read_record, surrounding_build, write_json
+from ...core.run_directory.atomic import write_json
+from ...core.run_directory.build_variable import surrounding_build
+from ...core.run_directory.layout import RunFiles, display_path
+from ...core.run_directory.record_files import read_record
 from ...core.settings import Settings
 from ...sources.instance_names import path_key
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from ...core.errors import Refused
 from ...core.instance import RUNS, Instance
-from ...core.run_files import display_path
+from ...core.run_directory.layout import display_path
 from ...core.system.places import PACKAGE
 from ...sources.instance_names import path_key
 from .existing_files import ExistingFiles, in_folder

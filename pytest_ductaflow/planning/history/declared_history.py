@@ -21,7 +21,9 @@ from urllib.parse import quote
 
 from ...core.instance import RUNS, Instance
 from ...core.record import Record
-from ...core.run_files import DECLARED, RunFiles, digest, display_path, write_json
+from ...core.run_directory.atomic import write_json
+from ...core.run_directory.layout import DECLARED, RunFiles, display_path
+from ...core.run_directory.listing import digest
 from ...sources.notebooks import NOTEBOOK_SUFFIXES, looks_like_flow
 
 _KINDS = ("planned", "called", "earlier")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.instance import RUNS
-from ...core.run_files import AFTER, RunFiles, display_path, read_record
+from ...core.run_directory.layout import AFTER, RunFiles, display_path
+from ...core.run_directory.record_files import read_record
 from ...gate.instance_file import REPLAYS
 from .declared_history import DeclaredRecords
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 
 from ...core.instance import Instance
 from ...core.record import Record, Status
-from ...core.run_files import RunFiles, read_record
+from ...core.run_directory.layout import RunFiles
+from ...core.run_directory.record_files import read_record
 from ...sources.instance_names import path_key
 from ...tracking.digests import config_digest, file_digest
 from ...tracking.outside_files import files_outside

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core import run_files
 from ...core.instance import RUNS, Instance
 from ...core.record import Record
-from ...core.run_files import RunFiles, display_path
+from ...core.run_directory import record_files
+from ...core.run_directory.layout import RunFiles, display_path
 from ...gate.instance_file import REPLAYS
 from ...report.failure_text import quoted
 from ..plan import Plan
@@ -72,13 +72,13 @@ def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -
     """Find leftovers in `runs/`; the records of planned instances are not read."""
     flows = {str(RunFiles.of(instance).record): instance.flow for instance in instances}
     runs, knowledge, found = root / RUNS, DeclaredRecords(root), _Found()
-    for place, names in run_files.record_files(runs, {instance.run_dir for instance in instances}):
+    for place, names in record_files.record_files(runs, {instance.run_dir for instance in instances}):
         files = [os.path.join(place, name) for name in names]
         unknown = [Path(file) for file in files if file not in flows]
         if not unknown or (folder := Path(place)).is_relative_to(runs / REPLAYS):
             continue
         records = [
-            (file, record) for file in unknown if (record := run_files.read_record(file)[0]) is not None
+            (file, record) for file in unknown if (record := record_files.read_record(file)[0]) is not None
         ]
         planned = next((flows[file] for file in files if file in flows), None)
         if planned is not None:

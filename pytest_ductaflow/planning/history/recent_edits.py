@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ...core.instance import RUNS
-from ...core.run_files import REPORT
+from ...core.run_directory.layout import REPORT
 
 _LOOKED_AT = 2_000  # files; a larger project is assumed to have changed
 _DEPTH = 3  # levels of folders below the project root that are searched

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import run_files
 from ...core.errors import RemovalError
 from ...core.instance import RUNS, stem_of
 from ...core.record import Record, Status
-from ...core.run_files import RunFiles, display_path
+from ...core.run_directory import layout, record_files
+from ...core.run_directory.layout import RunFiles, display_path
 from ...core.system.instance_lock import is_free
 from ...running.clean_start import Shelf, remove_earlier
 from .declared_history import DeclaredRecords, has_lost_its_flow, root_of
@@ -62,7 +62,7 @@ def _removal(run_dir: Path, chosen: dict[Path, None]) -> Removal:
     if run_dir.is_symlink() or not run_dir.is_dir():
         what = "is a link" if run_dir.is_symlink() else "is no folder"
         raise RemovalError(f"{_seen(run_dir)} {what}")
-    found = list(run_files.records(run_dir))
+    found = list(record_files.records(run_dir))
     own = [record for directory, record in found if directory == run_dir]
     if not own:
         _refuse_unreadable(run_dir)
@@ -85,8 +85,8 @@ def _refuse_unreadable(run_dir: Path) -> None:
     Raises:
         RemovalError: If there is such a record.
     """
-    for name in sorted(filter(run_files.is_record, os.listdir(run_dir))):
-        if problem := run_files.read_record(run_dir / name)[1]:
+    for name in sorted(filter(layout.is_record, os.listdir(run_dir))):
+        if problem := record_files.read_record(run_dir / name)[1]:
             raise RemovalError(f"{problem}; if {_seen(run_dir)} is a run's folder, delete it yourself")
 
 
@@ -109,7 +109,7 @@ def undeclared(folder: Path) -> list[Removal]:
     if not folder.is_dir():
         raise RemovalError(f"{_seen(folder)} is no folder")
     by_directory: dict[Path, list[Record]] = {}
-    for directory, record in run_files.records(folder):
+    for directory, record in record_files.records(folder):
         if not record.stored and _lies_here(directory, record):
             by_directory.setdefault(directory, []).append(record)
     known: dict[Path, DeclaredRecords] = {}

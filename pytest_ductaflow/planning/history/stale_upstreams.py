@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from ...core.run_files import RunFiles, read_record
+from ...core.run_directory.layout import RunFiles
+from ...core.run_directory.record_files import read_record
 from ...core.settings import Settings
 from ...tracking.up_to_date import check
 from ...tracking.upstreams import records_of

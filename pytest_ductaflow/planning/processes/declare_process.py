@@ -17,12 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ...core import run_files
 from ...core.errors import DuctaflowError, FlowNotFound, SecretMissing, StoredError
 from ...core.instance import RUNS, Instance, default_step, slug, stem_of
 from ...core.masking.names import use as use_patterns
 from ...core.problem import Problem, merged_lines
 from ...core.record import Record
+from ...core.run_directory import atomic, layout, record_files
 from ...gate.instance_file import REPLAYS, in_project, read_stored, unfit_for_replay
 from ...sources.instance_names import with_distinct_names
 from ...sources.notebooks import (
@@ -91,7 +91,7 @@ def of_conductor(
         problems += tables.problems
         notes += tables.notes
     if guard.deferred:
-        notes.append(_told_deferred(guard.deferred, run_files.display_path(path, root), is_rest=is_rest))
+        notes.append(_told_deferred(guard.deferred, layout.display_path(path, root), is_rest=is_rest))
     has_after = defer or recorded_calls.was_asked() or conductor_file.asks_whether_collecting(path)
     return Outcome(instances, problems, error, notes, has_after=has_after)
 
@@ -107,11 +107,11 @@ def _told_deferred(places: list[str], name: str, *, is_rest: bool) -> str:
 def _error_text(path: Path, root: Path, stopped: conductor_file.Stopped, *, any_call: bool) -> str:
     """Return what went wrong in a conductor and at which of its lines, with only the user's frames."""
     if stopped.exit_code is not None:
-        return f"{run_files.display_path(path, root)} ended with exit code {stopped.exit_code}"
+        return f"{layout.display_path(path, root)} ended with exit code {stopped.exit_code}"
     where = (
-        f"{run_files.display_path(path, root)}:{stopped.line}"
+        f"{layout.display_path(path, root)}:{stopped.line}"
         if stopped.line
-        else run_files.display_path(path, root)
+        else layout.display_path(path, root)
     )
     parts = [f"{where}: {stopped.type}: {stopped.message}"]
     if not stopped.is_ours:
@@ -155,29 +155,29 @@ def of_table(path: Path, root: Path) -> Outcome:
 def of_flow(path: Path, root: Path) -> Outcome:
     """Declare a flow with the config of the same name; a notebook without parameters needs none."""
     config_file = root / "config" / path.parent.name / f"{path.stem}.json"
-    where = run_files.display_path(path, root)
+    where = layout.display_path(path, root)
     if not config_file.is_file() and not looks_like_flow(path):
         if problem := flow_problem(path, where, root, is_configured=line_of_tag(path) is not None):
             return Outcome(problems=[problem])
         return Outcome([declare_call(path, {}, root=root, origin=Origin(str(path), 1), name=stem_of(path))])
     if not config_file.is_file():
-        what = f"has no matching config, expected {run_files.display_path(config_file, root)}"
+        what = f"has no matching config, expected {layout.display_path(config_file, root)}"
         return Outcome(problems=[Problem(where, what, "an empty one is {}")])
     return _from_config(path, config_file, root, Origin(str(path), 1))
 
 
 def of_past_run(config_file: Path, root: Path) -> Outcome:
     """Declare an earlier run again, from the config in its run directory."""
-    stem = run_files.stem_of_config(config_file)
-    record, _ = run_files.read_record(run_files.RunFiles(config_file.parent, stem).record)
+    stem = layout.stem_of_config(config_file)
+    record, _ = record_files.read_record(layout.RunFiles(config_file.parent, stem).record)
     try:
         flow = find_flow(record.flow if record else stem, (root,))
     except FlowNotFound as error:
         if any(
-            _has_flow(other, root) for _, other in run_files.records(config_file.parent) if other != record
+            _has_flow(other, root) for _, other in record_files.records(config_file.parent) if other != record
         ):
             return Outcome()  # another flow ran here, too; this one may have been renamed to it
-        where = run_files.display_path(config_file, root)
+        where = layout.display_path(config_file, root)
         known = _renamed(record, root) if record else None
         return Outcome(problems=[Problem(where, *known) if known else Problem(where, str(error))])
     outcome = _from_config(flow, config_file, root, Origin(str(config_file), 1), config_file.parent)
@@ -200,10 +200,10 @@ def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
     )
     if not others:
         return None
-    other = run_files.display_path(others[0], root)
+    other = layout.display_path(others[0], root)
     source = root / record.source if record.source.endswith((".py", *TABLE_SUFFIXES)) else None
-    if source is not None and source.is_file() and not run_files.is_past_config(source):
-        node = f"{run_files.display_path(source, root)}::{slug(record.step)}::{slug(record.instance)}"
+    if source is not None and source.is_file() and not layout.is_past_config(source):
+        node = f"{layout.display_path(source, root)}::{slug(record.step)}::{slug(record.instance)}"
         remedy = f"run it by its new name: pytest --ductaflow {shlex.quote(node)}"
     else:
         remedy = f"let what declares it name {other}, and run that"
@@ -212,7 +212,7 @@ def _renamed(record: Record, root: Path) -> tuple[str, str] | None:
 
 def of_stored(file: Path, root: Path) -> Outcome:
     """Declare a stored instance, which runs in its own directory."""
-    where = run_files.display_path(file, root)
+    where = layout.display_path(file, root)
     try:
         stored = read_stored(file.parent)
         flow = find_flow(stored.flow, (root,))
@@ -226,7 +226,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
             step=f"{REPLAYS}/{stored.step}",
             name=stored.instance,
         )
-        shown = run_files.display_path(flow, root)
+        shown = layout.display_path(flow, root)
         if problem := flow_problem(
             flow, shown, root, is_configured=bool(instance.config), keys=instance.config
         ):
@@ -235,7 +235,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
         return Outcome(error=str(error).replace(str(file), where))
     except DuctaflowError as error:
         return Outcome(problems=[Problem(where, str(error).removeprefix(f"{where}:1: "))])
-    if unfit := unfit_for_replay(run_files.RunFiles.of(instance), root / RUNS):
+    if unfit := unfit_for_replay(layout.RunFiles.of(instance), root / RUNS):
         return Outcome(problems=[Problem(where, unfit)])
     kept = instance.with_(
         always_run=True,
@@ -250,7 +250,7 @@ def of_stored(file: Path, root: Path) -> Outcome:
 def _from_config(
     flow: Path, config_file: Path, root: Path, origin: Origin, run_dir: Path | None = None
 ) -> Outcome:
-    where = run_files.display_path(config_file, root)
+    where = layout.display_path(config_file, root)
     try:
         config = json.loads(config_file.read_text(encoding="utf-8-sig"))
         if not isinstance(config, dict):
@@ -262,7 +262,7 @@ def _from_config(
         return Outcome(problems=[Problem(where, f"not a config: {error}")])
     problem = flow_problem(
         flow,
-        run_files.display_path(flow, root),
+        layout.display_path(flow, root),
         root,
         is_configured=bool(instance.config),
         keys=instance.config,
@@ -340,7 +340,7 @@ def _forked(requests: int, answers: int) -> tuple[str, str]:
 def main() -> None:
     request, result = _forked(*map(int, sys.argv[2:])) if sys.argv[1] == "--fork" else sys.argv[1:]
     data = answer(json.loads(Path(request).read_text(encoding="utf-8")))
-    run_files.write_atomic(Path(result), json.dumps(data))
+    atomic.write_atomic(Path(result), json.dumps(data))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ...core.instance import RUNS
-from ...core.run_files import LOCKS, write_atomic
+from ...core.run_directory.atomic import write_atomic
+from ...core.run_directory.layout import LOCKS
 from ...core.system.lineage import session_id
 from ..plan import Plan
 

@@ -19,7 +19,7 @@ from ...core.errors import InstanceFailed
 from ...core.forking.start import folder_for_sockets
 from ...core.instance import stem_of
 from ...core.record import Record, Status
-from ...core.run_files import RunFiles
+from ...core.run_directory.layout import RunFiles
 from ...report.failure_text import debug_command, failed_first, quoted
 from ..items import AfterItem, PlannedItem, write_now
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from ...core.run_files import write_json
+from ...core.run_directory.atomic import write_json
 from ...graph.core_pool import CorePool
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue

@@ -17,7 +17,8 @@ from ...core.masking.config import environment_for, values_to_mask
 from ...core.masking.masker import Masker
 from ...core.number_text import listed
 from ...core.record import INTERRUPTED, Record
-from ...core.run_files import REPORT, RunFiles, read_record
+from ...core.run_directory.layout import REPORT, RunFiles
+from ...core.run_directory.record_files import read_record
 from ...core.settings import FLOW_RUN
 from ...core.system.lineage import session_id
 from ...planning.plan import Plan

@@ -111,7 +111,7 @@ class _Cause:
         return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
 
 
-class AlikeFailures:
+class SimilarFailures:
     """The failures of a session by cause, and the hook that counts them before pytest shows any.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...core.record import Record
-from ...core.run_files import FIGURES, RunFiles
+from ...core.run_directory.layout import FIGURES, RunFiles
 from .can_be_shown import SUFFIXES
 
 Entry = list[str]

@@ -13,7 +13,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from ...core.run_files import FIGURES, add_line, write_atomic
+from ...core.run_directory.atomic import add_line, write_atomic
+from ...core.run_directory.layout import FIGURES
 from .entries import Entry, Place, is_entry
 
 _INDEX = "index.jsonl"

@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...core.run_files import FIGURES, digest
+from ...core.run_directory.layout import FIGURES
+from ...core.run_directory.listing import digest
 from .can_be_shown import problem_of
 from .entries import Entry, Job, entry, short_digest
 from .index import Index

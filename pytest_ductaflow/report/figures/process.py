@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...core.run_files import REPORT
+from ...core.run_directory.layout import REPORT
 from .entries import Job
 from .index import Index
 from .prepare import prepare

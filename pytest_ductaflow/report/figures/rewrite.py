@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.run_files import write_atomic
+from ...core.run_directory.atomic import write_atomic
 from ...core.system.file_state import stat_of
 from ..page import read, render
 from .entries import entries_in

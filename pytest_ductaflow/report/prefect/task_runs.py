@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.instance import Instance
-from ...core.run_files import RunFiles
+from ...core.run_directory.layout import RunFiles
 from .names import Clean
 from .states import State
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...core.config_markdown import generate_config_markdown, readable_config
 from ...core.number_text import escaped, fenced, listed
 from ...core.record import Record
-from ...core.run_files import RunFiles
+from ...core.run_directory.layout import RunFiles
 from ..analysis.causes import Cause, causes_of
 from ..failure_text import last_lines
 from ..rows import cause_of

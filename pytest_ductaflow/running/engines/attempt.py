@@ -28,10 +28,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ...core import run_files
 from ...core.instance import JSON
 from ...core.record import Owner, Record
-from ...core.run_files import RunFiles
+from ...core.run_directory import atomic, layout, record_files
+from ...core.run_directory.layout import RunFiles
 from ...core.system.fence import GivenUp, fenced
 from ...core.system.instance_lock import is_alive, lock_file, this_process
 from ...core.system.interrupts import interrupt, keyboard_of_main_thread, raise_if_pressed
@@ -206,7 +206,7 @@ def _after(before: Attempt, marker: Path, task: Task) -> Task:
     is_over = is_dead or before.record is not None
     if not is_over and not _has_ended(before, marker):
         _move_from_under(files, marker.with_suffix(f".{before.id}.given_up"))
-    return replace(task, earlier=run_files.read_record(files.record)[0])
+    return replace(task, earlier=record_files.read_record(files.record)[0])
 
 
 def _has_ended(before: Attempt, marker: Path) -> bool:
@@ -225,12 +225,12 @@ def _move_from_under(files: RunFiles, aside: Path) -> None:
 
     What was there before that attempt goes to the new one.
     """
-    record, _ = run_files.read_record(files.record)
+    record, _ = record_files.read_record(files.record)
     if record is None or record.found is None:
         return  # it had not begun
     os.rename(files.directory, aside)
     files.directory.mkdir()
-    kept = {*record.found, *run_files.names_of_ours(str(aside))} - {files.log.name, files.notebook.name}
+    kept = {*record.found, *layout.names_of_ours(str(aside))} - {files.log.name, files.notebook.name}
     for name in os.listdir(aside):
         if name in kept or f"{name}/" in kept:
             os.rename(aside / name, files.directory / name)
@@ -278,7 +278,7 @@ def forget(task: Task) -> None:
 
 
 def _write(attempt: Attempt, marker: Path) -> None:
-    run_files.write_atomic(marker, json.dumps(asdict(attempt), default=str))
+    atomic.write_atomic(marker, json.dumps(asdict(attempt), default=str))
 
 
 def _is_current(mine: Attempt, marker: Path) -> bool:

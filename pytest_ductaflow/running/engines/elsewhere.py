@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ...core.errors import PreconditionsUnmet
 from ...core.instance import Instance, Neighbours
 from ...core.record import INTERRUPTED, WORKERS_LOST, Failure, Record, Status
-from ...core.run_files import read_record
+from ...core.run_directory.record_files import read_record
 from ...core.settings import Settings
 from ...core.system.lineage import session_id
 from ..run_instance import complete, prepare

@@ -19,10 +19,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...core import run_files
 from ...core.errors import EngineError
 from ...core.instance import JSON, RUNS, Instance, Neighbours
 from ...core.record import Failure, Record, Status
+from ...core.run_directory import record_files
 from ...tracking.digests import config_digest
 from ..clean_start import CleanStart
 from ..html.instance_page import InstancePage
@@ -242,7 +242,7 @@ def bring_back(task: Task, outcome: Outcome) -> Record:
                 if (files.directory / name) != files.record:
                     (files.directory / name).unlink(missing_ok=True)  # the flow has deleted what is not back
         _unpack(outcome.files, files.directory)
-    run_files.write_config(files, instance.full_config)
+    record_files.write_config(files, instance.full_config)
     page = InstancePage(instance, files, task.settings, may_follow=True)
     page.write(failed=record.status is Status.ERROR)
     return record.with_(

@@ -18,7 +18,7 @@ import nbformat
 
 from ...core.instance import Instance, Workplace
 from ...core.record import Failure
-from ...core.run_files import display_path
+from ...core.run_directory.layout import display_path
 from ...core.system.places import PACKAGE
 from ...sources.notebooks import Source
 from ..warning_lines import strip_ansi

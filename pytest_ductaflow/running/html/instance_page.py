@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...core import run_files
 from ...core.forking.client import WarmProcess
 from ...core.instance import RUNS, Instance
-from ...core.run_files import RunFiles
+from ...core.run_directory import build_variable, layout
+from ...core.run_directory.layout import RunFiles
 from ...core.settings import Settings
 from ...core.system.machine import has_idle_core, is_shared
 from .page_process import PageWriter, add_warning, write_page
@@ -47,7 +47,7 @@ class InstancePage:
         if not wanted or not self._files.notebook.exists():
             return
         self.is_written = True
-        if (build := run_files.surrounding_build()) is not None:
+        if (build := build_variable.surrounding_build()) is not None:
             _leave_to(build[0], self._files, self._runs)
         elif (problem := self._written(self._files, self._runs)) is not None:
             self.problems = (problem,)
@@ -63,7 +63,7 @@ class InstancePage:
         Args:
             hurry: Whether the user waits for the end, and not for pages.
         """
-        build = run_files.surrounding_build()
+        build = build_variable.surrounding_build()
         for files, runs in _left_to(self._files):
             if build is not None:
                 _leave_to(build[0], files, runs)
@@ -75,7 +75,7 @@ def _leave_to(journal: Path, files: RunFiles, runs: Path) -> None:
     """Note in the run directory of a build that a page is wanted."""
     files.html.unlink(missing_ok=True)
     line = json.dumps([str(files.directory), files.stem, files.output_suffix, str(runs)])
-    with open(run_files.list_of_pages(journal), "a", encoding="utf-8") as file:
+    with open(layout.list_of_pages(journal), "a", encoding="utf-8") as file:
         file.write(f"{line}\n")
 
 

@@ -24,7 +24,8 @@ from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from traitlets.config import Config
 
 from ...core.config_markdown import in_part
-from ...core.run_files import PLOTLY_SCRIPT, STYLESHEET, write_atomic
+from ...core.run_directory.atomic import write_atomic
+from ...core.run_directory.layout import PLOTLY_SCRIPT, STYLESHEET
 from .figures import has_plotly_figures, make_displayable, plotly_script
 
 # Hide require.js, which a page may have, while Plotly's library loads: it is not a module of it.

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from ...core import run_files
 from ...core.forking.client import ForkedProcess, WarmProcess
-from ...core.run_files import RunFiles
+from ...core.run_directory import atomic, record_files
+from ...core.run_directory.layout import RunFiles
 from ...core.system.priority import behind_others
 
 _LOOK = 3.0  # seconds between checks whether the process makes progress
@@ -52,7 +52,7 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
     except Exception as error:  # a display that nbconvert cannot render must not fail the run
         why = f"{type(error).__name__}: {error}"
         with contextlib.suppress(OSError):
-            run_files.write_atomic(
+            atomic.write_atomic(
                 files.html, _INSTEAD.format(name=escape(files.notebook.name), why=escape(why))
             )
         return f"NotebookWarning: {files.notebook.name} has no page: {why}"
@@ -61,10 +61,10 @@ def write_page(files: RunFiles, runs: Path) -> str | None:
 
 def add_warning(files: RunFiles, problem: str) -> None:
     """Add to a record what went wrong with the page."""
-    record, _ = run_files.read_record(files.record)
+    record, _ = record_files.read_record(files.record)
     if record is not None and record.owner is None:  # else another process is running it again
         with contextlib.suppress(OSError):  # the disk may be full; the summary reports it
-            run_files.write_record(files, record.with_(python_warnings=(*record.python_warnings, problem)))
+            record_files.write_record(files, record.with_(python_warnings=(*record.python_warnings, problem)))
 
 
 class PageWriter:
@@ -232,7 +232,7 @@ def main() -> None:
         number, directory, stem, suffix, runs = json.loads(line)
         files = RunFiles(Path(directory), stem, suffix)
         if files.notebook.exists() and (problem := write_page(files, Path(runs))) is not None:
-            run_files.add_line(Path(sys.argv[1]), [number, problem])
+            atomic.add_line(Path(sys.argv[1]), [number, problem])
     os._exit(0)  # a session waits for this, and nothing is left to be written
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 
 from ...core.masking.masker import Masker
-from ...core.run_files import write_atomic
+from ...core.run_directory.atomic import write_atomic
 from .cell_outputs import mask_outputs
 from .papermill_parts import NotebookExecutionManager
 

@@ -17,7 +17,9 @@ from ...core.forking.client import WarmProcess
 from ...core.forking.start import RUNNERS_VARIABLE, SERVER_VARIABLE
 from ...core.instance import Instance
 from ...core.record import INTERRUPTED, Failure, Record, Status
-from ...core.run_files import RunFiles, close_record, display_path, surrounding_build, tell_build
+from ...core.run_directory.build_variable import surrounding_build
+from ...core.run_directory.layout import RunFiles, display_path
+from ...core.run_directory.record_files import close_record, tell_build
 from ...core.settings import Settings
 from ...core.system.child_process import umask
 from .child import Child

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core import run_files
 from ...core.errors import DuctaflowError
 from ...core.instance import RUNS, stem_of
 from ...core.masking.names import is_secret, patterns_here
+from ...core.run_directory import atomic, layout
 from ..tables import NAME
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +28,7 @@ def known_configs(flow: Path, root: Path) -> list[Mapping[str, Any]]:
     """Return the configs of a flow: the one beside its schema, and those of its runs in `runs/`."""
     files = [root / "config" / flow.parent.name / f"{flow.stem}.json"]
     stem = stem_of(flow)
-    files += [path for path in run_files.past_configs(root / RUNS) if run_files.stem_of_config(path) == stem]
+    files += [path for path in layout.past_configs(root / RUNS) if layout.stem_of_config(path) == stem]
     return list(_read(files))
 
 
@@ -40,14 +40,14 @@ def write_draft(flow: Path, root: Path, *, replace: bool = False) -> tuple[Path,
     """
     path, configs = schema_file(flow, root), known_configs(flow, root)
     if not flow.is_file():
-        raise DuctaflowError(f"{run_files.display_path(flow, root)} is not there")
+        raise DuctaflowError(f"{layout.display_path(flow, root)} is not there")
     if path.exists() and not replace:
-        raise DuctaflowError(f"{run_files.display_path(path, root)} is there already (--replace replaces it)")
+        raise DuctaflowError(f"{layout.display_path(path, root)} is there already (--replace replaces it)")
     if not configs:
-        beside = run_files.display_path(path.with_name(f"{flow.stem}.json"), root)
+        beside = layout.display_path(path.with_name(f"{flow.stem}.json"), root)
         raise DuctaflowError(f"no config to make a schema of: neither {beside} nor one in {RUNS}/")
     path.parent.mkdir(parents=True, exist_ok=True)
-    run_files.write_json(path, draft_schema(configs, flow.stem))
+    atomic.write_json(path, draft_schema(configs, flow.stem))
     return path, len(configs)
 
 

@@ -10,7 +10,7 @@ from _pytest._io import TerminalWriter
 
 from pytest_ductaflow.core.record import OUTPUTS_DIFFER, Difference, Failure, Record, Status
 from pytest_ductaflow.pytest_hooks.outcomes import FailureRepr, failure_repr
-from pytest_ductaflow.pytest_hooks.terminal.similar_failures import AlikeFailures, FailedInstance
+from pytest_ductaflow.pytest_hooks.terminal.similar_failures import FailedInstance, SimilarFailures
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TRACEBACK = "flows/x.py:12 in cell [3]\n----> 2 boom()\n\nFile lib.py:{}, in boom()\n----> 3 raise"
@@ -28,7 +28,7 @@ def failed(record: Record) -> FailedInstance:
 
 def shown(records: list[Record], *, verbosity: int = 0, style: str = "auto", width: int = 80) -> str:
     """Return what the terminal shows of failures, as pytest writes it."""
-    alike = AlikeFailures(verbosity, style)
+    alike = SimilarFailures(verbosity, style)
     reprs: list[FailureRepr] = []
     for record in records:
         made = failure_repr(record, Path("/p"), Path("/p"), f"repeat {record.instance}", style)
@@ -45,7 +45,7 @@ def shown(records: list[Record], *, verbosity: int = 0, style: str = "auto", wid
 
 
 def counted(records: list[Record], width: int = 200) -> list[str]:
-    alike = AlikeFailures(0)
+    alike = SimilarFailures(0)
     for record in records:
         alike.merge_into_earlier(failed(record))
     return alike.headline(width)

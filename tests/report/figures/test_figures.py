@@ -19,7 +19,7 @@ from helpers.pictures import bomb, draw_figure, noisy
 from PIL import Image
 
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import digest
+from pytest_ductaflow.core.run_directory.listing import digest
 from pytest_ductaflow.report.figures import prepare, thumbnails
 from pytest_ductaflow.report.figures.can_be_shown import problem_of
 from pytest_ductaflow.report.figures.entries import Job, entries_in, files_in

@@ -20,7 +20,9 @@ from helpers.sessions import own_environment, run_session
 from pytest_ductaflow.command_line.main import main
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
-from pytest_ductaflow.core.run_files import RunFiles, digest, write_config, write_record
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.run_directory.listing import digest
+from pytest_ductaflow.core.run_directory.record_files import write_config, write_record
 from pytest_ductaflow.report.live import LiveReport
 from pytest_ductaflow.report.page import read, render
 

@@ -20,7 +20,7 @@ from helpers.sessions import wait_for
 
 from pytest_ductaflow.core.instance import Instance, Neighbours
 from pytest_ductaflow.core.record import Status
-from pytest_ductaflow.core.run_files import read_record
+from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running.engines import attempt
 from pytest_ductaflow.running.engines.attempt import MOST_LOST, forget, give_up, lost_workers, read_attempt

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import WORKERS_LOST, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.system.instance_lock import this_process
 from pytest_ductaflow.running.engines import attempt
 from pytest_ductaflow.running.engines.attempt import MOST_LOST, Attempt, Outcome

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....core.record import Difference
-from ....core.run_files import digest
+from ....core.run_directory.listing import digest
 
 _SHOWN = len("sha256:") + 12  # characters of a digest
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ....core.errors import EngineError
 from ....core.instance import RUNS
-from ....core.run_files import LOCKS
+from ....core.run_directory.layout import LOCKS
 from ..sync import receive
 from . import on_worker, probe
 from .by_value import by_value

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ductaflow.core import run_files
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import SCHEMA_VERSION, Record, Status
-from pytest_ductaflow.core.run_files import RunFiles
+from pytest_ductaflow.core.run_directory import atomic, build_variable, layout, listing, record_files
+from pytest_ductaflow.core.run_directory.layout import RunFiles
 
 
 def a_record(instance: str = "A", step: str = "x", status: Status = Status.SUCCESS, **more) -> Record:
@@ -21,7 +21,7 @@ def a_record(instance: str = "A", step: str = "x", status: Status = Status.SUCCE
 def lay_record(directory: Path, record: Record) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     files = RunFiles(directory, Path(record.flow).stem)
-    run_files.write_record(files, record)
+    record_files.write_record(files, record)
     return files.record
 
 
@@ -47,7 +47,7 @@ def test_every_file_of_a_run_is_named_after_its_flow():
 def test_an_atomic_write_leaves_the_new_text_and_nothing_else(tmp_path):
     target = tmp_path / "größe.json"
     for text in ("old", "new ⚠️\n"):
-        run_files.write_atomic(target, text)
+        atomic.write_atomic(target, text)
     assert target.read_text(encoding="utf-8") == "new ⚠️\n"
     assert os.listdir(tmp_path) == ["größe.json"]
 
@@ -61,7 +61,7 @@ def test_a_write_that_fails_leaves_the_old_text_and_nothing_else(tmp_path, monke
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
-        run_files.write_atomic(target, "new")
+        atomic.write_atomic(target, "new")
     assert target.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["x.json"]
 
@@ -76,7 +76,7 @@ def test_two_that_write_one_file_at_once_do_not_share_a_temporary_file(tmp_path,
 
     monkeypatch.setattr(os, "replace", remember)
     for _ in range(2):
-        run_files.write_atomic(tmp_path / "x.json", "new")
+        atomic.write_atomic(tmp_path / "x.json", "new")
     assert len(set(names)) == 2
 
 
@@ -84,29 +84,29 @@ def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_has_changed(tm
     for name in ("a.txt", "b.txt"):
         lay(tmp_path, name)
         os.utime(tmp_path / name, (1, 1))
-    before = run_files.contents(RunFiles(tmp_path, "x"))["a.txt"]
+    before = listing.contents(RunFiles(tmp_path, "x"))["a.txt"]
     os.replace(tmp_path / "b.txt", tmp_path / "a.txt")
-    assert run_files.contents(RunFiles(tmp_path, "x"))["a.txt"] != before
+    assert listing.contents(RunFiles(tmp_path, "x"))["a.txt"] != before
 
 
 def test_json_is_written_for_people(tmp_path):
-    run_files.write_json(tmp_path / "x.json", {"z": "ä", "a": Path("b/c")})
+    atomic.write_json(tmp_path / "x.json", {"z": "ä", "a": Path("b/c")})
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "z": "ä",\n  "a": "b/c"\n}\n'
 
 
 def test_a_config_makes_its_run_directory(tmp_path):
     files = RunFiles(tmp_path / "runs" / "a" / "b", "x")
-    run_files.write_config(files, {"a": {"b": None}})
+    record_files.write_config(files, {"a": {"b": None}})
     assert json.loads(files.config.read_text(encoding="utf-8")) == {"a": {"b": None}}
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     record = a_record(warnings=("⚠️ low",), outputs={"ä.csv": "sha256:1"})
-    assert run_files.read_record(lay_record(tmp_path, record)) == (record, None)
+    assert record_files.read_record(lay_record(tmp_path, record)) == (record, None)
 
 
 def test_a_record_that_is_not_there_needs_no_reason(tmp_path):
-    assert run_files.read_record(tmp_path / "x_record.json") == (None, None)
+    assert record_files.read_record(tmp_path / "x_record.json") == (None, None)
 
 
 WHOLE = json.dumps(a_record().to_json())
@@ -139,7 +139,7 @@ WHOLE = json.dumps(a_record().to_json())
 def test_a_torn_or_foreign_record_is_no_record_and_one_line_that_says_so(tmp_path, content):
     path = tmp_path / "x_record.json"
     path.write_bytes(content)
-    record, reason = run_files.read_record(path)
+    record, reason = record_files.read_record(path)
     assert record is None
     assert reason.startswith(f"{path}: not a readable record")
     assert "\n" not in reason
@@ -147,7 +147,7 @@ def test_a_torn_or_foreign_record_is_no_record_and_one_line_that_says_so(tmp_pat
 
 def test_a_folder_in_the_place_of_a_record_is_no_record(tmp_path):
     (tmp_path / "x_record.json").mkdir()
-    record, reason = run_files.read_record(tmp_path / "x_record.json")
+    record, reason = record_files.read_record(tmp_path / "x_record.json")
     assert record is None
     assert "not a readable record" in reason
 
@@ -161,27 +161,27 @@ def test_records_come_sorted_and_without_those_of_the_flows_inside_builds(tmp_pa
     lay_record(runs / "b" / "B", a_record("B", "second"))
     found = [
         (directory.relative_to(runs).as_posix(), record.instance)
-        for directory, record in run_files.records(runs)
+        for directory, record in record_files.records(runs)
     ]
     assert found == [("a/deep/C", "C"), ("b/A", "A"), ("b/B", "B"), ("b/B", "B")]
 
 
 def test_a_folder_named_runs_without_a_build_above_it_is_searched(tmp_path):
     lay_record(tmp_path / "old" / "runs" / "x" / "A", a_record())
-    assert [record.instance for _, record in run_files.records(tmp_path)] == ["A"]
+    assert [record.instance for _, record in record_files.records(tmp_path)] == ["A"]
 
 
 def test_unreadable_records_are_left_out(tmp_path):
     lay_record(tmp_path / "x" / "A", a_record())
     (tmp_path / "x" / "A" / "torn_record.json").write_text("{", encoding="utf-8")
-    assert [record.instance for _, record in run_files.records(tmp_path)] == ["A"]
+    assert [record.instance for _, record in record_files.records(tmp_path)] == ["A"]
 
 
 @pytest.mark.parametrize("runs", ["nowhere", "file.txt"])
 def test_no_runs_have_no_records(tmp_path, runs):
     (tmp_path / "file.txt").touch()
-    assert list(run_files.records(tmp_path / runs)) == []
-    assert run_files.past_configs(tmp_path / runs) == []
+    assert list(record_files.records(tmp_path / runs)) == []
+    assert layout.past_configs(tmp_path / runs) == []
 
 
 def test_the_configs_of_past_runs_are_found_but_not_those_inside_builds(tmp_path):
@@ -191,14 +191,14 @@ def test_the_configs_of_past_runs_are_found_but_not_those_inside_builds(tmp_path
         path.write_text("{}", encoding="utf-8")
         path.with_name(path.name.replace("_config.json", "_execution_output.txt")).touch()
     (tmp_path / "a/B/model_config.json").write_text("{}", encoding="utf-8")  # belongs to the flow
-    found = run_files.past_configs(tmp_path)
+    found = layout.past_configs(tmp_path)
     assert {path.relative_to(tmp_path).as_posix() for path in found} == {
         "b/A/b_config.json",
         "a/B/a_config.json",
         "a/B/c_config.json",
     }
-    assert all(run_files.is_past_config(path) for path in found)
-    assert {run_files.stem_of_config(path) for path in found} == {"a", "b", "c"}
+    assert all(layout.is_past_config(path) for path in found)
+    assert {layout.stem_of_config(path) for path in found} == {"a", "b", "c"}
 
 
 def test_a_journal_gives_the_last_word_on_each_flow_in_the_order_of_their_beginnings(tmp_path):
@@ -209,8 +209,8 @@ def test_a_journal_gives_the_last_word_on_each_flow_in_the_order_of_their_beginn
         a_record("B", status=Status.WARNING, warnings=("⚠️\u2028low",)),
         a_record("A", status=Status.SUCCESS),
     ):
-        run_files.add_to_journal(journal, record)
-    found = run_files.read_journal(journal)
+        record_files.add_to_journal(journal, record)
+    found = record_files.read_journal(journal)
     assert [(record.instance, record.status) for record in found] == [
         ("A", Status.SUCCESS),
         ("B", Status.WARNING),
@@ -220,40 +220,40 @@ def test_a_journal_gives_the_last_word_on_each_flow_in_the_order_of_their_beginn
 
 def test_a_journal_with_a_torn_tail_keeps_its_whole_lines(tmp_path):
     journal = tmp_path / ".build_flows.jsonl"
-    run_files.add_to_journal(journal, a_record("A"))
+    record_files.add_to_journal(journal, a_record("A"))
     with journal.open("a", encoding="utf-8") as file:
         file.write("[]\nnull\n" + WHOLE[:40])
-    assert [record.instance for record in run_files.read_journal(journal)] == ["A"]
+    assert [record.instance for record in record_files.read_journal(journal)] == ["A"]
 
 
 def test_a_journal_that_is_not_there_is_empty(tmp_path):
-    assert run_files.read_journal(tmp_path / "none.jsonl") == ()
+    assert record_files.read_journal(tmp_path / "none.jsonl") == ()
 
 
 def test_flows_inside_a_build_know_its_journal_and_settings(tmp_path, monkeypatch):
     monkeypatch.delenv("_DUCTAFLOW_BUILD", raising=False)
-    assert run_files.surrounding_build() is None
+    assert build_variable.surrounding_build() is None
     files = RunFiles(tmp_path, "b")
-    for name, value in run_files.build_environment(files, '{"html": "none"}', "/p", {}).items():
+    for name, value in build_variable.build_environment(files, '{"html": "none"}', "/p", {}).items():
         monkeypatch.setenv(name, value)
-    assert run_files.surrounding_build() == (files.journal, '{"html": "none"}')
+    assert build_variable.surrounding_build() == (files.journal, '{"html": "none"}')
 
 
 def test_a_session_within_a_build_is_none_of_its_flows_and_knows_the_build(tmp_path, monkeypatch):
     files = RunFiles(tmp_path, "b")
-    for name, value in run_files.build_environment(files, "{}", "/p", {"X": "1"}).items():
+    for name, value in build_variable.build_environment(files, "{}", "/p", {"X": "1"}).items():
         monkeypatch.setenv(name, value)
     instance = Instance("/p/flows/x.py", "x", "A", {}, "/p/runs/x/A", "/p")
-    with run_files.outside_of_builds():
-        assert (run_files.surrounding_build(), run_files.place_in_build()) == (None, None)
-        assert run_files.variables_of(instance) == {}
-        assert run_files.builds_around() == [files.journal]
-        with run_files.outside_of_builds():
-            assert run_files.builds_around() == [files.journal]
-    assert run_files.surrounding_build() == (files.journal, "{}")
+    with build_variable.outside_of_builds():
+        assert (build_variable.surrounding_build(), build_variable.place_in_build()) == (None, None)
+        assert build_variable.variables_of(instance) == {}
+        assert build_variable.builds_around() == [files.journal]
+        with build_variable.outside_of_builds():
+            assert build_variable.builds_around() == [files.journal]
+    assert build_variable.surrounding_build() == (files.journal, "{}")
     monkeypatch.delenv("_DUCTAFLOW_BUILD")
-    with run_files.outside_of_builds():
-        assert run_files.builds_around() == []
+    with build_variable.outside_of_builds():
+        assert build_variable.builds_around() == []
     assert "_DUCTAFLOW_BUILD" not in os.environ
 
 
@@ -269,14 +269,14 @@ def test_a_session_within_a_build_is_none_of_its_flows_and_knows_the_build(tmp_p
     ],
 )
 def test_paths_are_shown_relative_to_the_root_they_lie_under(path, root, expected):
-    assert run_files.display_path(path, root) == expected
+    assert layout.display_path(path, root) == expected
 
 
 def test_a_digest_depends_on_the_content_alone(tmp_path):
     for name, content in (("a", b""), ("b", b""), ("c", b"\x00")):
         (tmp_path / name).write_bytes(content)
     empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    digests = run_files.digests(tmp_path, ["c", "gone", "b", "a"])
+    digests = listing.digests(tmp_path, ["c", "gone", "b", "a"])
     assert list(digests) == ["a", "b", "c"]
     assert digests["a"] == digests["b"] == empty != digests["c"]
 
@@ -302,7 +302,7 @@ def lay(directory: Path, *names: str) -> None:
 
 def files_of(run: RunFiles) -> dict[str, str]:
     """Return the state of each file in a run directory that is the flow's."""
-    return {name: state for name, state in run_files.contents(run).items() if state is not None}
+    return {name: state for name, state in listing.contents(run).items() if state is not None}
 
 
 def test_only_what_the_flow_wrote_is_its_output(run):
@@ -312,7 +312,7 @@ def test_only_what_the_flow_wrote_is_its_output(run):
     found = files_of(run)
     names = {"result.csv", "plots/a b.png", "deep/runs/c.txt", "x_extra.json", "own.tmp", ".own.99.tmp"}
     assert set(found) == names
-    assert {name for name, stat in run_files.contents(run).items() if stat is None} == {
+    assert {name for name, stat in listing.contents(run).items() if stat is None} == {
         "plots/",
         "deep/",
         "deep/runs/",
@@ -337,4 +337,4 @@ def test_a_flows_own_file_may_end_as_records_do(run):
 def test_a_foreign_record_beside_runs_does_not_hide_it(tmp_path):
     lay(tmp_path, "patient_record.json")
     lay_record(tmp_path / "runs" / "x" / "A", a_record())
-    assert [record.instance for _, record in run_files.records(tmp_path)] == ["A"]
+    assert [record.instance for _, record in record_files.records(tmp_path)] == ["A"]

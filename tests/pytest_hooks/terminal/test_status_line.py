@@ -15,7 +15,7 @@ from helpers.projects import write_project
 from helpers.screen import PYTEST, Screen, Terminal
 from helpers.sessions import run_session, wait_for
 
-from pytest_ductaflow.pytest_hooks.terminal.live import way_to_show
+from pytest_ductaflow.pytest_hooks.terminal.status_line import way_to_show
 
 pytestmark = pytest.mark.slow
 
@@ -139,8 +139,8 @@ def test_it_can_be_switched_off_as_a_plugin(tmp_path: Path) -> None:
 
 ONE = ("conductor.py::wait::a",)
 AT_ONCE = """
-from pytest_ductaflow.pytest_hooks.terminal import live
-live.DELAY, live.LOG_PAUSE = 0.0, 60.0
+from pytest_ductaflow.pytest_hooks.terminal import status_line
+status_line.DELAY, status_line.LOG_PAUSE = 0.0, 60.0
 """
 OFTEN = AT_ONCE.replace("60.0", "0.05")
 
