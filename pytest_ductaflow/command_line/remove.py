@@ -74,8 +74,8 @@ def restore(run: str, *, flow: str | None) -> None:
     Its present run is deleted if it failed, else exchanged with the restored one. The exit code is 2 if
     there is nothing to restore.
     """
-    from ..running.clean_start import flow_of_earlier_run
-    from ..running.clean_start import restore as restore_run
+    from ..running.earlier_runs.restore import flow_of_earlier_run
+    from ..running.earlier_runs.restore import restore as restore_run
 
     run_dir = path_of_run(run)
     try:

@@ -28,6 +28,9 @@ from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.running import clean_start, run_instance
 from pytest_ductaflow.running.clean_start import CleanStart, is_kept
+from pytest_ductaflow.running.earlier_runs import move_files
+from pytest_ductaflow.running.earlier_runs.move_files import make_folder
+from pytest_ductaflow.running.earlier_runs.restore import restore
 
 TRAIN = """
     from pathlib import Path
@@ -335,7 +338,7 @@ class Killed(BaseException):
 
 STEPS = [
     (atomic, "write_atomic"),
-    (clean_start, "_is_file_or_link"),
+    (move_files, "_is_file_or_link"),
     (shutil, "move"),
     (shutil, "copy2"),
     (Path, "unlink"),
@@ -434,7 +437,7 @@ def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monke
         with monkeypatch.context() as patch:
             patch.setattr(module, name, dying)
             try:
-                clean_start.restore(files, root)
+                restore(files, root)
                 done = True
             except Killed:
                 done = False
@@ -443,7 +446,7 @@ def test_a_restore_that_is_killed_is_done_to_its_end_by_the_next(tmp_path, monke
             if not done and (
                 record_files.read_record(files.record)[0] != good or (files.directory / "new.txt").exists()
             ):
-                clean_start.restore(files, root)
+                restore(files, root)
             else:
                 CleanStart(files, root, record_files.read_record(files.record)[0])
             found = tree(files.directory)
@@ -481,11 +484,11 @@ def test_restore_refuses_where_files_of_others_are_in_the_way(tmp_path, names, s
     before = tree(tmp_path)
     if says:
         with pytest.raises(DuctaflowError, match="is in the way of the earlier run: move it") as caught:
-            clean_start.restore(files, tmp_path)
+            restore(files, tmp_path)
         assert str(caught.value).startswith(f"{says} is in the way")
         assert tree(tmp_path) == before
     else:
-        clean_start.restore(files, tmp_path)
+        restore(files, tmp_path)
         assert tree(files.directory)["model.pt"] == "kept"
 
 
@@ -686,7 +689,7 @@ def test_a_folder_is_made_although_another_worker_removes_the_empty_one_above_it
             shared.rmdir()
 
     monkeypatch.setattr(os, "mkdir", interrupted)
-    clean_start._make_folder(shared / "i1")
+    make_folder(shared / "i1")
     assert len(removed) == 3
     assert (shared / "i1").is_dir()
 
@@ -697,4 +700,4 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "mkdir", lost)
     with pytest.raises(FileNotFoundError):
-        clean_start._make_folder(tmp_path / "i1")
+        make_folder(tmp_path / "i1")

@@ -15,7 +15,8 @@ from ...core.record import Record, Status
 from ...core.run_directory import layout, record_files
 from ...core.run_directory.layout import RunFiles, display_path
 from ...core.system.instance_lock import is_free
-from ...running.clean_start import Shelf, remove_earlier
+from ...running.earlier_runs.restore import remove_earlier
+from ...running.earlier_runs.shelf import Shelf
 from .declared_history import DeclaredRecords, has_lost_its_flow, root_of
 
 
