@@ -284,13 +284,16 @@ class EngineLoop:
 
     def _run_again(self, item: InstanceItem) -> None:
         """Have the engine run an instance whose protocol runs, for a plugin that repeats items."""
-        number = item.number
-        while True:
+        number, found = item.number, None
+        while found is None:
             try:
                 found = prepared(item.instance, item.settings_here, item.neighbours, item.say)
-                break
-            except InUse:
+            except InUse as error:
+                if number not in self._in_use:
+                    item.say(f"{error}: waiting")
+                self._in_use[number] = time.monotonic()
                 time.sleep(_AGAIN)
+        self._in_use.pop(number, None)
         if isinstance(found, Record):
             self._results[number] = found
             return

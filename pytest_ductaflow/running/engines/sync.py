@@ -25,6 +25,7 @@ from ...core.record import Failure, Record, Status
 from ...core.run_directory import record_files
 from ...tracking.digests import config_digest
 from ..clean_start import CleanStart
+from ..earlier_runs.move_files import remove as remove_files
 from ..html.instance_page import InstancePage
 from ..single_run import Task
 from .attempt import Outcome, run_attempt, want
@@ -74,7 +75,7 @@ def _names_by_git(root: str) -> list[str] | None:
 def _names_in(
     top: str, left_out: Collection[str] = (), left_out_at_top: Collection[str] = ()
 ) -> Iterator[str]:
-    """Yield the files in a folder and in those below it, relative to it.
+    """Yield the files in a folder and in those below it, relative to it, and empty folders with a final `/`.
 
     Args:
         top: The folder.
@@ -84,7 +85,10 @@ def _names_in(
     for folder, folders, names in os.walk(top):
         without = {*left_out, *left_out_at_top} if folder == top else left_out
         folders[:] = sorted(name for name in folders if name not in without)
-        yield from (os.path.relpath(os.path.join(folder, name), top) for name in sorted(names))
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        if not (names or folders or folder == top):
+            yield os.path.join(os.path.relpath(folder, top), "")
+        yield from (os.path.relpath(os.path.join(folder, name), top) for name in sorted([*names, *links]))
 
 
 def _packed(root: str, names: Iterable[str], limit: float, what: str) -> bytes:
@@ -148,6 +152,7 @@ def parcel_of(task: Task, session: str) -> tuple[Parcel, Task]:
         os.path.join(folder, name)
         for folder in dict.fromkeys([os.path.relpath(instance.run_dir, root), *folders])
         for name in _names_in(os.path.join(root, folder))
+        if Path(root, folder, name) != task.files.record  # there, it is the one of an earlier attempt
     ]
     label = f"{instance.step}/{instance.name}"
     files = _packed(root, names, settings.sync_limit, f"what {label} needs of other instances")
@@ -197,12 +202,12 @@ def run_parcel(
     _unpack(parcel.files, place)
     instance = _moved(task.instance, root, str(place))
     files = replace(task.files, directory=Path(instance.run_dir))
-    files.record.unlink(missing_ok=True)  # the session's, which says that it runs
+    earlier, _ = record_files.read_record(files.record)  # of an attempt that was lost there
     there = replace(
         task,
         instance=instance,
         files=files,
-        earlier=None,
+        earlier=earlier,
         settings=replace(task.settings, html="none"),  # a page needs what is beside the others
         made_beside=Neighbours().made_beside,
     )
@@ -237,10 +242,8 @@ def bring_back(task: Task, outcome: Outcome) -> Record:
     if record is None:
         return task.running
     if outcome.files is not None:
-        with contextlib.suppress(FileNotFoundError):
-            for name in _names_in(str(files.directory)):
-                if (files.directory / name) != files.record:
-                    (files.directory / name).unlink(missing_ok=True)  # the flow has deleted what is not back
+        there = list(_names_in(str(files.directory)))
+        remove_files(files.directory, (name for name in there if name != files.record.name))
         _unpack(outcome.files, files.directory)
     record_files.write_config(files, instance.full_config)
     page = InstancePage(instance, files, task.settings, may_follow=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,32 @@ def test_run_directories_of_the_flows_of_a_build_come_back(tmp_path: Path, sessi
     assert flow.run_dir == "runs/all/one/runs/grow/a"
     assert (root / flow.run_dir / "grown.txt").read_text() == "1"
     assert (root / flow.run_dir / "grow_record.json").exists()
+
+
+LEAVES = """\
+    import os
+    from pathlib import Path
+    Path("empty").mkdir(exist_ok=True)
+    Path("real").mkdir()
+    Path("real/in.txt").write_text("1")
+    os.symlink("real", "link")
+    """
+
+
+@pytest.mark.slow
+def test_empty_folders_and_links_to_folders_come_back(tmp_path: Path, session: str) -> None:
+    root = write_project(tmp_path / "project", {"flows/a.py": LEAVES})
+    instance = Instance(str(root / "flows/a.py"), "a", "one", {}, str(root / "runs/a/one"), str(root))
+    receive(session, {str(root): pack_project(str(root), LIMIT)})
+    for name in ("one", "two"):
+        run = prepared(instance, Settings(html="none", sync=True, force=True), Neighbours(), print)
+        assert isinstance(run, Elsewhere)
+        work = run.work(0, Neighbours().made_beside, priority=1.0, cores=1, memory=None, resources={})
+        record = run.completed(Ended(0, work.run(name)), None)
+        assert record.status is Status.SUCCESS, record.error
+        assert (root / "runs/a/one/empty").is_dir()
+        assert os.readlink(root / "runs/a/one/link") == "real"
+        assert (root / "runs/a/one/link/in.txt").read_text() == "1"
 
 
 def test_project_goes_without_its_runs_but_with_other_folders_of_that_name(

@@ -15,10 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from ....core.errors import EngineError
 
+_START = 120.0  # seconds for the cluster to start
 _PATIENCE = 10.0  # seconds for the cluster to end
 _CLOSE = 5.0  # seconds that it gives its workers
 _FAILURES = 1_000_000  # workers that may be lost with a task: attempts are counted elsewhere
@@ -65,7 +67,10 @@ class LocalCluster:
             EngineError: If there is none.
         """
         stream = self._process.stdout
+        timer = threading.Timer(_START, self._process.kill)
+        timer.start()
         address = stream.readline().strip() if stream is not None else ""
+        timer.cancel()
         if not address:
             lines = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise EngineError(
