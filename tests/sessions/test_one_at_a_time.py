@@ -400,9 +400,10 @@ def test_where_a_project_cannot_be_written_to_the_lock_is_in_the_run_directory(t
     assert listing.contents(files) == {}
 
 
-def test_a_file_system_without_locks_has_a_marker_in_place_of_a_lock(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_has_a_marker_in_place_of_a_lock(tmp_path, monkeypatch, number):
     def none(self: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(instance_lock.FileLock, "_acquire", none)
     files = RunFiles(tmp_path / "runs/x/A", "x")

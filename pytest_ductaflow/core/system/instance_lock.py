@@ -19,7 +19,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -31,7 +33,11 @@ from ..run_directory import build_variable, layout, record_files
 from ..run_directory.layout import RunFiles
 from . import interrupts
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
+# Newer versions of filelock would first make a file for each new lock, to see whether there are locks at all.
+_WITHOUT_PROBE: dict[str, Any] = (
+    {"fallback_to_soft": False} if "fallback_to_soft" in signature(FileLock.__init__).parameters else {}
+)
 _PAUSE = 0.05  # seconds between polls of a lock that another process holds
 _UNTIL_TOLD = 1.0  # seconds for a process that has just taken a lock to write its id to the record
 _LAST_WORDS = 10.0  # seconds for the kernel of a killed process to end
@@ -81,7 +87,7 @@ def held(
         InUse: If another process is running it and `wait` is false, or it would run within itself.
         OSError: If no lock can be made.
     """
-    lock: BaseFileLock = FileLock(lock_file(files, root))
+    lock: BaseFileLock = FileLock(lock_file(files, root), **_WITHOUT_PROBE)
     try:
         has_waited = not _is_taken(lock)
     except OSError as error:
@@ -100,7 +106,7 @@ def held(
 def is_free(files: RunFiles, root: str | Path) -> bool:
     """Return whether no process is running an instance."""
     with contextlib.suppress(OSError):
-        lock = FileLock(lock_file(files, root))
+        lock = FileLock(lock_file(files, root), **_WITHOUT_PROBE)
         if not _is_taken(lock):
             return False
         lock.release()
@@ -115,7 +121,7 @@ def locked(file: Path) -> Iterator[None]:
         OSError: If the file cannot be made.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
+    lock = FileLock(file, **_WITHOUT_PROBE)
     try:
         lock.acquire(poll_interval=_PAUSE)
     except OSError as error:
