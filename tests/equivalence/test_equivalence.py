@@ -51,6 +51,7 @@ ALWAYS = {
     *("exception", "sys_exit_3", "killed", "raises_exception_tag", "parameters"),
     *("markdown_raw_and_empty_cells", "facts_of_the_process"),
 }
+TRIES = 5  # of papermill, where its kernel stops while it still runs cells
 PATIENCE = 60  # seconds; only a bug waits that long
 DIFFERS_EACH_TIME = {
     r"ipykernel_\d+/\d+\.py": "CELL",
@@ -267,7 +268,11 @@ def by_papermill(projects: Path) -> Callable[[Case], tuple[Instance, Outcome]]:
         if case.name not in known:
             # A name that hides no module: flows can import their neighbours.
             instance = instance_of(projects / case.name, f"case_{case.name}", case.source, case.config)
-            known[case.name] = instance, run_by_papermill(instance)
+            theirs = run_by_papermill(instance)
+            tries = TRIES if case.papermill_runs_on else 0
+            while tries and theirs.ended == "DeadKernelError":  # its kernel has stopped before its last cell
+                theirs, tries = run_by_papermill(instance), tries - 1
+            known[case.name] = instance, theirs
         return known[case.name]
 
     return outcome
