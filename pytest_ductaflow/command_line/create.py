@@ -11,6 +11,7 @@ import click
 
 from ..core.run_directory.layout import display_path
 from ..core.scalars import json_object
+from ..report.failure_text import quoted
 from .shared.project import find_project, settings_and_root, shown
 from .shared.refusal import Refusal
 
@@ -44,7 +45,8 @@ def init(folder: Path, template: str) -> None:
     _write(texts)
     for path in texts:
         click.echo(shown(path))
-    go = "" if folder == Path.cwd() else f"cd {shown(folder)} && "
+    there = shown(folder)
+    go = "" if folder == Path.cwd() else f"cd {quoted(f'./{there}' if there[0] == '-' else there)} && "
     click.echo(f"\nrun it:    {go}pytest --ductaflow conductor.py -n auto")
     click.echo(f"the gate:  {go}pytest --ductaflow tests/instances")
 

@@ -85,7 +85,7 @@ def _verdict(text: str) -> _Verdict:
                 return _forecast(plan, number, settings)
     if run is None:
         raise Refusal(unknown)
-    source = run.record.source if run.has_run else ""
+    source = _source_of(run)
     told = f": {source} declared it, and does not any more" if source else ""
     raise Refusal(
         f"no conductor, table or flow declares {run.label}{told}; it runs only if it is named: "
@@ -101,8 +101,8 @@ def _candidates(
     if run is not None:
         name = run.files.record.relative_to(root).as_posix() if run.files.record.is_relative_to(root) else ""
         names = [each.source for each in declarations(root) if name in each.now]
-        if not names and run.has_run and run.record.source:
-            names = [run.record.source]
+        if not names and (source := _source_of(run)):
+            names = [source]
         names = [each for each in names if (root / each).is_file()]
     first = discover(names, root, settings, ignored_folders=ignored)
     if first:
@@ -112,6 +112,12 @@ def _candidates(
     rest = [source for source in rest if source.kind != "stored"]
     if rest:
         yield rest
+
+
+def _source_of(run: Run) -> str:
+    """Return what declared a run by its record; "" if there is none, or none that can be read."""
+    record, _ = read_record(run.files.record)
+    return record.source if record is not None else ""
 
 
 def _number_of(plan: Plan, run: Run | None, text: str) -> int | None:

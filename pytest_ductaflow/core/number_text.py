@@ -86,7 +86,7 @@ def seconds_in(text: str) -> float:
     """
     number, unit = _split(text)
     seconds = number * _SECONDS.get(unit, 0)
-    if not seconds:
+    if not 0 < seconds < math.inf:
         raise ValueError("expected a time such as 90s, 10min or 2h")
     return seconds
 
@@ -98,10 +98,10 @@ def bytes_in(text: str) -> int:
         ValueError: If it is none, or less than a byte.
     """
     number, unit = _split(text)
-    size = int(number * _BYTES.get(unit.lower(), 0))
-    if not size:
+    size = number * _BYTES.get(unit.lower(), 0)
+    if not 1 <= size < math.inf:
         raise ValueError("expected a size such as 500 MB, 2GB or a number of bytes")
-    return size
+    return int(size)
 
 
 def _split(text: str) -> tuple[float, str]:

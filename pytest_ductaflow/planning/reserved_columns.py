@@ -17,6 +17,7 @@ After = str | Instance | Iterable[Any] | None
 FIELDS = {**RESERVED_FOR, "_after": "after"}
 RESERVED = tuple(FIELDS)
 _LEAST = {"_retries": 0, "_cores": 1}  # of whole numbers
+_LONGEST_DELAY = 30 * 24 * 3600.0  # seconds; clocks and dates end somewhere
 IGNORED = ("_project_root", "_no_execute")
 
 
@@ -90,11 +91,13 @@ def resources(value: object) -> dict[str, float]:
 
 def _retry_delay(value: JSON, number: float | None) -> float:
     try:
-        if number is not None and number >= 0:
-            return float(number)
-        return seconds_in(value if isinstance(value, str) else "")
+        is_number = number is not None and number >= 0
+        seconds = float(number or 0) if is_number else seconds_in(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError(f"{value!r}: expected seconds, or a time such as 10s, 2min or 1h") from None
+    if seconds > _LONGEST_DELAY:
+        raise ValueError(f"{value!r}: expected a time of at most {_LONGEST_DELAY / 3600:g} hours")
+    return seconds
 
 
 def _memory(value: JSON, number: float | None) -> int:

@@ -175,6 +175,8 @@ class PlannedItem(pytest.Item):
             return failure_repr(excinfo.value.record, root, here, command, tb)
         if isinstance(excinfo.value, PreconditionsUnmet | Warned):
             return str(excinfo.value)
+        if isinstance(excinfo.value, KeyboardInterrupt) and not self.config.option.fulltrace:
+            return "stopped while it ran"  # with --pdb pytest makes a failure of it
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:

@@ -30,12 +30,14 @@ class StoppingHooks:
 
     def __init__(self, hurry: Callable[[], None]) -> None:
         self._hurry = hurry
+        self._session: pytest.Session | None = None
         self._is_stopped = False
         self._ending_since: float | None = None
         self._earlier: dict[signal.Signals, Any] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
         self._take_signals()
         terminal = session.config.pluginmanager.get_plugin("terminalreporter")
         writer = getattr(terminal, "_tw", None)
@@ -53,9 +55,11 @@ class StoppingHooks:
             if number is not None and signal.getsignal(number) is replaced:
                 self._earlier[number] = signal.signal(number, self._stop)
 
-    def _stop(self, *_: object) -> None:
+    def _stop(self, number: int, *_: object) -> None:
         """End the session; if it is ending already, make it faster."""
         self._is_stopped = True
+        if self._session is not None and number != signal.SIGINT:  # which only leaves a debugger
+            self._session.shouldstop = f"stopped by {signal.Signals(number).name}"
         since = self._ending_since
         if since is None or time.monotonic() - since > _PATIENCE:
             raise KeyboardInterrupt

@@ -32,7 +32,7 @@ from ..tracking.observed import Used
 from ..tracking.paths_in_config import output_files
 from .clean_start import CleanStart, clear_replay
 from .debugging.terminal import terminal_here, variable_for_flows
-from .failures.run_failure import BY_KEYBOARD
+from .failures.run_failure import FROM_OUTSIDE
 from .flow_run import Execution, flow_run
 from .html.instance_page import InstancePage
 from .retries import Attempts, pause, pause_after
@@ -224,7 +224,7 @@ def _attempts(
         try:
             pause(time.time() + seconds)
         except KeyboardInterrupt:
-            return _Tried(replace(execution, failure=BY_KEYBOARD, interrupted=True), before, tried.flows)
+            return _Tried(replace(execution, failure=FROM_OUTSIDE, interrupted=True), before, tried.flows)
 
 
 def _execute(

@@ -309,10 +309,11 @@ class FlowClient(PapermillNotebookClient):  # type: ignore[misc]
         return cell
 
     def _debug(self, debugger: CellDebugger, reply: dict[str, Any]) -> None:
-        """Let the user look into the cell that has failed."""
+        """Let the user look into the cell that has failed, which stays so if the kernel ends there."""
         began = time.monotonic()
         try:
-            debugger.look_into(self.kernel, self.kc, self._loop, reply)
+            with contextlib.suppress(KernelDied):
+                debugger.look_into(self.kernel, self.kc, self._loop, reply)
         finally:
             self._deadline.extend(time.monotonic() - began)
 

@@ -41,7 +41,7 @@ from .client import FlowClient, RunResult
 from .debugging.cell_debugger import CellDebugger
 from .debugging.terminal import Terminal
 from .failures.cell_failure import last_printed, mark_failure, with_hint_at_fork, with_hint_at_place
-from .failures.run_failure import BY_KEYBOARD, FailureFinder
+from .failures.run_failure import FROM_OUTSIDE, FailureFinder
 from .notebook.prepare import prepare_notebook, sources_with_secrets
 from .notebook.writer import NotebookFile
 from .output_log import Output
@@ -240,7 +240,7 @@ class FlowRun:
             self._failure = Failure("KernelDied", f"the kernel did not start: {error}")
             return False
         except KeyboardInterrupt:
-            self._failure = BY_KEYBOARD
+            self._failure = FROM_OUTSIDE
             return False
         client.run_cells()
         if client.error is not None:
@@ -282,7 +282,7 @@ class FlowRun:
             warning_count=self._output.warning_count,
             warning_line=self._output.warning_line,
             python_warnings=(*map(self._hidden.mask, self._python_warnings), *self._output.python_warnings),
-            interrupted=self._failure is BY_KEYBOARD,
+            interrupted=self._failure is FROM_OUTSIDE,
             threads=threads_in(self._environment),
             kernel_files=self._choice.files,
         )

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 from ..core.errors import InUse
 from ..core.instance import Instance, Neighbours
-from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
+from ..core.record import IN_USE, INTERRUPTED, STOPPED, Failure, Record, Status
 from ..core.run_directory import build_variable, layout, record_files
 from ..core.run_directory.layout import RunFiles
 from ..core.run_directory.record_files import publish
@@ -253,7 +253,7 @@ def complete(
     except OSError as error:
         record = publish_failure(task.files, task.running, unusable(error))
     except KeyboardInterrupt:
-        publish_failure(task.files, task.running, Failure(INTERRUPTED, "stopped by the keyboard"))
+        publish_failure(task.files, task.running, Failure(INTERRUPTED, STOPPED))
         raise
     except BaseException as error:  # a pytest plugin's: the record must not stay open
         publish_failure(task.files, task.running, Failure(type(error).__name__, str(error)))

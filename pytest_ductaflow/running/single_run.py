@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ..core.instance import Instance
-from ..core.record import IN_USE, INTERRUPTED, Failure, Record, Status
+from ..core.record import IN_USE, INTERRUPTED, STOPPED, Failure, Record, Status
 from ..core.run_directory import record_files
 from ..core.run_directory.layout import RunFiles
 from ..core.settings import Settings
@@ -97,7 +97,7 @@ def run_from_clean_start(task: Task, echo: IO[str] | None) -> tuple[Record, bool
     except OSError as error:
         return publish_failure(files, running, unusable(error)), False
     except KeyboardInterrupt:
-        publish_failure(files, running, Failure(INTERRUPTED, "stopped by the keyboard"))
+        publish_failure(files, running, Failure(INTERRUPTED, STOPPED))
         raise
     except BaseException as error:  # ours: the record must not stay open
         publish_failure(files, running, Failure(type(error).__name__, str(error)))

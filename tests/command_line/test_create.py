@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_new_project_has_all_its_parts(tmp_path: Path, template: str) -> None:
     assert readme.startswith(f"# {tmp_path.name}\n")
     assert "ABOUT" not in readme
     yaml.safe_load((tmp_path / ".github/workflows/instances.yml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["north and 'south'", "-north"])
+def test_what_it_says_to_type_can_be_typed(tmp_path: Path, name: str) -> None:
+    done = ductaflow(tmp_path, "init", "--", name)
+    going = done.lines[-1].removeprefix("the gate:  ").partition(" && ")[0]
+    typed = subprocess.run(["sh", "-c", f"{going} && ls conductor.py"], cwd=tmp_path, check=False)
+    assert typed.returncode == 0, going
 
 
 def test_nothing_is_overwritten_and_nothing_else_is_written(tmp_path: Path) -> None:

@@ -82,3 +82,17 @@ def test_a_conductor_that_is_wrong_is_one_message(tmp_path: Path) -> None:
     done = ductaflow(tmp_path, "why", "a/x")
     assert done.code == 2
     assert "conductor.py:2: ZeroDivisionError: division by zero" in done.err
+
+
+@pytest.mark.slow
+def test_a_record_that_cannot_be_read_is_a_reason_to_run(tmp_path: Path) -> None:
+    """Nothing else notes here what has declared it."""
+    write_project(tmp_path, PROJECT)
+    for name in ("x", "gone"):
+        make_run(tmp_path, f"a/{name}", "flows/a.py")
+        (tmp_path / f"runs/a/{name}/a_record.json").write_text("{", encoding="utf-8")
+    done = ductaflow(tmp_path, "why", "a/x")
+    assert done.code == 0, done.err
+    assert done.lines[0].startswith("a/x would run: new; ")
+    assert "not a readable record" in done.lines[0]
+    assert "declares a/gone; it runs only if it is named" in ductaflow(tmp_path, "why", "a/gone").err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Self
@@ -33,12 +35,14 @@ class AtTerminal:
             dimensions=(50, 120),
         )
         self._end = pexpect.EOF
+        self._is_gone = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.close(force=True)
+        if not self._is_gone:
+            self._process.close(force=True)
 
     def until(self, text: str) -> str:
         """Wait for a text, and return what came before it."""
@@ -61,6 +65,16 @@ class AtTerminal:
 
     def press_ctrl_d(self) -> None:
         self._process.sendeof()
+
+    def terminate(self) -> None:
+        """Send what ends a job."""
+        self._process.kill(signal.SIGTERM)
+
+    def hang_up(self) -> int:
+        """Close the terminal, and return the exit code."""
+        self._is_gone = True
+        os.close(self._process.child_fd)
+        return int(os.waitstatus_to_exitcode(os.waitpid(self._process.pid, 0)[1]))
 
     def rest(self) -> str:
         """Wait for the end, and return what is printed until then."""

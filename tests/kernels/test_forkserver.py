@@ -626,6 +626,7 @@ def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(proje
         thing = Thing()
         weakref.finalize(Thing, lambda: open("finalized", "w").close())
         holder = []; holder.append((holder, open("in_a_circle", "w"))); holder[0][1].write("circle")
+        gzip.held = weakref.proxy(set()), open("held", "w"); gzip.held[1].write("held")  # the set is gone
         import holder_of_archive
         threading.Thread(target=lambda: (time.sleep(0.2), open("thread", "w").write("late"))).start()
         """
@@ -635,12 +636,14 @@ def test_atexit_handlers_destructors_and_unflushed_files_come_to_their_end(proje
     assert gzip.decompress((folder / "packed.gz").read_bytes()) == b"packed"
     with zipfile.ZipFile(folder / "archive.zip") as archive:
         assert archive.read("a") == b"b"
-    texts = {n: (folder / n).read_text() for n in ("atexit", "plain", "deleted", "in_a_circle", "thread")}
+    names = ("atexit", "plain", "deleted", "in_a_circle", "held", "thread")
+    texts = {n: (folder / n).read_text() for n in names}
     assert texts == {
         "atexit": "done",
         "plain": "plain",
         "deleted": "deleted",
         "in_a_circle": "circle",
+        "held": "held",
         "thread": "late",
     }
     assert {"atexit", "plain", "packed.gz", "thread"} <= record.outputs.keys()

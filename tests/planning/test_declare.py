@@ -498,7 +498,9 @@ def test_reserved_values_are_kept_in_one_form(key, value, kept):
         *[("_cores", value) for value in (0.5, "1.5")],
         *[("_retries", value) for value in (-1, 0.5, "0.5", "x", True, None, [])],
         *[("_retry_delay", value) for value in (-1, "soon", "3 d", True, None, [], "nan")],
+        *[("_retry_delay", value) for value in (1e10, "721h", "9" * 400 + "s")],
         *[("_memory", value) for value in (0, -1, 0.2, "GB", "2 GT", "-2 GB", True, None, [], "inf")],
+        ("_memory", "9" * 400 + "GB"),
         *[("_marks", value) for value in (5, ["a b"], "a-b", {"a": 1}, None, [1], "1st")],
         pytest.param(
             "_retries",

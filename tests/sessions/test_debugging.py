@@ -149,6 +149,49 @@ BUILD = {
 }
 
 
+def test_breakpoint_in_a_task_stops_there_and_in_a_thread_is_passed_with_a_warning(tmp_path):
+    files = {
+        "flows/stop.py": """\
+            import asyncio, threading
+
+            async def double(x):
+                breakpoint()
+                twice = x * 2
+                return twice
+
+            print(await asyncio.gather(double(21)))
+            thread = threading.Thread(target=lambda: breakpoint())
+            thread.start()
+            thread.join()
+            """,
+        "conductor.py": "from pytest_ductaflow import conduct\n"
+        "conduct('flows/stop.py', [{'instance_name': 'a'}])\n",
+    }
+    root = write_project(tmp_path, files)
+    with AtTerminal(root, "conductor.py") as session:
+        assert "twice = x * 2" in session.until_prompt()
+        assert "return twice" in session.answer("n")
+        assert session.answer("p twice") == "42\n"
+        session.enter("c")
+        rest = session.rest()
+    assert "breakpoint() was passed: it works in the flow's main thread only" in rest
+    assert "1 passed" in rest
+
+
+def test_pdb_at_a_syntax_error_has_the_variables_of_the_flow(tmp_path):
+    files = {
+        "flows/wrong.py": '# %% tags=["parameters"]\nconfig = {}\n# %%\nearlier = 6 * 7\n# %%\nx = = 3\n',
+        "conductor.py": "from pytest_ductaflow import conduct\n"
+        "conduct('flows/wrong.py', [{'instance_name': 'a'}])\n",
+    }
+    with AtTerminal(write_project(tmp_path, files), "conductor.py", "--pdb") as session:
+        assert "SyntaxError" in session.until_prompt()
+        assert session.answer("p earlier") == "42\n"
+        assert "IPython" not in session.answer("w")
+        session.enter("q")
+        assert "1 failed" in session.rest()
+
+
 @pytest.mark.parametrize("fork", [(), ("--no-ductaflow-fork",)], ids=["forked", "ordinary"])
 def test_in_a_build_the_debugger_opens_in_the_flow_that_failed(tmp_path, fork):
     root = write_project(tmp_path, BUILD)
@@ -182,8 +225,50 @@ def test_ctrl_c_opens_the_debugger_in_the_running_cell_and_ends_the_session(tmp_
         session.enter("q")
         rest = session.rest()
     assert "the same command goes on with what has not ended" in rest
+    assert "run_instance.py" not in rest, "no line of our code"
     assert record(root, "slow", "a")["error"]["type"] == "Interrupted"
     assert not (root / "runs/slow/b").exists()
+
+
+def test_a_signal_that_ends_the_job_ends_the_session_at_a_debugger_too(tmp_path):
+    files = {
+        "flows/red.py": RED,
+        "flows/stop.py": "breakpoint()\nprint('on')\n",
+        "flows/build.py": "from pytest_ductaflow import run_notebook\n"
+        "run_notebook('flows/red.py', config={'x': 0}, execution_dir='runs/red')\n",
+        "conductor.py": "from pytest_ductaflow import conduct\n"
+        "for flow in ('red', 'stop', 'build'):\n"
+        "    conduct(f'flows/{flow}.py', [{'instance_name': name, 'x': 0} for name in 'ab'], after=[])\n",
+    }
+    root = write_project(tmp_path, files)
+    for step in ("red", "stop", "build"):
+        with AtTerminal(root, "conductor.py", "--pdb", "-k", f"{step}") as session:
+            session.until_prompt()
+            session.terminate()
+            rest = session.rest()
+        assert "the session goes on" not in rest
+        assert "post-mortem" not in rest
+        assert "stopped by SIGTERM" in rest
+        assert "1 failed" in rest
+        assert not (root / "runs" / step / "b").exists()
+
+
+def test_a_kernel_that_ends_at_the_debugger_leaves_the_failure_as_it_was(tmp_path):
+    root = write_project(tmp_path, FAILING)
+    with AtTerminal(root, "conductor.py", "--pdb", "-k", "red and a") as session:
+        session.until_prompt()
+        session.enter("import os; os._exit(3)")
+        assert "1 failed" in session.rest()
+    assert record(root, "red", "a")["error"]["type"] == "ZeroDivisionError"
+
+
+def test_a_terminal_that_is_closed_at_a_debugger_leaves_the_failure_as_it_was(tmp_path):
+    root = write_project(tmp_path, FAILING)
+    with AtTerminal(root, "conductor.py", "--pdb") as session:
+        session.until_prompt()
+        assert session.hang_up() == pytest.ExitCode.INTERRUPTED
+    assert record(root, "red", "a")["error"]["type"] == "ZeroDivisionError"
+    assert not (root / "runs/red/b").exists()
 
 
 def test_pdb_is_pytests_own_for_tests_and_says_why_a_flow_cannot_be_debugged(tmp_path):

@@ -18,7 +18,7 @@ from helpers.sessions import PATIENCE, is_gone, own_environment, running, wait_f
 from helpers.waiting import PROJECT, SESSION, kernel_pids, outcomes
 
 from pytest_ductaflow.core.instance import Instance
-from pytest_ductaflow.core.record import Status
+from pytest_ductaflow.core.record import STOPPED, Status
 from pytest_ductaflow.core.run_directory.record_files import read_record
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.ordinary import OrdinaryKernel
@@ -82,6 +82,7 @@ def test_ctrl_c_and_the_end_of_a_batch_job_save_the_notebook_and_leave_no_kernel
         wait_for(lambda pid=pid: is_gone(pid), f"the end of kernel {pid}")
     record = json.loads((tmp_path / "runs/wait/a/wait_record.json").read_text())
     assert record["status"] != "success"
+    assert "keyboard" not in json.dumps(record["error"])
     notebook = json.loads((tmp_path / "runs/wait/a/wait_executed.ipynb").read_text())
     assert notebook["cells"]
     report = (tmp_path / "runs/conductor_status_report.html").read_text()
@@ -113,7 +114,7 @@ def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, opti
     told = "stopped: conductor.py::wait::a; the same command goes on with what has not ended"
     assert told in output.splitlines()
     error = json.loads((directory / "wait_record.json").read_text())["error"]
-    assert (error["type"], error["message"]) == ("Interrupted", "stopped by the keyboard")
+    assert (error["type"], error["message"]) == ("Interrupted", STOPPED)
     assert "time.sleep(600)" in error["traceback"]
     cells = json.loads((directory / "wait_executed.ipynb").read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
@@ -215,7 +216,7 @@ def test_ctrl_c_while_the_kernel_starts_leaves_a_notebook_too(
     assert (record.status, record.error.type) == (Status.ERROR, "Interrupted")
     cells = json.loads((run_dir / "x_executed.ipynb").read_text())["cells"]
     assert "print(1)" in ["".join(cell["source"]) for cell in cells]
-    assert "stopped by the keyboard" in (run_dir / "x_execution_output.txt").read_text()
+    assert STOPPED in (run_dir / "x_execution_output.txt").read_text()
 
 
 def test_kill_9_of_pytest_leaves_no_kernel_and_no_good_record(

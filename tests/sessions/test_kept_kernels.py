@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from helpers.projects import write_project
 from helpers.sessions import is_gone, run_session, wait_for
 from jupyter_client.blocking import BlockingKernelClient
 
-from pytest_ductaflow.core.system.kept_kernels import all_kept
+from pytest_ductaflow.core.run_directory.layout import RunFiles
+from pytest_ductaflow.core.system.kept_kernels import all_kept, note
 from pytest_ductaflow.kernels.setup_calls import keep_code
 
 pytestmark = [
@@ -32,7 +34,7 @@ FILES = {
         """,
     "conductor.py": """\
         from pytest_ductaflow import conduct
-        rows = [{"instance_name": name, "x": 2} for name in "abcd"]
+        rows = [{"instance_name": name, "x": 2} for name in "abcde"]
         conduct("flows/red.py", [*rows, {"instance_name": "good", "x": 1}])
         """,
 }
@@ -59,14 +61,14 @@ def test_kernels_of_failed_instances_stay_until_they_are_ended(tmp_path):
     done = run_session(
         root, "--ductaflow", "conductor.py", "--ductaflow-keep-kernel", "-n", "2", is_real=True
     )
-    assert "4 failed, 1 warned" in done.stdout
+    assert "5 failed, 1 warned" in done.stdout
     told = dict(
         re.findall(r"^red/(\w+) \(process (\d+)\): jupyter console --existing ", done.stdout, re.MULTILINE)
     )
     kept = {each.label: each for each in all_kept(root)}
     pids = {label: each.owner.pid for label, each in kept.items()}
     assert {f"red/{name}": int(pid) for name, pid in told.items()} == pids
-    assert sorted(pids) == ["red/a", "red/b", "red/c", "red/d"]
+    assert sorted(pids) == ["red/a", "red/b", "red/c", "red/d", "red/e"]
     try:
         connections = {label: each.connection_file for label, each in kept.items()}
         for path in connections.values():
@@ -80,6 +82,8 @@ def test_kernels_of_failed_instances_stay_until_they_are_ended(tmp_path):
         # Nobody uses it.
         run_in(connections["red/b"], keep_code(str(Path(connections["red/b"]).parent), 0.2))
         wait_for(lambda: is_gone(pids["red/b"]), "the end of the kernel")
+        # The system, which has no memory left.
+        psutil.Process(pids["red/e"]).kill()
         # The command, and a new attempt.
         assert "ended: the kernel of red/c" in ductaflow(root, "cancel", "red/c").out
         again = run_session(root, "--ductaflow", "conductor.py::red::d")
@@ -93,3 +97,17 @@ def test_kernels_of_failed_instances_stay_until_they_are_ended(tmp_path):
         for pid in pids.values():
             if psutil.pid_exists(pid):
                 psutil.Process(pid).kill()
+
+
+def test_what_a_killed_kernel_has_left_goes_when_somebody_looks(tmp_path):
+    """Nothing observes kernels on macOS."""
+    folder = tmp_path / "kernel"
+    folder.mkdir()
+    (folder / ".kept").touch()
+    files = RunFiles(tmp_path / "runs/red/a", "red")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        note(files, tmp_path, "red/a", process.pid, str(folder / "k.json"))
+        assert [each.label for each in all_kept(tmp_path)] == ["red/a"]
+        process.kill()
+    assert all_kept(tmp_path) == []
+    assert not folder.exists()

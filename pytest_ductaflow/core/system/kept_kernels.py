@@ -127,6 +127,9 @@ def _read(file: Path) -> KeptKernel | None:
         return None
     if is_alive(kept.owner) and (kept.owner.host != this_process().host or _runs(kept.owner.pid)):
         return kept
+    folder = os.path.dirname(kept.connection_file)
+    if kept.owner.host == this_process().host and is_in_use(folder):  # it was killed
+        shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         file.unlink()
     return None

@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from itertools import takewhile
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
@@ -72,19 +72,23 @@ def _clear_modules_of_project() -> None:
 
 def flush_files() -> None:
     """Flush open files; files opened before the fork are frozen and skipped."""
-    for thing in gc.get_objects():
-        if isinstance(thing, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom) and not thing.closed:
-            with contextlib.suppress(Exception):
+    for thing in _instances_of(io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+        with contextlib.suppress(Exception):
+            if not thing.closed:
                 thing.flush()
 
 
 def close_gzip_files() -> None:
     """Close gzip files: from Python 3.12 on, a reference cycle may delete them without writing a trailer."""
     if (gzip := sys.modules.get("gzip")) is not None:
-        for thing in gc.get_objects():
-            if isinstance(thing, gzip.GzipFile):
-                with contextlib.suppress(Exception):
-                    thing.close()
+        for thing in _instances_of(gzip.GzipFile):
+            with contextlib.suppress(Exception):
+                thing.close()
+
+
+def _instances_of(*classes: type) -> list[Any]:
+    """Return what is an instance by its type; a proxy whose object is gone raises if `isinstance` asks it."""
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), classes)]
 
 
 def _flush_c_library() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import linecache
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ _CONNECT = 10.0  # seconds for the client's channel to be connected
 _PAUSE = 0.01  # seconds between two attempts to ask
 _NEEDS = "needs a terminal, and a single process (no -n): pytest --ductaflow … --pdb"
 _OTHER_PROCESS = "breakpoint() works in the flow's own process only, not in one that it has started"
+_OTHER_THREAD = "breakpoint() was passed: it works in the flow's main thread only"
 _MACHINERY = ("IPython.", "ipykernel.")
 _kernel = 0  # process
 
@@ -53,10 +55,13 @@ def _refuse(*_: Any, **__: Any) -> None:
 def _stop(*_: Any, header: str | None = None, **__: Any) -> None:
     if os.getpid() != _kernel:
         raise RuntimeError(_OTHER_PROCESS)
-    debugger = _stepping_debugger()
+    if threading.current_thread() is not threading.main_thread():
+        warnings.warn(_OTHER_THREAD, stacklevel=2)
+        return
+    frame = sys._getframe().f_back  # noqa: SLF001
+    debugger = _stepping_debugger(frame)
     if header is not None:
         debugger.message(header)
-    frame = sys._getframe().f_back  # noqa: SLF001
     debugger.is_at_breakpoint = True
     debugger.set_trace(frame)
 
@@ -68,18 +73,26 @@ def post_mortem() -> None:
     with _unnoticed(), contextlib.suppress(KeyboardInterrupt), _with_traceback(error, frames):
         debugger = _debugger()
         debugger.reset()
-        if frames is not None:
-            debugger.botframe = frames.tb_frame
+        if frames is None:  # the cell has not begun: its syntax is wrong
+            debugger.botframe = _frame_with_variables()
+            debugger.interaction(debugger.botframe, None)
+            return
+        debugger.botframe = frames.tb_frame
         debugger.interaction(None, error if hasattr(debugger, "_chained_exceptions") else frames)
 
 
 def _frames_of_flow(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from the flow's own code on, or as it is if there is none."""
+    """Return a traceback from the flow's own code on; None if there is none of that."""
     flow = _shell().user_ns
-    own = trace
-    while own is not None and own.tb_frame.f_globals is not flow:
-        own = own.tb_next
-    return own or trace
+    while trace is not None and trace.tb_frame.f_globals is not flow:
+        trace = trace.tb_next
+    return trace
+
+
+def _frame_with_variables() -> FrameType:
+    """Return a frame that has the flow's variables, though nothing of the flow runs."""
+    frame: FrameType = eval(compile("__import__('sys')._getframe()", "<flow>", "eval"), _shell().user_ns)  # noqa: S307
+    return frame
 
 
 @contextlib.contextmanager
@@ -121,8 +134,10 @@ def _kind() -> Any:
     return debugger.InterruptiblePdb.__base__
 
 
-def _stepping_debugger() -> Any:
+def _stepping_debugger(home: FrameType | None) -> Any:
     """Return a debugger that steps from a statement of a cell to the next one, and on to the next cell.
+
+    It also stops in `home`, which asyncio may have called.
 
     IPython compiles and runs each statement of a cell by itself, so that Python's own would step into
     IPython.
@@ -133,7 +148,7 @@ def _stepping_debugger() -> Any:
         is_at_breakpoint = False  # until it has stopped for the first time
 
         def stop_here(self, frame: FrameType) -> bool:
-            return bool(super().stop_here(frame)) and _is_of_flow(frame)
+            return bool(super().stop_here(frame)) and (frame is home or _is_of_flow(frame))
 
         def user_call(self, frame: FrameType, arguments: Any) -> None:
             if not _is_statement(frame):

@@ -138,6 +138,7 @@ class Observer:
         self._notes: dict[str, Notes] = {}  # by key
         self._end = self._parents_end = -1
         self._status: int | None = None
+        self._was_kept = False
         for each in (kernels, clients):
             if each is not None:
                 self._watch(each.fileno())
@@ -178,7 +179,7 @@ class Observer:
             self._take_question(number)
         elif number == self._parents_end:
             self._poll.unregister(number)
-            if self._report is None or not os.path.exists(kept_file(self._report)):
+            if not self._is_kept():
                 end_orphans()  # the command as well
                 os._exit(1)
         elif self._clients is not None:
@@ -193,9 +194,19 @@ class Observer:
         _signal_group(child, signal.SIGKILL)  # before its pid can be reused
         _, status, used = os.wait4(child, 0)
         end_orphans()
+        if self._is_kept():  # it has not removed its folder, if it was killed
+            import shutil
+
+            shutil.rmtree(os.path.dirname(self._report), ignore_errors=True)
         with contextlib.suppress(OSError), open(end_file(self._report), "w", encoding="ascii") as file:
             file.write(str(used.ru_maxrss * 1024))
         return os.waitstatus_to_exitcode(status)
+
+    def _is_kept(self) -> bool:
+        """Return whether the command is to outlive its parent, or was when that ended."""
+        if self._report is not None and os.path.exists(kept_file(self._report)):
+            self._was_kept = True
+        return self._was_kept
 
     def _is_done(self) -> bool:
         """Return whether nothing is observed any more; write the report if it goes to a file."""

@@ -23,7 +23,7 @@ from ...core.instance import RUNS, Instance, slug
 from ...core.masking.config import values_to_mask
 from ...core.masking.masker import Masker
 from ...core.outcome import Outcome
-from ...core.record import INTERRUPTED, Failure, Record, Status
+from ...core.record import INTERRUPTED, STOPPED, Failure, Record, Status
 from ...core.run_directory import atomic, layout, record_files
 from ...core.run_directory.layout import RunFiles
 from ...core.settings import Settings
@@ -159,7 +159,7 @@ class After:
         except BaseException as error:
             failure = Failure(type(error).__name__, str(error))
             if isinstance(error, KeyboardInterrupt):
-                failure = Failure(INTERRUPTED, "stopped by the keyboard")
+                failure = Failure(INTERRUPTED, STOPPED)
             record_files.write_record(files, running.with_(status=Status.ERROR, error=failure))
             raise
         status = Status.ERROR if failure else Status.WARNING if output.warning_count else Status.SUCCESS

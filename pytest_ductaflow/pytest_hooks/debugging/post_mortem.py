@@ -33,8 +33,10 @@ _UNSUITABLE = {
 class SessionTerminal:
     """The terminal of this session; see `running.debugging.terminal.Terminal`.
 
+    A session that is to stop asks nothing any more.
+
     Args:
-        config: pytest's configuration.
+        session: pytest's session.
         after_failure: Whether a debugger opens where a cell has failed.
         allows_input: Whether flows may ask with `input()`.
 
@@ -43,9 +45,9 @@ class SessionTerminal:
         refusal: Why none was opened for it; empty if nothing is known.
     """
 
-    def __init__(self, config: pytest.Config, *, after_failure: bool, allows_input: bool) -> None:
+    def __init__(self, session: pytest.Session, *, after_failure: bool, allows_input: bool) -> None:
         self.after_failure, self.allows_input = after_failure, allows_input
-        self._config = config
+        self._session, self._config = session, session.config
         self._door: socket.socket | None = None
         self._folder = ""
         self._is_open = False  # from `enter` to `leave`
@@ -112,54 +114,65 @@ class SessionTerminal:
         return None
 
     def enter(self, title: str, text: str, *, only_first: bool = False) -> bool:
-        if only_first and self._was_open:
+        if (only_first and self._was_open) or self._session.shouldstop:
             return False
         self._is_open = self._was_open = True
         self._suspend()
-        writer = create_terminal_writer(self._config)
-        writer.line()
-        writer.sep(">", title)
-        writer.line(_shown(text, writer))
-        writer.line("The variables of the flow are there. q, c or Ctrl-D leaves, and the session goes on.")
-        writer.flush()
+        with self._writing() as writer:
+            writer.line()
+            writer.sep(">", title)
+            writer.line(_shown(text, writer))
+            writer.line(
+                "The variables of the flow are there. q, c or Ctrl-D leaves, and the session goes on."
+            )
         return True
 
     def leave(self) -> None:
         if not self._is_open:
             return
         self._is_open = False
-        writer = create_terminal_writer(self._config)
-        writer.sep(">", "the session goes on")
-        writer.flush()
+        with self._writing() as writer:
+            writer.sep(">", "the session ends" if self._session.shouldstop else "the session goes on")
         self._resume()
 
     def show(self, text: str) -> None:
-        writer = create_terminal_writer(self._config)
-        writer.write(_shown(text, writer), flush=True)
+        with self._writing() as writer:
+            writer.write(_shown(text, writer))
 
     def ask(self, prompt: str, *, password: bool = False) -> str:
         self.has_asked = True
+        if self._session.shouldstop:
+            raise EOFError
         before, newline, question = prompt.rpartition("\n")
-        with self._asking() as writer:
-            if newline:
-                writer.line(_shown(before, writer))
-                writer.flush()
+        with self._asking():
             try:
+                with self._writing() as writer:
+                    if newline:
+                        writer.line(_shown(before, writer))
                 return _entered(_shown(question, writer, is_plain=True), password=password)
-            except (EOFError, KeyboardInterrupt):
-                writer.line()
+            except (EOFError, KeyboardInterrupt, OSError):
+                with self._writing() as writer:
+                    writer.line()
                 raise EOFError from None
 
     def refuse(self, why: str) -> None:
         self.refusal = why
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[Any]:
+    def _asking(self) -> Iterator[None]:
         self._suspend()
         try:
-            yield create_terminal_writer(self._config)
+            yield
         finally:
             self._resume()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """Give what writes to the terminal, which may be gone."""
+        writer = create_terminal_writer(self._config)
+        with contextlib.suppress(OSError):
+            yield writer
+            writer.flush()
 
     def _suspend(self) -> None:
         self._suspended += 1
@@ -211,7 +224,7 @@ class DebuggingHooks:
 
         config = session.config
         self._others = config.pluginmanager.unregister(name=_OWN)
-        self._terminal = _terminal_of(config)
+        self._terminal = _terminal_of(session)
         use(self._terminal)
         if self._terminal is not None:
             config.add_cleanup(self._terminal.close)
@@ -243,8 +256,9 @@ class DebuggingHooks:
             self._others.pytest_internalerror(excinfo)
 
 
-def _terminal_of(config: pytest.Config) -> SessionTerminal | None:
+def _terminal_of(session: pytest.Session) -> SessionTerminal | None:
     """Return the terminal at which flows of this session are debugged; None if there is none."""
+    config = session.config
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         return None
     after_failure = bool(config.getoption("usepdb"))
@@ -252,7 +266,7 @@ def _terminal_of(config: pytest.Config) -> SessionTerminal | None:
     if not (after_failure or is_terminal):
         return None
     allows_input = is_terminal and config.getoption("capture") == "no"
-    return SessionTerminal(config, after_failure=after_failure, allows_input=allows_input)
+    return SessionTerminal(session, after_failure=after_failure, allows_input=allows_input)
 
 
 def _is_at_terminal(config: pytest.Config) -> bool:

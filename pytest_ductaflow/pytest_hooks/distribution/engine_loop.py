@@ -17,7 +17,7 @@ import pytest
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 from ...core.errors import EngineError, EngineLost, InUse, PreconditionsUnmet
-from ...core.record import Record
+from ...core.record import STOPPED, Record
 from ...core.system.lineage import session_id
 from ...core.system.machine import usable_memory
 from ...graph.core_pool import CorePool, limits_of_memory, wanted_cores
@@ -25,7 +25,7 @@ from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
 from ...planning.plan import Plan
 from ...planning.processes.shared_plan import MadeBeside, share
-from ...running.engines.elsewhere import BY_KEYBOARD, Elsewhere, prepared
+from ...running.engines.elsewhere import Elsewhere, prepared
 from ...running.engines.protocol import Briefing, Ended, Engine, Started
 from ..items import SETTINGS, InstanceItem, PlannedItem, write_now
 from ..ordering import begin_canaries
@@ -104,7 +104,7 @@ class EngineLoop:
             self._end(str(error))
             raise
         except KeyboardInterrupt:
-            self._end(BY_KEYBOARD)
+            self._end(STOPPED)
             raise
         except BaseException:
             self._end(_EARLY)
@@ -246,7 +246,7 @@ class EngineLoop:
         else:
             self._queue.done(number)
 
-    def _complete_unasked(self, number: int, why: str = BY_KEYBOARD) -> None:
+    def _complete_unasked(self, number: int, why: str = STOPPED) -> None:
         """Complete what has ended though its item has not asked for it, as its setup has failed, say."""
         found = self._results.pop(number, None)
         if found is not None and not isinstance(found, Record):

@@ -79,6 +79,13 @@ class Progress:
             self._rows[node_id] = {"status": _RUNNING, "started": now}
             return True
 
+    def waits(self, node_id: str) -> None:
+        """Note that an instance has failed, and waits for its next attempt."""
+        with self._lock:
+            if node_id in self._rows:
+                self._began.pop(node_id, None)
+                self._rows[node_id] = {"status": _WAITING}
+
     def ended(self, node_id: str, outcome: str, seconds: float | None = None) -> None:
         """Note how an instance has ended, and what it took."""
         with self._lock:

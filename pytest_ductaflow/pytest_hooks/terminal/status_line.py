@@ -72,8 +72,11 @@ class ProgressHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if (outcome := self._outcome(report)) is not None:
-            record = record_of(report)
+        record = record_of(report)
+        if record is not None and record.retry_at is not None:
+            self._progress.waits(report.nodeid)
+            self._tell()
+        elif (outcome := self._outcome(report)) is not None:
             self._progress.ended(report.nodeid, outcome, record.duration if record is not None else None)
             self._tell()
 

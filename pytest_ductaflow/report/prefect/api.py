@@ -112,7 +112,7 @@ class PrefectApi:
             raise Unreachable(_first_line(error)) from None
         try:
             return json.loads(text) if text else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Rejected("what answers is no Prefect API", 200) from None
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.number_text import in_line
 from .api import PrefectApi, Rejected, Unreachable
 from .names import Clean, artifact_key, flow_name
 from .outbox import Outbox
@@ -146,7 +147,7 @@ class PrefectMirror:
         return self._about(what, reason or _NO_LONGER)
 
     def _about(self, what: str, why: str) -> str:
-        return f"Prefect ({self._api.address}): {what}: {self._clean(why)}"
+        return f"Prefect ({self._api.address}): {what}: {in_line(self._clean(why))}"
 
     def _work(self) -> None:
         """Send what there is until the session has ended, and nothing is left."""

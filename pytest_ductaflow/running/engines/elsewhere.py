@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ...core.errors import PreconditionsUnmet
 from ...core.instance import Instance, Neighbours
-from ...core.record import INTERRUPTED, WORKERS_LOST, Failure, Record, Status
+from ...core.record import INTERRUPTED, STOPPED, WORKERS_LOST, Failure, Record, Status
 from ...core.run_directory.record_files import read_record
 from ...core.settings import Settings
 from ...core.system.lineage import session_id
@@ -18,8 +18,6 @@ from ..single_run import Task, publish_failure
 from .attempt import MOST_LOST, Outcome, forget, give_up, want
 from .protocol import Ended, Work
 from .sync import bring_back, parcel_of
-
-BY_KEYBOARD = "stopped by the keyboard"
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,7 @@ class Elsewhere:
             want(task, token)
         return Work(number, label, task, token, priority, cores, memory, resources, parcel)
 
-    def completed(
-        self, ended: Ended, judge: Callable[[Record], Record] | None, why: str = BY_KEYBOARD
-    ) -> Record:
+    def completed(self, ended: Ended, judge: Callable[[Record], Record] | None, why: str = STOPPED) -> Record:
         """Complete the record with what came back, and write it.
 
         Args:

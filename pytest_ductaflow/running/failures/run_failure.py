@@ -10,7 +10,7 @@ from nbclient.exceptions import CellTimeoutError
 from nbformat import ValidationError
 
 from ...core.errors import HelperFrozen, InstanceFailed, NoAnswer
-from ...core.record import FLOW_FAILED, INTERRUPTED, MEMORY_LIMIT, Failure, Record
+from ...core.record import FLOW_FAILED, INTERRUPTED, MEMORY_LIMIT, STOPPED, Failure, Record
 from ...kernels.base import Kernel
 from ...sources.notebooks import Source
 from ..client import RunResult
@@ -20,7 +20,7 @@ from ..output_log import Output
 from .cell_failure import failure_of_cell, failure_without_traceback, is_at_the_end
 from .kernel_death import death_of_kernel
 
-BY_KEYBOARD = Failure(INTERRUPTED, "stopped by the keyboard")
+FROM_OUTSIDE = Failure(INTERRUPTED, STOPPED)
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class FailureFinder:
         """Return the failure for Ctrl-C, with its location if the kernel could still report it."""
         traceback = result.reply.get("traceback", [])
         if not traceback:
-            return self._at_cell(BY_KEYBOARD.type, BY_KEYBOARD.message)
+            return self._at_cell(FROM_OUTSIDE.type, FROM_OUTSIDE.message)
         return failure_of_cell(
             self.notebook,
             self.source,
             self.root,
-            type_=BY_KEYBOARD.type,
-            message=BY_KEYBOARD.message,
+            type_=FROM_OUTSIDE.type,
+            message=FROM_OUTSIDE.message,
             traceback=traceback,
         )
 

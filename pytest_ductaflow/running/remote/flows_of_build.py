@@ -16,7 +16,7 @@ from pathlib import Path
 from ...core.forking.client import WarmProcess
 from ...core.forking.start import RUNNERS_VARIABLE, SERVER_VARIABLE
 from ...core.instance import Instance
-from ...core.record import INTERRUPTED, Failure, Record, Status
+from ...core.record import INTERRUPTED, STOPPED, Failure, Record, Status
 from ...core.run_directory.build_variable import surrounding_build
 from ...core.run_directory.layout import RunFiles, display_path
 from ...core.run_directory.record_files import close_record, tell_build
@@ -93,7 +93,7 @@ class _Runner:
             return _lost(instance)
         except KeyboardInterrupt:
             if self._child.kill():
-                close_record(instance, "stopped by the keyboard", INTERRUPTED)
+                close_record(instance, STOPPED, INTERRUPTED)
             raise
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from ...core.forking.client import WarmProcess
 from ...core.forking.place import RUNS, find
 from ...core.forking.start import SERVER_VARIABLE
 from ...core.instance import Neighbours
-from ...core.record import INTERRUPTED, Failure, Record
+from ...core.record import INTERRUPTED, STOPPED, Failure, Record
 from ...core.system.child_process import may_fork
 from ...tracking.digests import delegate_code_digests, digest_of_code
 from ..single_run import Task, publish_failure
@@ -103,7 +103,7 @@ class RemoteRunner:
     def _give_up(self, task: Task) -> None:
         """Kill a child that does not end after Ctrl-C, or that was interrupted twice."""
         if self._child.kill():
-            publish_failure(task.files, task.running, Failure(INTERRUPTED, "stopped by the keyboard"))
+            publish_failure(task.files, task.running, Failure(INTERRUPTED, STOPPED))
         self._forget()
 
     def finish(self) -> list[str]:

@@ -56,6 +56,16 @@ def test_an_instance_that_runs_once_more_counts_once() -> None:
     assert progress.snapshot().outcomes == {"passed": 1}
 
 
+def test_an_instance_that_waits_for_its_next_attempt_does_not_run(clock: list[float]) -> None:
+    progress = begun()
+    progress.started("c.py::s::i0")
+    progress.waits("c.py::s::i0")
+    progress.waits("test_x.py::test_y")
+    now = progress.snapshot()
+    assert (now.running, now.done, now.slowest) == (0, 0, None)
+    assert now.waiting == now.total
+
+
 def test_the_time_left_is_that_of_the_report_and_counts_down(clock: list[float]) -> None:
     progress = begun()
     assert progress.snapshot().left == pytest.approx(60)

@@ -202,7 +202,9 @@ def test_a_server_that_dies_in_the_middle_is_told_with_what_it_has_missed(tmp_pa
         ),
         (404, {"detail": "Not Found"}, 'it answers 404 Not Found: {"detail": "Not Found"}'),
         (200, b"<html>sign in</html>", "what answers is no Prefect API"),
+        (404, b"\x1b[2J gone", r"it answers 404 Not Found: \x1b[2J gone"),
         (200, [], "what answers is no Prefect API"),
+        (200, b"[" * 100_000, "what answers is no Prefect API"),
     ],
 )
 def test_what_is_no_prefect_server_is_asked_once(tmp_path: Path, status, data, why):
