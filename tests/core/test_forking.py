@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,7 +50,14 @@ class Warm(WarmProcess):
         environment = {**os.environ, "PYTHONPATH": str(folder / "modules")}
         command = [sys.executable, "-c", SERVES, str(self.path), str(seconds)]
         self.process = subprocess.Popen(command, env=environment)
-        wait_for(lambda: self.path.exists() or None, "a warm process")
+        wait_for(lambda: self.listens() or None, "a warm process")
+
+    def listens(self) -> bool:
+        """Return whether it takes connections: its socket is there a moment earlier."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.path))
+            return True
+        return False
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +138,8 @@ GONE = """\
         observer = int(open(f"/proc/{observer}/stat").read().rpartition(")")[2].split()[1])
     if os.path.exists(first := config["_project_root"] + "/first"):
         os.remove(first)
+        with open(config["_project_root"] + "/template", "w") as file:
+            file.write(str(template))
         subprocess.Popen(["sh", "-c", f"sleep 1; kill -CONT {template}"], start_new_session=True)
         os.kill(template, signal.SIGSTOP)  # it would end this process
         os.kill(observer, signal.SIGKILL)
@@ -159,6 +163,8 @@ def test_a_flow_that_went_on_without_its_observer_has_no_result(tmp_path, last):
     }
     root = write_project(tmp_path, files)
     session = Session(root)
+    with contextlib.suppress(ProcessLookupError):  # it may be stopped still
+        os.kill(int((root / "template").read_text()), signal.SIGKILL)
     assert session.outcomes == {"gone/a": "FAILED"}, session.output
     error = record(root, "gone", "a")["error"]
     assert error["type"] == "KernelDied", error

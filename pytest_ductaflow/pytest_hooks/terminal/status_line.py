@@ -168,6 +168,50 @@ class _Line:
             self._writer._file = self._screen.stream  # noqa: SLF001
 
 
+class _Shared:
+    """The stream of pytest's terminal, to which another thread adds whole lines.
+
+    Args:
+        stream: The stream.
+        log: Descriptor of where it leads. While pytest captures what tests print, its own leads elsewhere.
+        is_at_start: Whether its last line is complete.
+    """
+
+    def __init__(self, stream: Any, log: int, *, is_at_start: bool) -> None:
+        self.stream = stream
+        self._log = log
+        self._is_at_start = is_at_start
+        self._is_complete = True  # else a line that was added has no end yet: pytest often begins with that
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            if text and not self._is_complete and not text.startswith("\n"):
+                self.stream.write("\n")
+            written: int = self.stream.write(text)
+            self.stream.flush()
+            if text:
+                self._is_at_start, self._is_complete = text.endswith("\n"), True
+            return written
+
+    def add(self, line: str) -> None:
+        """Write a line; what comes next is in another one."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        with self._lock, contextlib.suppress(OSError):
+            before = "" if self._is_at_start else "\n"
+            self._is_at_start = self._is_complete = False
+            os.write(self._log, f"{before}{line}".encode(encoding, "replace"))
+
+    def close(self) -> None:
+        """Complete the last line."""
+        with contextlib.suppress(OSError):
+            os.write(self._log, b"" if self._is_complete else b"\n")
+        os.close(self._log)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 class _Log:
     """A thread that writes a line into the log of a CI once a minute, until it is told to end."""
 
@@ -175,30 +219,26 @@ class _Log:
         self._terminal = terminal
         self._writer = terminal._tw  # noqa: SLF001
         self._progress = progress
-        self._names_each = terminal.showlongtestinfo  # in a line that it begins, but with xdist
-        self._goes_on = not self._names_each or not terminal.showfspath
-        # While pytest captures what tests print, the stream's own descriptor leads elsewhere.
-        self._log = os.dup(self._writer._file.fileno())  # noqa: SLF001
+        file = self._writer._file  # noqa: SLF001
+        file.flush()  # what pytest has written so far comes first
+        self._stream = _Shared(
+            file, os.dup(file.fileno()), is_at_start=not self._writer.width_of_current_line
+        )
+        self._writer._file = self._stream  # noqa: SLF001
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="ductaflow-log", daemon=True)
         self._thread.start()
 
     def _follow(self) -> None:
         while not self._ending.wait(LOG_PAUSE):
-            self._write(log_line(self._progress.snapshot()))
-
-    def _write(self, line: str) -> None:
-        """Write a line of its own; what pytest writes next is in another one."""
-        before = "\n" if self._writer.width_of_current_line else ""
-        after = "\n" if self._goes_on else ""
-        if self._names_each:
-            self._terminal.currentfspath = None  # so that it names the instance anew
-        self._writer._current_line = "" if after else line  # noqa: SLF001
-        encoding = getattr(self._writer._file, "encoding", None) or "utf-8"  # noqa: SLF001
-        with contextlib.suppress(OSError):
-            os.write(self._log, f"{before}{line}{after}".encode(encoding, "replace"))
+            if self._terminal.showlongtestinfo:
+                self._terminal.currentfspath = None  # so that it names the instance anew
+            self._writer._current_line = ""  # noqa: SLF001
+            self._stream.add(log_line(self._progress.snapshot()))
 
     def end(self) -> None:
         self._ending.set()
         self._thread.join()
-        os.close(self._log)
+        self._stream.close()
+        if self._writer._file is self._stream:  # noqa: SLF001
+            self._writer._file = self._stream.stream  # noqa: SLF001
