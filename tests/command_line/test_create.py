@@ -17,7 +17,10 @@ TEMPLATES = ["data", "model", "report"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(
+    "template",
+    ["data", *(pytest.param(each, marks=pytest.mark.thorough) for each in TEMPLATES if each != "data")],
+)
 def test_a_new_project_runs_green_and_its_gate_passes(tmp_path: Path, template: str) -> None:
     assert ductaflow(tmp_path, "init", "town", "--template", template).code == 0
     done = run_session(

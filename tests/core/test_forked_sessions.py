@@ -67,6 +67,7 @@ def test_they_have_what_others_have_and_tell_the_same(tmp_path):
     assert told[0][3] == 1
 
 
+@pytest.mark.thorough
 def test_their_workers_have_what_others_have(tmp_path):
     root = write_project(tmp_path, {"test_x.py": SAYS, "conftest.py": "x = 1\n", "more/y.py": "y = 1\n"})
     told = []
@@ -135,6 +136,7 @@ def test_one_that_takes_too_long_is_killed(tmp_path):
     wait_for(lambda: is_gone(pid), "the end of the session")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, None])
 def test_nothing_outlives_the_process_of_the_tests(tmp_path, number):
     code = (
@@ -164,6 +166,7 @@ def test_nothing_outlives_the_process_of_the_tests(tmp_path, number):
     assert all(wait_for(lambda pid=pid: is_gone(pid), "the end of its processes") for pid in pids)
 
 
+@pytest.mark.thorough
 def test_they_share_a_server_of_kernels_unless_they_are_real_or_their_environment_needs_another(tmp_path):
     says = f"""
         import json, os

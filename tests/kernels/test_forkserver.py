@@ -532,6 +532,7 @@ STUBBORN = """
     """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
 def test_a_flow_that_never_stops_to_talk_is_out_of_time_too(project: Project, *, fork: bool) -> None:
     code = "from IPython.display import display\nwhile True:\n    display('x')"
@@ -827,6 +828,7 @@ def test_a_server_that_is_frozen_while_it_starts_is_given_up_and_takes_no_files_
     assert not others.exists()
 
 
+@pytest.mark.thorough
 def test_the_folder_of_a_server_that_died_stays_while_its_process_lives() -> None:
     """The files of instances that run in other threads of the process are there."""
     servers = server_pool.ForkServers()
@@ -876,6 +878,7 @@ def test_when_the_process_around_is_killed_nothing_stays(tmp_path: Path) -> None
     assert not folder.exists()
 
 
+@pytest.mark.thorough
 def test_a_session_that_is_killed_leaves_no_temporary_files(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as short:
         code = "open('ready', 'w').close()\nimport time\ntime.sleep(600)"
@@ -1122,6 +1125,7 @@ def test_a_kernel_says_nothing_before_somebody_listens(
         forked.close()
 
 
+@pytest.mark.thorough
 def test_first_words_are_heard_of_each_of_many_kernels(project: Project) -> None:
     for number in range(40):
         project.run(f"print({number})")
@@ -1161,6 +1165,7 @@ def test_what_a_cell_means_is_found_out_once_and_changes_when_the_flow_changes_i
     assert project.printed() == ["LOUD 1", "True False True", "quiet", "False True"]
 
 
+@pytest.mark.thorough
 def test_clients_that_ask_at_once_get_kernels_that_have_been_told_where_they_are(
     server: server_pool.ForkServer, tmp_path: Path
 ) -> None:
@@ -1216,6 +1221,7 @@ def test_startup_code_may_fork_and_print(project: Project, monkeypatch: pytest.M
     assert (record.status, project.printed()[-1]) == (Status.SUCCESS, "here")
 
 
+@pytest.mark.thorough
 def test_extensions_do_not_hear_of_rehearsals(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     extensions = "c.InteractiveShellApp.extensions = ['counting']"
     profile(project.root, monkeypatch, {"ipython_kernel_config.py": extensions})

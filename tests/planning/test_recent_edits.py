@@ -66,6 +66,7 @@ FILES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 def test_the_server_of_kernels_starts_before_the_conductor_if_something_may_have_to_run(tmp_path):

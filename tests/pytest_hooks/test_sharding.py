@@ -191,6 +191,7 @@ def test_a_shard_runs_its_part_and_leaves_the_rest(project):
     assert [rows[f"first::{name}"]["shard"] for name in "abc"] == [1, 2, 1]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_shard_is_the_same_with_workers(project):
     result = project.runpytest_subprocess("--ductaflow", "conductor.py", "-n2", "--ductaflow-shard=1/2")

@@ -101,6 +101,7 @@ def test_a_full_disk_at_the_end_leaves_a_warning_and_no_exception(
     assert record.status is Status.SUCCESS
 
 
+@pytest.mark.thorough
 def test_many_pages_that_fail_hold_nobody_up(tmp_path: Path) -> None:
     writer = PageWriter()
     files = files_of(tmp_path, "a")

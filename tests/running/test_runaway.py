@@ -87,7 +87,7 @@ def run_limited(root: Path, *options: str, **variables: str) -> tuple[str, int]:
     return text, used.ru_maxrss * 1024
 
 
-@pytest.fixture(scope="module", params=["forked", "ordinary"])
+@pytest.fixture(scope="module", params=["forked", pytest.param("ordinary", marks=pytest.mark.thorough)])
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """Return a project with all these flows after one run, and the memory that pytest used."""
     root = tmp_path_factory.mktemp("runaway")
@@ -315,7 +315,7 @@ TALKS = {
 }
 
 
-@pytest.fixture(scope="module", params=["forked", "ordinary"])
+@pytest.fixture(scope="module", params=["forked", pytest.param("ordinary", marks=pytest.mark.thorough)])
 def talks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_project(
         tmp_path_factory.mktemp("talks"), {f"flows/{name}.py": code for name, code in TALKS.items()}

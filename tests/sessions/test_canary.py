@@ -57,7 +57,10 @@ def statuses(root: Path) -> dict[str, str]:
     return dict(re.findall(r"(blocked by its canaries)(.{20})", page))
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "with workers"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="alone"), pytest.param(["-n", "2"], id="with workers", marks=pytest.mark.thorough)],
+)
 def test_what_all_canaries_die_of_spares_the_rest_of_their_step(tmp_path, workers):
     root = write_project(tmp_path, FILES)
     output, ran, code = session(root, *workers)

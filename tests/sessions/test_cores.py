@@ -103,6 +103,7 @@ def test_workers_share_the_cores_and_rows_book_theirs(tmp_path):
     assert all(end < began or ended < begin for begin, end in others)
 
 
+@pytest.mark.thorough
 def test_ordinary_kernels_have_the_same_threads(tmp_path):
     root = write_project(tmp_path, FILES)
     chosen = [f"conductor.py::a::{name}" for name in ("wide", "b")]

@@ -192,7 +192,7 @@ def test_pdb_at_a_syntax_error_has_the_variables_of_the_flow(tmp_path):
         assert "1 failed" in session.rest()
 
 
-@pytest.mark.parametrize("fork", [(), ("--no-ductaflow-fork",)], ids=["forked", "ordinary"])
+@pytest.mark.parametrize("fork", [pytest.param((), id="forked"), ORDINARY])
 def test_in_a_build_the_debugger_opens_in_the_flow_that_failed(tmp_path, fork):
     root = write_project(tmp_path, BUILD)
     with AtTerminal(root, "conductor.py", "--pdb", "-k", "a or b", *fork) as session:

@@ -20,6 +20,8 @@ from pytest_ductaflow.report.page import data_of
 
 pytestmark = pytest.mark.slow
 
+FORK = [pytest.param("1", id="forked"), pytest.param("0", id="ordinary", marks=pytest.mark.thorough)]
+
 MIXED = {
     "flows/x.py": """\
         # %% tags=["parameters"]
@@ -128,7 +130,7 @@ POOL = {
 }
 
 
-@pytest.mark.parametrize("fork", ["1", "0"], ids=["forked", "ordinary"])
+@pytest.mark.parametrize("fork", FORK)
 def test_fresh_processes_begin_with_six_threads(tmp_path, monkeypatch, fork):
     """The threads have nothing to run but `run_notebook`: the project is that of the script."""
     monkeypatch.setenv("DUCTAFLOW_FORK", fork)
@@ -202,7 +204,7 @@ WAITING = {
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")
-@pytest.mark.parametrize("fork", ["1", "0"], ids=["forked", "ordinary"])
+@pytest.mark.parametrize("fork", FORK)
 @pytest.mark.parametrize("script", ["conductor.py", "pool.py"])
 def test_ctrl_c_ends_the_instances_of_all_threads(tmp_path, script, fork):
     root = write_project(tmp_path, WAITING)
