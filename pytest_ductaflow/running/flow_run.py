@@ -147,7 +147,18 @@ def flow_run(
         file.notebook_start()
         debugger = _debugger(instance, terminal, hidden.mask, is_last=is_last)
         run = FlowRun(
-            instance, settings, source, choice, file, output, Path(folder), whole, last_good, hidden, debugger
+            instance,
+            settings,
+            source,
+            choice,
+            file,
+            output,
+            Path(folder),
+            whole,
+            last_good,
+            hidden,
+            debugger,
+            keeps_kernel=settings.keep_kernel and is_last,
         )
         try:
             yield run
@@ -191,6 +202,7 @@ class FlowRun:
         last_good: The folder of the last run that ended well.
         hidden: The secrets.
         debugger: Lets the user look into a cell that fails; None where there is no terminal.
+        keeps_kernel: Whether the kernel stays if a cell fails.
     """
 
     def __init__(
@@ -206,10 +218,13 @@ class FlowRun:
         last_good: str,
         hidden: Hidden,
         debugger: CellDebugger | None,
+        *,
+        keeps_kernel: bool,
     ) -> None:
         self._instance, self._settings, self._source, self._choice = instance, settings, source, choice
         self._file, self._output, self._folder, self._environment = file, output, folder, environment
         self._last_good, self._hidden, self._debugger = last_good, hidden, debugger
+        self._keeps_kernel = keeps_kernel
         self._setup = Setup(
             (str(source.path.parent), instance.project_root),
             spill=folder / "spill",
@@ -330,7 +345,7 @@ class FlowRun:
             cell_seconds=self._instance.cell_timeout,
             sources=self._hidden.sources,
             debugger=self._debugger,
-            keeps_kernel=self._settings.keep_kernel and self._may_be_kept(),
+            keeps_kernel=self._keeps_kernel and self._may_be_kept(),
         )
 
     def _may_be_kept(self) -> bool:

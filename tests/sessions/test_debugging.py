@@ -188,6 +188,12 @@ def test_pdb_at_a_syntax_error_has_the_variables_of_the_flow(tmp_path):
         assert "SyntaxError" in session.until_prompt()
         assert session.answer("p earlier") == "42\n"
         assert "IPython" not in session.answer("w")
+        session.enter("interact")
+        session.until("In : ")
+        session.enter("earlier + 1")
+        assert "43" in session.until("In : ")
+        session.press_ctrl_d()
+        session.until_prompt()
         session.enter("q")
         assert "1 failed" in session.rest()
 

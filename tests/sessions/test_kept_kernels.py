@@ -99,6 +99,27 @@ def test_kernels_of_failed_instances_stay_until_they_are_ended(tmp_path):
                 psutil.Process(pid).kill()
 
 
+def test_of_an_instance_that_is_tried_again_only_the_last_kernel_stays(tmp_path):
+    files = {
+        "flows/red.py": """\
+            import os
+            from pathlib import Path
+            with open(Path(config["_project_root"], "pids"), "a") as file:
+                print(os.getpid(), file=file)
+            raise ValueError
+            """,
+        "conductor.py": "from pytest_ductaflow import conduct\n"
+        "conduct('flows/red.py', [{'instance_name': 'a', '_retries': 2}])\n",
+    }
+    root = write_project(tmp_path, files)
+    assert "1 failed" in run_session(root, "--ductaflow", "conductor.py", "--ductaflow-keep-kernel").stdout
+    first, second, last = map(int, (root / "pids").read_text().split())
+    assert [each.owner.pid for each in all_kept(root)] == [last]
+    for pid in (first, second):
+        wait_for(lambda pid=pid: is_gone(pid), "the end of an earlier kernel")
+    assert "ended: the kernel of red/a" in ductaflow(root, "cancel", "red/a").out
+
+
 def test_what_a_killed_kernel_has_left_goes_when_somebody_looks(tmp_path):
     """Nothing observes kernels on macOS."""
     folder = tmp_path / "kernel"

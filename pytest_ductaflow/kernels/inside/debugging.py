@@ -128,10 +128,21 @@ def _debugger(kind: Any = None) -> Any:
 
 
 def _kind() -> Any:
-    """Return IPython's debugger, not the one that kernels have in its place: Ctrl-C closes that."""
+    """Return IPython's debugger, not the one that kernels have in its place: Ctrl-C closes that.
+
+    Its command `interact` prints values, where a kernel would publish them as the result of a cell.
+    """
     from IPython.core import debugger
 
-    return debugger.InterruptiblePdb.__base__
+    class Debugger(debugger.InterruptiblePdb.__base__):  # type: ignore[name-defined,misc,unused-ignore]
+        def do_interact(self, argument: str) -> None:
+            publishing, sys.displayhook = sys.displayhook, sys.__displayhook__
+            try:
+                super().do_interact(argument)
+            finally:
+                sys.displayhook = publishing
+
+    return Debugger
 
 
 def _stepping_debugger(home: FrameType | None) -> Any:
