@@ -286,7 +286,7 @@ def _run_reported(
     if report is not None:
         report.started(_id_of(instance), worker_here() or None, wait)
     with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
-        from ..running.remote.flows_of_build import run_outside
+        from ..running.children.flows_of_build import run_outside
 
         record = run_outside(instance, settings, page_may_follow=page_may_follow)
         if record is None:

@@ -331,7 +331,7 @@ def _start_early(config: pytest.Config) -> bool:
     """Start what the first instance will need, if this process may run any; return whether it has."""
     if not config.stash[MAY_RUN] or config.getoption("dist", "no") != "no":
         return False
-    from ..running.remote.runner import runner_of_this_session
+    from ..running.children.runner import runner_of_this_session
     from ..running.run_instance import start_early
 
     settings = config.stash[SETTINGS]

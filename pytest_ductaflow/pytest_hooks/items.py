@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
 PRECONDITIONS = pytest.StashKey[Preconditions]()
-_OF_BACKGROUND_WORK = tuple(f"pytest_ductaflow.running.{name}" for name in ("remote.runner", "run_instance"))
+_OF_BACKGROUND_WORK = tuple(
+    f"pytest_ductaflow.running.{name}" for name in ("children.runner", "run_instance")
+)
 SERVERS = "pytest_ductaflow.kernels.server_pool"
 _LINES_ABOVE = {".csv": 1, ".jsonl": 0}  # the first row, in tables of which each row is a line
 RERUN: Any = "rerun"  # outcome of an attempt that is followed by another, as of pytest-rerunfailures
@@ -223,7 +225,7 @@ class InstanceItem(PlannedItem):
             if echo is not None and not record.unchanged:
                 self._echo_log(echo)
             return record
-        from ..running.remote.runner import runner_of_this_session
+        from ..running.children.runner import runner_of_this_session
         from ..running.run_instance import run
 
         debugs = self.config.getoption("usepdb")  # at the terminal of this process

@@ -37,6 +37,7 @@ from ..kernels.start_kernel import start_kernel
 from ..sources.notebooks import Source, read_flow
 from ..sources.parameters import assigned_in, unknown_parameters
 from ..tracking.observed import Used
+from .children.image import may_run_flows, variable_for_builds
 from .client import FlowClient, RunResult
 from .debugging.cell_debugger import CellDebugger
 from .debugging.terminal import Terminal
@@ -45,7 +46,6 @@ from .failures.run_failure import FROM_OUTSIDE, FailureFinder
 from .notebook.prepare import prepare_notebook, sources_with_secrets
 from .notebook.writer import NotebookFile
 from .output_log import Output
-from .remote.image import may_run_flows, variable_for_builds
 
 _OF_PROGRAMS = ("CalledProcessError", "SystemExit")  # the reason for these is in their output
 

@@ -30,7 +30,7 @@ from .retries import attempts_before, awaits_retry
 from .single_run import Task, publish_failure, run_from_clean_start, unusable
 
 if TYPE_CHECKING:
-    from .remote.runner import RemoteRunner
+    from .children.runner import ChildRunner
 
 _ALONE = Neighbours()
 
@@ -48,7 +48,7 @@ def run(
     judge: Callable[[Record], Record] | None = None,
     say: Callable[[str], None] = _say_here,
     page_may_follow: bool = False,
-    runner: RemoteRunner | None = None,
+    runner: ChildRunner | None = None,
     leaves_retries: bool = False,
 ) -> Record:
     """Run an instance and leave its files, unless nothing that it depends on has changed.
@@ -94,7 +94,7 @@ def _run(
     echo: IO[str] | None,
     judge: Callable[[Record], Record] | None,
     say: Callable[[str], None],
-    runner: RemoteRunner | None,
+    runner: ChildRunner | None,
     *,
     page_may_follow: bool,
     leaves_retries: bool,
@@ -322,7 +322,7 @@ def prepare_early(instance: Instance, settings: Settings) -> None:
 
         prepare_likely_kernel(instance, settings)
         if instance.is_build:
-            from .remote.image import variable_for_builds
+            from .children.image import variable_for_builds
 
             variable_for_builds(environment)
 

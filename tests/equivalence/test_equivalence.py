@@ -32,8 +32,8 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.choose import choose_kernel
+from pytest_ductaflow.running.children.runner import ChildRunner
 from pytest_ductaflow.running.notebook.prepare import prepare_notebook
-from pytest_ductaflow.running.remote.runner import RemoteRunner
 from pytest_ductaflow.running.run_instance import run
 from pytest_ductaflow.sources.notebooks import read_flow
 
@@ -123,13 +123,13 @@ def run_by_papermill(instance: Instance) -> Outcome:
 
 
 @lru_cache
-def warm_runner() -> RemoteRunner:
+def warm_runner() -> ChildRunner:
     """Return a child of a warm process that serves nobody else and ends with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHON_OF_TESTS", "equivalence")
         warm_up()
         warm = wait_for(lambda: place.find(place.RUNS), "a warm process")
-        runner = RemoteRunner(warm)
+        runner = ChildRunner(warm)
         warm.ask("stop")
         if (conductors := place.find(place.CONDUCTORS)) is not None:
             conductors.ask("stop")

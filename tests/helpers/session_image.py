@@ -43,8 +43,8 @@ OURS = (
         "report.terminal_summary",
     ),
     *("running.attempts", "running.clean_start", "running.flow_run", "running.html.instance_page"),
-    *("pytest_hooks.stopping", "running.html.notebook_html", "running.remote.rehearsal"),
-    *("running.remote.runner", "running.run_instance", "sources.parameters", "sources.tables"),
+    *("pytest_hooks.stopping", "running.html.notebook_html", "running.children.rehearsal"),
+    *("running.children.runner", "running.run_instance", "sources.parameters", "sources.tables"),
     *("tracking.inputs", "tracking.up_to_date"),
 )
 _FOR_EVER = 1e6  # seconds
@@ -70,8 +70,8 @@ def import_all() -> None:
 
 def rehearse() -> None:
     """Have libraries import and compile what they do only when they are first used."""
+    from pytest_ductaflow.running.children import rehearsal
     from pytest_ductaflow.running.html.notebook_html import stylesheet
-    from pytest_ductaflow.running.remote import rehearsal
 
     rehearsal.rehearse()
     ours = [module for name, module in sys.modules.items() if name.startswith("pytest_ductaflow.")]
@@ -108,8 +108,8 @@ class Shared:
         from pytest_ductaflow.core.forking.client import WarmProcess
         from pytest_ductaflow.kernels.server_pool import GivenServer, servers
         from pytest_ductaflow.planning.processes import pool
+        from pytest_ductaflow.running.children.image import fork_runners_from
         from pytest_ductaflow.running.html.instance_page import fork_writer_from
-        from pytest_ductaflow.running.remote.image import fork_runners_from
 
         servers.begin_anew()
         servers._servers[self._key] = GivenServer(self._server.path)

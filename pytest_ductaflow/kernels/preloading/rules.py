@@ -60,7 +60,7 @@ OWN = ("pytest_ductaflow", "ductaflow", "ductacore")
 RUN_FLOWS = ("conduct", "run_notebook", "run_step_flow")
 """What a build imports from it to run flows."""
 
-CLIENT_SIDE = ("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.remote.flows_of_build")
+CLIENT_SIDE = ("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.children.flows_of_build")
 """What a build imports when it has the first flow run by a process outside of its kernel."""
 
 READ_AT_IMPORT = {"matplotlibrc": "matplotlib", ".numba_config.yaml": "numba"}

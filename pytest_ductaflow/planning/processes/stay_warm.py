@@ -43,7 +43,7 @@ _IMPORTS = {
         *(
             "running.attempts",
             "running.clean_start",
-            "running.remote.runner_process",
+            "running.children.runner_process",
             "running.html.page_process",
         ),
         *("running.html.notebook_html", "kernels.start_kernel"),
@@ -177,8 +177,8 @@ def _import(kind: str, preloads: Sequence[Sequence[str]], folders: list[str]) ->
         return {}
     from ...kernels.self_test import problem_of
     from ...kernels.server_pool import kernel_environment, server_environment, servers
+    from ...running.children.rehearsal import rehearse
     from ...running.html.notebook_html import stylesheet
-    from ...running.remote.rehearsal import rehearse
 
     environment = kernel_environment({})
     servers.notes_imports = True

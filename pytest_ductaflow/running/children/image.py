@@ -1,6 +1,6 @@
 """Keep a warm process of this one, whose children run the flows of its builds (Linux).
 
-`python -m pytest_ductaflow.running.remote.image CONFIG` is the warm process. It has imported what runs a
+`python -m pytest_ductaflow.running.children.image CONFIG` is the warm process. It has imported what runs a
 flow, is not observed as kernels are, and ends with the process that has started it.
 """
 
@@ -33,7 +33,7 @@ _END = 5.0  # seconds for the process to end
 _IMPORTS = (
     "running.attempts",
     "running.clean_start",
-    "running.remote.runner_process",
+    "running.children.runner_process",
     "kernels.start_kernel",
 )
 

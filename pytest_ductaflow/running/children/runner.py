@@ -22,13 +22,13 @@ _LOST = "the process that runs instances has ended"
 
 
 @lru_cache(maxsize=1)
-def runner_of_this_session() -> RemoteRunner | None:
+def runner_of_this_session() -> ChildRunner | None:
     """Return the child of a warm process that runs this process's instances; None if there is none."""
     is_within_flow = SERVER_VARIABLE in os.environ
     if is_within_flow or not may_fork() or (warm := find(RUNS)) is None:
         return None
     with contextlib.suppress(OSError):
-        return RemoteRunner(warm)
+        return ChildRunner(warm)
     return None
 
 
@@ -45,7 +45,7 @@ def hurry() -> None:
         runner.hurry()
 
 
-class RemoteRunner:
+class ChildRunner:
     """A child of a warm process that runs instances, one at a time.
 
     Args:
