@@ -28,6 +28,8 @@ from ..planning.afterwards.after import STEP
 from ..planning.afterwards.after import instance_of as instance_of_after
 from ..planning.plan import Plan
 from ..report.failure_text import quoted
+from ..running.debugging.breakpoints import may_stop
+from ..running.debugging.terminal import terminal_here
 from .outcomes import FlowWarning, Waiting, attach_record, failure_repr, sendable
 
 if TYPE_CHECKING:
@@ -228,7 +230,6 @@ class InstanceItem(PlannedItem):
         from ..running.children.runner import runner_of_this_session
         from ..running.run_instance import run
 
-        debugs = self.config.getoption("usepdb")  # at the terminal of this process
         return run(
             self.instance,
             self.settings_here,
@@ -237,9 +238,16 @@ class InstanceItem(PlannedItem):
             judge=self.judge,
             say=self.say,
             page_may_follow=True,
-            runner=runner_of_this_session() if settings.fork and not debugs else None,
+            runner=runner_of_this_session() if settings.fork and not self._may_be_debugged else None,
             leaves_retries=self.leaves_retries,
         )
+
+    @property
+    def _may_be_debugged(self) -> bool:
+        """Whether a debugger may open, at the terminal of this process."""
+        if self.config.getoption("usepdb"):
+            return True
+        return terminal_here() is not None and may_stop(self.instance)
 
     @property
     def settings_here(self) -> Settings:

@@ -19,13 +19,14 @@ class AtTerminal:
     Args:
         folder: The working directory.
         arguments: The command line.
+        variables: Environment variables in addition to those of this process.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         import pexpect
 
         command = ["-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--ductaflow", *arguments]
-        environment = {**own_environment(), "TERM": "dumb", "COLUMNS": "120"}
+        environment = {**own_environment(**variables), "TERM": "dumb", "COLUMNS": "120"}
         self._process: Any = pexpect.spawn(
             *(sys.executable, command),
             cwd=str(folder),

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from helpers.projects import PARAMETERS, lay, write_project
 from helpers.sessions import interruptible, own_environment, wait_for
+from helpers.terminal import AtTerminal
 
 from pytest_ductaflow.core.forking.client import WarmProcess
 from pytest_ductaflow.core.system.machine import usable_cores
@@ -131,6 +132,25 @@ def place(tmp_path: Path) -> Iterator[Place]:
         WarmProcess(path).ask("stop")
     wait_for(lambda: None if found.sockets() else True, "the end of warm processes")
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.mark.parametrize("source", ["flow", "build"])
+def test_breakpoint_stops_at_the_terminal_though_a_process_is_kept_warm(place, source):
+    stops = f"{PARAMETERS}\nx = 41\nbreakpoint()\nprint(x + 1)\n"
+    lay(place.root / "flows/stops.py", stops)
+    call = 'run_step_flow("flows/stops.py", "stops", "one", {})'
+    build = f"{PARAMETERS}\n# %%\nfrom ductaflow import run_step_flow\n{call}\n"
+    lay(place.root / "builds/all.py", build)
+    path = "flows/stops.py" if source == "flow" else "builds/all.py"
+    place.edit()
+    place.session()
+    conductor = place.root / "stopping.py"
+    lay(conductor, f'from pytest_ductaflow import conduct\nconduct("{path}", [{{"instance_name": "one"}}])\n')
+    with AtTerminal(place.root, conductor.name, TMPDIR=str(place.temporary)) as session:
+        session.until_prompt()
+        assert session.answer("p x") == "41\n"
+        session.enter("c")
+        assert "1 passed" in session.rest()
 
 
 def test_the_next_session_runs_in_children_of_what_the_first_has_left(place):
