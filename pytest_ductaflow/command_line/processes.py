@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from ..core.run_directory.record_files import read_record
 from .shared.find_run import RUN, Run, all_runs, find_run
 from .shared.project import project_of, shown
 from .shared.refusal import Refusal
+
+if TYPE_CHECKING:
+    from ..core.system.running_now import RunningSession
 
 _PATIENCE = 60.0  # seconds for a session to end
 _LOOK = 0.2  # seconds between looks at a process that is ending
@@ -54,7 +58,7 @@ def _cancel_session(root: Path, pid: int | None) -> None:
     session = sessions[0]
     _refuse_elsewhere(session.owner, f"the session {session.command}")
     running = [label for label, _ in _running(root)]
-    _interrupt_session(session.owner)
+    _interrupt_session(session)
     click.echo(f"stopping: {session.command} (process {session.owner.pid})")
     if not _has_ended(session.owner):
         raise Refusal(
@@ -75,8 +79,10 @@ def _refuse_elsewhere(owner: Owner, what: str) -> None:
         raise Refusal(f"{what} runs on {owner.host}: call ductaflow cancel there")
 
 
-def _interrupt_session(owner: Owner) -> None:
+def _interrupt_session(session: RunningSession) -> None:
     """Send what Ctrl-C sends to a session: to its process, and to its children in the same process group.
+
+    A session in which a debugger may be open gets SIGTERM.
 
     Raises:
         Refusal: If that process is gone, or is another one now.
@@ -85,12 +91,16 @@ def _interrupt_session(owner: Owner) -> None:
 
     from ..core.system.instance_lock import is_alive
 
+    owner = session.owner
     try:
         process = psutil.Process(owner.pid)
         group = os.getpgid(owner.pid)
         targets = [process, *process.children(recursive=True)]
         if not is_alive(owner):
             raise Refusal(f"process {owner.pid} is not the session's any more: nothing was stopped")
+        if session.may_be_debugged:
+            process.terminate()
+            return
         for each in targets:
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getpgid(each.pid) == group:

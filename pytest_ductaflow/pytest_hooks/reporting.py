@@ -30,6 +30,7 @@ from ..report.failure_text import Line
 from ..report.live import CUT_OFF, LiveReport
 from ..report.terminal_summary import Summary, show_flows
 from ..report.time_left import TimeLeft
+from ..running.debugging.terminal import terminal_here
 from ..sources.notebooks import TABLE_SUFFIXES
 from .collection import node_ids
 from .distribution.worker_times import TIMES
@@ -124,8 +125,9 @@ class ReportingHooks:
             self._reports[root].add(
                 node_id, instance, repeat, earlier=earlier, shard=its_shard, upstreams=upstreams
             )
+        is_at_terminal = terminal_here() is not None
         for root in {self._instances[each].project_root for each in selected & self._instances.keys()}:
-            config.add_cleanup(announce(Path(root), command))
+            config.add_cleanup(announce(Path(root), command, may_be_debugged=is_at_terminal))
         labels = {
             node_id: f"{each.step}/{each.name}"
             for node_id, each in self._instances.items()

@@ -13,6 +13,7 @@ import pytest
 from helpers.command_line import ductaflow, make_run, write_sample
 from helpers.projects import write_project
 from helpers.sessions import PATIENCE, running, wait_for
+from helpers.terminal import AtTerminal
 from helpers.waiting import PROJECT, SESSION, kernel_pids
 
 from pytest_ductaflow.core.record import Status
@@ -49,6 +50,24 @@ def test_an_instance_and_then_the_session_are_stopped(tmp_path: Path) -> None:
     assert (error_of(root, "a"), error_of(root, "b")) == ("KeyboardInterrupt", "Interrupted")
     assert list((root / "runs/.locks").glob("*.session")) == []
     assert list((root / "runs/.locks").glob("*.kernel")) == []
+
+
+@pytest.mark.slow
+def test_a_session_at_a_debugger_is_stopped(tmp_path: Path) -> None:
+    files = {
+        "flows/fails.py": "raise OSError('not there')",
+        "conductor.py": """\
+        from pytest_ductaflow import conduct
+        conduct("flows/fails.py", [{"instance_name": name} for name in "ab"])
+        """,
+    }
+    root = write_project(tmp_path, files)
+    with AtTerminal(root, "conductor.py", "--pdb") as session:
+        session.until_prompt()
+        done = ductaflow(root, "cancel", is_real=True)
+        assert done.code == 0, done.err
+        assert "the session has ended" in done.out
+        assert "1 failed" in session.rest()
 
 
 @pytest.mark.slow

@@ -36,14 +36,17 @@ class RunningSession:
         owner: The process to interrupt: with xdist the controller.
         command: The command that started it.
         began: When it began to run instances, in ISO 8601.
+        may_be_debugged: Whether it is at a terminal, where a debugger may be open that Ctrl-C only leaves; it
+            ends at SIGTERM.
     """
 
     owner: Owner
     command: str
     began: str
+    may_be_debugged: bool = False
 
 
-def announce(root: Path, command: str) -> Callable[[], None]:
+def announce(root: Path, command: str, *, may_be_debugged: bool = False) -> Callable[[], None]:
     """Note that this process runs instances of a project, and return the function that removes the note."""
     me = this_process()
     folder = root / RUNS / LOCKS
@@ -54,7 +57,7 @@ def announce(root: Path, command: str) -> Callable[[], None]:
             if (found := _read_session(old)) is not None and not is_alive(found.owner):
                 old.unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(note, json.dumps(asdict(RunningSession(me, command, began))))
+        write_atomic(note, json.dumps(asdict(RunningSession(me, command, began, may_be_debugged))))
 
     def withdraw() -> None:
         if os.getpid() == me.pid:  # not in a fork
@@ -74,7 +77,12 @@ def running_sessions(root: Path) -> list[RunningSession]:
 def _read_session(note: Path) -> RunningSession | None:
     try:
         data = json.loads(note.read_text(encoding="utf-8"))
-        return RunningSession(Owner(**data["owner"]), str(data["command"]), str(data["began"]))
+        return RunningSession(
+            Owner(**data["owner"]),
+            str(data["command"]),
+            str(data["began"]),
+            data.get("may_be_debugged", False),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
