@@ -132,7 +132,7 @@ def notes_on_cores(instances: Iterable[Instance]) -> Iterator[str]:
         most = max(instance.cores or 0 for instance in asking)
         where = listed(dict.fromkeys(display_path(i.source, Path(i.project_root)) for i in asking))
         cores = "1 core" if there == 1 else f"{there} cores"
-        yield f"_cores is up to {most} ({where}), and this machine has {cores}: such instances get all"
+        yield f"_cores is up to {most:.12g} ({where}), and this machine has {cores}: such instances get all"
 
 
 def notes_on_resources(instances: Iterable[Instance]) -> Iterator[str]:

@@ -27,9 +27,10 @@ from ..core.run_directory.record_files import publish
 from ..core.settings import Settings
 from ..sources.installed_versions import own_path, versions_of
 from ..tracking.digests import ABSENT, config_digest, input_digest
-from ..tracking.inputs import Inputs, InputSearch
+from ..tracking.inputs import InputSearch
 from ..tracking.observed import Used
 from ..tracking.paths_in_config import output_files
+from ..tracking.used_files import Inputs
 from .clean_start import CleanStart, clear_replay
 from .debugging.terminal import terminal_here, variable_for_flows
 from .failures.run_failure import FROM_OUTSIDE

@@ -18,8 +18,7 @@ from pytest_ductaflow.core.run_directory import record_files
 from pytest_ductaflow.core.run_directory.layout import RunFiles
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.sources.installed_versions import python_version
-from pytest_ductaflow.tracking import inputs as inputs_module
-from pytest_ductaflow.tracking import up_to_date
+from pytest_ductaflow.tracking import up_to_date, used_files
 from pytest_ductaflow.tracking.accept import accept
 from pytest_ductaflow.tracking.digests import UNSTABLE, code_digest, config_digest, file_digest, input_digest
 from pytest_ductaflow.tracking.up_to_date import check
@@ -47,7 +46,7 @@ INPUTS = (FLOW, "flows/helper.py", "src/src_helper.py", "data/zones.csv", "data/
 @pytest.fixture(autouse=True)
 def _temporary_files_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Move the folder of temporary files: test projects lie in it, and temporary files are no inputs."""
-    monkeypatch.setattr(inputs_module, "_temporary", lambda: ("/temporary/", "/temporary/"))
+    monkeypatch.setattr(used_files, "_temporary", lambda: ("/temporary/", "/temporary/"))
 
 
 def an_instance(root: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> Instance:

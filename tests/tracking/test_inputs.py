@@ -16,10 +16,11 @@ from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_directory import layout, record_files
 from pytest_ductaflow.core.system.file_state import stat_of
 from pytest_ductaflow.kernels.inside.trace import DATABASE, LISTED, MODULE, NAMED, OPENED, WRITTEN
-from pytest_ductaflow.tracking import inputs as inputs_module
+from pytest_ductaflow.tracking import used_files
 from pytest_ductaflow.tracking.digests import ABSENT, UNSTABLE, file_digest, listing_digest
-from pytest_ductaflow.tracking.inputs import Inputs, InputSearch
+from pytest_ductaflow.tracking.inputs import InputSearch
 from pytest_ductaflow.tracking.observed import Used
+from pytest_ductaflow.tracking.used_files import Inputs
 
 Uses = dict[str, str]
 
@@ -27,7 +28,7 @@ Uses = dict[str, str]
 @pytest.fixture(autouse=True)
 def _temporary_files_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Move the folder of temporary files: test projects lie in it, and temporary files are no inputs."""
-    monkeypatch.setattr(inputs_module, "_temporary", lambda: ("/temporary/", "/real/temporary/"))
+    monkeypatch.setattr(used_files, "_temporary", lambda: ("/temporary/", "/real/temporary/"))
 
 
 def finish(
@@ -127,7 +128,7 @@ def test_what_is_read_is_an_input(root, use, path, expected):
         (OPENED, "/real/temporary/x.csv"),
         (OPENED, os.path.expanduser("~/.cache/x/y")),
         (OPENED, os.path.expanduser("~/.config/matplotlib/matplotlibrc")),
-        (MODULE, inputs_module.__file__),
+        (MODULE, used_files.__file__),
         (WRITTEN, "data/new.csv"),
         (WRITTEN, f"{RUN}/out.csv"),
     ],
@@ -185,10 +186,10 @@ def test_temporary_files_are_no_inputs_under_either_name_of_their_folder(monkeyp
     monkeypatch.undo()
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    monkeypatch.setattr(inputs_module.tempfile, "gettempdir", lambda: str(tmp_path / "link"))
-    inputs_module._temporary.cache_clear()
-    assert inputs_module._temporary() == (f"{tmp_path}/link/", f"{tmp_path}/real/")
-    inputs_module._temporary.cache_clear()
+    monkeypatch.setattr(used_files.tempfile, "gettempdir", lambda: str(tmp_path / "link"))
+    used_files._temporary.cache_clear()
+    assert used_files._temporary() == (f"{tmp_path}/link/", f"{tmp_path}/real/")
+    used_files._temporary.cache_clear()
 
 
 # Digests, code and stats
@@ -241,7 +242,7 @@ def test_data_of_a_package_have_no_code(root):
 
 
 def test_only_files_that_have_settled_have_a_stat(root, monkeypatch):
-    monkeypatch.setattr(inputs_module, "settled", lambda stat: stat == stat_of(root / "data/zones.csv"))
+    monkeypatch.setattr(used_files, "settled", lambda stat: stat == stat_of(root / "data/zones.csv"))
     result = finish(root, [(OPENED, "data/zones.csv"), (OPENED, "data/trips.csv"), (LISTED, "data")])
     assert result.stats == {"data/zones.csv": stat_of(root / "data/zones.csv")}
 

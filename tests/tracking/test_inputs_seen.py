@@ -11,17 +11,18 @@ from helpers.projects import lay
 from helpers.searched import FLOW, RUN, an_instance, edit, moment
 
 from pytest_ductaflow.core.system.file_state import stat_of
-from pytest_ductaflow.tracking import inputs as inputs_module
+from pytest_ductaflow.tracking import used_files
 from pytest_ductaflow.tracking.digests import ABSENT, UNSTABLE, file_digest, listing_digest
-from pytest_ductaflow.tracking.inputs import Inputs, InputSearch
+from pytest_ductaflow.tracking.inputs import InputSearch
 from pytest_ductaflow.tracking.observed import Used
+from pytest_ductaflow.tracking.used_files import Inputs
 
 FOLDERS = ("data", "flows", "runs", "data/years")
 
 
 @pytest.fixture(autouse=True)
 def _temporary_files_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs_module, "_temporary", lambda: ("/temporary/", "/real/temporary/"))
+    monkeypatch.setattr(used_files, "_temporary", lambda: ("/temporary/", "/real/temporary/"))
 
 
 def state_of(path: Path) -> str | None:
@@ -132,7 +133,7 @@ def test_what_is_asked_for_in_vain_beside_the_project_is_an_input(root):
 
 
 def test_a_project_among_the_temporary_files_is_like_any_other(root, monkeypatch):
-    monkeypatch.setattr(inputs_module, "_temporary", lambda: (f"{root.parent}/", f"{root.parent}/"))
+    monkeypatch.setattr(used_files, "_temporary", lambda: (f"{root.parent}/", f"{root.parent}/"))
     assert digests(finish(root, {"data/none.csv": "a", "../shared/none.csv": "a"})) == {
         "data/none.csv": ABSENT
     }
