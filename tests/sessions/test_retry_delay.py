@@ -76,10 +76,9 @@ def test_others_run_while_an_instance_waits(tmp_path, workers):
     assert "1 failed, 4 passed, 3 rerun" in done.stdout
     order = ran(root)
     assert sorted(order) == sorted(["late"] * 3 + ["other", "after", "never", "never", "last"])
-    assert order.index("after") == len(order) - 1 - order[::-1].index("late") + 1 or workers
     assert order.index("after") > len(order) - 1 - order[::-1].index("late")
     if not workers:
-        assert order[:4] == ["late", "other", "never", "last"]
+        assert order[:2] == ["late", "other"]  # the pause may be over before the last one begins
     check_records(root)
     assert "attempt 1: ConnectionError: the server is busy (line 11); then waited" in done.stdout
     seconds = [float(each) for each in re.findall(r"([\d.]+)s call +conductor.py::a::never", done.stdout)]
