@@ -13,7 +13,7 @@ import pytest
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
 from pytest_ductaflow.core.run_directory.layout import RunFiles
-from pytest_ductaflow.core.run_directory.record_files import record_files, records
+from pytest_ductaflow.core.run_directory.record_files import folders_with_records, records
 from pytest_ductaflow.planning.history.remove_runs import undeclared
 from pytest_ductaflow.report import history
 from pytest_ductaflow.report.history import MOST_LINES, RUNS_KEPT, RunHistory, most_shown
@@ -147,7 +147,7 @@ def test_it_is_no_run_directory_and_nobody_s_leftover(runs):
     kept.flush()
     assert lines(runs, "deep/fit")
     assert not [*records(runs)]
-    assert not [*record_files(runs, ())]
+    assert not [*folders_with_records(runs, ())]
     assert undeclared(runs) == []
     assert not [*runs.glob("*/*.json*")]
 

@@ -15,7 +15,7 @@ from ...core.instance import RUNS, slug
 from ...core.number_text import listed
 from ...core.record import Record
 from ...core.run_directory.layout import RunFiles, display_path, is_record
-from ...core.run_directory.record_files import read_record, record_files
+from ...core.run_directory.record_files import folders_with_records, read_record
 from ...gate.instance_file import REPLAYS
 from ...planning.history.declared_history import declarations
 from ...report.failure_text import quoted
@@ -74,7 +74,7 @@ class Run:
 
 def all_runs(root: Path) -> Iterator[Run]:
     """Yield what has run in a project, by path, without reading the records."""
-    for folder, names in record_files(root / RUNS, ()):
+    for folder, names in folders_with_records(root / RUNS, ()):
         yield from (Run.of_record(root, os.path.join(folder, name)) for name in names)
 
 

@@ -1,14 +1,16 @@
 """The layout of `runs/`: the only module that knows the names of files and folders there.
 
-runs/{step}/{instance}/
-{flow}_config.json  {flow}_executed.ipynb  {flow}_executed.html
-{flow}_execution_output.txt  {flow}_record.json  and what the flow writes
-{flow}_differences/  for a stored instance with figures that differ from the expected ones
-runs/…              the run directories of a build's flows, same layout
-.earlier/{step}/{instance}/  the files of the last good run, if another one has begun since
-.locks/                 files that are locked while an instance runs, and notes on what is running
-.figures/               small copies of figures for the report, and those that are only in notebooks
-.history/{step}.jsonl   how the last runs of each instance ended, a line each
+    runs/{step}/{instance}/
+        {flow}_config.json  {flow}_executed.ipynb  {flow}_executed.html
+        {flow}_execution_output.txt  {flow}_record.json  and what the flow writes
+        {flow}_differences/  for a stored instance with figures that differ from the expected ones
+        runs/…              the run directories of a build's flows, same layout
+    .earlier/{step}/{instance}/  the files of the last good run, if another one has begun since
+    .locks/                 files that are locked while an instance runs, and notes on what is running
+    .figures/               small copies of figures for the report, and those that are only in notebooks
+    .history/{step}.jsonl   how the last runs of each instance ended, a line each
+
+`{flow}` is the name of the flow's file without its ending.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def records(runs: Path) -> Iterator[tuple[Path, Record]]:
         folders[:] = folders_of_runs(folders, in_run=bool(found))
 
 
-def record_files(runs: Path, known: Collection[str]) -> Iterator[tuple[str, list[str]]]:
+def folders_with_records(runs: Path, known: Collection[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder below `runs` that holds records, with the names of these files, unread.
 
     Args:

@@ -72,7 +72,7 @@ def _search(root: Path, sources: Sequence[str], instances: Sequence[Instance]) -
     """Find leftovers in `runs/`; the records of planned instances are not read."""
     flows = {str(RunFiles.of(instance).record): instance.flow for instance in instances}
     runs, knowledge, found = root / RUNS, DeclaredRecords(root), _Found()
-    for place, names in record_files.record_files(runs, {instance.run_dir for instance in instances}):
+    for place, names in record_files.folders_with_records(runs, {instance.run_dir for instance in instances}):
         files = [os.path.join(place, name) for name in names]
         unknown = [Path(file) for file in files if file not in flows]
         if not unknown or (folder := Path(place)).is_relative_to(runs / REPLAYS):

@@ -143,19 +143,20 @@ def _begin(mine: Attempt, task: Task, label: str) -> None:
     Raises:
         RuntimeError: If the session has the result already, or has ended.
     """
-    marker, wanted = _marker(task), _wanted(task)
-    if not _has(wanted, mine.work):
-        raise RuntimeError(f"{label}: nobody waits for it any more")
-    _write(mine, marker)
-    if not _has(wanted, mine.work):  # the session has finished with it in between
-        with contextlib.suppress(OSError):
-            marker.unlink()
-        raise RuntimeError(f"{label}: nobody waits for it any more")
+    marker = _marker(task)
+    if _is_awaited(task, mine):
+        _write(mine, marker)
+        if _is_awaited(task, mine):
+            return
+        if _is_current(mine, marker):  # the session has finished with it in between
+            marker.unlink(missing_ok=True)
+    raise RuntimeError(f"{label}: nobody waits for it any more")
 
 
-def _has(wanted: Path, token: str) -> bool:
+def _is_awaited(task: Task, attempt: Attempt) -> bool:
+    """Return whether the session still waits for the work of an attempt."""
     with contextlib.suppress(OSError):
-        return wanted.read_text(encoding="utf-8") == token
+        return _wanted(task).read_text(encoding="utf-8") == attempt.work
     return False
 
 
