@@ -27,7 +27,6 @@ SLOW = (
     *("equivalence", "sessions/test_what_runs_again.py", "sessions/test_disturbed.py", "test_readme.py"),
     *("running/test_runaway.py", "sessions", "projects", "kernels", "browser", "planning", "running"),
 )
-os.environ["PYTHON_OF_TESTS"] = "ductaflow"  # warm processes of these tests serve no other sessions
 pytest_plugins = ["pytester"]
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,6 @@ class OrdinaryKernel(Kernel):
         self.manager = manager = _Manager(kernel_name=name)
         self._report = manager.report = report if can_observe() else None
         self._end = None if self._report is None else Path(end_file(str(self._report)))
-        self._held = 0  # the process group that is paused
         self._below: list[psutil.Process] = []  # started by the flow, if no observer ends them
         if os.name == "posix":  # no ports, which others may see or take
             manager.transport = "ipc"
@@ -136,7 +136,7 @@ class OrdinaryKernel(Kernel):
 
     def group(self) -> int | None:
         with contextlib.suppress(psutil.Error, ValueError, OSError):
-            return self._group() if os.name == "posix" else None
+            return self._group if os.name == "posix" else None
         return None
 
     def process(self) -> int | None:
@@ -146,18 +146,18 @@ class OrdinaryKernel(Kernel):
         if os.name != "posix" or self.is_held:
             return
         with contextlib.suppress(psutil.Error, ValueError, OSError):
-            self._held = self._group()
-            os.killpg(self._held, signal.SIGSTOP)
+            os.killpg(self._group, signal.SIGSTOP)
             self.is_held = True
 
     def go_on(self) -> None:
         if self.is_held:
             with contextlib.suppress(OSError):  # it has ended
-                os.killpg(self._held, signal.SIGCONT)
+                os.killpg(self._group, signal.SIGCONT)
             self.is_held = False
 
+    @cached_property
     def _group(self) -> int:
-        """Return the process group of the kernel and its child processes, without its observer."""
+        """The process group of the kernel and its child processes, without its observer."""
         process = psutil.Process(self._process.pid)
         if self._report is not None:  # its first child: later ones are orphans of the kernel
             process = min(process.children(), key=psutil.Process.create_time)

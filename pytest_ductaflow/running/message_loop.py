@@ -306,18 +306,25 @@ class MessageLoop:
 
     def _take_published(self, request: _Request) -> None:
         """Process what has arrived; a kernel that does not wait by itself is paused until that is done."""
-        is_ahead = False
-        enough = self._read_counter.count + (_BYTES_AT_A_TIME if self.kernel_waits else _BYTES_AHEAD)
-        with contextlib.suppress(zmq.Again, CellExecutionComplete):
-            for _ in range(_AT_A_TIME):
-                if self._read_counter.count >= enough:
-                    break
-                message = self._received(self._iopub)
+        arrived, is_ahead = self._published()
+        (self._kernel.hold if is_ahead and not self.kernel_waits else self._kernel.go_on)()
+        with contextlib.suppress(CellExecutionComplete):
+            for parts in arrived:
+                message = self._message(parts)
                 if message["parent_header"].get("msg_id") == request.id:
                     request.active_at = time.monotonic()
                     self._hand_over(message, request)
-            is_ahead = not self.kernel_waits
-        (self._kernel.hold if is_ahead else self._kernel.go_on)()
+
+    def _published(self) -> tuple[list[list[bytes]], bool]:
+        """Return the parts of the messages that have arrived, and whether there may be more."""
+        arrived: list[list[bytes]] = []
+        enough = self._read_counter.count + (_BYTES_AT_A_TIME if self.kernel_waits else _BYTES_AHEAD)
+        with contextlib.suppress(zmq.Again):
+            while len(arrived) < _AT_A_TIME and self._read_counter.count < enough:
+                arrived.append(self._iopub.recv_multipart(zmq.NOBLOCK))
+                self._read_counter.add(sum(map(len, arrived[-1])))
+            return arrived, True
+        return arrived, False
 
     def _hand_over(self, message: dict[str, Any], request: _Request) -> None:
         try:
@@ -330,9 +337,9 @@ class MessageLoop:
             raise
 
     def _received(self, channel: Any) -> dict[str, Any]:
-        parts = channel.recv_multipart(zmq.NOBLOCK)
-        if channel is self._iopub:
-            self._read_counter.add(sum(map(len, parts)))
+        return self._message(channel.recv_multipart(zmq.NOBLOCK))
+
+    def _message(self, parts: list[bytes]) -> dict[str, Any]:
         try:
             _, frames = self._session.feed_identities(parts)
             return dict(self._session.deserialize(frames))

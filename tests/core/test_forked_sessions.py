@@ -198,3 +198,8 @@ def test_what_is_read_only_at_the_start_keeps_one_from_being_forked(variables):
     assert can_be_forked(own_environment())
     assert not can_be_forked(own_environment(**variables))
     assert not can_be_forked(own_environment(DUCTAFLOW_FORK="0"))
+
+
+def test_a_variable_that_a_test_has_set_reaches_no_process_that_outlives_the_test(monkeypatch):
+    monkeypatch.setenv("JUPYTER_PATH", "/x")
+    assert not can_be_forked(own_environment())

@@ -25,6 +25,7 @@ from helpers.session_image import COMMAND, SESSION
 from pytest_ductaflow.core.forking.client import ForkedProcess, WarmProcess
 from pytest_ductaflow.core.forking.start import variables_at_start
 
+ENVIRONMENT = dict(os.environ)  # from before any test changes it
 _START = 300.0  # seconds for the process to start, and to answer; only a bug takes that long
 _PIECE = 1 << 16  # bytes to read at once
 
@@ -70,22 +71,22 @@ def can_be_forked(environment: Mapping[str, str]) -> bool:
     """
     is_main = threading.current_thread() is threading.main_thread()  # or the other one ends with this thread
     may_fork = sys.platform == "linux" and environment.get("DUCTAFLOW_FORK") != "0"
-    return may_fork and is_main and at_start(environment) == at_start(os.environ)
+    return may_fork and is_main and at_start(environment) == at_start(ENVIRONMENT)
 
 
 def at_start(environment: Mapping[str, str]) -> dict[str, str]:
     found = dict(variables_at_start(environment))
-    if "PYTHONPATH" not in os.environ:
+    if "PYTHONPATH" not in ENVIRONMENT:
         found.pop("PYTHONPATH", None)
     return found
 
 
 @cache
 def image_of(pid: int) -> Image:
-    """Return the one of a process, started with what all environments of its sessions have."""
+    """Return the one of a process, started with the environment from before any test has changed it."""
     del pid  # a fork of this process has none yet
     around = ("PYTEST_", "COV_", "GITHUB_", "CI", "DUCTAFLOW_")
-    return Image({name: value for name, value in os.environ.items() if not name.startswith(around)})
+    return Image({name: value for name, value in ENVIRONMENT.items() if not name.startswith(around)})
 
 
 def run_forked(

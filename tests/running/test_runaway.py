@@ -195,7 +195,7 @@ def test_a_kernel_that_does_not_wait_by_itself_pauses_while_it_is_ahead(tmp_path
     _, memory = run_limited(root, f"--ductaflow-observe={observe}", JUPYTER_PATH=str(tmp_path / "jupyter"))
     assert log_of(root, "counts").split() == [str(number) for number in range(2_000)]
     assert json.loads((root / "runs/shouts/a/shouts_record.json").read_text())["error"]["type"] == "Timeout"
-    assert memory < 500e6
+    assert memory < 800e6  # without the pauses 1.3 GB; the load decides how soon one takes effect
 
 
 @pytest.fixture
