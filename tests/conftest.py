@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from helpers.projects import write_project
@@ -28,6 +29,19 @@ SLOW = (
     *("running/test_runaway.py", "sessions", "projects", "kernels", "browser", "planning", "running"),
 )
 pytest_plugins = ["pytester"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "run only this part of the tests, the second of three say: each test is in one of them"
+    parser.addoption("--part", help=text, type=_part, metavar="N/M")
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Return the number of a part, and how many parts there are."""
+    number, _, parts = text.partition("/")
+    if not 1 <= int(number) <= int(parts):
+        raise ValueError(f"{text} is no part")
+    return int(number), int(parts)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +73,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("thorough")]
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left_out)
+    if (part := config.getoption("part")) is not None:
+        select_part(config, items, *part)
     here = Path(__file__).parent
     slow = [here / name for name in SLOW]
     ranks = {
@@ -66,6 +82,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for path in {item.path for item in items}
     }
     items.sort(key=lambda item: ranks[item.path])
+
+
+def select_part(config: pytest.Config, items: list[pytest.Item], number: int, parts: int) -> None:
+    """Keep one part of the tests, which is the same whatever other tests there are."""
+    chosen = [item for item in items if crc32(_of_one_part(item).encode()) % parts == number - 1]
+    left_out = list(set(items).difference(chosen))
+    items[:] = chosen
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _of_one_part(item: pytest.Item) -> str:
+    """Return what decides in which part a test is."""
+    mark = item.get_closest_marker("together")
+    return str(mark.args[0]) if mark is not None else item.nodeid
 
 
 @pytest.fixture

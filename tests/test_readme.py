@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +26,22 @@ from pytest_ductaflow.core.settings import OPTIONS, Option
 ELSEWHERE = {"setup-run", "setup-test", "benchmark"}
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """Return a folder with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="rm", dir="/tmp" if os.name == "posix" else None) as folder:
+        yield folder
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(tmp_path: Path) -> None:
+def test_newcomers_files_and_commands_work_in_the_order_of_the_readme(
+    tmp_path: Path, short_folder: str
+) -> None:
     """Every file block is written, every command run, and each ends well."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = own_environment(pages=True, PATH=path)
+    own = {"PATH": path, "TMPDIR": short_folder}  # `warm --stop` is to end no process of other tests
+    environment = own_environment(pages=True, **own)
     commands = 0
     for block in blocks():
         if block.name in ELSEWHERE or block.language == "text":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -28,6 +29,7 @@ RESERVED_FOR = {
 Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
+_SHARED = ("flow", "step", "project_root", "source", "runs_in", "output_suffix")  # texts of many instances
 _OFTEN_EMPTY = ("design", "resources")  # mappings of an instance, which have no default to compare with
 # The columns of a control table that identify an instance; the others are its config. Their cells are always
 # text: "007" and "NA" are names, not a number or an empty cell.
@@ -62,7 +64,7 @@ def config_hash(config: Mapping[str, JSON]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A flow or build + a config + a run directory: one test item.
 
@@ -194,6 +196,9 @@ class Instance:
 
     @classmethod
     def from_json(cls, data: dict[str, JSON]) -> Self:
+        for name in _SHARED:
+            if name in data:
+                data[name] = sys.intern(data[name])
         for name in ("after", "marks", "keep"):
             if data.get(name) is not None:
                 data[name] = tuple(data[name])

@@ -106,7 +106,7 @@ def attach_record(report: Any, record: Record, *, is_sent: bool) -> None:
         record: The record.
         is_sent: Whether the report is sent to another process.
     """
-    data = record.to_json()
+    data = record.sparse_json()
     report.ductaflow = sendable(data) if is_sent else data
     if not is_sent:
         _parsed[report] = record

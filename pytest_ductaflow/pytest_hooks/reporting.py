@@ -312,7 +312,7 @@ class ReportingHooks:
         if instance is None or not is_free(RunFiles.of(instance), instance.project_root):
             return  # another session has taken it over
         if (record := close_record(instance, str(report.longrepr))) is not None:
-            report.ductaflow = record.to_json()  # type: ignore[attr-defined]
+            report.ductaflow = record.sparse_json()  # type: ignore[attr-defined]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:

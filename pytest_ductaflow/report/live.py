@@ -29,7 +29,7 @@ from .budget import Budget
 from .failure_text import last_lines
 from .figures.of_session import FiguresOfSession
 from .history import RunHistory, most_shown
-from .packed_rows import PackedRow, PackedRows, Row
+from .packed_rows import PackedRow, PackedRows, Row, without_empty
 from .page import SCHEMA, assemble, read
 from .rows import ended_row, flow_row, waiting_row
 from .time_left import TimeLeft
@@ -98,7 +98,7 @@ class LiveReport:
         self._budget, self._budget_of_summary = Budget(SHARE), Budget(SHARE_OF_SUMMARY)
         self._summing = 0.0  # seconds of processor time that the last write has spent on the summary
         self._patience = PATIENCE
-        self._files: dict[str, RunFiles] = {}
+        self._instances: dict[str, Instance] = {}
         self._places: dict[tuple[str, str], str] = {}  # node ids by what identifies an instance
         self._besides: Callable[[list[Row]], Iterable[Row]] | None = None
         self._lock = threading.Lock()
@@ -136,7 +136,7 @@ class LiveReport:
             if kept != node_id:  # kept from an earlier session, where it had another id
                 self._rows.pop(kept, None)
                 self._texts.pop(kept, None)
-        self._put(node_id, row, files)
+        self._put(node_id, row, instance)
 
     def keep_others(self, planned: Collection[str], is_declared: Callable[[Row], bool]) -> None:
         """Keep the rows of the report before that this session does not know: the overview is not lost.
@@ -245,9 +245,10 @@ class LiveReport:
             ran_now = not (record.unchanged or has_lost_server or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
             row = {key: value for key, value in row.items() if key != "last_line"}
-            row = ended_row(row, record, self._files[node_id], self.runs, has_page=ran_now and wanted)
+            files = self._files(node_id)
+            row = ended_row(row, record, files, self.runs, has_page=ran_now and wanted)
             self._unread[node_id] = files_with_scalars(record)
-            self._figures.add(node_id, row["directory"], record, self._files[node_id].output_suffix)
+            self._figures.add(node_id, row["directory"], record, files.output_suffix)
             self._put(node_id, row)
 
     def failed_once(self, node_id: str, record: Record) -> None:
@@ -299,22 +300,25 @@ class LiveReport:
         """Mark running rows without a final record as cut off; re-read those that other sessions may run."""
         for node_id, row in list(self._rows.items()):
             if row.get("earlier"):
-                if node_id in self._files:
-                    self._put(node_id, self._as_recorded(row, self._files[node_id], node_id))
+                if node_id in self._instances:
+                    self._put(node_id, self._as_recorded(row, self._files(node_id), node_id))
             elif row["status"] == Status.RUNNING.value or (row["status"] == "waiting" and row.get("message")):
-                record, _ = read_record(self._files[node_id].record)
+                record, _ = read_record(self._files(node_id).record)
                 if record is not None and record.status is not Status.RUNNING:
                     self.ended(node_id, record)
                 else:
                     self.failed(node_id, CUT_OFF)
 
-    def _put(self, node_id: str, row: Row, files: RunFiles | None = None) -> None:
+    def _put(self, node_id: str, row: Row, instance: Instance | None = None) -> None:
         with self._lock:
-            self._rows[node_id] = row
+            self._rows[node_id] = without_empty(row)
             self._texts.pop(node_id, None)
-            if files is not None:
-                self._files[node_id] = files
+            if instance is not None:
+                self._instances[node_id] = instance
         self._changed.set()
+
+    def _files(self, node_id: str) -> RunFiles:
+        return RunFiles.of(self._instances[node_id])
 
     def follow(self) -> None:
         """Start the writing thread; called after the first rows are added, so that no page lacks some."""
@@ -354,7 +358,7 @@ class LiveReport:
         with self._lock:
             running = [node_id for node_id, row in self._rows.items() if row["status"] == "running"]
         for node_id in running:
-            journal = self._files[node_id].journal
+            journal = self._files(node_id).journal
             with contextlib.suppress(OSError):
                 size = journal.stat().st_size
                 if self._journals.get(node_id) != size:
@@ -373,9 +377,9 @@ class LiveReport:
         """Note the last line that each running instance has printed; return whether one is new."""
         moved = False
         with self._lock:
-            running = [n for n, row in self._rows.items() if row["status"] == "running" and n in self._files]
-        for node_id in running:
-            lines = last_lines(self._files[node_id].log)
+            running = [node_id for node_id, row in self._rows.items() if row["status"] == "running"]
+        for node_id in filter(self._instances.__contains__, running):
+            lines = last_lines(self._files(node_id).log)
             line = next((each for each in reversed(lines) if each.strip()), "")[:LONGEST_LINE]
             with self._lock:
                 row = self._rows[node_id]
@@ -433,7 +437,7 @@ class LiveReport:
         while self._unread:
             node_id, names = self._unread.popitem()
             results: Row = {}
-            directory, row = self._files[node_id].directory, self._rows[node_id]
+            directory, row = self._files(node_id).directory, self._rows[node_id]
             for (stem, key), value in scalars_in(directory, names, largest=LARGEST_RESULTS).items():
                 results.setdefault(stem, {})[key] = value
             self._results[node_id] = results
@@ -450,7 +454,7 @@ class LiveReport:
             has_room = self._others_with_tail < OTHER_TAILS
             self._others_with_tail += has_room
         if has_room:
-            lines = last_lines(self._files[node_id].log)[-TAIL:]
+            lines = last_lines(self._files(node_id).log)[-TAIL:]
             self._tails[node_id] = [line[:LONGEST_LINE] for line in lines]
 
     def _pack(self, node_id: str, row: Row) -> PackedRow:

@@ -212,6 +212,11 @@ def _filled(values: list[Any], names: Sequence[str], nothing: Any) -> list[Any]:
     return [*values, *[nothing] * (len(names) - len(values))]
 
 
+def without_empty(row: Row) -> Row:
+    """Return a row without the values that say nothing; a page shows it as the same."""
+    return {key: value for key, value in row.items() if _is_said(value)}
+
+
 def _is_said(value: Any) -> bool:
     return value not in (None, [], {}, ())
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..core.config_markdown import readable_config
-from ..core.instance import RUNS, Instance
+from ..core.instance import RUNS, Instance, stem_of
 from ..core.record import Record
 from ..core.run_directory.layout import AFTER, RunFiles
 from .failure_text import code_text, debug_command, failed_first
@@ -69,7 +69,7 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "status": record.status.value,
         "unchanged": record.unchanged,
         "reason": record.reason,
-        "undeclared": list(record.undeclared),
+        "undeclared": record.undeclared,
         "started": record.started or None,
         "duration": record.duration,
         "peak_memory": record.peak_memory,
@@ -77,12 +77,12 @@ def ended_row(row: Row, record: Record, files: RunFiles, runs: Path, *, has_page
         "debug": _debug(record, root),
         "message": record.message,
         "cause": cause_of(record),
-        "failed_attempts": list(record.attempts_told),
+        "failed_attempts": record.attempts_told,
         "last_good": _last_good(record, root, runs),
         "design": design_text(record.design),
         "lineage": lineage_text(record.lineage),
-        "warnings": list(record.warnings),
-        "python_warnings": list(record.python_warnings),
+        "warnings": record.warnings,
+        "python_warnings": record.python_warnings,
         "traceback": _traceback(record),
         "code": _code(record),
         "inputs": _some(name for name in record.inputs if not name.endswith("/")),
@@ -124,11 +124,11 @@ def cause_of(record: Record) -> Row | None:
 def _debug(record: Record, root: Path) -> str | None:
     """Return the command that runs the flow in a debugger, in a build the one that failed first."""
     failed = failed_first(record)
-    flow, files = root / failed.flow, RunFiles(root / failed.run_dir, Path(failed.flow).stem)
     is_after = record.run_dir.startswith(f"{RUNS}/{AFTER}/")  # a conductor is no flow
-    if flow.suffix != ".py" or record.stored or is_after:
+    if not failed.flow.endswith(".py") or record.stored or is_after:
         return None
-    return debug_command(_seen_from_here(flow), _seen_from_here(files.config))
+    files = RunFiles(root / failed.run_dir, stem_of(failed.flow))
+    return debug_command(_seen_from_here(root / failed.flow), _seen_from_here(files.config))
 
 
 def _seen_from_here(path: Path) -> str:

@@ -216,9 +216,20 @@ def test_a_changed_instance_is_a_new_one():
     assert instance.name == "A"
 
 
-@pytest.mark.parametrize("record", [FAILED, FAILED.flows[0]])
+@pytest.mark.parametrize("record", [FAILED, FAILED.flows[0], FAILED.with_(found=())])
 def test_a_record_is_read_back_from_json(record):
-    assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+    for data in (record.to_json(), record.sparse_json()):
+        assert Record.from_json(json.loads(json.dumps(data))) == record
+
+
+def test_another_record_has_other_fields_and_its_own_digest():
+    before, digest = FAILED, FAILED.digest_of_outputs
+    other = before.with_(instance="B", outputs={"x.csv": "sha256:1"})
+    assert (other.instance, other.step, before.instance) == ("B", before.step, FAILED.instance)
+    assert other.digest_of_outputs != digest
+    assert other.with_(instance=before.instance, outputs=before.outputs) == before
+    with pytest.raises(TypeError, match="a record has no instanse"):
+        before.with_(instanse="B")
 
 
 def test_the_json_of_a_record_has_only_plain_types():

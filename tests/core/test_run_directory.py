@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import SCHEMA_VERSION, Record, Status
@@ -42,6 +44,19 @@ def test_every_file_of_a_run_is_named_after_its_flow():
     assert {file.parent for file in (files.config, files.notebook, files.html, files.log, files.record)} == {
         Path("/p/runs/x/A")
     }
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
+VALUES = st.recursive(
+    SCALARS,
+    lambda each: st.lists(each) | st.tuples(each) | st.dictionaries(st.text() | st.integers(), each),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_json_is_indented_as_the_standard_library_does_it(data):
+    assert atomic.indented(data) == json.dumps(data, indent=2, ensure_ascii=False, default=str)
 
 
 def test_an_atomic_write_leaves_the_new_text_and_nothing_else(tmp_path):

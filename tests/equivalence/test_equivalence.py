@@ -282,7 +282,7 @@ def comparisons() -> Iterator[Any]:
     """Yield each case in each way."""
     for way, case in product(NAMES, CASES):
         is_always = way == "forked" and case.name in ALWAYS
-        marks = () if is_always else pytest.mark.thorough
+        marks = [pytest.mark.together(case.name), *(() if is_always else [pytest.mark.thorough])]
         yield pytest.param(way, case, id=f"{way}-{case.name}", marks=marks)
 
 

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from helpers.edited import Session, edit
 from helpers.sessions import PATIENCE, own_environment, run_python, start_session, wait_for
-from sklearn.metrics import brier_score_loss, roc_auc_score
 
 EXAMPLE = Path(__file__).parents[2] / "examples/plr"
 MEASURED = {f"extraction/runs/{run}" for run in ("catboost-by_hand-by_hand", "catboost-ensemble-by_hand")} | {
@@ -31,6 +30,7 @@ FIGURES = {f"analysis/figures/{name}" for name in ("forest", "calibration", "dec
 OF_CHECKPOINT = {*FIGURES, "analysis/paper/numbers"}
 BOXES = "analysis/r/boxes"
 ORIGINAL = re.compile(r"PLR[0-9]{4}")
+pytestmark = pytest.mark.together("plr")
 slow = pytest.mark.slow
 
 
@@ -91,6 +91,8 @@ def measures() -> ModuleType:
 
 
 def test_measures_are_those_of_their_formulas(measures: ModuleType) -> None:
+    from sklearn.metrics import brier_score_loss, roc_auc_score  # which takes seconds
+
     random = np.random.default_rng(0)
     sick = random.random(200) < 0.3
     p = np.clip(random.normal(0.3 + 0.3 * sick, 0.2), 0.01, 0.99).round(2)  # with ties

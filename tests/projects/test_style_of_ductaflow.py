@@ -17,7 +17,7 @@ from helpers.sessions import run
 
 from pytest_ductaflow.report.page import data_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.together("style of ductaflow")]
 
 HEADER = """\
 # %% tags=["parameters"]

@@ -24,6 +24,8 @@ from pytest_ductaflow.running.notebook.cell_outputs import CellOutputs
 from pytest_ductaflow.running.output_log import Output
 from pytest_ductaflow.running.warning_lines import LineSplitter
 
+pytestmark = pytest.mark.together("runaway")
+
 TIME_OUT = 3.0
 ENOUGH = 120.0  # seconds; an unbounded session would not end by itself
 MOST_ADDRESSES = 6 << 30  # bytes of address space that a process may have

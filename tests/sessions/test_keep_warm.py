@@ -227,6 +227,19 @@ def test_it_ends_after_its_time(place):
     assert place.sockets() == list(place.temporary.glob("dk*")) == []
 
 
+def test_it_ends_on_request_from_the_moment_in_which_it_was_left_behind(place):
+    code = (
+        "from pytest_ductaflow.planning.processes.stay_warm import leave_behind, warm_processes\n"
+        "leave_behind(600)\n"
+        "print(sorted(each.kind for each in warm_processes(stop=True)))"
+    )
+    command = [place.python, "-c", code]
+    done = subprocess.run(command, env=place.environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{sorted(KINDS)}\n"
+    wait_for(lambda: None if place.processes() else True, "their end")
+    assert place.sockets() == list(place.temporary.glob("dk*")) == []
+
+
 def test_it_ends_on_request(place):
     place.session()
     assert "conductors: idle" in place.command("warm")

@@ -17,6 +17,7 @@ from helpers.sessions import own_environment
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.thorough,
+    pytest.mark.together("left behind"),
     pytest.mark.skipif(sys.platform != "linux", reason="where orphans can be found"),
 ]
 

@@ -26,7 +26,7 @@ from helpers.projects import PARAMETERS, write_project
 from helpers.sessions import own_environment
 from helpers.ways_to_read import MUST_RUN, Case, Places
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.together("what runs again")]
 
 ALL = (*MUST_RUN, *CHANGES_NOTHING)
 FEW = MUST_RUN[::5]  # of both halves

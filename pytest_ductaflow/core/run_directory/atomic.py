@@ -12,6 +12,8 @@ from typing import Any
 
 from ..system.fence import raise_if_given_up
 
+_short = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_long = json.JSONEncoder(ensure_ascii=False, default=str, indent=2).encode
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
@@ -35,7 +37,23 @@ def write_atomic(path: Path, text: str) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON for people: indented, keys in order of insertion, text not escaped."""
-    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_atomic(path, f"{indented(data)}\n")
+
+
+def indented(data: Any) -> str:
+    """Return what `json.dumps` returns with `indent=2`.
+
+    With an indent it does not use its encoder in C. Most values of a record are short, and need none.
+    """
+    if not isinstance(data, dict) or not data or not all(type(key) is str for key in data):
+        return _long(data)
+    lines = []
+    for key, value in data.items():
+        is_long = isinstance(value, list | tuple | dict) and value
+        text = _long(value).replace("\n", "\n  ") if is_long else _short(value)
+        lines.append(f"  {_short(key)}: {text}")
+    inner = ",\n".join(lines)
+    return f"{{\n{inner}\n}}"
 
 
 def add_line(path: Path, data: Any) -> None:

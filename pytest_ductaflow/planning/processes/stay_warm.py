@@ -127,16 +127,27 @@ def _starting() -> Iterator[tuple[Path, int]]:
 
 
 def _start(config: dict[str, Any]) -> None:
-    """Start a warm process that does not belong to this session."""
-    with keyboard_later():
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, json.dumps(config)],
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ).returncode = 0  # it outlives this process, which must not warn of that
+    """Start a warm process that does not belong to this session, unless there is one."""
+    path = place.socket_of(config["kind"], make=True)
+    lock = _lock_for(path) if path is not None else None
+    if path is None or lock is None:
+        return
+    config = {**config, "path": str(path), "lock": lock}
+    try:
+        with keyboard_later():
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, json.dumps(config)],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[lock],
+                start_new_session=True,
+            )
+            process.returncode = 0  # it outlives this process, which must not warn of that
+            os.write(lock, str(process.pid).encode())
+    finally:
+        os.close(lock)
 
 
 def main() -> None:
@@ -145,10 +156,8 @@ def main() -> None:
 
     config = json.loads(sys.argv[1])
     imports = Imports()
-    path = place.socket_of(config["kind"], make=True)
-    lock = _lock_for(path) if path is not None else None
-    if path is None or lock is None:
-        return
+    path, lock = Path(config["path"]), config["lock"]
+    os.set_inheritable(lock, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # with what is registered for the exit
     folder = tempfile.mkdtemp(prefix="dk", dir=folder_for_sockets())
@@ -215,7 +224,6 @@ def _lock_for(path: Path) -> int | None:
         os.close(lock)
         return None
     os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
     return lock
 
 

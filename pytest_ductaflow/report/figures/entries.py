@@ -15,9 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
+from ...core.instance import stem_of
 from ...core.record import Record
 from ...core.run_directory.layout import FIGURES, RunFiles
 from .can_be_shown import SUFFIXES
@@ -72,14 +74,14 @@ class Job:
             inside = _inside(each.run_dir, record.run_dir)
             if inside is None:
                 continue
-            notebook = RunFiles(Path(), Path(each.flow).stem, suffix).notebook.name
-            notebooks.append((f"{inside}{notebook}", f"{inside}{Path(each.flow).stem}"))
+            stem = stem_of(each.flow)
+            notebooks.append((f"{inside}{_notebook(stem, suffix)}", f"{inside}{stem}"))
             files += [
                 (f"{inside}{name}", digest)
                 for name, digest in each.outputs.items()
                 if name.lower().endswith(SUFFIXES) and _is_in_its_folder(name)
             ]
-        place = directory, Path(record.flow).stem, record.started
+        place = directory, stem_of(record.flow), record.started
         return cls(place, tuple(files[:_MOST]), tuple(notebooks))
 
     def to_json(self) -> Mapping[str, Any]:
@@ -90,6 +92,11 @@ class Job:
         directory, flow, started = data["place"]
         files = tuple((key, digest) for key, digest in data["files"])
         return cls((directory, flow, started), files, tuple((path, name) for path, name in data["notebooks"]))
+
+
+@lru_cache(maxsize=1_024)
+def _notebook(stem: str, suffix: str) -> str:
+    return RunFiles(Path(), stem, suffix).notebook.name
 
 
 def _is_in_its_folder(name: str) -> bool:

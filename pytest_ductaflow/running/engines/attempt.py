@@ -98,9 +98,7 @@ def want(task: Task, token: str) -> None:
     Raises:
         OSError: If that cannot be written.
     """
-    file = _wanted(task)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(token, encoding="utf-8")
+    _wanted(task).write_text(token, encoding="utf-8")
 
 
 def run_attempt(task: Task, token: str, label: str, worker: str, is_wanted: Callable[[], bool]) -> Outcome:
@@ -273,7 +271,8 @@ def give_up(task: Task) -> None:
 
 def forget(task: Task) -> None:
     """Remove the tokens of an instance that has ended, once its record is written."""
-    for file in (_wanted(task), _marker(task)):
+    marker = _marker(task)
+    for file in (_wanted_beside(marker), marker):
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
 
@@ -293,7 +292,11 @@ def _marker(task: Task) -> Path:
 
 
 def _wanted(task: Task) -> Path:
-    return _marker(task).with_suffix(".wanted")
+    return _wanted_beside(_marker(task))
+
+
+def _wanted_beside(marker: Path) -> Path:
+    return marker.with_suffix(".wanted")
 
 
 def _ended_file(marker: Path, attempt: Attempt) -> Path:
