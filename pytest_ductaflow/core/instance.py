@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -167,11 +167,12 @@ class Instance:
     @property
     def reserved(self) -> dict[str, JSON]:
         """The values set by reserved names, such as `_timeout`, as in a config; without the order."""
-        defaults: dict[str, Any] = {f.name: {} if f.name in _OFTEN_EMPTY else f.default for f in fields(self)}
-        said = {key: (getattr(self, name), defaults[name]) for key, name in RESERVED_FOR.items()}
-        return {
-            key: list(v) if isinstance(v, tuple) else v for key, (v, default) in said.items() if v != default
+        said = {
+            key: value
+            for key, name in RESERVED_FOR.items()
+            if (value := getattr(self, name)) != _defaults()[name]
         }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
 
     @property
     def full_config(self) -> dict[str, JSON]:
@@ -205,6 +206,11 @@ class Instance:
         data["variables"] = tuple((name, value) for name, value in data.get("variables", ()))
         data["secrets"] = tuple((tuple(path), value) for path, value in data.get("secrets", ()))
         return cls(**data)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {each.name: {} if each.name in _OFTEN_EMPTY else each.default for each in fields(Instance)}
 
 
 def _none(_folder: str) -> Collection[str]:

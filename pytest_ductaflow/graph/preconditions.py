@@ -85,8 +85,8 @@ class Preconditions:
 
     def blocked(self, number: int) -> Obstacle | None:
         """Return what blocks an instance among the upstreams that ran in this session."""
-        outcomes = self.outcomes.read()
         found = [up for up in self._graph.upstreams[number] if up in self.selected]
+        outcomes = self.outcomes.read() if found else {}
         for outcome in _WORST_FIRST:
             bad = [up for up in found if outcomes.get(up) == outcome]
             if outcome == "skipped":

@@ -47,13 +47,16 @@ def indented(data: Any) -> str:
     """
     if not isinstance(data, dict) or not data or not all(type(key) is str for key in data):
         return _long(data)
-    lines = []
-    for key, value in data.items():
-        is_long = isinstance(value, list | tuple | dict) and value
-        text = _long(value).replace("\n", "\n  ") if is_long else _short(value)
-        lines.append(f"  {_short(key)}: {text}")
-    inner = ",\n".join(lines)
+    inner = ",\n".join(f"  {_short(key)}: {_within(value)}" for key, value in data.items())
     return f"{{\n{inner}\n}}"
+
+
+def _within(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple | dict) and value:
+        return _long(value).replace("\n", "\n  ")
+    return _short(value)
 
 
 def add_line(path: Path, data: Any) -> None:
