@@ -563,6 +563,7 @@ def test_views_follow_the_session(page: Page, rows: list[dict[str, Any]]) -> Non
     assert "waiting" not in page.one("#pivot-tables").get_attribute("innerHTML")
 
 
+@pytest.mark.thorough
 def test_ten_thousand_instances_are_few_elements_in_every_view(page: Page) -> None:
     many = planted_rows(10_000)
     page.open(*many, view="groups", **ENDED)

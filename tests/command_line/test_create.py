@@ -72,6 +72,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_written(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "conductor.py"]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_new_flow_build_and_conductor_run(tmp_path: Path) -> None:
     assert ductaflow(tmp_path, "new", "build", "all").err.startswith("Error: there is no flow in flows yet")

@@ -122,6 +122,7 @@ def test_calibration_finds_what_was_distorted(measures: ModuleType) -> None:
         measures.calibration(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))
 
 
+@pytest.mark.thorough
 @slow
 def test_both_blocks_run_and_leave_what_a_paper_needs(complete: tuple[Path, Session]) -> None:
     root, session = complete

@@ -289,6 +289,7 @@ sys.meta_path.insert(0, Loud())
 """
 
 
+@pytest.mark.thorough
 def test_a_partner_that_misbehaves_is_left_out_and_the_module_is_not(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -770,6 +771,7 @@ def test_kernels_with_other_numbers_of_threads_share_a_server_and_no_template() 
     assert server_pool._start_of({**one, **loaded}) != server_pool._start_of({**two, **loaded})
 
 
+@pytest.mark.thorough
 def test_processes_share_servers_of_another_one_and_start_their_own_once_these_are_gone():
     environment = server_pool.kernel_environment({})
     with (
@@ -815,6 +817,7 @@ def test_without_a_server_kernels_are_ordinary_and_that_is_said_once(
     assert records[1].python_warnings == ()
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_frozen_while_it_starts_is_given_up_and_takes_no_files_along() -> None:
     server = server_pool.ForkServer(os.environ)
     others = Path(server.folder, "of-another-instance")
@@ -950,6 +953,7 @@ def fork(server: server_pool.ForkServer, tmp_path: Path) -> Iterator[Callable[..
         yield fork
 
 
+@pytest.mark.thorough
 def test_flows_with_different_imports_share_those_of_the_first_stages(fork):
     numpy = processes_above(fork("numpy"))
     pandas = processes_above(fork("csv", "pandas"))
@@ -960,6 +964,7 @@ def test_flows_with_different_imports_share_those_of_the_first_stages(fork):
     assert len({*numpy, *pandas, *scipy, *both}) == len(numpy) + 2 + 1 + 1
 
 
+@pytest.mark.thorough
 def test_a_template_that_was_killed_is_made_again_and_those_forked_from_it_go_on(fork):
     first = fork("numpy", "csv")
     leaf, stem, *_ = processes_above(first)
@@ -984,6 +989,7 @@ def import_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return pipe
 
 
+@pytest.mark.thorough
 def test_a_template_that_takes_long_to_import_holds_up_no_other(import_that_waits, fork):
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(fork, "waits") for _ in range(2)]
@@ -994,6 +1000,7 @@ def test_a_template_that_takes_long_to_import_holds_up_no_other(import_that_wait
     assert processes_above(first) == processes_above(second)
 
 
+@pytest.mark.thorough
 def test_a_server_ends_while_a_template_imports(import_that_waits, server, fork):
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(fork, "waits")
@@ -1005,6 +1012,7 @@ def test_a_server_ends_while_a_template_imports(import_that_waits, server, fork)
             waiting.result(PATIENCE)
 
 
+@pytest.mark.thorough
 def test_all_templates_end_with_their_server(server, fork):
     found = [pid for modules in (["numpy"], ["numpy", "csv"]) for pid in processes_above(fork(*modules))]
     server.close()
@@ -1215,6 +1223,7 @@ def profile(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
 
 
+@pytest.mark.thorough
 def test_startup_code_may_fork_and_print(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     profile(project.root, monkeypatch, {"startup/00.py": STARTUP})
     record = project.run("print('here')")
@@ -1574,6 +1583,7 @@ def test_a_word_that_a_kernel_died_over_is_not_taken_for_the_next(tmp_path: Path
     assert forked.final_report is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fork", [True, False])
 def test_a_flow_has_time_for_its_threads_and_is_orange_if_they_do_not_end(
     project: Project, monkeypatch: pytest.MonkeyPatch, fork: bool

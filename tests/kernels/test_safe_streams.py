@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.thorough import one_in
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record, Status
@@ -38,7 +39,7 @@ FATAL = {
 }
 
 
-@pytest.fixture(params=[True, False], ids=["forked", "ordinary"])
+@pytest.fixture(params=one_in(2, [True, False]), ids=["forked", "ordinary"])
 def settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("DUCTAFLOW_FORK", raising=False)
     return Settings(force=True, fork=request.param, html="none", timeout=20)

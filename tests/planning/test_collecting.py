@@ -16,6 +16,7 @@ from textwrap import dedent, indent
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import warm_for_conductors
+from helpers.thorough import one_in
 
 from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
@@ -151,7 +152,7 @@ READS = {
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("way", READS)
+@pytest.mark.parametrize("way", one_in(2, READS))
 def test_a_read_of_what_an_instance_is_going_to_write_is_refused(project, way):
     """However it is read or looked up, the message names the line, the instance and the remedy."""
     if way == "by a link" and os.name == "nt":
@@ -222,7 +223,7 @@ LOSSES = {
 
 @pytest.mark.usefixtures("warm")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("way", LOSSES)
+@pytest.mark.parametrize("way", one_in(2, LOSSES))
 def test_nothing_that_was_there_is_lost(project, way):
     """Also before the first call: the message names the line and the remedy, and all files are unchanged."""
     (project / "vacant").mkdir()
@@ -273,7 +274,7 @@ ALLOWED = {
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("what", ALLOWED)
+@pytest.mark.parametrize("what", one_in(2, ALLOWED))
 def test_what_a_conductor_may_do_while_it_is_collected(project, what):
     (project / ".x_cache").mkdir()
     (project / ".x_cache/a").write_text("old")

@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import run
+from helpers.thorough import one_in
 
 from pytest_ductaflow.core.errors import PlanError
 from pytest_ductaflow.core.settings import Settings
@@ -183,7 +184,7 @@ CHAIN = """\
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=" ".join)
+@pytest.mark.parametrize("workers", one_in(2, [("-n", "2"), ()]), ids=" ".join)
 def test_calls_that_depend_on_results_run_when_these_are_there(tmp_path, workers):
     """Also where the conductor deletes a run directory before its call, as it does in a script."""
     write_project(tmp_path, {"flows/grow.py": GROW, "conductor.py": dedent(CHAIN)})

@@ -82,6 +82,7 @@ def read(path: Path) -> object:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_notebooks_of_all_kinds_get_the_parameters_that_papermill_gives_them(tmp_path):
     files = {f"notebooks/{name}": content for name, content in NOTEBOOKS.items()}

@@ -145,6 +145,7 @@ def test_what_no_worker_has_is_told_by_name(spread: pytest.RunResult, cluster: s
     assert "runs/big/unmet\n" not in spread.stdout.str()
 
 
+@pytest.mark.thorough
 def test_records_are_those_of_a_session_in_one_process(
     spread: pytest.RunResult, root: Path, tmp_path: Path
 ) -> None:

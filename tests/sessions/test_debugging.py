@@ -236,6 +236,7 @@ def test_ctrl_c_opens_the_debugger_in_the_running_cell_and_ends_the_session(tmp_
     assert not (root / "runs/slow/b").exists()
 
 
+@pytest.mark.thorough
 def test_a_signal_that_ends_the_job_ends_the_session_at_a_debugger_too(tmp_path):
     files = {
         "flows/red.py": RED,

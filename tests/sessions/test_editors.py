@@ -100,6 +100,7 @@ def test_a_name_that_means_nothing_gets_a_suggestion(project: Path) -> None:
     assert "did you mean" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_session_that_is_traced_runs_as_others_do(project: Path) -> None:
     code = (
         "import sys, threading, pytest\n"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import PATIENCE, is_gone, own_environment, running, wait_for
+from helpers.thorough import one_in
 from helpers.waiting import PROJECT, SESSION, kernel_pids, outcomes
 
 from pytest_ductaflow.core.instance import Instance
@@ -103,7 +104,7 @@ def test_a_script_that_is_stopped_says_so_without_our_frames(tmp_path: Path) -> 
     assert process.returncode == -signal.SIGINT
 
 
-@pytest.mark.parametrize("options", [[], ["--no-ductaflow-fork"]], ids=["forked", "ordinary"])
+@pytest.mark.parametrize("options", one_in(2, [[], ["--no-ductaflow-fork"]]), ids=["forked", "ordinary"])
 def test_after_ctrl_c_the_notebook_shows_where_the_flow_was(tmp_path: Path, options: list[str]) -> None:
     write_project(tmp_path, PROJECT)
     with started(tmp_path, *options) as process:

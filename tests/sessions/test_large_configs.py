@@ -51,6 +51,7 @@ def test_the_length_of_what_is_left_out_is_told():
     assert in_part("x" * 5_000_000) == "x" * 1_000 + "… 5,000,000 characters; see the config file"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_large_configs_make_no_large_report_and_no_large_page(tmp_path):
     root = write_project(tmp_path, PROJECT)

@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import own_environment, run_session
+from helpers.thorough import one_in
 
 CONDUCTOR = """\
 import json
@@ -198,9 +199,10 @@ ORDINARY = {
 }
 
 
-@pytest.mark.parametrize(("seed", "workers"), [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2), (6, 4)])
-def test_random_graphs_run_in_order_and_each_instance_comes_to_what_it_must(project, seed, workers):
+@pytest.mark.parametrize("seed_and_workers", one_in(3, [(1, 2), (2, 0), (3, 1), (4, 0), (5, 2), (6, 4)]))
+def test_random_graphs_run_in_order_and_each_instance_comes_to_what_it_must(project, seed_and_workers):
     """Failures, warnings, skips and dead workers: the right instances are blocked, all are reported once."""
+    seed, workers = seed_and_workers
     deeds = "fail, warn, skip, crash" if workers else "fail, warn, skip"
     made = project(random_rows(seed, deeds), ORDINARY)
     result = made.run(*(["-n", str(workers), "--max-worker-restart=20"] if workers else []), "test_beside.py")
@@ -389,6 +391,7 @@ def test_upstream_that_ends_well_at_the_second_attempt_is_good(project, workers,
     assert result.ret == 0
 
 
+@pytest.mark.thorough
 def test_upstream_whose_worker_dies_each_time_has_failed(project):
     """pytest-rerunfailures: when no attempt is left, what waited is blocked."""
     pytest.importorskip("pytest_rerunfailures")
@@ -399,7 +402,7 @@ def test_upstream_whose_worker_dies_each_time_has_failed(project):
     assert set(result.told.values()) == {1}
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", one_in(2, [2, 0]))
 def test_last_failed_runs_what_failed_and_what_it_blocked(project, workers):
     """--lf after a repair: the failed instance and all that waited for it, nothing else."""
     rows = [
@@ -502,6 +505,7 @@ def test_session_without_instances_is_left_to_xdist(project):
 # Workers that die ------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_worker_that_dies_while_it_has_nothing_to_do_is_no_failure(project):
     """Another one replaces it, and nothing is lost."""
     rows = [
@@ -517,6 +521,7 @@ def test_worker_that_dies_while_it_has_nothing_to_do_is_no_failure(project):
     assert result.ret == 0
 
 
+@pytest.mark.thorough
 def test_worker_that_dies_before_it_has_collected_is_replaced(project):
     """The session begins with the replacement."""
     files = {
@@ -535,6 +540,7 @@ def test_worker_that_dies_before_it_has_collected_is_replaced(project):
     assert "replacing crashed worker gw1" in result.out
 
 
+@pytest.mark.thorough
 def test_session_ends_when_no_more_workers_are_allowed(project):
     """--max-worker-restart: what the dead worker ran is reported, and the session does not hang."""
     made = project([row("etl/dies", do="crash", free=True), row("etl/after", "etl/dies"), *CHAIN[:2]])
@@ -556,6 +562,7 @@ DIFFERENT = """\
     """
 
 
+@pytest.mark.thorough
 def test_workers_that_collect_different_things_are_told(project):
     """As without instances: nothing runs, and the difference is shown."""
     made = project(CHAIN[:3], {"conftest.py": DIFFERENT.format(worker="gw1")})
@@ -565,6 +572,7 @@ def test_workers_that_collect_different_things_are_told(project):
     assert result.ret not in (0, pytest.ExitCode.INTERNAL_ERROR)
 
 
+@pytest.mark.thorough
 def test_replacement_that_collects_different_things_does_not_hold_up_the_others(project):
     """The difference is reported, the replacement gets nothing to do, and the session ends."""
     rows = [row("etl/dies", do="crash", free=True), *CHAIN[:3]]
@@ -623,7 +631,7 @@ REAL = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", one_in(2, [2, 0]))
 def test_flows_find_what_their_upstreams_wrote(tmp_path, workers):
     """From red to green by --lf: upstreams run before what reads their files, in whatever order declared."""
     made = Project(tmp_path, [], REAL)

@@ -33,6 +33,7 @@ cat data/zones.csv
 """
 
 
+@pytest.mark.thorough
 def test_a_shell_flow_gets_its_parameters_and_its_light_and_the_hint_at_a_missing_file(
     tmp_path: Path,
 ) -> None:

@@ -233,6 +233,7 @@ def test_a_name_that_is_not_in_a_path_with_brackets_is_a_usage_error(pytester, b
     result.stderr.fnmatch_lines(["ERROR: not found: *::red::a", "ERROR: did you mean*::red::a_1_'?"])
 
 
+@pytest.mark.thorough
 def test_a_path_with_brackets_selects_in_workers_too(pytester, bracketed):
     result = run(pytester, "-n", "1", "tests/test_own.py", "runs/red/a[1]")
     result.assert_outcomes(passed=2)

@@ -5,7 +5,7 @@ are changed, then those of the other half, and each time the session is asked wh
 that are not read are changed. Finally everything is changed, and some flows are run.
 
 All of this is done twice: where the kernel reports what is opened, in one process, and where only Python
-does, with two workers.
+does, with two workers. A run of all tests takes a third of the flows, with the kernel's reports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.together("what runs again")]
 
 ALL = (*MUST_RUN, *CHANGES_NOTHING)
 FEW = MUST_RUN[::5]  # of both halves
+NOT_THOROUGH = {case.id for case in ALL[::3]}
 HALVES = {case.id: number % 2 for number, case in enumerate(MUST_RUN)}
 # Reasons where it is unknown whether something has changed.
 UNSEEN = re.compile(r"could not be (?:fully )?seen|not (?:fully )?seen|cannot be known")
@@ -75,16 +76,18 @@ class Observation:
 
 
 class Sessions:
-    """Sessions over a project with all cases.
+    """Sessions over a project with many cases.
 
     Args:
         places: Its folders.
         observe: `ductaflow_observe`.
+        ids: Which cases.
     """
 
-    def __init__(self, places: Places, observe: str) -> None:
+    def __init__(self, places: Places, observe: str, ids: Collection[str]) -> None:
         self.workers = ("-n", "2") if observe == "python" else ()
-        self.places, self.cases = places, [case for case in ALL if is_possible(case, places)]
+        self.places = places
+        self.cases = [case for case in ALL if case.id in ids and is_possible(case, places)]
         project = places.project
         (project / "pytest.ini").write_text(
             f"[pytest]\nductaflow_observe = {observe}\nductaflow_html = none\n", encoding="utf-8"
@@ -164,8 +167,8 @@ class Sessions:
         return [case for case in self.cases if HALVES.get(case.id) == number]
 
 
-def observed(places: Places, observe: str) -> Observation:
-    sessions = Sessions(places, observe)
+def observed(places: Places, observe: str, ids: Collection[str]) -> Observation:
+    sessions = Sessions(places, observe, ids)
     sessions.run(sessions.cases)
     results = sessions.results()
     explained: dict[int | str, dict[str, str]] = {}
@@ -205,15 +208,30 @@ def observation(
     }
     elsewhere = {name: Path(folders[name].name) if name in folders else None for name in parents}
     try:
-        yield observed(places_at(tmp_path_factory.mktemp("ways"), elsewhere), request.param)
+        places = places_at(tmp_path_factory.mktemp("ways"), elsewhere)
+        yield observed(places, request.param, {*selected_cases(request)})
     finally:
         for temporary in folders.values():
             temporary.cleanup()
 
 
+def selected_cases(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the cases that selected tests ask for."""
+    for item in request.session.items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "case" in parameters and parameters.get("observation") == request.param:
+            yield parameters["case"].id
+
+
 def cases(of: tuple[Case, ...]) -> pytest.MarkDecorator:
     marked = [
-        pytest.param(case, marks=pytest.mark.skipif(bool(case.reason_to_skip), reason=case.reason_to_skip))
+        pytest.param(
+            case,
+            marks=[
+                pytest.mark.skipif(bool(case.reason_to_skip), reason=case.reason_to_skip),
+                *([] if case.id in NOT_THOROUGH else [pytest.mark.thorough]),
+            ],
+        )
         for case in of
     ]
     return pytest.mark.parametrize("case", marked, ids=[case.id for case in of])

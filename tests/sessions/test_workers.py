@@ -228,6 +228,7 @@ def test_ctrl_c_ends_the_instances_of_all_threads(tmp_path, script, fork):
     assert not list(root.rglob("*.tmp"))
 
 
+@pytest.mark.thorough
 def test_a_cell_of_a_notebook_runs_instances_side_by_side(tmp_path):
     import nbformat
     from nbclient import NotebookClient

@@ -41,6 +41,7 @@ def test_without_prefect_the_message_says_what_to_install(tmp_path: Path):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_where_prefect_is_switched_off_it_just_runs_pytest(tmp_path: Path):
     root = write_project(tmp_path, PROJECT)

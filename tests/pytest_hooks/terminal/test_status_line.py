@@ -14,6 +14,7 @@ if os.name != "posix":
 from helpers.projects import write_project
 from helpers.screen import PYTEST, Screen, Terminal
 from helpers.sessions import run_session, wait_for
+from helpers.thorough import one_in
 
 from pytest_ductaflow.pytest_hooks.terminal.status_line import way_to_show
 
@@ -52,7 +53,7 @@ def has(screen: Screen, *texts: str) -> bool:
     return all(text in status_of(screen) for text in texts)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("workers", one_in(2, [(), ("-n", "2")]), ids=["alone", "xdist"])
 def test_the_line_follows_a_session_and_leaves_nothing(tmp_path: Path, workers: tuple[str, ...]) -> None:
     write_project(tmp_path, PROJECT)
     count = 2 if workers else 1
@@ -107,7 +108,7 @@ def test_verbose_in_a_narrow_terminal_ended_by_ctrl_c(tmp_path: Path) -> None:
         (["-p", "no:terminal"], {}, None),
     ],
 )
-@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+@pytest.mark.parametrize("is_terminal", one_in(2, [True, False]), ids=["terminal", "pipe"])
 def test_where_there_is_a_line(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
