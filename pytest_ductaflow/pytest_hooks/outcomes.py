@@ -95,6 +95,7 @@ def sendable(data: Any) -> Any:
     return data
 
 
+_ASKED = ("status", "unchanged")  # of a record in a report that has passed, for the summary of `-rA`
 _parsed: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()  # by report, as several hooks ask
 
 
@@ -113,7 +114,10 @@ def attach_record(report: Any, record: Record, *, is_sent: bool) -> None:
 
 
 def forget_records() -> None:
-    """Drop the records of reports that all hooks have seen; pytest keeps the reports, with their JSON."""
+    """Drop the records of reports that all hooks have seen; pytest keeps the reports."""
+    for report in _parsed:
+        if report.passed:
+            report.ductaflow = {name: report.ductaflow[name] for name in _ASKED if name in report.ductaflow}
     _parsed.clear()
 
 

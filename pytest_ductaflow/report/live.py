@@ -47,6 +47,9 @@ OTHER_TAILS = 500  # other instances of which it has them
 TAIL = 10  # lines
 LONGEST_LINE = 500  # characters
 
+# What a row says of a run besides its record.
+_OF_RUN = ("last_line", "results", "tail", "figures", "history")
+
 CUT_OFF = "cut off when the session ended"
 
 
@@ -244,7 +247,7 @@ class LiveReport:
             has_lost_server = record.error is not None and record.error.type == INTERRUPTED
             ran_now = not (record.unchanged or has_lost_server or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
-            row = {key: value for key, value in row.items() if key != "last_line"}
+            row = {key: value for key, value in row.items() if key not in _OF_RUN}
             files = self._files(node_id)
             row = ended_row(row, record, files, self.runs, has_page=ran_now and wanted)
             self._unread[node_id] = files_with_scalars(record)
@@ -411,7 +414,7 @@ class LiveReport:
             self.runs.mkdir(parents=True, exist_ok=True)
             self._history.flush()
             header = {**self._data, **self._now(rows), **self._summed_up(rows, texts)}
-            write_atomic(self.path, assemble(header, self._packed, [texts[node_id] for node_id in rows]))
+            write_atomic(self.path, assemble(header, self._packed, (texts[node_id] for node_id in rows)))
             self._problem = None
         except OSError as error:
             self._problem = f"the report could not be written: {error}"
@@ -440,7 +443,10 @@ class LiveReport:
             directory, row = self._files(node_id).directory, self._rows[node_id]
             for (stem, key), value in scalars_in(directory, names, largest=LARGEST_RESULTS).items():
                 results.setdefault(stem, {})[key] = value
-            self._results[node_id] = results
+            if results:
+                self._results[node_id] = results
+            else:
+                self._results.pop(node_id, None)
             if row["status"] not in ("waiting", Status.RUNNING.value):
                 self._history.add(row, results)
             self._read_tail(node_id, row)
@@ -448,14 +454,14 @@ class LiveReport:
     def _read_tail(self, node_id: str, row: Row) -> None:
         """Read the last lines of output, of failed instances and of the first others."""
         self._tails.pop(node_id, None)
-        if row["status"] == Status.ERROR.value:
+        has_failed = row["status"] == Status.ERROR.value
+        if has_failed:
             has_room = len(self._tails) - self._others_with_tail < TAILS
         else:
             has_room = self._others_with_tail < OTHER_TAILS
-            self._others_with_tail += has_room
-        if has_room:
-            lines = last_lines(self._files(node_id).log)[-TAIL:]
+        if has_room and (lines := last_lines(self._files(node_id).log)[-TAIL:]):
             self._tails[node_id] = [line[:LONGEST_LINE] for line in lines]
+            self._others_with_tail += not has_failed
 
     def _pack(self, node_id: str, row: Row) -> PackedRow:
         """Return a row as it is in the page, with its results; `row` has them, too, to be summed up."""
@@ -463,7 +469,7 @@ class LiveReport:
             row["results"] = self._results[node_id]
         if node_id in self._tails:
             row["tail"] = self._tails[node_id]
-        if (figures := self._figures.of(node_id)) is not None:
+        if figures := self._figures.of(node_id):
             row["figures"] = figures
         most = most_shown(len(self._rows))
         if most < 2 and row["status"] in (Status.ERROR.value, Status.WARNING.value):

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,11 @@ def render(data: dict[str, Any]) -> str:
     header = {key: value for key, value in data.items() if key != "rows"}
     packed = PackedRows()
     rows = [Summed(row, packed.pack(row)) for row in data["rows"]]
-    return assemble({**header, **summary_of(rows, packed)}, packed, (row.packed for row in rows))
+    return "".join(assemble({**header, **summary_of(rows, packed)}, packed, (row.packed for row in rows)))
 
 
-def assemble(header: dict[str, Any], packed: PackedRows, rows: Iterable[PackedRow]) -> str:
-    """Return the page for rows that are already packed, since most do not change between two writes.
+def assemble(header: dict[str, Any], packed: PackedRows, rows: Iterable[PackedRow]) -> Iterator[str]:
+    """Yield the parts of a page for rows that are already packed: most do not change between two writes.
 
     Args:
         header: What the page says of the session, and `summary_of` its rows.
@@ -54,8 +54,10 @@ def assemble(header: dict[str, Any], packed: PackedRows, rows: Iterable[PackedRo
         rows: The rows.
     """
     head, tail = _template()
-    texts = ",".join(row.text for row in rows)
-    return f'{head}{encode(header)[:-1]},{packed.dictionaries()},"rows":[{texts}]}}{tail}'
+    yield f'{head}{encode(header)[:-1]},{packed.dictionaries()},"rows":['
+    for number, row in enumerate(rows):
+        yield f",{row.text}" if number else row.text
+    yield f"]}}{tail}"
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -17,8 +17,12 @@ _long = json.JSONEncoder(ensure_ascii=False, default=str, indent=2).encode
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str | Iterable[str]) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        text: What it is to contain, or the parts of that.
 
     Raises:
         GivenUp: If the attempt that runs in this thread was given up.
@@ -27,7 +31,8 @@ def write_atomic(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         # A lone surrogate (from undecodable output) becomes an escape that JSON reads back.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines([text] if isinstance(text, str) else text)
         raise_if_given_up()
         os.replace(temporary, path)
     except BaseException:
