@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import pytest
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
@@ -95,7 +97,6 @@ def sendable(data: Any) -> Any:
     return data
 
 
-_ASKED = ("status", "unchanged")  # of a record in a report that has passed, for the summary of `-rA`
 _parsed: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()  # by report, as several hooks ask
 
 
@@ -117,8 +118,21 @@ def forget_records() -> None:
     """Drop the records of reports that all hooks have seen; pytest keeps the reports."""
     for report in _parsed:
         if report.passed:
-            report.ductaflow = {name: report.ductaflow[name] for name in _ASKED if name in report.ductaflow}
+            report.ductaflow = _brief(report.ductaflow["status"], bool(report.ductaflow.get("unchanged")))
     _parsed.clear()
+
+
+@cache
+def _brief(status: str, unchanged: bool) -> dict[str, Any]:
+    """Return what is kept of the record of a report that has passed, for the summary of `-rA`."""
+    return {"status": status, "unchanged": unchanged}
+
+
+def forget_phases(config: pytest.Config) -> None:
+    """Drop the reports of setup and teardown, which pytest keeps for `--durations` only."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and config.getoption("durations", None) is None:
+        terminal.stats.get("", []).clear()
 
 
 def record_of(report: Any) -> Record | None:

@@ -29,7 +29,7 @@ from ...running.engines.elsewhere import Elsewhere, prepared
 from ...running.engines.protocol import Briefing, Ended, Engine, Started
 from ..items import SETTINGS, InstanceItem, PlannedItem, write_now
 from ..ordering import begin_canaries
-from ..outcomes import forget_records
+from ..outcomes import forget_phases, forget_records
 from .worker_times import TIMES, WorkerTimes
 
 _NO_LIMIT = 10**9  # cores, where the engine itself books them
@@ -266,6 +266,7 @@ class EngineLoop:
         if isinstance(item, PlannedItem):  # pytest keeps all items and reports
             item.record = None
         forget_records()
+        forget_phases(item.config)
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
