@@ -129,10 +129,11 @@ def _brief(status: str, unchanged: bool) -> dict[str, Any]:
 
 
 def forget_phases(config: pytest.Config) -> None:
-    """Drop the reports of setup and teardown, which pytest keeps for `--durations` only."""
+    """Drop the reports of setup and teardown that pytest keeps for nothing but `--durations`."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and config.getoption("durations", None) is None:
-        terminal.stats.get("", []).clear()
+        phases = terminal.stats.get("", [])
+        phases[:] = [report for report in phases if report.sections]  # shown with failures
 
 
 def record_of(report: Any) -> Record | None:

@@ -47,8 +47,8 @@ OTHER_TAILS = 500  # other instances of which it has them
 TAIL = 10  # lines
 LONGEST_LINE = 500  # characters
 
-# What a row says of a run besides its record.
-_OF_RUN = ("last_line", "results", "tail", "figures", "history")
+_OF_RUN = ("last_line", "results", "tail", "figures", "history")  # keys of a row
+
 
 CUT_OFF = "cut off when the session ended"
 
@@ -202,6 +202,7 @@ class LiveReport:
         record, _ = read_record(files.record)
         if record is None:
             return row
+        row = _without_run(row)
         if record.status is not Status.RUNNING:
             self._unread[node_id] = files_with_scalars(record)
             self._figures.add(node_id, row["directory"], record, files.output_suffix)
@@ -247,9 +248,8 @@ class LiveReport:
             has_lost_server = record.error is not None and record.error.type == INTERRUPTED
             ran_now = not (record.unchanged or has_lost_server or node_id in self._without_page)
             wanted = self._html == "all" or (self._html == "failed" and record.status is Status.ERROR)
-            row = {key: value for key, value in row.items() if key not in _OF_RUN}
             files = self._files(node_id)
-            row = ended_row(row, record, files, self.runs, has_page=ran_now and wanted)
+            row = ended_row(_without_run(row), record, files, self.runs, has_page=ran_now and wanted)
             self._unread[node_id] = files_with_scalars(record)
             self._figures.add(node_id, row["directory"], record, files.output_suffix)
             self._put(node_id, row)
@@ -509,6 +509,11 @@ class _LastReport:
         """Return what the instance of a row was in that report; None if it is new."""
         earlier = self._by_place.get(_place_of(row))
         return None if earlier is None else before_of(earlier)
+
+
+def _without_run(row: Row) -> Row:
+    """Return a row without what it says of its last run besides the record."""
+    return {key: value for key, value in row.items() if key not in _OF_RUN}
 
 
 def _waited(wait: Wait) -> Row:

@@ -139,6 +139,23 @@ def test_a_large_file_is_data_and_no_results(tmp_path, monkeypatch):
     assert [row["results"] for row in read(live.path)["rows"]] == [{"results": {"t": "short"}}, {}]
 
 
+def test_what_another_session_runs_meanwhile_has_no_results_of_before(tmp_path):
+    instance = instance_of(tmp_path, "a")
+    session(tmp_path, "a", a=5.0)
+    live = LiveReport(tmp_path, "pytest")
+    live.add("a", instance, "pytest", earlier=True)
+    live.add("b", instance_of(tmp_path, "b"), "pytest")
+    live._write()  # as the thread does
+    assert [row["results"] for row in read(live.path)["rows"]] == [{"results": {"x": 5.0}}, {}]
+    files = RunFiles.of(instance)
+    (files.directory / "results.json").unlink()
+    record = Record(Status.ERROR, "flows/fit.py", "fit", "a", "runs/fit/a", error=Failure("ValueError", ""))
+    write_record(files, record)
+    live.finish("finished", 0)
+    row = read(live.path)["rows"][0]
+    assert (row["status"], row["results"]) == ("error", {})
+
+
 def test_a_failure_has_its_cause(tmp_path):
     live = LiveReport(tmp_path, "pytest")
     live.add("a", instance_of(tmp_path, "a"), "pytest")

@@ -115,6 +115,26 @@ def test_engine_of_another_package_gets_what_is_ready(project: Path) -> None:
     assert set(dict(outcomes(again)).values()) == {"UNCHANGED"}
 
 
+def test_what_a_teardown_of_an_ordinary_test_prints_is_shown_with_its_failure(tmp_path: Path) -> None:
+    beside = """\
+        import pytest
+
+        @pytest.fixture
+        def shared():
+            yield
+            print("torn down")
+
+        def test_fails(shared):
+            assert 1 == 2
+        """
+    conductor = "from pytest_ductaflow import conduct\nconduct('flows/a.py', [{'instance_name': 'a'}])\n"
+    files = {"flows/a.py": "x = 1\n", "conductor.py": conductor, "test_beside.py": beside}
+    options = ("--ductaflow", "-rA", "--ductaflow-engine", "here", "conductor.py", "test_beside.py")
+    result = run_pytest(write_project(tmp_path, files), *options)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*Captured stdout teardown*", "torn down"])
+
+
 def test_engine_that_refuses_or_is_lost_is_told_in_a_line(project: Path) -> None:
     refused, _ = session(project, "made_up:refuse")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR

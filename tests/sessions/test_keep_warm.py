@@ -240,6 +240,34 @@ def test_it_ends_on_request_from_the_moment_in_which_it_was_left_behind(place):
     assert place.sockets() == list(place.temporary.glob("dk*")) == []
 
 
+def test_it_waits_for_the_end_of_one_that_is_stale(place):
+    code = (
+        "import fcntl, os, time\n"
+        "from pytest_ductaflow.core.forking import place\n"
+        "from pytest_ductaflow.planning.processes.stay_warm import leave_behind\n"
+        "locks = [open(f'{place.socket_of(kind, make=True)}.lock', 'w') for kind in ('conductors', 'runs')]\n"
+        "for lock in locks: fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "leave_behind(600)\n"
+        "time.sleep(1)\n"
+    )
+    subprocess.run([place.python, "-c", code], env=place.environment, check=True)
+    wait_for(lambda: len(place.sockets()) == len(KINDS) or None, "its start")
+
+
+def test_where_it_cannot_be_left_behind_that_is_told(place):
+    folder = place.temporary / f"ductaflow-{os.getuid()}"
+    folder.mkdir(mode=0o700)
+    for kind in KINDS:
+        code = f"from pytest_ductaflow.core.forking import place; print(place.socket_of({kind!r}))"
+        command = [place.python, "-c", code]
+        done = subprocess.run(command, env=place.environment, capture_output=True, text=True, check=True)
+        Path(f"{done.stdout.strip()}.lock").mkdir()  # as if it could not be written
+    output, _ = place.start().communicate(timeout=120)
+    assert "ductaflow: nothing is kept warm for the next session: [Errno 21] Is a directory" in output
+    assert "3 passed" in output
+    assert "Traceback" not in output
+
+
 def test_it_ends_on_request(place):
     place.session()
     assert "conductors: idle" in place.command("warm")

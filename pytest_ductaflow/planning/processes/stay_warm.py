@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,8 @@ from ...core.system.interrupts import keyboard_later
 if TYPE_CHECKING:
     from ...core.forking.server import Job
 
+_END = 15.0  # seconds for a stale process to end
+_PAUSE = 0.1
 _PREPARED = 4  # kinds of flows for which kernels are got ready
 _IMPORTS = {
     CONDUCTORS: ("api.as_ductaflow", "api.conduct", "api.run_notebook", "planning.processes.declare_process"),
@@ -68,7 +71,11 @@ def leave_behind(seconds: float) -> None:
             pass
         kernels = sys.modules.get("pytest_ductaflow.kernels.start_kernel")
         preloads = [*kernels.preloaded][-_PREPARED:] if kernels is not None else []
-        _start({"kind": kind, "seconds": seconds, "preloads": preloads})
+        try:
+            _start({"kind": kind, "seconds": seconds, "preloads": preloads})
+        except OSError as error:
+            print(f"ductaflow: nothing is kept warm for the next session: {error}", file=sys.stderr)
+            return
 
 
 @dataclass(frozen=True)
@@ -127,27 +134,33 @@ def _starting() -> Iterator[tuple[Path, int]]:
 
 
 def _start(config: dict[str, Any]) -> None:
-    """Start a warm process that does not belong to this session, unless there is one."""
+    """Start a warm process that does not belong to this session.
+
+    Raises:
+        OSError: If it cannot be started.
+    """
     path = place.socket_of(config["kind"], make=True)
-    lock = _lock_for(path) if path is not None else None
-    if path is None or lock is None:
+    if path is None:
         return
-    config = {**config, "path": str(path), "lock": lock}
+    lock = _lock_for(path)
+    argument = json.dumps({**config, "path": str(path), "lock": lock})
     try:
         with keyboard_later():
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, json.dumps(config)],
+                [sys.executable, "-P", "-m", __name__, argument],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[lock],
+                pass_fds=[] if lock is None else [lock],
                 start_new_session=True,
             )
             process.returncode = 0  # it outlives this process, which must not warn of that
-            os.write(lock, str(process.pid).encode())
+            if lock is not None:
+                os.write(lock, str(process.pid).encode())
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 def main() -> None:
@@ -156,7 +169,10 @@ def main() -> None:
 
     config = json.loads(sys.argv[1])
     imports = Imports()
-    path, lock = Path(config["path"]), config["lock"]
+    path = Path(config["path"])
+    lock = config["lock"] if config["lock"] is not None else _lock_in_time(path)
+    if lock is None:
+        return
     os.set_inheritable(lock, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # with what is registered for the exit
@@ -224,6 +240,16 @@ def _lock_for(path: Path) -> int | None:
         os.close(lock)
         return None
     os.ftruncate(lock, 0)
+    return lock
+
+
+def _lock_in_time(path: Path) -> int | None:
+    """Return the same, with the id of this process, once a stale process that was told to end has ended."""
+    end = time.monotonic() + _END
+    while (lock := _lock_for(path)) is None and time.monotonic() < end:
+        time.sleep(_PAUSE)
+    if lock is not None:
+        os.write(lock, str(os.getpid()).encode())
     return lock
 
 
