@@ -190,6 +190,7 @@ def test_what_conductors_print_goes_to_the_terminal_where_that_is_asked_for(tmp_
     assert told.err.splitlines() == ["2", "2"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="forked on Linux only")
 @pytest.mark.parametrize("stopped", ["child", "warm"])
 def test_a_process_that_is_not_waited_for_is_killed_also_if_the_warm_one_hangs(tmp_path, stopped):

@@ -134,6 +134,7 @@ def test_a_build_does_not_import_what_runs_its_flows(root):
     assert "imported: False" in log_of(root, record_of(root, "imports"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "is_outside"),
     [(("-n", "2"), True), (("--no-ductaflow-fork",), False)],

@@ -99,6 +99,7 @@ def test_kernels_of_failed_instances_stay_until_they_are_ended(tmp_path):
                 psutil.Process(pid).kill()
 
 
+@pytest.mark.thorough
 def test_of_an_instance_that_is_tried_again_only_the_last_kernel_stays(tmp_path):
     files = {
         "flows/red.py": """\
