@@ -403,7 +403,7 @@ class Record:
         )
 
     def sparse_json(self) -> dict[str, JSON]:
-        """Return the same without what is empty, for what is kept of thousands of records."""
+        """Return `to_json` without what is empty: reports of tests carry it, thousands of them."""
         return {
             name: value
             for name, value in self.to_json().items()

@@ -12,6 +12,7 @@ import tempfile
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import psutil
@@ -100,13 +101,15 @@ class Place:
         return data
 
     def command(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [self.python, "-m", "pytest_ductaflow.command_line", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        return self._printed("-m", "pytest_ductaflow.command_line", *arguments)
+
+    def printed(self, code: str) -> str:
+        """Run code in a process that could use what is kept warm; return what it prints."""
+        return self._printed("-c", dedent(code))
+
+    def _printed(self, *arguments: str) -> str:
+        command = [self.python, *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return done.stdout
 
     def edit(self) -> None:
@@ -228,40 +231,40 @@ def test_it_ends_after_its_time(place):
 
 
 def test_it_ends_on_request_from_the_moment_in_which_it_was_left_behind(place):
-    code = (
-        "from pytest_ductaflow.planning.processes.stay_warm import leave_behind, warm_processes\n"
-        "leave_behind(600)\n"
-        "print(sorted(each.kind for each in warm_processes(stop=True)))"
-    )
-    command = [place.python, "-c", code]
-    done = subprocess.run(command, env=place.environment, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{sorted(KINDS)}\n"
+    code = """
+        from pytest_ductaflow.planning.processes.stay_warm import leave_behind, warm_processes
+        leave_behind(600)
+        print(sorted(each.kind for each in warm_processes(stop=True)))
+        """
+    assert place.printed(code) == f"{sorted(KINDS)}\n"
     wait_for(lambda: None if place.processes() else True, "their end")
     assert place.sockets() == list(place.temporary.glob("dk*")) == []
 
 
 def test_it_waits_for_the_end_of_one_that_is_stale(place):
-    code = (
-        "import fcntl, os, time\n"
-        "from pytest_ductaflow.core.forking import place\n"
-        "from pytest_ductaflow.planning.processes.stay_warm import leave_behind\n"
-        "locks = [open(f'{place.socket_of(kind, make=True)}.lock', 'w') for kind in ('conductors', 'runs')]\n"
-        "for lock in locks: fcntl.flock(lock, fcntl.LOCK_EX)\n"
-        "leave_behind(600)\n"
-        "time.sleep(1)\n"
-    )
-    subprocess.run([place.python, "-c", code], env=place.environment, check=True)
+    code = """
+        import fcntl, time
+        from pytest_ductaflow.core.forking import place
+        from pytest_ductaflow.planning.processes.stay_warm import leave_behind
+        paths = [place.socket_of(kind, make=True) for kind in ("conductors", "runs")]
+        locks = [open(f"{path}.lock", "w") for path in paths]
+        for lock in locks:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        leave_behind(600)
+        time.sleep(1)  # of the ending of a stale one
+        print(any(path.exists() for path in paths))
+        """
+    assert place.printed(code) == "False\n"
     wait_for(lambda: len(place.sockets()) == len(KINDS) or None, "its start")
+    told = place.command("warm")
+    assert all(f"{kind}: idle, for 10 min more" in told for kind in KINDS), told
 
 
 def test_where_it_cannot_be_left_behind_that_is_told(place):
-    folder = place.temporary / f"ductaflow-{os.getuid()}"
-    folder.mkdir(mode=0o700)
+    (place.temporary / f"ductaflow-{os.getuid()}").mkdir(mode=0o700)
     for kind in KINDS:
         code = f"from pytest_ductaflow.core.forking import place; print(place.socket_of({kind!r}))"
-        command = [place.python, "-c", code]
-        done = subprocess.run(command, env=place.environment, capture_output=True, text=True, check=True)
-        Path(f"{done.stdout.strip()}.lock").mkdir()  # as if it could not be written
+        Path(f"{place.printed(code).strip()}.lock").mkdir()  # as if it could not be written
     output, _ = place.start().communicate(timeout=120)
     assert "ductaflow: nothing is kept warm for the next session: [Errno 21] Is a directory" in output
     assert "3 passed" in output

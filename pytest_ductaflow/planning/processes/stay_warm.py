@@ -244,7 +244,7 @@ def _lock_for(path: Path) -> int | None:
 
 
 def _lock_in_time(path: Path) -> int | None:
-    """Return the same, with the id of this process, once a stale process that was told to end has ended."""
+    """Return `_lock_for` with the id of this process, once a stale process that is ending has ended."""
     end = time.monotonic() + _END
     while (lock := _lock_for(path)) is None and time.monotonic() < end:
         time.sleep(_PAUSE)
