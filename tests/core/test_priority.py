@@ -25,7 +25,7 @@ print(within > before, niceness() == before)
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="the system does not group processes")
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_process_is_behind_others_within_the_block_only(alone):
-    done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, check=True, start_new_session=alone
-    )
+    beside_a_shell = ["sh", "-c", '"$@"; exit $?', "sh"]  # it leads the session, and stays
+    command = [*([] if alone else beside_a_shell), sys.executable, "-c", CODE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, start_new_session=True)
     assert done.stdout == f"{alone} True\n"

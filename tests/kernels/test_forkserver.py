@@ -593,7 +593,8 @@ def test_a_time_out_interrupts_and_then_kills_all_that_the_flow_has_started(
     project: Project, monkeypatch: pytest.MonkeyPatch, *, fork: bool
 ) -> None:
     monkeypatch.setattr("pytest_ductaflow.running.deadline.INTERRUPT_GRACE", 0.3)
-    record = project.run(STUBBORN, timeout=2.0 if fork else 4.0, settings=Settings(force=True, fork=fork))
+    limit = 2.0 if fork else 5.0  # of a cell, so that a machine that starts kernels slowly changes nothing
+    record = project.run(STUBBORN, cell_timeout=limit, settings=Settings(force=True, fork=fork))
     assert record.error is not None
     assert record.error.type == "Timeout"
     assert "did not react to the interrupt" in record.error.message
