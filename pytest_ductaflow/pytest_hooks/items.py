@@ -118,12 +118,11 @@ class PlannedItem(pytest.Item):
         retry_at: For an attempt that is followed by another: when, in seconds since the epoch.
     """
 
-    retry_at: float | None = None
-
     def __init__(self, *, instance: Instance, number: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.instance = instance
         self.number = number  # in the plan
+        self.retry_at: float | None = None
         self.record: Record | None = None
         self.obstacle: Obstacle | None = None
         for mark in instance.marks:

