@@ -44,7 +44,7 @@ HOMES = {
     "comm": {"kernels.forkserver"},
     "dask": {"running.engines.dask"},
     "distributed": {"running.engines.dask"},
-    "filelock": {"core.system.instance_lock"},
+    "filelock": {"core.system.file_lock"},
     "ipykernel": {"kernels.forkserver"},
     "jinja2": {"running.html.notebook_html"},
     "jsonschema": {"sources.schemas.check"},

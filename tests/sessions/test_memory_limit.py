@@ -69,9 +69,9 @@ def test_what_uses_too_much_is_ended_with_all_that_it_has_started(tmp_path):
     done.assert_outcomes(failed=3 if shares else 4, passed=1 if shares else 0)
     own, program = (record(root, "use", name, "use") for name in ("own", "program"))
     assert (own["error"]["type"], own["attempts"]) == ("MemoryLimit", 2)
+    limit = r"its limit \(_memory\) is 250 MB \(line 8\)"
     told = re.fullmatch(
-        r"MemoryLimit: the flow and what it started used (\d+) MB, its limit \(_memory\) is 250 MB \(line 8\)",
-        own["failed_attempts"][0],
+        rf"MemoryLimit: the flow and what it started used (\d+) MB, {limit}", own["failed_attempts"][0]
     )
     assert told is not None, own["failed_attempts"]
     assert 250 < int(told[1]) < 450

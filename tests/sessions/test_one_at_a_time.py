@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
@@ -402,10 +403,10 @@ def test_where_a_project_cannot_be_written_to_the_lock_is_in_the_run_directory(t
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
 def test_a_file_system_without_locks_has_a_marker_in_place_of_a_lock(tmp_path, monkeypatch, number):
-    def none(self: object) -> None:
+    def none(*_arguments: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(instance_lock.FileLock, "_acquire", none)
+    monkeypatch.setattr(fcntl, "flock", none)
     files = RunFiles(tmp_path / "runs/x/A", "x")
     with held(files, tmp_path, "x/A", wait=False, say=print):
         with pytest.raises(InUse), held(files, tmp_path, "x/A", wait=False, say=print):

@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import hashlib
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import psutil
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from ..errors import InUse
 from ..instance import RUNS
@@ -32,12 +28,8 @@ from ..record import Owner, Record
 from ..run_directory import build_variable, layout, record_files
 from ..run_directory.layout import RunFiles
 from . import interrupts
+from .file_lock import Lock, has_no_locks, lock_on, marker_beside
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # from file systems without locks
-# Newer versions of filelock would first make a file for each new lock, to see whether there are locks at all.
-_WITHOUT_PROBE: dict[str, Any] = (
-    {"fallback_to_soft": False} if "fallback_to_soft" in signature(FileLock.__init__).parameters else {}
-)
 _PAUSE = 0.05  # seconds between polls of a lock that another process holds
 _UNTIL_TOLD = 1.0  # seconds for a process that has just taken a lock to write its id to the record
 _LAST_WORDS = 10.0  # seconds for the kernel of a killed process to end
@@ -87,14 +79,15 @@ def held(
         InUse: If another process is running it and `wait` is false, or it would run within itself.
         OSError: If no lock can be made.
     """
-    lock: BaseFileLock = FileLock(lock_file(files, root), **_WITHOUT_PROBE)
+    file = lock_file(files, root)
+    lock = lock_on(file)
     try:
-        has_waited = not _is_taken(lock)
+        has_waited = not lock.take()
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if not has_no_locks(error):
             raise
-        lock = SoftFileLock(f"{lock.lock_file}.held")
-        has_waited = not _is_taken(lock)
+        lock = marker_beside(file)
+        has_waited = not lock.take()
     if has_waited:
         _wait_for(lock, files, label, wait=wait, say=say)
     try:
@@ -106,8 +99,8 @@ def held(
 def is_free(files: RunFiles, root: str | Path) -> bool:
     """Return whether no process is running an instance."""
     with contextlib.suppress(OSError):
-        lock = FileLock(lock_file(files, root), **_WITHOUT_PROBE)
-        if not _is_taken(lock):
+        lock = lock_on(lock_file(files, root))
+        if not lock.take():
             return False
         lock.release()
     return True
@@ -121,11 +114,12 @@ def locked(file: Path) -> Iterator[None]:
         OSError: If the file cannot be made.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, **_WITHOUT_PROBE)
+    lock = lock_on(file)
     try:
-        lock.acquire(poll_interval=_PAUSE)
+        while not lock.take():
+            time.sleep(_PAUSE)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if not has_no_locks(error):
             raise
     try:
         yield
@@ -158,18 +152,7 @@ def _place_of_lock(files: RunFiles, root: str) -> Path:
     return runs / layout.LOCKS / f"{key}.lock"
 
 
-def _is_taken(lock: BaseFileLock) -> bool:
-    """Take a lock if it is free, and return whether that succeeded."""
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
-
-
-def _wait_for(
-    lock: BaseFileLock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]
-) -> None:
+def _wait_for(lock: Lock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]) -> None:
     """Wait for the process that holds a lock to end its run, then take the lock.
 
     Raises:
@@ -179,7 +162,7 @@ def _wait_for(
         raise InUse(f"{label} would be run within itself: {files.directory} is its own run directory")
     deadline = time.monotonic() + _UNTIL_TOLD
     told = False
-    while not _is_taken(lock):
+    while not lock.take():
         record, _ = record_files.read_record(files.record)
         owner = record.owner if record is not None else None
         if not told and (owner is not None or time.monotonic() > deadline):

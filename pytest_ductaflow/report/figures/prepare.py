@@ -22,6 +22,8 @@ _BROKEN = "a broken image"
 
 def files_as_they_are(runs: Path, job: Job) -> list[Entry]:
     """Return the entries of a run's image files without small copies, which is done at once."""
+    if not job.files:
+        return []
     within = _folders_of(runs, job)
     found = (problem_of(_path(runs, job, key), within) for key, _ in job.files)
     return [entry(key, reason=problem or "") for (key, _), problem in zip(job.files, found, strict=True)]
