@@ -10,7 +10,7 @@ from pathlib import Path
 from ..core.config_markdown import readable_config
 from ..core.instance import RUNS, Instance, stem_of
 from ..core.record import Record
-from ..core.run_directory.layout import AFTER, RunFiles
+from ..core.run_directory.layout import AFTER, RunFiles, config_of
 from .failure_text import code_text, debug_command, failed_first
 from .packed_rows import Row
 from .provenance import design_text, lineage_text
@@ -127,13 +127,13 @@ def _debug(record: Record, root: Path) -> str | None:
     is_after = record.run_dir.startswith(f"{RUNS}/{AFTER}/")  # a conductor is no flow
     if not failed.flow.endswith(".py") or record.stored or is_after:
         return None
-    files = RunFiles(root / failed.run_dir, stem_of(failed.flow))
-    return debug_command(_seen_from_here(root / failed.flow), _seen_from_here(files.config))
+    here, config = os.getcwd(), config_of(failed.run_dir, stem_of(failed.flow))
+    flow, config = (_seen_from(here, os.path.join(root, path)) for path in (failed.flow, config))
+    return debug_command(flow, config)
 
 
-def _seen_from_here(path: Path) -> str:
-    here = f"{os.getcwd()}{os.sep}"
-    return str(path).removeprefix(here).replace(os.sep, "/")
+def _seen_from(here: str, path: str) -> str:
+    return path.removeprefix(f"{here}{os.sep}").replace(os.sep, "/")
 
 
 def _last_good(record: Record, root: Path, runs: Path) -> str | None:

@@ -129,6 +129,11 @@ def is_record(path: str) -> bool:
     return path.endswith(RECORD_END)
 
 
+def config_of(run_dir: str, stem: str) -> str:
+    """Return the path of the config of a flow in a run directory."""
+    return os.path.join(run_dir, f"{stem}{_CONFIG_END}")
+
+
 def stem_of_config(config: Path) -> str:
     """Return the stem of the flow to which a `{flow}_config.json` belongs."""
     return config.name.removesuffix(_CONFIG_END)

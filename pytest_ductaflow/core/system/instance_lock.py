@@ -133,9 +133,10 @@ def lock_file(files: RunFiles, root: str | Path) -> Path:
     The folder is in the project's `runs/`, even for a run directory elsewhere, in which users look; only if
     the project is not writable, it is in the run directory.
     """
-    path = _place_of_lock(files, str(root))
+    # Texts, as it is asked for several times for each instance: they have their hash already.
+    folder, path = _place_of_lock(str(files.directory), files.stem, str(root))
     try:
-        if not path.parent.is_dir():
+        if not os.path.isdir(folder):
             path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
         path = files.directory / layout.LOCKS / path.name
@@ -143,13 +144,16 @@ def lock_file(files: RunFiles, root: str | Path) -> Path:
     return path
 
 
-@lru_cache(maxsize=1_024)  # asked for several times while an instance runs
-def _place_of_lock(files: RunFiles, root: str) -> Path:
-    runs = Path(root) / RUNS
-    name = os.path.relpath(files.directory, runs) if files.directory.is_relative_to(runs) else files.directory
+@lru_cache(maxsize=1_024)
+def _place_of_lock(directory: str, stem: str, root: str) -> tuple[str, Path]:
+    """Return the folder of locks, and the file in it to lock for a flow in a run directory."""
+    runs = os.path.join(root, RUNS)
+    inside = directory.removeprefix(f"{runs}{os.sep}")
+    name = directory if inside == directory else os.path.normpath(inside)
     # A digest: the name of a run directory may be as long as a path can be.
-    key = hashlib.sha256(os.fsencode(f"{name}/{files.stem}")).hexdigest()[:16]
-    return runs / layout.LOCKS / f"{key}.lock"
+    key = hashlib.sha256(os.fsencode(f"{name}/{stem}")).hexdigest()[:16]
+    folder = os.path.join(runs, layout.LOCKS)
+    return folder, Path(folder, f"{key}.lock")
 
 
 def _wait_for(lock: Lock, files: RunFiles, label: str, *, wait: bool, say: Callable[[str], None]) -> None:
