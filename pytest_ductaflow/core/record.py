@@ -15,6 +15,10 @@ from .instance import JSON, Workplace
 SCHEMA_VERSION = 1
 _DIGITS = 16  # of a digest
 _LISTS = ("failed_attempts", "waited", "altered", "made", "found")  # lists in a record that are often empty
+_LEFT_OUT_IF_EMPTY = (
+    *("unchanged", "stored", "reserved", "variables", "secrets", "design", "lineage", "failed_attempts"),
+    *("waited", "altered", "made", "owner", "last_good", "warning_line", "worker"),
+)
 _REQUIRED = ("inputs", "outputs")  # without them no change could be detected
 _SAID_EMPTY = (*_REQUIRED, "found")  # fields that say something if they are empty
 FLOW_FAILED = "FlowFailed"  # failure type of a build in which a flow failed
@@ -358,24 +362,8 @@ class Record:
 
     def to_json(self) -> dict[str, JSON]:
         """Return plain JSON types only, as xdist cannot pass an enum between its processes."""
-        data = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in (
-            "unchanged",
-            "stored",
-            "reserved",
-            "variables",
-            "secrets",
-            "design",
-            "lineage",
-            "failed_attempts",
-            "waited",
-            "altered",
-            "made",
-            "owner",
-            "last_good",
-            "warning_line",
-            "worker",
-        ):
+        data: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in _LEFT_OUT_IF_EMPTY:
             if not data[name]:
                 del data[name]
         for name in ("found", "threads", "retry_at"):

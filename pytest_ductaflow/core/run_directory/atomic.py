@@ -14,6 +14,7 @@ from ..system.fence import raise_if_given_up
 
 _short = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _long = json.JSONEncoder(ensure_ascii=False, default=str, indent=2).encode
+_text = json.encoder.encode_basestring
 _TEMPORARY = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
@@ -52,13 +53,15 @@ def indented(data: Any) -> str:
     """
     if not isinstance(data, dict) or not data or not all(type(key) is str for key in data):
         return _long(data)
-    inner = ",\n".join(f"  {_short(key)}: {_within(value)}" for key, value in data.items())
+    inner = ",\n".join([f"  {_text(key)}: {_within(value)}" for key, value in data.items()])
     return f"{{\n{inner}\n}}"
 
 
 def _within(value: Any) -> str:
     if value is None:
         return "null"
+    if type(value) is str:
+        return _text(value)
     if isinstance(value, list | tuple | dict) and value:
         return _long(value).replace("\n", "\n  ")
     return _short(value)
