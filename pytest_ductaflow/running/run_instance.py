@@ -163,10 +163,10 @@ def _take_lock(
     wait: bool,
 ) -> bool:
     """Take the lock of an instance, and return whether another process had it."""
-    from ..core.system import instance_lock
+    from ..core.system.instance_lock import held
 
     label = f"{instance.step}/{instance.name}"
-    return stack.enter_context(instance_lock.held(files, instance.project_root, label, wait=wait, say=say))
+    return stack.enter_context(held(files, instance.project_root, label, wait=wait, say=say))
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ def want(task: Task, token: str) -> None:
     Raises:
         OSError: If that cannot be written.
     """
-    _wanted(task).write_text(token, encoding="utf-8")
+    with open(_wanted(task), "wb", buffering=0) as file:  # a text file would be looked at before
+        file.write(token.encode())
 
 
 def run_attempt(task: Task, token: str, label: str, worker: str, is_wanted: Callable[[], bool]) -> Outcome:
