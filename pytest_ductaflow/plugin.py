@@ -112,7 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
     register = config.pluginmanager.register
     register(StoppingHooks(hurry), "ductaflow-stopping")
     register(CollectionHooks(config), "ductaflow-collection")
-    register(OutcomeHooks(), "ductaflow-outcomes")
+    register(OutcomeHooks(config), "ductaflow-outcomes")
     register(OrderHooks(), "ductaflow-order")
     register(DebuggingHooks(), "ductaflow-debugging")
     is_worker = hasattr(config, "workerinput")

@@ -30,7 +30,15 @@ from ..planning.plan import Plan
 from ..report.failure_text import quoted
 from ..running.debugging.breakpoints import may_stop
 from ..running.debugging.terminal import terminal_here
-from .outcomes import FlowWarning, Waiting, attach_record, failure_repr, sendable
+from .outcomes import (
+    FlowWarning,
+    Waiting,
+    attach_record,
+    failure_repr,
+    forget_phases,
+    forget_records,
+    sendable,
+)
 
 if TYPE_CHECKING:
     from ..gate.compare.tolerance import Tolerance
@@ -371,7 +379,15 @@ def hurry() -> None:
 
 
 class OutcomeHooks:
-    """The hooks that put records into reports, and apply pytest-timeout's limits."""
+    """The hooks that put records into reports, and apply pytest-timeout's limits.
+
+    Args:
+        config: pytest's config.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._reported: set[str] = set()  # ids of the items that have a record and have not ended
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -414,6 +430,19 @@ class OutcomeHooks:
             elif not getattr(item, "leaves_retries", False):
                 report.duration = max(report.duration - sum(item.record.waited), 0.0)
         return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if hasattr(report, "ductaflow"):
+            self._reported.add(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Drop what would be kept of an instance, now that all hooks have seen its reports."""
+        if nodeid in self._reported:
+            self._reported.discard(nodeid)
+            forget_records()
+            forget_phases(self._config, nodeid)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
         if hasattr(report, "ductaflow") and report.outcome == RERUN:

@@ -85,6 +85,8 @@ class OrderHooks:
             outcome = _outcome(self._running, has_failed=self._has_failed)
             item.config.stash[PRECONDITIONS].outcomes.write(self._running.number, outcome)
             self._running = None
+        if isinstance(item, PlannedItem):
+            item.record = None  # pytest keeps all items
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

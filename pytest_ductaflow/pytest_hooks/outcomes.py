@@ -97,6 +97,7 @@ def sendable(data: Any) -> Any:
     return data
 
 
+_AMONG = 100  # last reports, among which those of an item are that has just ended, however many workers run
 _parsed: WeakKeyDictionary[Any, Record] = WeakKeyDictionary()  # by report, as several hooks ask
 
 
@@ -115,7 +116,7 @@ def attach_record(report: Any, record: Record, *, is_sent: bool) -> None:
 
 
 def forget_records() -> None:
-    """Drop the records of reports that all hooks have seen; pytest keeps the reports."""
+    """Drop the records of reports that all hooks have seen, which keep one of those that have passed."""
     for report in _parsed:
         if report.passed:
             report.ductaflow = _brief(report.ductaflow["status"], bool(report.ductaflow.get("unchanged")))
@@ -128,18 +129,21 @@ def _brief(status: str, unchanged: bool) -> dict[str, Any]:
     return {"status": status, "unchanged": unchanged}
 
 
-def forget_phases(config: pytest.Config) -> None:
-    """Drop the reports of setup and teardown that pytest keeps for nothing but `--durations`."""
+def forget_phases(config: pytest.Config, node_id: str) -> None:
+    """Drop an item's reports of setup and teardown, which pytest keeps for nothing but `--durations`."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and config.getoption("durations", None) is None:
         phases = terminal.stats.get("", [])
-        phases[:] = [report for report in phases if report.sections]  # shown with failures
+        last = phases[-_AMONG:]
+        phases[-_AMONG:] = [
+            report for report in last if report.sections or report.nodeid != node_id
+        ]  # sections are shown with failures
 
 
 def record_of(report: Any) -> Record | None:
     """Return the record that a test report carries, also when it came from a worker."""
     data = getattr(report, "ductaflow", None)
-    if data is None:
+    if data is None or "schema" not in data:  # it has none, or it was forgotten
         return None
     if (record := _parsed.get(report)) is None:
         record = _parsed[report] = Record.from_json(dict(data))

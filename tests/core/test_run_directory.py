@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,22 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 def test_a_record_that_is_not_there_needs_no_reason(tmp_path):
     assert record_files.read_record(tmp_path / "x_record.json") == (None, None)
+
+
+def test_where_there_are_more_records_than_are_kept_the_first_are_read_once(tmp_path, monkeypatch):
+    read, load = Counter(), json.load
+    monkeypatch.setattr(json, "load", lambda file: read.update([Path(file.name).parent.name]) or load(file))
+    monkeypatch.setattr(record_files, "_kept", {})
+    monkeypatch.setattr(record_files, "_MOST_KEPT", 2)
+    monkeypatch.setattr(record_files, "settled", lambda _state: True)
+    paths = [lay_record(tmp_path / name, a_record(name)) for name in "ABC"]
+    for _ in range(2):
+        assert [record_files.read_record(path)[0].instance for path in paths] == ["A", "B", "C"]
+    assert read == {"A": 1, "B": 1, "C": 2}
+    lay_record(tmp_path / "A", a_record("other"))
+    for _ in range(2):
+        assert record_files.read_record(paths[0])[0].instance == "other"
+    assert read["A"] == 2
 
 
 WHOLE = json.dumps(a_record().to_json())

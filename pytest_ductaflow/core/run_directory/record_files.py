@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +80,32 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
     """Return a record, or None and the reason; no reason if the file is missing."""
     try:
         state = state_in(os.stat(path))
-        # A file written just now may be written again without a change of its times.
-        read = _parse if settled(state) else _parse.__wrapped__
-        return read(str(path), state), None
+        return _read(str(path), state), None
     except FileNotFoundError:
         return None, None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
 
 
-@lru_cache(maxsize=4_096)
-def _parse(path: str, _state: str) -> Record:
-    """Return the record in a file, cached as long as the file's state does not change."""
+_MOST_KEPT = 4_096
+_kept: dict[str, tuple[str, Record]] = {}  # the first records that were read, and the states of their files
+
+
+def _read(path: str, state: str) -> Record:
+    """Return the record in a file, read once as long as the file's state does not change.
+
+    The first ones are kept, and not the last ones: where there are more, all are read again in the same
+    order, and each would be dropped before its turn.
+    """
+    kept_state, kept = _kept.get(path, ("", None))
+    if kept is not None and kept_state == state:
+        return kept
     with open(path, encoding="utf-8") as file:
-        return Record.from_json(json.load(file))
+        record = Record.from_json(json.load(file))
+    # A file written just now may be written again without a change of its times.
+    if settled(state) and (path in _kept or len(_kept) < _MOST_KEPT):
+        _kept[path] = state, record
+    return record
 
 
 def records_in(directory: Path) -> dict[str, Record]:

@@ -29,7 +29,6 @@ from ...running.engines.elsewhere import Elsewhere, prepared
 from ...running.engines.protocol import Briefing, Ended, Engine, Started
 from ..items import SETTINGS, InstanceItem, PlannedItem, write_now
 from ..ordering import begin_canaries
-from ..outcomes import forget_phases, forget_records
 from .worker_times import TIMES, WorkerTimes
 
 _NO_LIMIT = 10**9  # cores, where the engine itself books them
@@ -263,10 +262,6 @@ class EngineLoop:
         session = self._session
         is_last = not (self._items or self._ordinary)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None if is_last else self._look_ahead)
-        if isinstance(item, PlannedItem):  # pytest keeps all items and reports
-            item.record = None
-        forget_records()
-        forget_phases(item.config)
         if session.shouldfail:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
