@@ -29,6 +29,7 @@ import psutil
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import wait_for
+from helpers.thorough import one_in
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager, start_new_kernel
@@ -460,7 +461,7 @@ def test_working_directory_arguments_umask_and_environment_are_the_instances_own
     assert project.printed() == [f"{project.root}/runs/x/a {oct(before)} None 4 True"]
 
 
-@pytest.mark.parametrize("given", [None, "absolute", "relative", "missing"])
+@pytest.mark.parametrize("given", one_in(2, [None, "absolute", "relative", "missing"]))
 def test_temporary_files_go_where_they_go_in_an_ordinary_kernel(
     project: Project, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
@@ -549,7 +550,7 @@ def test_a_cell_that_ends_after_the_time_is_up_is_the_last_one(project: Project)
     assert "never" not in project.printed()
 
 
-@pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
+@pytest.mark.parametrize("fork", one_in(2, [True, False]), ids=["forked", "ordinary"])
 def test_a_long_path_of_temporary_files_is_no_hindrance(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fork: bool
 ) -> None:

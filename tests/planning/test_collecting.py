@@ -164,7 +164,9 @@ def test_a_read_of_what_an_instance_is_going_to_write_is_refused(project, way):
     assert first.endswith(": put it under `if not is_collecting():`")
 
 
-@pytest.mark.parametrize("way", ["glob", "Path.glob", "exists", "what the call returns", "the step's folder"])
+@pytest.mark.parametrize(
+    "way", one_in(3, ["glob", "Path.glob", "exists", "what the call returns", "the step's folder"])
+)
 def test_in_a_fresh_clone_as_well(project, way):
     """Where nothing has run yet, code that looks for results does not silently take the wrong branch."""
     code, says = READS[way]
@@ -364,7 +366,7 @@ def test_whether_something_is_left_for_after_the_runs(project):
     assert plan_of(project, f"{HEAD}{aliased}{CALL}{in_a_function}").afters
 
 
-@pytest.mark.parametrize("name", ["calendar", "statistics", "types", "queue"])
+@pytest.mark.parametrize("name", one_in(2, ["calendar", "statistics", "types", "queue"]))
 def test_modules_of_a_project_that_are_called_as_those_of_python(project, name):
     """They do not interfere with the libraries that read tables."""
     (project / f"{name}.py").write_text("raise RuntimeError('not mine')\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.thorough import one_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,7 +204,7 @@ def test_a_shard_is_the_same_with_workers(project):
     assert [rows[f"second::{name}"]["shard"] for name in "abc"] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
+@pytest.mark.parametrize("workers", one_in(2, [("-n2",), ()]), ids=["with workers", "alone"])
 def test_a_shard_for_which_nothing_is_left_is_no_failure(project, workers):
     result = project.runpytest_subprocess("--ductaflow", "conductor.py", "--ductaflow-shard=4/4", *workers)
     assert result.ret == pytest.ExitCode.OK

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import run_pytest, run_python
+from helpers.thorough import one_in
 
 from pytest_ductaflow.planning import read_sources
 
@@ -422,7 +423,7 @@ ESCAPES = """
     """
 
 
-@pytest.mark.parametrize("when", ["is_collecting()", "not is_collecting()"])
+@pytest.mark.parametrize("when", one_in(2, ["is_collecting()", "not is_collecting()"]))
 def test_escape_sequences_of_a_conductor_do_not_reach_the_terminal(pytester, when):
     write_project(pytester.path, {**PROJECT, "conductor.py": ESCAPES.replace("WHEN", when)})
     result = pytester.runpytest_subprocess("--ductaflow", "conductor.py", "--color=no")

@@ -491,7 +491,7 @@ CLEARED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_conductor_that_clears_its_environment_runs_nothing_while_it_is_collected(pytester):
     """Nor when it continues after its instances; these get the environment that it has left."""
     write_project(pytester.path, CLEARED)

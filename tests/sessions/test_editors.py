@@ -81,9 +81,11 @@ def test_a_test_explorer_shows_conductor_step_and_instance_with_their_lines(proj
 @pytest.mark.parametrize(
     ("named", "ran"),
     [
-        ("tiny::rate=0.25", ["tiny::rate=0.25"]),
+        pytest.param("tiny::rate=0.25", ["tiny::rate=0.25"], marks=pytest.mark.thorough),
         ("tiny::rate=0::25", ["tiny::rate=0.25"]),  # as PyCharm passes a target
-        ("other::rate=0_25", ["other::rate=0.25"]),  # as its tree names it
+        pytest.param(
+            "other::rate=0_25", ["other::rate=0.25"], marks=pytest.mark.thorough
+        ),  # as its tree names it
         ("tiny", ["tiny::rate=0.25", "tiny::rate=0.5"]),
     ],
 )
