@@ -441,7 +441,7 @@ class OutcomeHooks:
         """Drop what would be kept of an instance, now that all hooks have seen its reports."""
         if nodeid in self._reported:
             self._reported.discard(nodeid)
-            forget_records()
+            forget_records(nodeid)
             forget_phases(self._config, nodeid)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:

@@ -115,12 +115,13 @@ def attach_record(report: Any, record: Record, *, is_sent: bool) -> None:
         _parsed[report] = record
 
 
-def forget_records() -> None:
-    """Drop the records of reports that all hooks have seen, which keep one of those that have passed."""
-    for report in _parsed:
+def forget_records(node_id: str) -> None:
+    """Drop the record of an instance whose reports all hooks have seen; if it passed, all but its outcome."""
+    for report in [report for report in _parsed if report.nodeid == node_id]:
+        del _parsed[report]
         if report.passed:
-            report.ductaflow = _brief(report.ductaflow["status"], bool(report.ductaflow.get("unchanged")))
-    _parsed.clear()
+            data = report.ductaflow
+            report.ductaflow = _brief(data.get("status", ""), bool(data.get("unchanged")))
 
 
 @cache
@@ -130,9 +131,12 @@ def _brief(status: str, unchanged: bool) -> dict[str, Any]:
 
 
 def forget_phases(config: pytest.Config, node_id: str) -> None:
-    """Drop an item's reports of setup and teardown, which pytest keeps for nothing but `--durations`."""
+    """Drop an item's reports of setup and teardown, which pytest keeps only to show how long they took."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None and config.getoption("durations", None) is None:
+    needs_them = (
+        config.getoption("durations", None) is not None or config.getini("console_output_style") == "times"
+    )
+    if terminal is not None and not needs_them:
         phases = terminal.stats.get("", [])
         last = phases[-_AMONG:]
         phases[-_AMONG:] = [

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Run:
 
     def to_line(self) -> str:
         """Return the run as a line of a file."""
-        return f"{json.dumps(asdict(self), separators=(',', ':'), default=str)}\n"
+        data = {name: getattr(self, name) for name in self.__slots__}
+        return f"{json.dumps(data, separators=(',', ':'), default=str)}\n"
 
     @classmethod
     def from_line(cls, line: str) -> Run | None:

@@ -103,6 +103,57 @@ def test_a_fork_does_not_release_what_its_parent_has(file):
     lock.release()
 
 
+def test_the_file_belongs_to_all_who_may_write_to_the_folder(file):
+    before = os.umask(0o002)
+    try:
+        lock = lock_on(file)
+        assert lock.take()
+        lock.release()
+    finally:
+        os.umask(before)
+    if file_lock.HAS_FLOCK:
+        assert file.stat().st_mode & 0o777 == 0o664
+
+
+@pytest.mark.skipif(not file_lock.HAS_FLOCK, reason="there is no flock")
+def test_a_file_that_may_only_be_read_can_be_locked(tmp_path, monkeypatch):
+    file, opened = tmp_path / "a.lock", os.open
+
+    def refusing(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *mode)
+
+    file.touch()
+    monkeypatch.setattr(os, "open", refusing)
+    first, second = lock_on(file), lock_on(file)
+    assert first.take()
+    assert not second.take()
+    first.release()
+    with pytest.raises(PermissionError):
+        lock_on(tmp_path / "missing.lock").take()
+
+
+@pytest.mark.skipif(not file_lock.HAS_FLOCK, reason="there is no flock")
+def test_a_file_that_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    import fcntl
+
+    file, locked = tmp_path / "a.lock", fcntl.flock
+    removals = [file]
+
+    def removing(descriptor: int, how: int) -> None:
+        if removals:
+            removals.pop().unlink()
+        locked(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", removing)
+    first = lock_on(file)
+    assert first.take()
+    assert file.exists()
+    assert not lock_on(file).take()
+    first.release()
+
+
 def test_a_file_that_cannot_be_made_is_no_lock_that_somebody_has(file):
     file.write_text("no folder")
     with pytest.raises(OSError, match=r"a\.lock"):

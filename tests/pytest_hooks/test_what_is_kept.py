@@ -72,8 +72,9 @@ def test_of_what_has_passed_hardly_more_than_its_outcome(tmp_path: Path, options
     assert sorted(when for _, when, _ in beside) == ["call", "setup", "teardown"]
 
 
-def test_all_phases_stay_for_durations(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--durations=5", "-oconsole_output_style=times"])
+def test_all_phases_stay_where_times_are_shown(tmp_path: Path, option: str) -> None:
     root = write_project(tmp_path, FILES)
-    run_session(root, "--ductaflow", "conductor.py", "--durations=5", timeout=100)
+    run_session(root, "--ductaflow", "conductor.py", option, timeout=100)
     kept = json.loads((root / "kept.json").read_text())
     assert sorted(when for name, when, _ in kept if name == "good") == ["call", "setup", "teardown"]

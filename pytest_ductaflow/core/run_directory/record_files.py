@@ -82,6 +82,7 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
         state = state_in(os.stat(path))
         return _read(str(path), state), None
     except FileNotFoundError:
+        _kept.pop(str(path), None)
         return None, None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
@@ -100,10 +101,10 @@ def _read(path: str, state: str) -> Record:
     kept_state, kept = _kept.get(path, ("", None))
     if kept is not None and kept_state == state:
         return kept
+    is_settled = settled(state)  # a file written just now may be written again without a change of its times
     with open(path, encoding="utf-8") as file:
         record = Record.from_json(json.load(file))
-    # A file written just now may be written again without a change of its times.
-    if settled(state) and (path in _kept or len(_kept) < _MOST_KEPT):
+    if is_settled and (path in _kept or len(_kept) < _MOST_KEPT):
         _kept[path] = state, record
     return record
 

@@ -5,6 +5,7 @@ Where there is `flock`, it is called here: that takes 0.01 ms, and filelock, whi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -64,31 +65,51 @@ class _Flock:
     def take(self) -> bool:
         import fcntl  # which Windows has not
 
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException as error:
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                return False
-            raise
-        self._descriptor = descriptor
-        _held.add(self)
-        return True
+        while True:
+            descriptor = _opened(self._file)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_there = os.fstat(descriptor).st_nlink > 0
+            except BaseException as error:
+                os.close(descriptor)
+                if isinstance(error, BlockingIOError | PermissionError):  # some systems say the latter
+                    return False
+                raise
+            if is_there:
+                self._descriptor = descriptor
+                _held.add(self)
+                return True
+            os.close(descriptor)  # removed in between, as older versions of filelock do: another one counts
 
     def release(self) -> None:
         import fcntl
 
         if self._descriptor is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):  # then closing releases it
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self.close()
 
     def close(self) -> None:
         """Close the file, which releases the lock only if no fork has it open."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = None
-        _held.discard(self)
+        descriptor, self._descriptor = self._descriptor, None
+        _held.discard(self)  # before the file is closed: another thread may fork
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _opened(file: Path) -> int:
+    """Open a file that all who may write to its folder can lock.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError as error:
+        with contextlib.suppress(OSError):  # another user's: what can be read can be locked
+            return os.open(file, os.O_RDONLY)
+        raise error from None
 
 
 _held: set[_Flock] = set()

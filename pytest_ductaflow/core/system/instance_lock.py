@@ -148,8 +148,8 @@ def lock_file(files: RunFiles, root: str | Path) -> Path:
 def _place_of_lock(directory: str, stem: str, root: str) -> tuple[str, Path]:
     """Return the folder of locks, and the file in it to lock for a flow in a run directory."""
     runs = os.path.join(root, RUNS)
-    inside = directory.removeprefix(f"{runs}{os.sep}")
-    name = directory if inside == directory else os.path.normpath(inside)
+    is_inside = f"{directory}{os.sep}".startswith(f"{runs}{os.sep}")
+    name = os.path.normpath(directory[len(runs) + 1 :]) if is_inside else directory
     # A digest: the name of a run directory may be as long as a path can be.
     key = hashlib.sha256(os.fsencode(f"{name}/{stem}")).hexdigest()[:16]
     folder = os.path.join(runs, layout.LOCKS)
