@@ -92,6 +92,7 @@ def test_what_all_canaries_die_of_spares_the_rest_of_their_step(tmp_path, worker
     assert "BLOCKED" not in output
 
 
+@pytest.mark.thorough
 def test_a_session_that_stops_at_the_first_failure_and_a_part_of_the_instances(tmp_path):
     root = write_project(tmp_path, FILES)
     output, ran, code = session(root, "-x")

@@ -26,6 +26,7 @@ FILES = {
 }
 
 
+@pytest.mark.thorough
 def test_designs_run_with_workers_and_are_in_the_records(tmp_path):
     root = write_project(tmp_path, FILES)
     done = run_session(root, "-p", "no:cacheprovider", "--ductaflow", "conductor.py", "-n", "2")
