@@ -88,7 +88,7 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
 
 
-_MOST_KEPT = 4_096
+_MOST_KEPT = 4_096  # records
 _kept: dict[str, tuple[str, Record]] = {}  # the first records that were read, and the states of their files
 
 

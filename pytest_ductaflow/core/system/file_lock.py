@@ -42,7 +42,7 @@ def lock_on(file: Path) -> Lock:
 def marker_beside(file: Path) -> Lock:
     """Return a lock that is a file beside another one, for file systems without locks.
 
-    It stays if its process is killed, and is taken from it once that is noticed.
+    It stays if its process is killed; filelock removes it once that process is known to be gone.
     """
     return _LockOfLibrary(file.with_name(f"{file.name}.held"), is_marker=True)
 

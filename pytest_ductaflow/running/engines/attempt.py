@@ -98,8 +98,7 @@ def want(task: Task, token: str) -> None:
     Raises:
         OSError: If that cannot be written.
     """
-    with open(_wanted(task), "wb", buffering=0) as file:  # a text file would be looked at before
-        file.write(token.encode())
+    _wanted(task).write_bytes(token.encode())
 
 
 def run_attempt(task: Task, token: str, label: str, worker: str, is_wanted: Callable[[], bool]) -> Outcome:
@@ -274,7 +273,7 @@ def forget(task: Task) -> None:
     """Remove the tokens of an instance that has ended, once its record is written."""
     marker = _marker(task)
     for file in (_wanted_beside(marker), marker):
-        with contextlib.suppress(OSError):  # most have no second one
+        with contextlib.suppress(OSError):  # there is a marker only if an attempt has begun
             os.unlink(file)
 
 
