@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.instance import RUNS
 from ..core.run_directory import build_variable, layout
@@ -15,9 +14,6 @@ from ..planning.afterwards import answers
 from ..planning.caller import Origin
 from ..sources.notebooks import project_root_of
 from . import pytest_imports
-
-if TYPE_CHECKING:
-    pass
 
 
 def refuse_while_pytest_imports(call: str, origin: Origin) -> None:

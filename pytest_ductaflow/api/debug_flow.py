@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.errors import DuctaflowError
 from ..core.instance import stem_of
@@ -17,9 +17,6 @@ from ..planning.caller import caller
 from ..sources.notebooks import find_flow
 from .call_context import refuse_while_pytest_imports, root_of
 from .run_notebook import run_notebook
-
-if TYPE_CHECKING:
-    pass
 
 
 def debug_flow(

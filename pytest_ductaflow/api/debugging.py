@@ -17,7 +17,7 @@ from ..core.errors import DuctaflowError
 from ..core.masking.config import with_secrets
 from ..report.failure_text import DEBUGGING
 from ..sources.notebooks import project_root_of, read_flow
-from ..sources.parameters import assigned_in, parameters_of
+from ..sources.parameters_cell.parameters import assigned_in, parameters_of
 
 
 def compiled(flow: Path, config: dict[str, object]) -> CodeType:

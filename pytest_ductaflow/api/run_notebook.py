@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.errors import DuctaflowError, TableError
 from ..core.instance import RUNS, Instance, stem_of
@@ -16,11 +16,11 @@ from ..core.problem import Problem
 from ..core.record import Failure, Record
 from ..core.run_directory import atomic, build_variable, record_files
 from ..core.run_directory.layout import RunFiles
+from ..kernels.observation import unobserved
 from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import Origin, caller
 from ..planning.declare_call import declare_call
-from ..planning.flow_check import flow_problem
 from ..sources.notebooks import find_flow
 from ..sources.table_cells import is_mapping
 from .call_context import (
@@ -34,9 +34,6 @@ from .call_context import (
 )
 from .run_here import note_instances, run_and_print, warn_if_overwritten, warn_of_machine
 from .uncaught import quiet_traceback
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_notebook(
@@ -159,12 +156,11 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     """
     __tracebackhide__ = True
     quiet_traceback()
+    with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
+        from ..running.children.flows_of_build import flow_problem_outside
     try:
         instance = declare()
-        flow, is_configured = Path(instance.flow), bool(instance.config)
-        if problem := flow_problem(
-            flow, origin.at(root), root, is_configured=is_configured, keys=instance.config
-        ):
+        if problem := flow_problem_outside(instance, origin.at(root)):
             raise TableError([problem])
     except DuctaflowError as error:
         return _not_declared(error, origin, root)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from ..core.errors import DuctaflowError
 from ..core.system.interrupts import concerns_threads
 from ..core.system.places import PACKAGE
 from ..planning.caller import LIBRARY, PACKAGES
-
-if TYPE_CHECKING:
-    pass
 
 
 def quiet_traceback() -> None:

@@ -54,8 +54,8 @@ def _instance(
     """
     from ..planning.caller import Origin
     from ..planning.declare_call import declare_call
-    from ..planning.flow_check import flow_problem, schema_of
     from ..sources.notebooks import find_flow
+    from ..sources.parameters_cell.flow_check import flow_problem, schema_of
     from ..sources.schemas.check import problems_of_schema
 
     here = Path.cwd()

@@ -22,12 +22,12 @@ from pathlib import Path
 from ..core.errors import DuctaflowError
 from ..core.instance import JSON, RUNS, Instance
 from ..core.system.file_state import stat_of
-from ..sources.notebooks import is_plainly_flow
+from ..sources.notebooks import PLAIN_HEAD, is_plainly_flow
 from ..sources.python_code import last_name, parsed, text_of, without_magics
 from ..tracking.digests import code_cells
 from ..tracking.paths_in_config import is_written_place
 
-_HEAD = re.compile(r"^# %%.*\n?", re.MULTILINE)
+_HEAD = re.compile(r"^(# %%.*)\n?", re.MULTILINE)
 # In the text of a file; else no constant in it can be such a path.
 _MAY_NAME = re.compile(rf"\b{RUNS}\b|\.\.[/\\\"']")
 _IN_RUNS = re.compile(rf"(?:^|(?<=/)){RUNS}(?=/|$)")
@@ -129,7 +129,9 @@ def _read(flow: str, _stat: str) -> _Code:
 def _cells(flow: Path, text: str) -> list[tuple[str, bool]]:
     """Return the code cells of a flow, each with whether it is the parameters cell."""
     if is_plainly_flow(flow):  # which spares the import of Jupytext
-        return [(cell, number == 1) for number, cell in enumerate(_HEAD.split(text))]
+        before, *heads_and_cells = _HEAD.split(text)
+        pairs = zip(heads_and_cells[::2], heads_and_cells[1::2], strict=True)
+        return [(before, False), *((cell, head.rstrip() == PLAIN_HEAD) for head, cell in pairs)]
     return [(code, "parameters" in tags) for code, tags in code_cells(flow)]
 
 

@@ -24,6 +24,7 @@ from ..core.run_directory.build_variable import references_of_build
 from ..core.run_directory.layout import display_path
 from ..core.scalars import flattened
 from ..sources.notebooks import TABLE_SUFFIXES, find_flow
+from ..sources.parameters_cell.flow_check import flow_problem, schema_of
 from ..sources.schemas.check import problems_of_schema
 from ..sources.schemas.typed_cells import typed_table
 from ..sources.table_cells import is_mapping, plain
@@ -37,7 +38,6 @@ from ..sources.tables import (
     nested,
 )
 from .caller import Origin
-from .flow_check import flow_problem, schema_of
 from .reserved_columns import (
     FIELDS,
     IGNORED,

@@ -35,7 +35,7 @@ from ..kernels.server_pool import environment_of, servers
 from ..kernels.setup_calls import Setup
 from ..kernels.start_kernel import start_kernel
 from ..sources.notebooks import Source, read_flow
-from ..sources.parameters import assigned_in, unknown_parameters
+from ..sources.parameters_cell.parameters import assigned_in, unknown_parameters
 from ..tracking.observed import Used
 from .children.image import may_run_flows, variable_for_builds
 from .client import FlowClient, RunResult

@@ -71,14 +71,20 @@ _PARAMETERS_TAG = re.compile(r"""\btags["']?\s*[=:][^\])]*(?<![\w-])parameters(?
 # Text that every file with a tagged cell contains: rejects others quickly, without jupytext.
 _ANY_TAG = re.compile(r"\btags\b.*parameters")
 _ANY_TAG_OF_DOCUMENT = re.compile(_ANY_TAG.pattern, re.DOTALL)  # where lists of tags may have several lines
-# How most flows begin: a docstring, comments, the tagged head, comments, code. All script formats of Jupytext
-# read that alike, so it need not be imported, which takes a quarter of a second.
+PLAIN_HEAD = '# %% tags=["parameters"]'
+# How most flows begin: a docstring, comments and plain lines of code, the tagged head, comments, code. All
+# script formats of Jupytext read that alike, so it need not be imported, which takes a quarter of a second.
+# A plain line of code is no magic, and has no backslash and no text that continues in the next line.
 _PLAIN_FLOW = re.compile(
     r"""
     (?:(?P<quotes>"{3}|'{3})[^"'\\]*(?P=quotes)[ \t]*\n)?
-    (?:[ \t]*\n|\#(?![ ]---|[ ]?\#{9})[^\n"']*\n)*
+    (?>[ \t]*(?:
+        \n
+        | \#(?![ ]---|[ ]?\#{9})[^\n]*\n
+        | [A-Za-z_@)\]}](?:[^\n"'\\\#]|"[^\n"'\\\#]+"|'[^\n"'\\\#]+')*\n
+    ))*
     \#[ ]%%[ ]tags=\["parameters"\][ \t]*\n
-    (?:[ \t]*\n|\#(?![ ]?(?:%%|In\[|<codecell>)|[ ]?\#{9})[^\n"']*\n)*
+    (?:[ \t]*\n|\#(?![ ]?(?:%%|In\[|<codecell>)|[ ]?\#{9})[^\n]*\n)*
     [A-Za-z_]
     """,
     re.VERBOSE,

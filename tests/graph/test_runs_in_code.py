@@ -112,6 +112,14 @@ def test_a_default_counts_if_the_config_has_no_other_value(tmp_path):
     assert named(tmp_path, code, given, tagged=tagged) == {"runs/model/B/y.csv": True}
 
 
+def test_the_parameters_cell_may_follow_others(tmp_path):
+    flow = tmp_path / "flows/model.py"
+    flow.parent.mkdir()
+    before = '# %% [markdown]\n# # Model\n\n# %% tags=["setup"]\nimport numpy\n\n'
+    flow.write_text(f'{before}{PARAMETERS}zone = "A"\n\n# %%\nopen(f"runs/etl/{{zone}}/x.csv")\n')
+    assert named(tmp_path, "") == {"runs/etl/A/x.csv": True}
+
+
 @pytest.mark.parametrize("name", ["x.ipynb", "x.md"])
 def test_notebooks_are_read_as_well(tmp_path, name):
     import jupytext

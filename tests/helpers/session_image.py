@@ -44,7 +44,12 @@ OURS = (
     ),
     *("running.attempts", "running.clean_start", "running.flow_run", "running.html.instance_page"),
     *("pytest_hooks.stopping", "running.html.notebook_html", "running.children.rehearsal"),
-    *("running.children.runner", "running.run_instance", "sources.parameters", "sources.tables"),
+    *(
+        "running.children.runner",
+        "running.run_instance",
+        "sources.parameters_cell.parameters",
+        "sources.tables",
+    ),
     *("tracking.inputs", "tracking.up_to_date"),
 )
 _FOR_EVER = 1e6  # seconds

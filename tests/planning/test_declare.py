@@ -19,11 +19,11 @@ from pytest_ductaflow.planning import caller as caller_module
 from pytest_ductaflow.planning.caller import Origin, caller
 from pytest_ductaflow.planning.declare_call import declare_call
 from pytest_ductaflow.planning.declare_table import Declared, TableDeclaration, columns_of
-from pytest_ductaflow.planning.flow_check import flow_problem
 from pytest_ductaflow.planning.processes.declare_process import of_table
 from pytest_ductaflow.planning.reserved_columns import RESERVED, reserved_value, upstreams
 from pytest_ductaflow.sources import instance_names
 from pytest_ductaflow.sources.instance_names import collisions, with_distinct_names
+from pytest_ductaflow.sources.parameters_cell.flow_check import flow_problem
 
 
 @pytest.fixture

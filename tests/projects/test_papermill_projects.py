@@ -13,10 +13,10 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run
 
-from pytest_ductaflow.planning.flow_check import flow_problem
 from pytest_ductaflow.sources.notebooks import read_flow
-from pytest_ductaflow.sources.parameters import assigned_in, unknown_parameters
-from pytest_ductaflow.sources.untagged_notebooks import read_but_not_assigned
+from pytest_ductaflow.sources.parameters_cell.flow_check import flow_problem
+from pytest_ductaflow.sources.parameters_cell.parameters import assigned_in, unknown_parameters
+from pytest_ductaflow.sources.parameters_cell.untagged_notebooks import read_but_not_assigned
 
 PARAMETERS = "model = {'factor': 1}\nname = 'default'"
 FIT = """\

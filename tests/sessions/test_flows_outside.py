@@ -36,6 +36,49 @@ FILES = {
         Path(config["_project_root"], "pids").write_text(json.dumps([os.getpid(), record["owner"]["pid"]]))
         time.sleep(60)
         """,
+    "flows/titled.py": """\
+        # %% [markdown]
+        # # What's said
+
+        # %%
+        import os
+
+        # %% tags=["parameters"]
+        config = {}
+
+        # %%
+        print(os.getcwd())
+        """,
+    "flows/light.py": """\
+        # # What is said
+
+        import os
+
+        # + tags=["parameters"]
+        config = {}
+        # -
+
+        print(os.getcwd())
+        """,
+    "flows/twice.py": """\
+        # %% tags=["parameters"]
+        config = {}
+
+        # %% tags=["parameters"]
+        zone = "A"
+        """,
+    "builds/formats.py": """\
+        import sys
+        from pytest_ductaflow import run_notebook
+
+        for flow in ("titled", "light"):
+            run_notebook(f"flows/{flow}.py")
+        try:
+            run_notebook("flows/twice.py", config={"zone": "B"})
+        except Exception as error:
+            print(error)
+        print("imported:", "jupytext" in sys.modules)
+        """,
     "builds/imports.py": """\
         import sys
         from pytest_ductaflow import run_notebook
@@ -100,7 +143,7 @@ FILES = {
     "conductor.py": """\
         from pytest_ductaflow import conduct
 
-        for build in ("imports", "changes", "threads", "forks", "outer", "lost"):
+        for build in ("imports", "formats", "changes", "threads", "forks", "outer", "lost"):
             conduct(f"builds/{build}.py", [{"instance_name": "one"}])
         conduct("builds/late.py", [{"instance_name": "one", "_timeout": 5}])
         """,
@@ -123,7 +166,7 @@ def record_of(root: Path, build: str) -> dict:
     return json.loads((root / f"runs/{build}/one/{build}_record.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("build", ["imports", "changes", "threads", "forks", "outer"])
+@pytest.mark.parametrize("build", ["imports", "formats", "changes", "threads", "forks", "outer"])
 def test_the_flows_and_their_build_succeed(root, build):
     record = record_of(root, build)
     assert record["status"] == "success"
@@ -132,6 +175,12 @@ def test_the_flows_and_their_build_succeed(root, build):
 
 def test_a_build_does_not_import_what_runs_its_flows(root):
     assert "imported: False" in log_of(root, record_of(root, "imports"))
+
+
+def test_nor_what_reads_them(root):
+    log = log_of(root, record_of(root, "formats"))
+    assert "imported: False" in log
+    assert "twice.py has 2 cells tagged `parameters`, from lines 2 and 5 on" in log
 
 
 @pytest.mark.thorough

@@ -252,7 +252,7 @@ def test_what_is_told_by_the_text_is_what_jupytext_reads(tmp_path, name, head, e
     assert (looks_like_flow(path), read_flow(path).has_parameters) == (tagged, tagged)
 
 
-@pytest.mark.parametrize("after", ["", "\n\n# of the run\n", "# + a\n", "#%% b\n", '# "\n'])
+@pytest.mark.parametrize("after", ["", '\n\n# of the run\'s """\n', "# + a\n", "#%% b\n", '# "\n'])
 @pytest.mark.parametrize(
     ("before", "is_plain"),
     [
@@ -262,7 +262,27 @@ def test_what_is_told_by_the_text_is_what_jupytext_reads(tmp_path, name, head, e
         ("'''About'''\n", True),
         (f'"""\n# %% {TAG}\n"""\n', False),
         ('r"""About\n', False),
-        ("import os\n", False),
+        ("import os\n", True),
+        ('# %% [markdown]\n# It\'s """a\n\n# %%\nimport os\nfrom a import (\n    b,\n)\n', True),
+        ("# %%\nx = ['a', \"b\"][0]\n", True),
+        ("# %%\nif __name__ == '__main__':\n    x = f\"{1} a\"\n\n    # it's\n", True),
+        ("# %%\n@decorated\ndef f(): return 1\n \n\t\n", True),
+        ("x = 1  # it\n", False),
+        ("x = '#'\n", False),
+        ("x = ''\n", False),
+        ("x = 'a' \\\n    'b'\n", False),
+        ('x = """a\n', False),
+        (f'x = """a\n# %% {TAG}\n"""\n', False),
+        ("x = 'a\n", False),
+        ("x = r'a\\'\n", False),
+        ("%matplotlib inline\n", False),
+        ("!pip install x\n", False),
+        ("ls -l\n", True),
+        ("# region a\nx = 1\n# endregion\n", True),
+        ("# {{{ a\nx = 1\n# }}}\n", True),
+        ("# In[1]:\nx = 1\n", True),
+        ("# +\nx = 1\n\n# -\n", True),
+        ("# %%\nx = 1\n\n    # ---\n", False),
         ("# ---\n# a: 1\n# ---\n", False),
         ("#" * 79 + "\n", False),
         (f"# %% {TAG}\n", False),
@@ -286,7 +306,7 @@ def test_what_is_plainly_a_flow_is_one_for_jupytext(tmp_path, before, is_plain, 
             assert len(cells) == 1
             assert cells[0].source.strip()
         elif is_plain and end == "rate = 1\n":
-            assert after in ("#%% b\n", '# "\n')
+            assert after == "#%% b\n"
 
 
 @pytest.mark.parametrize(

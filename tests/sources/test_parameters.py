@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_ductaflow.running.notebook.prepare import prepare_notebook
 from pytest_ductaflow.sources.notebooks import Source, read_flow
-from pytest_ductaflow.sources.parameters import assigned_in, parameters_of, unknown_parameters
+from pytest_ductaflow.sources.parameters_cell.parameters import assigned_in, parameters_of, unknown_parameters
 
 
 def a_source(tmp_path: Path, cell: str, code: str = "print(1)", name: str = "fit.py") -> Source:

@@ -33,6 +33,7 @@ from ...sources.notebooks import (
     looks_like_flow,
     source_as_script,
 )
+from ...sources.parameters_cell.flow_check import flow_problem
 from ...sources.table_cells import is_a
 from ...sources.tables import FLOW_COLUMNS, NAME
 from .. import conductor_file, recorded_calls
@@ -40,7 +41,6 @@ from ..caller import Origin
 from ..collecting.guard import Guard
 from ..declare_call import declare_call
 from ..declare_table import TableDeclaration, columns_of
-from ..flow_check import flow_problem
 from .warm_process import forked
 
 _OF_CONDUCTORS = (

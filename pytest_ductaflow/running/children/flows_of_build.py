@@ -11,17 +11,22 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ...core.forking.client import WarmProcess
 from ...core.forking.start import RUNNERS_VARIABLE, SERVER_VARIABLE
 from ...core.instance import Instance
+from ...core.problem import Problem
 from ...core.record import INTERRUPTED, STOPPED, Failure, Record, Status
 from ...core.run_directory.build_variable import surrounding_build
 from ...core.run_directory.layout import RunFiles, display_path
 from ...core.run_directory.record_files import close_record, tell_build
 from ...core.settings import Settings
 from ...core.system.child_process import umask
+from ...sources.notebooks import is_plainly_flow
+from ...sources.parameters_cell.flow_check import flow_problem
 from .child import Child
 
 _LOST = "the process that ran it has ended"
@@ -42,11 +47,35 @@ def run_outside(instance: Instance, settings: Settings, *, page_may_follow: bool
     Raises:
         KeyboardInterrupt: After record and notebook have been saved.
     """
+    with _a_runner() as runner:
+        return None if runner is None else runner.run(instance, settings, page_may_follow=page_may_follow)
+
+
+def flow_problem_outside(instance: Instance, where: str) -> Problem | None:
+    """Return what prevents an instance's flow from being run, if anything, as `flow_problem` does.
+
+    Most flows can be checked without Jupytext. Else the process that will run the flow is asked, if there is
+    one, as it has imported Jupytext.
+    """
+    flow, config = Path(instance.flow), instance.config
+    check = partial(
+        flow_problem, flow, where, Path(instance.project_root), is_configured=bool(config), keys=tuple(config)
+    )
+    if not flow.is_file() or is_plainly_flow(flow):
+        return check()
+    with _a_runner() as runner:
+        return check() if runner is None else runner.ask(check)
+
+
+@contextlib.contextmanager
+def _a_runner() -> Iterator[_Runner | None]:
+    """Take a process that runs flows of this build, if there can be one, and give it back if it lives."""
     runner = _runners.take() if surrounding_build() is not None else None
     if runner is None:
-        return None
+        yield None
+        return
     try:
-        record = runner.run(instance, settings, page_may_follow=page_may_follow)
+        yield runner
     except BaseException:
         runner.close()
         raise
@@ -54,7 +83,6 @@ def run_outside(instance: Instance, settings: Settings, *, page_may_follow: bool
         runner.close()
     else:
         _runners.give_back(runner)
-    return record
 
 
 class _Runner:
@@ -95,6 +123,16 @@ class _Runner:
             if self._child.kill():
                 close_record(instance, STOPPED, INTERRUPTED)
             raise
+
+    def ask(self, check: Callable[[], Problem | None]) -> Problem | None:
+        """Return the result of a check, which is made there as long as the process lives."""
+        try:
+            self._child.send("check", check)
+            problem: Problem | None = self._child.answer()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.is_lost = True
+            return check()
+        return problem
 
     def close(self) -> None:
         self._child.close()

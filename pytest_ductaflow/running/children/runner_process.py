@@ -17,6 +17,8 @@ time:
     build:    ("call", instance, settings, page_may_follow, environment, folder, umask)
     here:     ("say", line)         for the user, at once
     here:     ("done", record) or ("raised", exception)
+    build:    ("check", function)   asks for what a check of a flow finds
+    here:     its result
 """
 
 from __future__ import annotations
@@ -61,6 +63,9 @@ def main() -> None:
             connection.send(_result(connection, task, {**environment, **kept}, folder, echoes=echoes))
         elif word == "call":
             connection.send(_result_of_call(connection, *more))
+        elif word == "check":
+            (check,) = more
+            connection.send(check())
         elif word == "digest":
             connection.send(digest_of_code(*more))
         elif word == "finish":

@@ -11,8 +11,8 @@ from ...core.config_markdown import generate_config_markdown
 from ...core.errors import DuctaflowError
 from ...core.instance import JSON
 from ...sources.notebooks import Source, how_to_tag
-from ...sources.parameters import assigned_in, parameters_of
-from ...sources.untagged_notebooks import cell_to_tag
+from ...sources.parameters_cell.parameters import assigned_in, parameters_of
+from ...sources.parameters_cell.untagged_notebooks import cell_to_tag
 from ..failures.cell_failure import markdown_cell
 from .papermill_parts import PapermillException, papermill_translators, parameterize_notebook
 

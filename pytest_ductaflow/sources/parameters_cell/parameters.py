@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..core.instance import JSON
-from .notebooks import Source
-from .python_code import parsed, without_magics
-from .tables import NAME
+from ...core.instance import JSON
+from ..notebooks import Source
+from ..python_code import parsed, without_magics
+from ..tables import NAME
 from .untagged_notebooks import read_but_not_assigned
 
 CONFIG = "config"

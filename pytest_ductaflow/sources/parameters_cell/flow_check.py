@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DuctaflowError
-from ..core.number_text import listed
-from ..core.problem import Problem
-from ..core.run_directory.layout import display_path
-from ..sources.notebooks import Source, how_to_tag, is_plainly_flow, line_of_tag, read_flow
-from ..sources.schemas.draft import schema_file
-from ..sources.untagged_notebooks import cell_to_tag, read_but_not_assigned
+from ...core.errors import DuctaflowError
+from ...core.number_text import listed
+from ...core.problem import Problem
+from ...core.run_directory.layout import display_path
+from ..notebooks import Source, how_to_tag, is_plainly_flow, line_of_tag, read_flow
+from ..schemas.draft import schema_file
+from .untagged_notebooks import cell_to_tag, read_but_not_assigned
 
 
 def flow_problem(

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from .notebooks import Source
-from .python_code import parsed, without_magics
-from .unevaluated import SKIP
+from ..notebooks import Source
+from ..python_code import parsed, without_magics
+from ..unevaluated import SKIP
 
 CONFIG = "config"
 INJECTED = "injected-parameters"  # the tag of the cell that papermill makes, and replaces
