@@ -14,7 +14,7 @@ from helpers.projects import write_project
 from pytest_ductaflow.core.settings import Settings
 from pytest_ductaflow.kernels.preloading import preload
 from pytest_ductaflow.kernels.preloading.preload import Preload, preload_of
-from pytest_ductaflow.kernels.preloading.rules import CLIENT_SIDE, NEVER
+from pytest_ductaflow.kernels.preloading.rules import IMPORTED_ON_USE, NEVER
 from pytest_ductaflow.plugin import settings_of
 from pytest_ductaflow.sources.notebooks import read_flow
 
@@ -395,23 +395,30 @@ def test_a_name_that_no_module_has_is_an_error(pytester):
         settings_of(pytester.parseconfig("--ductaflow"))
 
 
-# Builds
+# What flows and builds import of this package
+
+BUILD = {"pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.children.flows_of_build"}
+CONFIG = {"pytest_ductaflow.api.in_flow"}
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "modules"),
     [
-        "from pytest_ductaflow import run_notebook",
-        "from pytest_ductaflow import grid, conduct as run",
-        "from ductaflow import *",
-        "import pytest_ductaflow as pd\npd.run_notebook('x')",
-        "from ductacore import run_step_flow",
-        "import helpers",
+        ("from pytest_ductaflow import run_notebook", BUILD),
+        ("from pytest_ductaflow import grid, conduct as run", BUILD),
+        ("from ductaflow import *", BUILD | CONFIG),
+        ("import pytest_ductaflow as pd\npd.run_notebook('x')", BUILD | CONFIG),
+        ("from ductacore import run_step_flow", BUILD),
+        ("import helpers", BUILD | CONFIG),
+        ("from ductaflow import unpack_config", CONFIG),
+        ("from pytest_ductaflow import is_notebook_execution, results", CONFIG),
+        ("from ductaflow import load_cli_config, run_notebook", BUILD | CONFIG),
     ],
 )
-def test_what_runs_flows_is_preloaded_for_a_build(ask, code):
+def test_what_a_flow_uses_of_this_package_is_preloaded(ask, code, modules):
     files = {"flows/helpers.py": "import ductaflow"}
-    assert ask(f"import alpha\n{code}", files=files).modules[-len(CLIENT_SIDE) :] == CLIENT_SIDE
+    own = {name for name in ask(f"import alpha\n{code}", files=files).modules if "ductaflow" in name}
+    assert own == modules
 
 
 @pytest.mark.parametrize(
@@ -422,16 +429,16 @@ def test_what_runs_flows_is_preloaded_for_a_build(ask, code):
         ("import alpha", "flows/x.py"),
         ("import sys; sys.path.insert(0, 'lib')\nfrom pytest_ductaflow import run_notebook", "flows/x.py"),
         ("from pytest_ductaflow import run_notebook", "flows/beta.py"),
+        ("from ductaflow import unpack_config", "ductaflow/__init__.py"),
         ("from pytest_ductaflow import run_notebook", "queue/__init__.py"),
     ],
 )
-def test_it_is_not_where_none_is_run_or_a_module_of_the_project_might_be_meant(ask, code, file):
-    assert not set(CLIENT_SIDE) & set(ask(code, files={file: ""}).modules)
+def test_it_is_not_where_nothing_is_used_or_a_module_of_the_project_might_be_meant(ask, code, file):
+    assert not (BUILD | CONFIG) & set(ask(code, files={file: ""}).modules)
 
 
-def test_all_that_is_preloaded_for_a_build_can_be_imported():
+def test_all_of_this_package_that_is_preloaded_can_be_imported():
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *CLIENT_SIDE], capture_output=True, text=True, check=False
-    )
+    names = {name for names in IMPORTED_ON_USE.values() for name in names}
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("", "")

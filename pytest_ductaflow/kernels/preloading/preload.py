@@ -20,7 +20,7 @@ from ...core.system.file_state import stat_of
 from ...sources.installed_versions import normalised_name, own_path, providers
 from ...sources.notebooks import Source
 from .import_scan import Effect, Step, names_bound_in, steps_of_cells, steps_of_module
-from .rules import CLIENT_SIDE, DRAW_WITH_MATPLOTLIB, INLINE, NEVER, OWN, READ_AT_IMPORT, RUN_FLOWS
+from .rules import DRAW_WITH_MATPLOTLIB, IMPORTED_ON_USE, INLINE, NEVER, OWN, READ_AT_IMPORT
 
 _SUFFIXES = tuple(all_suffixes())
 
@@ -89,8 +89,8 @@ def preload_of_code(
     modules = [
         module for module in wanted if module in extra or (module in early and not _is_within(module, NEVER))
     ]
-    if _runs_flows(imports) and not project.hides_packages:
-        modules += CLIENT_SIDE
+    if (own := _own_modules(imports)) and not project.hides_packages:
+        modules += own
     return Preload(tuple(name for name in modules if not _is_within(name, without)), forkable=True)
 
 
@@ -101,13 +101,15 @@ def _has(effect: Effect, imports: Iterable[_Import]) -> bool:
     return any(step.effect is effect for step, _ in imports)
 
 
-def _runs_flows(imports: Iterable[_Import]) -> bool:
-    """Return whether code imports what runs flows, and changes nothing that matters for other imports."""
+def _own_modules(imports: Iterable[_Import]) -> list[str]:
+    """Return what code uses of this package; nothing if it changes something that matters for imports."""
     steps = [step for step, _ in imports]
     if any(step.effect is not Effect.IMPORT for step in steps):
-        return False
-    own = [step for step in steps if step.module in OWN]
-    return any(step.member in RUN_FLOWS or step.member in ("", "*") for step in own)
+        return []
+    asked = {step.member for step in steps if step.module in OWN}
+    everything = not asked.isdisjoint(("", "*"))
+    used = (modules for name, modules in IMPORTED_ON_USE.items() if everything or name in asked)
+    return list(dict.fromkeys(module for modules in used for module in modules))
 
 
 def _surely_before(effect: Effect, imports: Iterable[_Import]) -> set[str]:

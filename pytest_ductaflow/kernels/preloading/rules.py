@@ -60,8 +60,16 @@ OWN = ("pytest_ductaflow", "ductaflow", "ductacore")
 RUN_FLOWS = ("conduct", "run_notebook", "run_step_flow")
 """What a build imports from it to run flows."""
 
-CLIENT_SIDE = ("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.children.flows_of_build")
-"""What a build imports when it has the first flow run by a process outside of its kernel."""
+IMPORTED_ON_USE = {
+    **dict.fromkeys(
+        RUN_FLOWS, ("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.children.flows_of_build")
+    ),
+    **dict.fromkeys(
+        ("display_config_summary", "is_notebook_execution", "load_cli_config", "unpack_config"),
+        ("pytest_ductaflow.api.in_flow",),
+    ),
+}
+"""The modules of this package that its functions need, which are imported when a function is asked for."""
 
 READ_AT_IMPORT = {"matplotlibrc": "matplotlib", ".numba_config.yaml": "numba"}
 """Files in the working directory that a package reads when it is imported."""
