@@ -6,7 +6,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any, Self, cast
 
@@ -81,6 +81,14 @@ _IS_OF_TYPE: Mapping[str, Callable[[Any], bool]] = {
 def _known(kind: Any, data: Mapping[str, JSON]) -> dict[str, JSON]:
     """Return the fields of a class from data that was read, without those that a later version has added."""
     return {name: value for name, value in data.items() if name in kind.__dataclass_fields__}
+
+
+@cache
+def _defaults(kind: type) -> dict[str, Any]:
+    """Return the defaults of a dataclass; nobody changes an empty mapping, so all may have the same."""
+    factories = ((each.name, each.default_factory) for each in fields(kind))
+    made = {name: factory() for name, factory in factories if factory is not MISSING}
+    return made | {each.name: each.default for each in fields(kind) if each.default is not MISSING}
 
 
 def _tuple_of(values: Any) -> Any:
@@ -407,18 +415,19 @@ class Record:
         """
         if data["schema"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {data['schema']}, expected {SCHEMA_VERSION}")
-        values = _known(cls, data)
+        values = {**_defaults(Record), **_known(cls, data)}
         values["status"] = Status(values["status"])
         for name, kind in (("error", Failure), ("owner", Owner)):
-            value = values.get(name)
+            value = values[name]
             values[name] = _checked(kind(**_known(kind, value))) if value is not None else None
-        values["flows"] = tuple(cls.from_json(flow) for flow in values.get("flows", ()))
-        values["differences"] = tuple(map(Difference.from_json, values.get("differences", ())))
-        values["found"] = _tuple_of(values["found"]) if values.get("found") is not None else None
-        for name in ("warnings", "python_warnings", "undeclared", "unknown", *_LISTS[:-1]):
-            values[name] = _tuple_of(values.get(name, ()))
-        if isinstance(upstreams := values.get("upstreams"), list):  # names alone
+        values["flows"] = tuple(cls.from_json(flow) for flow in values["flows"])
+        values["differences"] = tuple(map(Difference.from_json, values["differences"]))
+        for name in ("warnings", "python_warnings", "undeclared", "unknown", *_LISTS):
+            values[name] = _tuple_of(values[name])
+        if isinstance(upstreams := values["upstreams"], list):  # names alone
             values["upstreams"] = dict.fromkeys(upstreams, "")
-        for name in _REQUIRED:
+        for name in ("flow", "step", "instance", "run_dir", *_REQUIRED):
             values[name] = data[name]
-        return cast("Self", _checked(cls(**values)))
+        made = object.__new__(cls)  # as in `with_`
+        made.__dict__.update(values)
+        return cast("Self", _checked(made))

@@ -392,6 +392,8 @@ class OutcomeHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Finish all writing for instances before the session ends, while servers of kernels end."""
+        if all(isinstance(item, PlannedItem) for item in getattr(session, "items", ())):
+            _skip_search_for_unraisable_exceptions(session.config)
         if (pool := sys.modules.get(SERVERS)) is not None:
             pool.servers.begin_to_end()
         for module in _OF_BACKGROUND_WORK:
@@ -455,17 +457,29 @@ class OutcomeHooks:
         return None
 
 
+def _skip_search_for_unraisable_exceptions(config: pytest.Config) -> None:
+    """Leave out pytest's last garbage collection, which is for objects of tests and slow with many items."""
+    with contextlib.suppress(ImportError):  # an earlier or later pytest
+        from _pytest.unraisableexception import gc_collect_iterations_key
+
+        config.stash.setdefault(gc_collect_iterations_key, 0)
+
+
 def node_id_of(path: Path, instance: Instance, rootpath: Path) -> str:
     """Return the node id of an instance that `path` declares, without collecting it."""
-    file = path.relative_to(rootpath) if path.is_relative_to(rootpath) else path
     step = "" if instance.stored_in else f"::{slug(instance.step)}"
-    return f"{file.as_posix()}{step}::{slug(instance.name)}"
+    return f"{_below(path, rootpath)}{step}::{slug(instance.name)}"
+
+
+@lru_cache(maxsize=100)
+def _below(path: Path, rootpath: Path) -> str:
+    """Return a path as node ids have it."""
+    return (path.relative_to(rootpath) if path.is_relative_to(rootpath) else path).as_posix()
 
 
 def id_of_after(conductor: Path, rootpath: Path) -> str:
     """Return the node id of a conductor's work after its instances."""
-    file = conductor.relative_to(rootpath) if conductor.is_relative_to(rootpath) else conductor
-    return f"{file.as_posix()}::{STEP}"
+    return f"{_below(conductor, rootpath)}::{STEP}"
 
 
 def repeat_command(names: str | Iterable[str], rootpath: Path, here: Path) -> str:

@@ -318,7 +318,8 @@ class LiveReport:
             self._texts.pop(node_id, None)
             if instance is not None:
                 self._instances[node_id] = instance
-        self._changed.set()
+        if not self._changed.is_set():
+            self._changed.set()
 
     def _files(self, node_id: str) -> RunFiles:
         return RunFiles.of(self._instances[node_id])
