@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -162,7 +163,7 @@ class Instance:
 
     @property
     def is_build(self) -> bool:
-        return Path(self.flow).parent.name in ("build", "builds")
+        return os.path.basename(os.path.dirname(self.flow)) in ("build", "builds")
 
     @property
     def reserved(self) -> dict[str, JSON]:
@@ -192,7 +193,7 @@ class Instance:
 
     def to_json(self) -> dict[str, JSON]:
         # Not asdict(): it deep-copies every config, which is slow with 10,000 instances.
-        said = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        said = {name: value for name, plain in _plain() if (value := getattr(self, name)) != plain}
         return {name: value for name, value in said.items() if value or name not in _OFTEN_EMPTY}
 
     @classmethod
@@ -206,6 +207,12 @@ class Instance:
         data["variables"] = tuple((name, value) for name, value in data.get("variables", ()))
         data["secrets"] = tuple((tuple(path), value) for path, value in data.get("secrets", ()))
         return cls(**data)
+
+
+@cache
+def _plain() -> tuple[tuple[str, Any], ...]:
+    """Return the names of all fields, and the defaults of those whose default is made once."""
+    return tuple((each.name, each.default) for each in fields(Instance))
 
 
 @cache

@@ -6,9 +6,10 @@ It is made once, in the reporting process, before anything is collected; pytest 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 
 from ..core.instance import JSON, Instance, Neighbours
@@ -39,10 +40,13 @@ class Plan:
     began_ns: int = 0
     notes: tuple[str, ...] = ()
 
-    def dumps(self) -> str:
-        """Return the plan as text, for pytest's workers."""
+    def dumps(self, emptied: Collection[str] = ()) -> str:
+        """Return the plan as text for other processes, with some attributes of its instances emptied."""
+        instances = {str(path): [i.to_json() for i in found] for path, found in self.instances.items()}
+        for instance in chain.from_iterable(instances.values()):
+            instance |= {name: type(instance[name])() for name in emptied if name in instance}
         data = {
-            "instances": {str(path): [i.to_json() for i in found] for path, found in self.instances.items()},
+            "instances": instances,
             "graph": self.graph.to_json(),
             "durations": list(self.durations.items()),
             "afters": list(map(str, self.afters)),

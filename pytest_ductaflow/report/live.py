@@ -126,13 +126,12 @@ class LiveReport:
         Among sessions that share the work, `shard` is the one that runs it; None if none does. `upstreams`
         are the labels of the instances that it waits for.
         """
-        files = RunFiles.of(instance)
         row = {**waiting_row(node_id, instance, command, self.runs, upstreams), "shard": shard}
         row["before"] = self._last.before(row)
         if not instance.html:
             self._without_page.add(node_id)
         if earlier:
-            row = {**self._as_recorded(row, files, node_id), "earlier": True}
+            row = {**self._as_recorded(row, RunFiles.of(instance), node_id), "earlier": True}
         with self._lock:
             kept = self._places.get(_place_of(row), node_id)
             self._places[_place_of(row)] = node_id

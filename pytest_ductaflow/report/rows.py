@@ -31,7 +31,7 @@ def waiting_row(
         runs: Folder of the report, to which links are relative.
         upstreams: Labels of the instances that it waits for.
     """
-    directory = _relative(Path(instance.run_dir), runs) or instance.run_dir
+    directory = _relative(instance.run_dir, runs) or instance.run_dir
     return {
         "id": node_id,
         "source": node_id.partition("::")[0],
@@ -208,7 +208,7 @@ def _names_in(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
-def _relative(path: Path, runs: Path) -> str | None:
+def _relative(path: str | Path, runs: Path) -> str | None:
     """Return a path as seen from the report, with `/` between its parts; None if there is none."""
     inside, whole = f"{runs}{os.sep}", str(path)
     if whole.startswith(inside):

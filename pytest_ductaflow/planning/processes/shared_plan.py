@@ -22,12 +22,9 @@ def share(plan: Plan, root: Path) -> Path:
         OSError: If it cannot be written.
     """
     path = root / RUNS / LOCKS / f"{session_id()}.plan"
-    without = {
-        source: [instance.with_(config={}, secrets=(), variables=(), design={}) for instance in found]
-        for source, found in plan.instances.items()
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, replace(plan, instances=without, durations={}).dumps())
+    emptied = "config", "secrets", "variables", "design"
+    write_atomic(path, replace(plan, durations={}).dumps(emptied))
     return path
 
 

@@ -43,6 +43,7 @@ _LOOK = 0.25  # seconds between looks whether an attempt is still wanted
 _INTERRUPTS = 2  # of an attempt that was given up: the second one kills its kernel
 _PATIENCE = 10.0  # seconds for an attempt that was given up to end
 _PAUSE = 0.05
+_WANTED, _ATTEMPT = ".wanted", ".attempt"  # ends of the names of the files beside an instance's lock
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def want(task: Task, token: str) -> None:
     Raises:
         OSError: If that cannot be written.
     """
-    _wanted(task).write_bytes(token.encode())
+    with open(_beside_lock(task, _WANTED), "wb") as file:
+        file.write(token.encode())
 
 
 def run_attempt(task: Task, token: str, label: str, worker: str, is_wanted: Callable[[], bool]) -> Outcome:
@@ -271,10 +273,10 @@ def give_up(task: Task) -> None:
 
 def forget(task: Task) -> None:
     """Remove the tokens of an instance that has ended, once its record is written."""
-    marker = _marker(task)
-    for file in (_wanted_beside(marker), marker):
+    stem = _beside_lock(task, "")
+    for ending in (_WANTED, _ATTEMPT):
         with contextlib.suppress(OSError):  # there is a marker only if an attempt has begun
-            os.unlink(file)
+            os.unlink(stem + ending)
 
 
 def _write(attempt: Attempt, marker: Path) -> None:
@@ -288,15 +290,15 @@ def _is_current(mine: Attempt, marker: Path) -> bool:
 
 
 def _marker(task: Task) -> Path:
-    return lock_file(task.files, task.instance.project_root).with_suffix(".attempt")
+    return Path(_beside_lock(task, _ATTEMPT))
 
 
 def _wanted(task: Task) -> Path:
-    return _wanted_beside(_marker(task))
+    return Path(_beside_lock(task, _WANTED))
 
 
-def _wanted_beside(marker: Path) -> Path:
-    return marker.with_suffix(".wanted")
+def _beside_lock(task: Task, ending: str) -> str:
+    return os.path.splitext(lock_file(task.files, task.instance.project_root))[0] + ending
 
 
 def _ended_file(marker: Path, attempt: Attempt) -> Path:
