@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -51,6 +52,7 @@ _OF_BACKGROUND_WORK = tuple(
     f"pytest_ductaflow.running.{name}" for name in ("children.runner", "run_instance")
 )
 SERVERS = "pytest_ductaflow.kernels.server_pool"
+_RARELY = 10_000, 20, 50  # thresholds of garbage collections
 _LINES_ABOVE = {".csv": 1, ".jsonl": 0}  # the first row, in tables of which each row is a line
 RERUN: Any = "rerun"  # outcome of an attempt that is followed by another, as of pytest-rerunfailures
 EXCHANGE = pytest.StashKey[Path]()  # under xdist: a folder that all processes of the session share
@@ -390,9 +392,16 @@ class OutcomeHooks:
         self._reported: set[str] = set()  # ids of the items that have a record and have not ended
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Have garbage collected less often: most of what instances leave stays to the end of the session."""
+        if _has_only_planned(session):
+            session.config.add_cleanup(partial(gc.set_threshold, *gc.get_threshold()))
+            gc.set_threshold(*_RARELY)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Finish all writing for instances before the session ends, while servers of kernels end."""
-        if all(isinstance(item, PlannedItem) for item in getattr(session, "items", ())):
+        if _has_only_planned(session):
             _skip_search_for_unraisable_exceptions(session.config)
         if (pool := sys.modules.get(SERVERS)) is not None:
             pool.servers.begin_to_end()
@@ -455,6 +464,11 @@ class OutcomeHooks:
             # Counted as passed, since a good result should not stand out.
             return "passed", "u", ("UNCHANGED", {"green": True})
         return None
+
+
+def _has_only_planned(session: pytest.Session) -> bool:
+    """Return whether there are no tests beside the instances, whose objects might matter to somebody."""
+    return all(isinstance(item, PlannedItem) for item in getattr(session, "items", ()))
 
 
 def _skip_search_for_unraisable_exceptions(config: pytest.Config) -> None:
