@@ -208,10 +208,20 @@ class TableDeclaration:
         """Whether the table is a file that no user code has read, and so may come from anywhere."""
         return self.origin.file.endswith(TABLE_SUFFIXES)
 
-    def is_inside(self, flow: Path, given: str | Path) -> bool:
-        """Return whether a flow, or the path by which it was given, lies in the project."""
-        named = Path(os.path.normpath(self.root / given))
-        return flow.is_relative_to(self.root.resolve()) or named.is_relative_to(self.root)
+    @cached_property
+    def is_inside(self) -> Callable[[str | Path], bool]:
+        """A function that returns whether a flow, or the path by which it is given, lies in the project."""
+
+        def inside(given: str | Path) -> bool:
+            named = Path(os.path.normpath(self.root / given))
+            return self.found(given).is_relative_to(self.root.resolve()) or named.is_relative_to(self.root)
+
+        return _once(inside)
+
+    @cached_property
+    def folder(self) -> str:
+        """The `runs/` folder in which the instances run."""
+        return str(self.runs or self.root / RUNS)
 
     @cached_property
     def problem_of(self) -> Callable[[Path, str, Iterable[str]], Problem | None]:
@@ -310,7 +320,7 @@ class _Row:
             step=step,
             name=self.name,
             config=config,
-            run_dir=os.path.join(self.table.runs or self.table.root / RUNS, step, self.name),
+            run_dir=os.path.join(self.table.folder, step, self.name),
             project_root=str(self.table.root),
             source=self.table.origin.file,
             line=self.table.origin.line,
@@ -354,7 +364,7 @@ class _Row:
             flow = self.table.found(given)
         except FlowNotFound as error:
             return Problem(place, str(error))
-        if self.table.is_data and not self.table.is_inside(flow, given):
+        if self.table.is_data and not self.table.is_inside(given):
             remedy = "a table runs flows of its project only; a conductor may run others"
             return Problem(place, f"flow {str(given)!r} lies outside of the project", remedy)
         return flow, place

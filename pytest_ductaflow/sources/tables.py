@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DuctaflowError, TableError
@@ -326,7 +326,7 @@ def check_name(name: str, what: str) -> str | None:
     if not name:
         return f"{what} is empty"
     parts = name.split("/")
-    if PurePosixPath(name).is_absolute() or ".." in parts or "." in parts or PurePath(name).drive:
+    if name.startswith("/") or ".." in parts or "." in parts or os.path.splitdrive(name)[0]:
         return f"{what} {name!r} would leave runs/"
     if {EARLIER, HISTORY, LOCKS} & set(parts):
         return f"{what} {name!r} is the name of a folder that runs/ has for itself"
