@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ from ..planning import called_instances, recorded_calls
 from ..planning.afterwards import answers
 from ..planning.caller import Origin, caller
 from ..planning.declare_call import declare_call
-from ..sources.notebooks import find_flow
+from ..sources.notebooks import find_flow, is_plainly_flow
+from ..sources.parameters_cell.flow_check import flow_problem
 from ..sources.table_cells import is_mapping
 from .call_context import (
     changed_directory,
@@ -156,11 +158,9 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
     """
     __tracebackhide__ = True
     quiet_traceback()
-    with unobserved():  # in a build's kernel, files used to run its flows are not its inputs
-        from ..running.children.flows_of_build import flow_problem_outside
     try:
         instance = declare()
-        if problem := flow_problem_outside(instance, origin.at(root)):
+        if problem := _flow_problem(instance, origin.at(root)):
             raise TableError([problem])
     except DuctaflowError as error:
         return _not_declared(error, origin, root)
@@ -183,6 +183,20 @@ def _run_one(declare: Callable[[], Instance], origin: Origin, root: Path, *, no_
 
         raise FlowExecutionError(_failure_line(record, record.error), record)
     return files.notebook
+
+
+def _flow_problem(instance: Instance, where: str) -> Problem | None:
+    """Return what prevents an instance's flow from being run, if anything."""
+    flow, root, config = Path(instance.flow), Path(instance.project_root), instance.config
+    check = partial(flow_problem, flow, where, root, is_configured=bool(config), keys=tuple(config))
+    if build_variable.surrounding_build() is None:
+        return check()
+    with contextlib.suppress(OSError):  # which the check says
+        if is_plainly_flow(flow):
+            return None
+    with unobserved():  # files used to run a build's flows are not its inputs
+        from ..running.children.flows_of_build import checked_outside
+    return checked_outside(check)
 
 
 def _not_declared(error: DuctaflowError, origin: Origin, root: Path) -> Path:

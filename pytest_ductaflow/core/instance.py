@@ -193,7 +193,7 @@ class Instance:
 
     def to_json(self) -> dict[str, JSON]:
         # Not asdict(): it deep-copies every config, which is slow with 10,000 instances.
-        said = {name: value for name, plain in _plain() if (value := getattr(self, name)) != plain}
+        said = {name: value for name, default in _declared() if (value := getattr(self, name)) != default}
         return {name: value for name, value in said.items() if value or name not in _OFTEN_EMPTY}
 
     @classmethod
@@ -210,8 +210,8 @@ class Instance:
 
 
 @cache
-def _plain() -> tuple[tuple[str, Any], ...]:
-    """Return the names of all fields, and the defaults of those whose default is made once."""
+def _declared() -> tuple[tuple[str, Any], ...]:
+    """Return names and defaults of all fields, with `MISSING` for those that have no default value."""
     return tuple((each.name, each.default) for each in fields(Instance))
 
 

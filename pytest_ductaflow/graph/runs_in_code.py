@@ -27,7 +27,8 @@ from ..sources.python_code import last_name, parsed, text_of, without_magics
 from ..tracking.digests import code_cells
 from ..tracking.paths_in_config import is_written_place
 
-_HEAD = re.compile(r"^(# %%.*)\n?", re.MULTILINE)
+# The head of a cell in a script, as Jupytext's percent format has it.
+_HEAD = re.compile(r"^([ \t]*#[ \t]*(?:%%+(?=\s|$)|In\[[0-9 ]*\]|<codecell>).*)\n?", re.MULTILINE)
 # In the text of a file; else no constant in it can be such a path.
 _MAY_NAME = re.compile(rf"\b{RUNS}\b|\.\.[/\\\"']")
 _IN_RUNS = re.compile(rf"(?:^|(?<=/)){RUNS}(?=/|$)")
@@ -113,10 +114,9 @@ def _value(part: _Part, config: Mapping[str, JSON], defaults: Mapping[str, str])
 def _read(flow: str, _stat: str) -> _Code:
     try:
         text = Path(flow).read_text(encoding="utf-8-sig")
-        cells = _cells(Path(flow), text) if _MAY_NAME.search(text) else []
+        trees = _trees(Path(flow), text) if _MAY_NAME.search(text) else []
     except (DuctaflowError, OSError, UnicodeDecodeError):  # told where the flow is checked
         return _Code()
-    trees = [(parsed(without_magics(code)), is_tagged) for code, is_tagged in cells]
     parameters = [tree for tree, is_tagged in trees if is_tagged and tree is not None]
     defaults = {name: text for tree in parameters for name, text in _defaults(tree)}
     others = [tree for tree, is_tagged in trees if not is_tagged and tree is not None]
@@ -126,13 +126,16 @@ def _read(flow: str, _stat: str) -> _Code:
     return _Code(tuple(dict.fromkeys(reader.paths)), defaults)
 
 
-def _cells(flow: Path, text: str) -> list[tuple[str, bool]]:
-    """Return the code cells of a flow, each with whether it is the parameters cell."""
+def _trees(flow: Path, text: str) -> list[tuple[ast.Module | None, bool]]:
+    """Return the code of a flow's cells, where it is Python, each with whether it is the parameters cell."""
     if is_plainly_flow(flow):  # which spares the import of Jupytext
         before, *heads_and_cells = _HEAD.split(text)
         pairs = zip(heads_and_cells[::2], heads_and_cells[1::2], strict=True)
-        return [(before, False), *((cell, head.rstrip() == PLAIN_HEAD) for head, cell in pairs)]
-    return [(code, "parameters" in tags) for code, tags in code_cells(flow)]
+        cells = [(before, False), *((cell, head.rstrip() == PLAIN_HEAD) for head, cell in pairs)]
+        trees = [(parsed(without_magics(code)), is_tagged) for code, is_tagged in cells]
+        if all(tree is not None for tree, _ in trees):  # else one may have been cut within a text
+            return trees
+    return [(parsed(without_magics(code)), "parameters" in tags) for code, tags in code_cells(flow)]
 
 
 def _defaults(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -210,11 +210,18 @@ class TableDeclaration:
 
     @cached_property
     def is_inside(self) -> Callable[[str | Path], bool]:
-        """A function that returns whether a flow, or the path by which it is given, lies in the project."""
+        """A function that returns whether the flow with a path lies in the project, or a link to it there."""
 
         def inside(given: str | Path) -> bool:
-            named = Path(os.path.normpath(self.root / given))
-            return self.found(given).is_relative_to(self.root.resolve()) or named.is_relative_to(self.root)
+            flow = self.found(given)
+            if flow.is_relative_to(self.root.resolve()):
+                return True
+            if ".." in Path(given).parts or not (self.root / given).is_relative_to(self.root):
+                return False
+            try:
+                return find_flow(given, (self.root,)) == flow
+            except FlowNotFound:  # it was found elsewhere
+                return False
 
         return _once(inside)
 

@@ -44,7 +44,7 @@ class Plan:
         """Return the plan as text for other processes, with some attributes of its instances emptied."""
         instances = {str(path): [i.to_json() for i in found] for path, found in self.instances.items()}
         for instance in chain.from_iterable(instances.values()):
-            instance |= {name: type(instance[name])() for name in emptied if name in instance}
+            instance.update({name: type(instance[name])() for name in emptied if name in instance})
         data = {
             "instances": instances,
             "graph": self.graph.to_json(),

@@ -394,9 +394,10 @@ class OutcomeHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Have garbage collected less often: most of what instances leave stays to the end of the session."""
-        if _has_only_planned(session):
-            session.config.add_cleanup(partial(gc.set_threshold, *gc.get_threshold()))
-            gc.set_threshold(*_RARELY)
+        before = gc.get_threshold()
+        if before[0] and _has_only_planned(session):  # 0: the user wants no collections
+            session.config.add_cleanup(partial(gc.set_threshold, *before))
+            gc.set_threshold(*map(max, before, _RARELY))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -467,8 +468,9 @@ class OutcomeHooks:
 
 
 def _has_only_planned(session: pytest.Session) -> bool:
-    """Return whether there are no tests beside the instances, whose objects might matter to somebody."""
-    return all(isinstance(item, PlannedItem) for item in getattr(session, "items", ()))
+    """Return whether this process has items, and no tests among them, whose objects might matter."""
+    items = getattr(session, "items", ())
+    return bool(items) and all(isinstance(item, PlannedItem) for item in items)
 
 
 def _skip_search_for_unraisable_exceptions(config: pytest.Config) -> None:

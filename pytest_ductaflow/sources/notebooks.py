@@ -74,21 +74,24 @@ _ANY_TAG_OF_DOCUMENT = re.compile(_ANY_TAG.pattern, re.DOTALL)  # where lists of
 PLAIN_HEAD = '# %% tags=["parameters"]'
 # How most flows begin: a docstring, comments and plain lines of code, the tagged head, comments, code. All
 # script formats of Jupytext read that alike, so it need not be imported, which takes a quarter of a second.
-# A plain line of code is no magic, and has no backslash and no text that continues in the next line.
+# A plain line of code is no magic, and has no backslash and no text that continues in the next line. No
+# comment before the head may begin a header, a row of hashes, a fence or a cell in another language, or name
+# another encoding.
 _PLAIN_FLOW = re.compile(
     r"""
     (?:(?P<quotes>"{3}|'{3})[^"'\\]*(?P=quotes)[ \t]*\n)?
     (?>[ \t]*(?:
         \n
-        | \#(?![ ]---|[ ]?\#{9})[^\n]*\n
+        | \#(?![ \t]*---|[ ]?\#{9}|.*(?:```|~~~|%%.*language|coding[:=](?![ \t]*utf-8(?![\w.-]))))[^\n]*\n
         | [A-Za-z_@)\]}](?:[^\n"'\\\#]|"[^\n"'\\\#]+"|'[^\n"'\\\#]+')*\n
     ))*
     \#[ ]%%[ ]tags=\["parameters"\][ \t]*\n
-    (?:[ \t]*\n|\#(?![ ]?(?:%%|In\[|<codecell>)|[ ]?\#{9})[^\n]*\n)*
+    (?:[ \t]*\n|\#(?![ \t]*(?:%%|In\[|<codecell>)|[ ]?\#{9})[^\n]*\n)*
     [A-Za-z_]
     """,
     re.VERBOSE,
 )
+_ODD_LINE_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # which Jupytext takes for ends of lines
 _WITHOUT_MAGICS = ("marimo", "myst", "pandoc", "quarto")  # jupytext's formats that leave comments alone
 # What may surround a cell's line in a script, where jupytext comments out magics and texts.
 _AROUND_LINE = re.compile(rf"""^(?:{_COMMENT} ?|["']{{3}})|["']{{3}}$""")
@@ -391,7 +394,9 @@ def is_plainly_flow(path: Path) -> bool:
 def _is_plain(path: Path, text: str) -> bool:
     if path.suffix != ".py":
         return False
-    return _PLAIN_FLOW.match(text) is not None and len(_ANY_TAG.findall(text)) == 1 and "marimo" not in text
+    if "marimo" in text or _ODD_LINE_ENDS.search(text):
+        return False
+    return _PLAIN_FLOW.match(text) is not None and len(_ANY_TAG.findall(text)) == 1
 
 
 def line_of_tag(path: Path) -> int | None:

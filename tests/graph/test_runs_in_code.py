@@ -120,6 +120,25 @@ def test_the_parameters_cell_may_follow_others(tmp_path):
     assert named(tmp_path, "") == {"runs/etl/A/x.csv": True}
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "#%%",
+        "#  %% b",
+        "    # %%",
+        "# In[2]:",
+        "# <codecell>",
+        '# %%\nx = """\n# %% b\n"""',
+        "# %%time\n\n# %%",
+    ],
+)
+def test_the_parameters_cell_ends_as_jupytext_has_it(tmp_path, before):
+    flow = tmp_path / "flows/model.py"
+    flow.parent.mkdir()
+    flow.write_text(f'{PARAMETERS}zone = "A"\n\n{before}\nopen(f"runs/etl/{{zone}}/x.csv")\n')
+    assert named(tmp_path, "") == {"runs/etl/A/x.csv": True}
+
+
 @pytest.mark.parametrize("name", ["x.ipynb", "x.md"])
 def test_notebooks_are_read_as_well(tmp_path, name):
     import jupytext

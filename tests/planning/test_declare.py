@@ -748,3 +748,15 @@ def test_a_table_on_its_own_runs_flows_of_its_project_only(tmp_path):
     ]
     by_conductor = TableDeclaration(None, table, Origin(str(root / "conductor.py"), 1), root).declare()
     assert (len(by_conductor.instances), by_conductor.problems) == (6, [])
+
+
+@pytest.mark.parametrize("flow", ["evil", "flows/evil.py", "linked/../flows/evil.py"])
+def test_nor_one_of_the_working_directory_or_above_a_link(tmp_path, monkeypatch, flow):
+    root = write_project(tmp_path / "p", {"flows/f.py": ""})
+    elsewhere = write_project(tmp_path / "other", {"flows/evil.py": "", "data/x.csv": ""})
+    (root / "linked").symlink_to(elsewhere / "data")
+    (root / "t.json").write_text(json.dumps([{"instance_name": "i", "flow": flow}]))
+    monkeypatch.chdir(elsewhere)
+    declared = of_table(root / "t.json", root)
+    assert declared.instances == []
+    assert [problem.what for problem in declared.problems] == [f"flow {flow!r} lies outside of the project"]

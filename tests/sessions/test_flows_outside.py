@@ -177,7 +177,7 @@ def test_a_build_does_not_import_what_runs_its_flows(root):
     assert "imported: False" in log_of(root, record_of(root, "imports"))
 
 
-def test_nor_what_reads_them(root):
+def test_a_build_does_not_import_what_reads_its_flows(root):
     log = log_of(root, record_of(root, "formats"))
     assert "imported: False" in log
     assert "twice.py has 2 cells tagged `parameters`, from lines 2 and 5 on" in log

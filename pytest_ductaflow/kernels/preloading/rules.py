@@ -65,7 +65,10 @@ IMPORTED_ON_USE = {
         RUN_FLOWS, ("pytest_ductaflow.api.run_notebook", "pytest_ductaflow.running.children.flows_of_build")
     ),
     **dict.fromkeys(
-        ("display_config_summary", "is_notebook_execution", "load_cli_config", "unpack_config"),
+        (
+            *("display_config_summary", "is_notebook_execution", "load_cli_config"),
+            *("setup_conductor_logging", "setup_execution_logging", "unpack_config"),
+        ),
         ("pytest_ductaflow.api.in_flow",),
     ),
 }

@@ -1,4 +1,4 @@
-"""Have the flows of a build run by a process outside of its kernel, where there is one.
+"""Have the flows of a build checked and run by a process outside of its kernel, where there is one.
 
 In a kernel each file that is opened is reported to an observer, and running a flow opens a hundred. Also, the
 kernel need not import what that takes.
@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from ...core.forking.client import WarmProcess
@@ -25,8 +24,6 @@ from ...core.run_directory.layout import RunFiles, display_path
 from ...core.run_directory.record_files import close_record, tell_build
 from ...core.settings import Settings
 from ...core.system.child_process import umask
-from ...sources.notebooks import is_plainly_flow
-from ...sources.parameters_cell.flow_check import flow_problem
 from .child import Child
 
 _LOST = "the process that ran it has ended"
@@ -47,28 +44,21 @@ def run_outside(instance: Instance, settings: Settings, *, page_may_follow: bool
     Raises:
         KeyboardInterrupt: After record and notebook have been saved.
     """
-    with _a_runner() as runner:
+    with _borrowed_runner() as runner:
         return None if runner is None else runner.run(instance, settings, page_may_follow=page_may_follow)
 
 
-def flow_problem_outside(instance: Instance, where: str) -> Problem | None:
-    """Return what prevents an instance's flow from being run, if anything, as `flow_problem` does.
+def checked_outside(check: Callable[[], Problem | None]) -> Problem | None:
+    """Return the result of a check of a flow, which is made by the process that will run the flow.
 
-    Most flows can be checked without Jupytext. Else the process that will run the flow is asked, if there is
-    one, as it has imported Jupytext.
+    That has imported Jupytext. If there is no such process, the check is made here.
     """
-    flow, config = Path(instance.flow), instance.config
-    check = partial(
-        flow_problem, flow, where, Path(instance.project_root), is_configured=bool(config), keys=tuple(config)
-    )
-    if not flow.is_file() or is_plainly_flow(flow):
-        return check()
-    with _a_runner() as runner:
-        return check() if runner is None else runner.ask(check)
+    with _borrowed_runner() as runner:
+        return check() if runner is None else runner.checked(check)
 
 
 @contextlib.contextmanager
-def _a_runner() -> Iterator[_Runner | None]:
+def _borrowed_runner() -> Iterator[_Runner | None]:
     """Take a process that runs flows of this build, if there can be one, and give it back if it lives."""
     runner = _runners.take() if surrounding_build() is not None else None
     if runner is None:
@@ -124,11 +114,11 @@ class _Runner:
                 close_record(instance, STOPPED, INTERRUPTED)
             raise
 
-    def ask(self, check: Callable[[], Problem | None]) -> Problem | None:
+    def checked(self, check: Callable[[], Problem | None]) -> Problem | None:
         """Return the result of a check, which is made there as long as the process lives."""
         try:
             self._child.send("check", check)
-            problem: Problem | None = self._child.answer()
+            problem: Problem | None = self._child.receive()  # not `answer`: Ctrl-C ends this at once
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.is_lost = True
             return check()
