@@ -64,7 +64,7 @@ def record(root: Path, step: str, name: str, flow: str) -> dict:
 
 def test_what_uses_too_much_is_ended_with_all_that_it_has_started(tmp_path):
     root = write_project(tmp_path, FILES)
-    done = run_pytest(root, "--ductaflow", "-n", "2", "--ductaflow-memory", "280MB", "conductor.py")
+    done = run_pytest(root, "--ductaflow", "-n", "2", "--ductaflow-memory", "300MB", "conductor.py")
     shares = sys.platform == "linux"  # elsewhere what forks share counts as often as there are forks
     done.assert_outcomes(failed=3 if shares else 4, passed=1 if shares else 0)
     own, program = (record(root, "use", name, "use") for name in ("own", "program"))
@@ -76,7 +76,7 @@ def test_what_uses_too_much_is_ended_with_all_that_it_has_started(tmp_path):
     assert told is not None, own["failed_attempts"]
     assert 250 < int(told[1]) < 450
     assert own["error"]["cell"] == 4
-    assert program["error"]["message"].endswith("its limit (--ductaflow-memory) is 280 MB")
+    assert program["error"]["message"].endswith("its limit (--ductaflow-memory) is 300 MB")
     assert program["peak_memory"] > 300 * MB
     assert program["duration"] < 60
     build = record(root, "all", "build", "all")
@@ -84,7 +84,7 @@ def test_what_uses_too_much_is_ended_with_all_that_it_has_started(tmp_path):
         assert 150 * MB < record(root, "use", "shares", "use")["peak_memory"] < 400 * MB
     # The flows of a build have their own limit, by default that of the session.
     assert build["error"]["type"] == "FlowFailed"
-    assert "its limit (--ductaflow-memory) is 280 MB" in build["error"]["message"]
+    assert "its limit (--ductaflow-memory) is 300 MB" in build["error"]["message"]
 
 
 def test_the_flows_of_a_build_count_as_its_own(tmp_path):
