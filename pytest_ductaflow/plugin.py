@@ -127,7 +127,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.dist, config.option.tx = "no", []  # xdist: this process alone
         register(ExplainHooks(), "ductaflow-explaining")
         return
+    from .pytest_hooks.unchanged import UnchangedHooks
+
     _register_distribution(config, settings, is_worker=is_worker)
+    register(UnchangedHooks(config), "ductaflow-unchanged")
     if not is_worker:
         _register_reporting(config, settings)
 

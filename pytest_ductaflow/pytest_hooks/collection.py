@@ -26,6 +26,7 @@ from ..graph.session_outcomes import SessionOutcomes
 from ..planning.discovery import Source, discover, project_root
 from ..planning.history.recent_edits import may_have_changed
 from ..planning.plan import Plan
+from .distribution.without_workers import leave_workers_out, needs_no_workers
 from .item_names import near_names, with_their_dots
 from .items import (
     EXCHANGE,
@@ -75,7 +76,9 @@ class CollectionHooks:
         else:
             _check_expressions(config)
             plan = plan_of(config)
-            if config.getoption("dist", "no") != "no":
+            if _has_workers(config) and not config.stash[MAY_RUN] and needs_no_workers(config, plan):
+                leave_workers_out(config)
+            if _has_workers(config):
                 self._share(plan)
         number = 0
         for path, instances in plan.instances.items():
@@ -327,9 +330,14 @@ def _may_run(config: pytest.Config, sources: Sequence[Source]) -> bool:
     return always or any(map(may_have_changed, {source.root for source in sources}))
 
 
+def _has_workers(config: pytest.Config) -> bool:
+    """Return whether xdist's workers run the items."""
+    return bool(config.getoption("dist", "no") != "no")
+
+
 def _start_early(config: pytest.Config) -> bool:
     """Start what the first instance will need, if this process may run any; return whether it has."""
-    if not config.stash[MAY_RUN] or config.getoption("dist", "no") != "no":
+    if not config.stash[MAY_RUN] or _has_workers(config):
         return False
     from ..running.children.runner import runner_of_this_session
     from ..running.run_instance import start_early

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -251,6 +251,19 @@ class InstanceItem(PlannedItem):
             leaves_retries=self.leaves_retries,
         )
 
+    def unchanged_record(self) -> Record | None:
+        """Return the record of an instance that passes without being run, None if that is not certain."""
+        settings = self.config.stash[SETTINGS]
+        self.obstacle = self.retry_at = None
+        if settings.accept or ELSEWHERE in self.config.stash or self.find_obstacle() is not None:
+            return None
+        from ..running.run_instance import unchanged_record
+
+        record = unchanged_record(self.instance, self.settings_here, self.neighbours)
+        if record is None or record.python_warnings:
+            return None
+        return record if outcome_of(record.status, settings.warnings) == "passed" else None
+
     @property
     def _may_be_debugged(self) -> bool:
         """Whether a debugger may open, at the terminal of this process."""
@@ -390,14 +403,22 @@ class OutcomeHooks:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._reported: set[str] = set()  # ids of the items that have a record and have not ended
+        self._thresholds = contextlib.ExitStack()  # restores those of garbage collection
+        config.add_cleanup(self._thresholds.close)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Have garbage collected less often: most of what instances leave stays to the end of the session."""
+        before = gc.get_threshold()
+        if before[0]:  # 0: the user wants no collections
+            self._thresholds.callback(gc.set_threshold, *before)
+            gc.set_threshold(*map(max, before, _RARELY))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Have garbage collected less often: most of what instances leave stays to the end of the session."""
-        before = gc.get_threshold()
-        if before[0] and _has_only_planned(session):  # 0: the user wants no collections
-            session.config.add_cleanup(partial(gc.set_threshold, *before))
-            gc.set_threshold(*map(max, before, _RARELY))
+        """Have garbage collected as usual if there are tests, whose objects might matter."""
+        if not _has_only_planned(session):
+            self._thresholds.close()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -230,6 +230,8 @@ def code_text(failure: Failure) -> str:
 def last_lines(log: Path) -> list[str]:
     """Return the last lines of a log that are complete, a long first one without its beginning."""
     try:
+        if not os.path.getsize(log):
+            return []
         with open(log, "rb") as file:
             begin = file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
             lines = file.read().decode("utf-8", "replace").split("\n")[:-1]

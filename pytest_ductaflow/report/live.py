@@ -35,6 +35,8 @@ from .rows import ended_row, flow_row, waiting_row
 from .time_left import TimeLeft
 
 PAUSE = 1.0  # minimum seconds between two writes
+GLANCE = 0.2  # seconds between looks at whether anything runs, before the first write
+ALL_UNCHANGED = 0.002  # seconds for each instance in which a session may end that runs nothing
 SHARE = 0.015  # largest fraction of the time spent on writing, as time of a processor
 SHARE_OF_SUMMARY = 0.007  # and on summing up
 LOOK = 2.0  # seconds between checks on the progress of running builds
@@ -107,6 +109,8 @@ class LiveReport:
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._ending = threading.Event()
+        self._has_run = threading.Event()  # whether an instance has ended that is not unchanged
+        self._latest = ""  # node id of the instance that has begun last
         self._journals: dict[str, int] = {}
         self._problem: str | None = None
         self._thread: threading.Thread | None = None
@@ -224,6 +228,7 @@ class LiveReport:
             waited = _waited(wait) if wait is not None else {}
             now = {"status": Status.RUNNING.value, "started": _now(), "worker": worker}
             self._put(node_id, {**row, **now, **waited})
+            self._latest = node_id
 
     def show_edges(self, edges: Sequence[StepEdge[tuple[str, str]]]) -> None:
         """Show between which steps dependencies lead; a step is named by its source and its name."""
@@ -252,6 +257,8 @@ class LiveReport:
             self._unread[node_id] = files_with_scalars(record)
             self._figures.add(node_id, row["directory"], record, files.output_suffix)
             self._put(node_id, row)
+            if not record.unchanged:
+                self._has_run.set()
 
     def failed_once(self, node_id: str, record: Record) -> None:
         """Mark an instance as waiting for its next attempt."""
@@ -287,6 +294,7 @@ class LiveReport:
         if self._thread is not None:
             self._ending.set()
             self._changed.set()
+            self._has_run.set()
             self._thread.join()
             self._thread = None
         self._settle()
@@ -341,6 +349,7 @@ class LiveReport:
         if self._besides is not None:
             for row in self._besides(list(self._rows.values())):
                 self._keep(_of_earlier_session(row))
+        self._wait_for_news()
         while not self._ending.is_set():
             changed = self._changed.wait(LOOK)
             moved = self._builds_moved() | self._logs_moved()
@@ -354,6 +363,15 @@ class LiveReport:
                 pause = max(PAUSE, self._budget.due - time.monotonic())
                 self._patience = PATIENCE + 2 * pause
                 self._ending.wait(pause)
+
+    def _wait_for_news(self) -> None:
+        """Wait until an instance runs, has run, or a session in which all are unchanged would have ended.
+
+        A page for such a session alone would make it take longer.
+        """
+        latest, until = "", time.monotonic() + ALL_UNCHANGED * len(self._rows)
+        while not self._has_run.wait(GLANCE) and time.monotonic() < until and latest != self._latest:
+            latest = self._latest
 
     def _builds_moved(self) -> bool:
         """Update rows of running builds; return whether one began or ended a flow since the last check."""

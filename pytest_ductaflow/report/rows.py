@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 from ..core.config_markdown import readable_config
@@ -128,12 +129,12 @@ def _debug(record: Record, root: Path) -> str | None:
     if not failed.flow.endswith(".py") or record.stored or is_after:
         return None
     here, config = os.getcwd(), config_of(failed.run_dir, stem_of(failed.flow))
-    flow, config = (_seen_from(here, os.path.join(root, path)) for path in (failed.flow, config))
-    return debug_command(flow, config)
+    return debug_command(_seen_from(here, root, failed.flow), _seen_from(here, root, config))
 
 
-def _seen_from(here: str, path: str) -> str:
-    return path.removeprefix(f"{here}{os.sep}").replace(os.sep, "/")
+def _seen_from(here: str, root: Path, path: str) -> str:
+    whole = os.path.join(root, path)
+    return whole.removeprefix(f"{here}{os.sep}").replace(os.sep, "/")
 
 
 def _last_good(record: Record, root: Path, runs: Path) -> str | None:
@@ -187,17 +188,20 @@ def _written(record: Record) -> Iterator[str]:
 
 
 def _links(files: RunFiles, runs: Path, *, has_page: bool = False) -> dict[str, str | None]:
-    found = {
-        "notebook": files.html,
-        "log": files.log,
-        "config": files.config,
-        "executed": files.notebook,
-    }
+    page, log, config, notebook = _names_of_links(files.stem, files.output_suffix)
     folder = _relative(files.directory, runs)
     present = _names_in(files.directory) if folder else frozenset()
-    if has_page and files.notebook.name in present:
-        present |= {files.html.name}
-    return {name: f"{folder}/{path.name}" if path.name in present else None for name, path in found.items()}
+    if has_page and notebook in present:
+        present |= {page}
+    found = {"notebook": page, "log": log, "config": config, "executed": notebook}
+    return {name: f"{folder}/{file}" if file in present else None for name, file in found.items()}
+
+
+@lru_cache(maxsize=1_000)
+def _names_of_links(stem: str, output_suffix: str) -> tuple[str, str, str, str]:
+    """Return the names of page, log, config and notebook in every run directory of a flow."""
+    files = RunFiles(Path(), stem, output_suffix)
+    return files.html.name, files.log.name, files.config.name, files.notebook.name
 
 
 def _names_in(folder: Path) -> frozenset[str]:

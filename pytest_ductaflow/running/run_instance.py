@@ -109,6 +109,14 @@ def _run(
         return complete(task, *result, neighbours, judge)
 
 
+def unchanged_record(instance: Instance, settings: Settings, neighbours: Neighbours = _ALONE) -> Record | None:
+    """Return the record of an instance that is unchanged, None if it has to run or its record to be written."""
+    raise_if_pressed()
+    instance = settings.placed(instance)
+    files = RunFiles.of(instance)
+    return _kept_as_it_is(_decide(instance, files, settings, neighbours), files)
+
+
 def prepare(
     stack: contextlib.ExitStack,
     instance: Instance,
@@ -137,8 +145,8 @@ def prepare(
     instance = settings.placed(instance)
     files = RunFiles.of(instance)
     first = _decide(instance, files, settings, neighbours)
-    if first.record is not None and not first.refreshed:
-        return _kept(first.record, files, is_news=False)  # only writing needs the lock
+    if (kept := _kept_as_it_is(first, files)) is not None:
+        return kept  # only writing needs the lock
     try:
         has_waited = _take_lock(stack, instance, files, say, wait=not (settings.no_wait or refuses_to_wait))
     except InUse as error:
@@ -358,6 +366,13 @@ def _start_server(instance: Instance, settings: Settings) -> None:
         from ..kernels.start_kernel import prepare_kernel
 
         prepare_kernel(instance, settings)
+
+
+def _kept_as_it_is(decision: _Decision, files: RunFiles) -> Record | None:
+    """Return the record to keep if there is one that need not be written anew."""
+    if decision.record is None or decision.refreshed:
+        return None
+    return _kept(decision.record, files, is_news=False)
 
 
 def _kept(record: Record, files: RunFiles, *, is_news: bool) -> Record:

@@ -9,12 +9,13 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..instance import RUNS, Instance
 from ..record import Failure, Record, Status
-from ..system.file_state import settled, state_in
+from ..system.file_state import settled, size_in, state_in
 from .atomic import add_line, write_json
 from .build_variable import surrounding_build
 from .layout import RECORD_END, RunFiles, folders_of_runs, is_record
@@ -82,31 +83,70 @@ def read_record(path: Path) -> tuple[Record | None, str | None]:
         state = state_in(os.stat(path))
         return _read(str(path), state), None
     except FileNotFoundError:
-        _kept.pop(str(path), None)
+        _kept.drop(str(path))
         return None, None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return None, f"{path}: not a readable record ({error}); treated as if it were not there"
 
 
-_MOST_KEPT = 4_096  # records
-_kept: dict[str, tuple[str, Record]] = {}  # the first records that were read, and the states of their files
+_MOST_KEPT = 32_000_000  # bytes of the files of all records kept
+_LARGEST_SHARED = 50  # entries of a mapping
+_PARTS = ("inputs", "code", "packages", "environment", "stats")  # similar in all runs of a flow
 
 
-def _read(path: str, state: str) -> Record:
-    """Return the record in a file, read once as long as the file's state does not change.
+class _KeptRecords:
+    """The first records that were read, as long as the states of their files do not change.
 
     The first ones are kept, and not the last ones: where there are more, all are read again in the same
     order, and each would be dropped before its turn.
     """
-    kept_state, kept = _kept.get(path, ("", None))
-    if kept is not None and kept_state == state:
+
+    def __init__(self) -> None:
+        self._records: dict[str, tuple[str, Record]] = {}
+        self._size = 0
+
+    def get(self, path: str, state: str) -> Record | None:
+        """Return the record of a file if it was kept when the file had this state."""
+        kept_state, record = self._records.get(path, ("", None))
+        return record if kept_state == state else None
+
+    def add(self, path: str, state: str, record: Record) -> Record:
+        """Keep a record if there is room, and return it."""
+        self.drop(path)
+        if self._size + size_in(state) > _MOST_KEPT:
+            return record
+        self._size += size_in(state)
+        record = record.with_(**{name: _shared(getattr(record, name)) for name in _PARTS})
+        self._records[path] = state, record
+        return record
+
+    def drop(self, path: str) -> None:
+        """Drop the record of a file."""
+        if (kept := self._records.pop(path, None)) is not None:
+            self._size -= size_in(kept[0])
+
+
+_kept = _KeptRecords()
+
+
+def _shared(part: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a mapping, the same one for equal ones: most that a record says is said by hundreds."""
+    return part if len(part) > _LARGEST_SHARED else _same(tuple(part.items()))
+
+
+@lru_cache(maxsize=1_000)
+def _same(items: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(items)
+
+
+def _read(path: str, state: str) -> Record:
+    """Return the record in a file, read once as long as the file's state does not change."""
+    if (kept := _kept.get(path, state)) is not None:
         return kept
     is_settled = settled(state)  # a file written just now may be written again without a change of its times
-    with open(path, encoding="utf-8") as file:
-        record = Record.from_json(json.load(file))
-    if is_settled and (path in _kept or len(_kept) < _MOST_KEPT):
-        _kept[path] = state, record
-    return record
+    with open(path, "rb", buffering=0) as file:
+        record = Record.from_json(json.loads(file.read().decode()))
+    return _kept.add(path, state, record) if is_settled else record
 
 
 def records_in(directory: Path) -> dict[str, Record]:

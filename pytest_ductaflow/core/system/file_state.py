@@ -24,6 +24,11 @@ def state_in(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
+def size_in(state: str) -> int:
+    """Return the size of a file, in bytes, from its state."""
+    return int(state.partition(" ")[0])
+
+
 def stat_of(path: str | os.PathLike[str]) -> str | None:
     """Return the state of a file or folder; None if it does not exist."""
     try:

@@ -1,0 +1,75 @@
+"""Do without xdist's workers where nothing has to run: they take longer to start than that to be found out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ...core.instance import Instance
+from ...planning.plan import Plan
+from ..items import SETTINGS, node_id_of
+
+_OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with workers
+
+
+def needs_no_workers(config: pytest.Config, plan: Plan) -> bool:
+    """Return whether workers would only find that everything is unchanged.
+
+    Where there may be something else than instances, as tests in a folder, they are needed. What has to run
+    after all, because it has changed in the meantime, is run by this process.
+    """
+    settings = config.stash[SETTINGS]
+    if settings.accept or settings.force or settings.engine or not plan.all:
+        return False
+    if not (config.getoption("numprocesses", None) and _asks_for_sources_only(config, plan)):
+        return False
+    from ...running.run_instance import unchanged_record
+
+    return all(
+        unchanged_record(instance, settings, plan.neighbours(number)) is not None
+        for number, instance in _asked_for(config, plan)
+    )
+
+
+def leave_workers_out(config: pytest.Config) -> None:
+    """Have this process run everything; called at the beginning of the session, before xdist's own hook."""
+    for name in _OF_XDIST:
+        config.pluginmanager.unregister(name=name)
+    config.option.dist = "no"
+    config.pluginmanager.register(_NoNodes(), "ductaflow-no-nodes")
+    if (terminal := config.pluginmanager.get_plugin("terminalreporter")) is not None:
+        terminal.showfspath = None  # as it is without xdist
+
+
+class _NoNodes:
+    """The hooks that take from xdist, whose session has begun, what it would start, and tell so."""
+
+    def pytest_report_header(self) -> str:
+        return "ductaflow: everything is unchanged, so no workers are started"
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[object]) -> None:
+        specs.clear()
+        config.option.tx, config.option.numprocesses = [], 0
+
+
+def _asks_for_sources_only(config: pytest.Config, plan: Plan) -> bool:
+    """Return whether all arguments are conductors and tables; there may be tests in a folder."""
+    return all(_file_of(argument, config) in plan.instances for argument in config.args)
+
+
+def _file_of(argument: str, config: pytest.Config) -> Path:
+    return Path(os.path.abspath(config.invocation_params.dir / argument.partition("::")[0]))
+
+
+def _asked_for(config: pytest.Config, plan: Plan) -> Iterator[tuple[int, Instance]]:
+    """Yield the instances, with their numbers, that the arguments name or whose sources they name."""
+    for argument in config.args:
+        path, asked = _file_of(argument, config), argument.partition("::")[2]
+        for number, instance in zip(plan.numbers[path], plan.instances[path], strict=True):
+            own = node_id_of(path, instance, config.rootpath).partition("::")[2]
+            if instance.selected and (not asked or f"{own}::".startswith(f"{asked}::")):
+                yield number, instance
