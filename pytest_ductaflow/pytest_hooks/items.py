@@ -407,7 +407,7 @@ class OutcomeHooks:
         config.add_cleanup(self._thresholds.close)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
+    def pytest_sessionstart(self) -> None:
         """Have garbage collected less often: most of what instances leave stays to the end of the session."""
         before = gc.get_threshold()
         if before[0]:  # 0: the user wants no collections

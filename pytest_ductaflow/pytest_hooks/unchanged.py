@@ -30,7 +30,7 @@ class UnchangedHooks:
 
     def __init__(self, config: pytest.Config) -> None:
         self._may_skip = not any(config.getoption(name, False) for name in _NEEDS_PHASES)
-        self._has_own_phases: dict[Path, bool] = {}  # whether plugins or conftest files see the phases
+        self._are_phases_seen: dict[Path, bool] = {}  # of the items of each file
 
     @pytest.hookimpl
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -52,19 +52,21 @@ class UnchangedHooks:
         return True
 
     def _needs_no_phases(self, item: InstanceItem, nextitem: pytest.Item | None) -> bool:
-        """Return whether nobody would notice if an instance that is unchanged had no phases.
-
-        Nodes above an item are set up for the first item below them that has phases. They are torn down
-        after the last one, which is why that has them.
-        """
-        if not self._may_skip or nextitem is None or nextitem.parent is not item.parent:
+        """Return whether nobody would notice if an instance that is unchanged had no phases."""
+        if not (self._may_skip and _is_still_needed(item.session, nextitem)):
             return False
-        if item.path not in self._has_own_phases:
-            self._has_own_phases[item.path] = _has_own_phases(item)
-        return not self._has_own_phases[item.path] and next(item.iter_markers(), None) is None
+        if item.path not in self._are_phases_seen:
+            self._are_phases_seen[item.path] = _are_phases_seen(item)
+        return not self._are_phases_seen[item.path] and next(item.iter_markers(), None) is None
 
 
-def _has_own_phases(item: pytest.Item) -> bool:
+def _is_still_needed(session: pytest.Session, nextitem: pytest.Item | None) -> bool:
+    """Return whether all that has been set up is for the next item, too, and nothing to be torn down."""
+    needed = nextitem.listchain() if nextitem is not None else ()
+    return all(node in needed for node in session._setupstate.stack)  # noqa: SLF001 - pytest has no other way
+
+
+def _are_phases_seen(item: pytest.Item) -> bool:
     """Return whether a plugin or conftest file takes part in the phases of an item."""
     callers = (getattr(item.ihook, name) for name in _PHASES)
     modules = (each.function.__module__ for caller in callers for each in caller.get_hookimpls())

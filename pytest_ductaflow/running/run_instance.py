@@ -109,8 +109,12 @@ def _run(
         return complete(task, *result, neighbours, judge)
 
 
-def unchanged_record(instance: Instance, settings: Settings, neighbours: Neighbours = _ALONE) -> Record | None:
-    """Return the record of an instance that is unchanged, None if it has to run or its record to be written."""
+def unchanged_record(instance: Instance, settings: Settings, neighbours: Neighbours) -> Record | None:
+    """Return the record of an instance that is unchanged, without writing or running anything.
+
+    Returns:
+        None if the instance has to run, or its record has to be written anew.
+    """
     raise_if_pressed()
     instance = settings.placed(instance)
     files = RunFiles.of(instance)

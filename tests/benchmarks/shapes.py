@@ -231,11 +231,16 @@ def scripts(folder: Path, rounds: int, count: int, beside: str | None) -> None:
         for mark, pytest in releases(beside).items()
         for workers in (" -n 2", "")
     }
+    if shutil.which("taskset"):  # one worker alone has more than one core at work
+        command = ["taskset", "-c", "0", *PYTEST, "conductor.py", "--ductaflow-force"]
+        contenders["pytest, one core"] = partial(run, command, folder)
     contenders["python, two at a time"] = lambda: by_python([folder / name for name in files], folder)
     samples = in_turn(rounds, contenders)
     print_table(f"{count} different scripts, each once", samples, "python, two at a time")
-    one_by_two = zip(samples["pytest"], samples["pytest -n 2"], strict=True)
-    print(f"two workers are {statistics.median(a.seconds / b.seconds for a, b in one_by_two):.2f} times one")
+    for alone in ("pytest", "pytest, one core"):
+        pairs = zip(samples.get(alone, ()), samples["pytest -n 2"], strict=False)
+        if ratios := [one.seconds / two.seconds for one, two in pairs]:
+            print(f"pytest -n 2 has {statistics.median(ratios):.2f} times the throughput of {alone}")
 
 
 def by_python(scripts: Sequence[Path], folder: Path) -> Sample:

@@ -126,19 +126,39 @@ def test_a_record_that_is_not_there_needs_no_reason(tmp_path):
 
 
 def test_where_there_are_more_records_than_are_kept_the_first_are_read_once(tmp_path, monkeypatch):
-    read, load = Counter(), json.load
-    monkeypatch.setattr(json, "load", lambda file: read.update([Path(file.name).parent.name]) or load(file))
-    monkeypatch.setattr(record_files, "_kept", {})
-    monkeypatch.setattr(record_files, "_MOST_KEPT", 2)
-    monkeypatch.setattr(record_files, "settled", lambda _state: True)
+    read, loads = Counter(), json.loads
+    monkeypatch.setattr(json, "loads", lambda text: read.update([loads(text)["instance"]]) or loads(text))
     paths = [lay_record(tmp_path / name, a_record(name)) for name in "ABC"]
+    monkeypatch.setattr(record_files, "_kept", record_files._KeptRecords())
+    monkeypatch.setattr(record_files, "_MOST_KEPT", sum(path.stat().st_size for path in paths[:2]))
+    monkeypatch.setattr(record_files, "settled", lambda _state: True)
     for _ in range(2):
         assert [record_files.read_record(path)[0].instance for path in paths] == ["A", "B", "C"]
     assert read == {"A": 1, "B": 1, "C": 2}
-    lay_record(tmp_path / "A", a_record("other"))
+    lay_record(tmp_path / "A", a_record("D"))
     for _ in range(2):
-        assert record_files.read_record(paths[0])[0].instance == "other"
-    assert read["A"] == 2
+        assert record_files.read_record(paths[0])[0].instance == "D"
+    assert read["D"] == 1
+    paths[1].unlink()
+    assert record_files.read_record(paths[1]) == (None, None)
+    for _ in range(2):
+        assert record_files.read_record(paths[2])[0].instance == "C"
+    assert read["C"] == 3  # in the room of the one that is gone
+
+
+def test_records_that_are_kept_share_what_is_equal(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_files, "settled", lambda _state: True)
+    packages, many = {"pandas": "3.1", "numpy": "2.4"}, {f"p{number}": "1.0" for number in range(100)}
+    of = {"A": packages, "B": packages, "C": {**packages, "numpy": "2.5"}, "D": many, "E": many}
+    paths = {
+        name: lay_record(tmp_path / name, a_record(name, packages=each, inputs={"ü": name}))
+        for name, each in of.items()
+    }
+    read = {name: record_files.read_record(path)[0] for name, path in paths.items()}
+    assert {name: record.packages for name, record in read.items()} == of
+    assert {name: record.inputs for name, record in read.items()} == {name: {"ü": name} for name in of}
+    assert read["A"].packages is read["B"].packages
+    assert read["D"].packages is not read["E"].packages  # too many to compare
 
 
 WHOLE = json.dumps(a_record().to_json())

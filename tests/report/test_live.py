@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.sessions import PATIENCE, wait_for
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Failure, Record, Status
@@ -214,3 +217,61 @@ def test_a_running_instance_has_its_last_line(tmp_path):
     assert live._rows["a"]["last_line"] == "epoch 2"
     end(live, instance, "a")
     assert "last_line" not in live._rows["a"]
+
+
+def writes_of(live: LiveReport, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list in which each write of a report is noted."""
+    written: list[float] = []
+    write = live._write
+    monkeypatch.setattr(live, "_write", lambda: (written.append(time.monotonic()), write()))
+    return written
+
+
+def unchanged_record(name: str) -> Record:
+    return Record(Status.SUCCESS, "flows/fit.py", "fit", name, f"runs/fit/{name}", unchanged=True)
+
+
+def test_a_session_in_which_all_are_unchanged_writes_the_page_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytest_ductaflow.report.live.ALL_UNCHANGED", 60.0)
+    live = LiveReport(tmp_path, "pytest")
+    written = writes_of(live, monkeypatch)
+    glanced, wait = threading.Event(), live._has_run.wait
+    monkeypatch.setattr(live._has_run, "wait", lambda seconds: glanced.set() or wait(seconds))
+    for name in "abcde":
+        live.add(name, instance_of(tmp_path, name), "pytest")
+    live.follow()
+    for name in "abcde":
+        live.started(name)
+        glanced.clear()
+        assert glanced.wait(PATIENCE)
+        live.ended(name, unchanged_record(name))
+    assert not written
+    live.finish("finished", 0)
+    assert len(written) == 1
+    assert all(row["unchanged"] for row in read(live.path)["rows"])
+
+
+@pytest.mark.parametrize("runs_long", [True, False])
+def test_the_page_follows_as_soon_as_an_instance_runs(tmp_path, monkeypatch, runs_long):
+    monkeypatch.setattr("pytest_ductaflow.report.live.ALL_UNCHANGED", 600.0)
+    live = LiveReport(tmp_path, "pytest")
+    for name in "ab":
+        live.add(name, instance_of(tmp_path, name), "pytest")
+    live.follow()
+    live.started("a")
+    live.ended("a", unchanged_record("a"))
+    live.started("b")
+    if not runs_long:
+        end(live, instance_of(tmp_path, "b"), "b")
+    wait_for(lambda: live.path.exists() or None, "the first page")
+    live.finish("finished", 0)
+
+
+def test_the_page_follows_if_all_being_unchanged_takes_longer_than_it_should(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytest_ductaflow.report.live.ALL_UNCHANGED", 0.1)
+    live = LiveReport(tmp_path, "pytest")
+    for name in "ab":
+        live.add(name, instance_of(tmp_path, name), "pytest")
+    live.follow()
+    wait_for(lambda: live.path.exists() or live.started("a") or live.started("b"), "the first page")
+    live.finish("finished", 0)

@@ -1,0 +1,99 @@
+"""Workers are not started where nothing has to run, and where anything might they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.projects import write_project
+from helpers.sessions import run_session
+
+pytest.importorskip("xdist")
+
+FILES = {
+    "flows/a.py": "print(config['year'])\n",
+    "conductor.py": """\
+        from pytest_ductaflow import conduct
+
+        conduct("flows/a.py", [{"instance_name": f"y{year}", "year": year} for year in (2030, 2040)])
+        """,
+    "test_beside.py": "def test_beside():\n    pass\n",
+}
+TOLD = "everything is unchanged, so no workers are started"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two instances that have run."""
+    root = write_project(tmp_path, FILES)
+    first = run_session(root, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert "2 passed" in first
+    assert TOLD not in first
+    return root
+
+
+def has_workers(printed: str) -> bool:
+    """Return whether a session had workers, of which its header or lines tell."""
+    assert ("2 workers" in printed) != (TOLD in printed)
+    return "2 workers" in printed
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [["conductor.py"], ["conductor.py::a"], ["conductor.py::a::y2040"], ["conductor.py", "-k", "2030"]],
+)
+def test_none_where_all_that_is_asked_for_is_unchanged(project: Path, asked: list[str]) -> None:
+    done = run_session(project, "--ductaflow", *asked, "-n", "2", "-v")
+    assert not has_workers(done.stdout)
+    assert done.stdout.count("UNCHANGED") == (2 if asked in (["conductor.py"], ["conductor.py::a"]) else 1)
+    assert done.returncode == 0
+    assert "gw0" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([".", "-n", "2"], id="a folder with a test"),
+        pytest.param(["conductor.py", "test_beside.py", "-n", "2"], id="a test"),
+        pytest.param(["conductor.py", "-n", "2", "--ductaflow-force"], id="forced"),
+        pytest.param(["conductor.py", "--dist", "load", "--tx", "2*popen"], id="workers of a kind"),
+    ],
+)
+def test_workers_where_there_is_something_else(project: Path, arguments: list[str]) -> None:
+    assert has_workers(run_session(project, "--ductaflow", *arguments).stdout)
+
+
+def test_workers_after_an_edit(project: Path) -> None:
+    edit(project / "flows/a.py", "print(", "print('year', ")
+    printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert has_workers(printed)
+    assert "2 passed" in printed
+    assert not has_workers(run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout)
+
+
+def test_workers_where_a_result_is_gone(project: Path) -> None:
+    (project / "runs/a/y2030/a_executed.ipynb").unlink()
+    assert has_workers(run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout)
+
+
+def test_workers_for_what_has_failed(project: Path) -> None:
+    edit(project / "flows/a.py", "print(", "assert config['year'] > 2030, (")
+    assert "1 failed" in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert has_workers(run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout)
+
+
+def test_a_session_without_workers_has_its_report(project: Path) -> None:
+    assert TOLD in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    page = (project / "runs/conductor_status_report.html").read_text()
+    assert '"exit_code":0' in page
+    assert '"workers":1' in page
+
+
+def test_other_quiet_sessions_tell_nothing(project: Path) -> None:
+    done = run_session(project, "--ductaflow", "conductor.py", "-n", "2", "-q")
+    assert TOLD not in done.stdout
+    assert "2 passed" in done.stdout
