@@ -193,9 +193,14 @@ class PlannedItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        source = self.instance.source or str(self.path)
+        source = self.path if self._is_declared_here else self.instance.source
         line = self.instance.line or 1  # rows of a file have none, and pytest's marks need one
         return source, line - 1, f"{self.instance.step}/{self.instance.name}"
+
+    @property
+    def _is_declared_here(self) -> bool:
+        """Whether the file of the item makes the call, or has the row, that declares the instance."""
+        return self.instance.source in ("", str(self.path))
 
     @cached_property
     def location(self) -> tuple[str, int | None, str]:
@@ -204,7 +209,7 @@ class PlannedItem(pytest.Item):
         They take the line for one of that file, also where a module makes the calls of a conductor.
         """
         file, line, domain = super().location
-        if self.instance.source not in ("", str(self.path)):
+        if not self._is_declared_here:
             return self.nodeid.partition("::")[0], 0, domain
         above = _LINES_ABOVE.get(self.path.suffix)
         if above is not None and self.instance.row is not None:

@@ -228,7 +228,7 @@ class LiveReport:
             waited = _waited(wait) if wait is not None else {}
             now = {"status": Status.RUNNING.value, "started": _now(), "worker": worker}
             self._put(node_id, {**row, **now, **waited})
-            self._latest = node_id
+            self._latest = node_id  # by which `_wait_for_news` sees whether it takes longer than a moment
 
     def show_edges(self, edges: Sequence[StepEdge[tuple[str, str]]]) -> None:
         """Show between which steps dependencies lead; a step is named by its source and its name."""
