@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core.instance import JSON, RUNS
 from ..core.masking.config import names_by_value
 from ..core.masking.masker import Masker
-from ..core.run_directory.record_files import records
+from ..core.run_directory.record_files import folders_with_records, read_record
 from ..core.settings import Settings
 from .collecting.file_backups import put_back
 from .discovery import Source
@@ -38,7 +38,9 @@ def _look_ahead(group: Sequence[Source], is_time: Callable[[], bool]) -> None:
 
     installed(own_path())
     for root in {source.root for source in group}:
-        for _ in records(root / RUNS):
+        for folder, names in folders_with_records(root / RUNS, ()):
+            for name in names:
+                read_record(Path(folder, name))
             if is_time():
                 return
 

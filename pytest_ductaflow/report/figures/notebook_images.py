@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,8 @@ _LARGEST = 200_000_000  # bytes of a notebook
 def may_have_images(notebook: Path) -> bool:
     """Return whether a notebook's text speaks of images, which is soon known."""
     try:
-        if notebook.stat().st_size > _LARGEST:
-            return False
-        return _MARK in notebook.read_bytes()
+        with open(notebook, "rb") as file:
+            return os.fstat(file.fileno()).st_size <= _LARGEST and _MARK in file.read()
     except OSError:
         return False
 
