@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -31,7 +31,6 @@ Workplace = Literal["run", "flow", "project"]
 WORKPLACES: tuple[Workplace, ...] = get_args(Workplace)
 RUNS = "runs"  # the folder of all run directories, of a project and of a build
 _SHARED = ("flow", "step", "project_root", "source", "runs_in", "output_suffix")  # texts of many instances
-_OFTEN_EMPTY = ("design", "resources")  # mappings of an instance, which have no default to compare with
 # The columns of a control table that identify an instance; the others are its config. Their cells are always
 # text: "007" and "NA" are names, not a number or an empty cell.
 TEXT_COLUMNS = ("instance_name", "step", "flow", "build")
@@ -193,8 +192,9 @@ class Instance:
 
     def to_json(self) -> dict[str, JSON]:
         # Not asdict(): it deep-copies every config, which is slow with 10,000 instances.
-        said = {name: value for name, default in _declared() if (value := getattr(self, name)) != default}
-        return {name: value for name, value in said.items() if value or name not in _OFTEN_EMPTY}
+        return {
+            name: value for name, default in _defaults().items() if (value := getattr(self, name)) != default
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, JSON]) -> Self:
@@ -210,14 +210,12 @@ class Instance:
 
 
 @cache
-def _declared() -> tuple[tuple[str, Any], ...]:
-    """Return names and defaults of all fields, with `MISSING` for those that have no default value."""
-    return tuple((each.name, each.default) for each in fields(Instance))
-
-
-@cache
 def _defaults() -> dict[str, Any]:
-    return {each.name: {} if each.name in _OFTEN_EMPTY else each.default for each in fields(Instance)}
+    """Return the defaults of all fields, with `MISSING` for those that must be given."""
+    return {
+        each.name: each.default if each.default_factory is MISSING else each.default_factory()
+        for each in fields(Instance)
+    }
 
 
 def _none(_folder: str) -> Collection[str]:

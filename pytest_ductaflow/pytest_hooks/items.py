@@ -256,18 +256,22 @@ class InstanceItem(PlannedItem):
             leaves_retries=self.leaves_retries,
         )
 
-    def unchanged_record(self) -> Record | None:
-        """Return the record of an instance that passes without being run, None if that is not certain."""
+    def passes_unchanged(self) -> bool:
+        """Take the record of the last run if the instance certainly passes without being run."""
         settings = self.config.stash[SETTINGS]
-        self.obstacle = self.retry_at = None
         if settings.accept or ELSEWHERE in self.config.stash or self.find_obstacle() is not None:
-            return None
+            return False
         from ..running.run_instance import unchanged_record
 
         record = unchanged_record(self.instance, self.settings_here, self.neighbours)
-        if record is None or record.python_warnings:
-            return None
-        return record if outcome_of(record.status, settings.warnings) == "passed" else None
+        if (
+            record is None
+            or record.python_warnings
+            or outcome_of(record.status, settings.warnings) != "passed"
+        ):
+            return False
+        self.record, self.obstacle, self.retry_at = record, None, None
+        return True
 
     @property
     def _may_be_debugged(self) -> bool:

@@ -37,12 +37,12 @@ class UnchangedHooks:
         """Report an instance that is unchanged; leave any other one to pytest."""
         if not isinstance(item, InstanceItem) or not self._needs_no_phases(item, nextitem):
             return None
-        record = None
+        passes = False
         with contextlib.suppress(Exception):  # raised again in the phase to which it belongs
-            record = item.unchanged_record()
-        if record is None:
+            passes = item.passes_unchanged()
+        if not passes:
             return None
-        item.record, hook = record, item.ihook
+        hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for when in ("setup", "call", "teardown"):
             call = pytest.CallInfo.from_call(_nothing, when)
