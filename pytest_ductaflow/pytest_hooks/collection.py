@@ -72,11 +72,12 @@ class CollectionHooks:
         received = getattr(config, "workerinput", {}).get(_WORKER_KEY)
         if received is not None:
             config.stash[EXCHANGE] = Path(received)
-            plan = Plan.loads(Path(received, _PLAN_FILE).read_text(encoding="utf-8"))
+            plan = config.stash[PLAN] = Plan.loads(Path(received, _PLAN_FILE).read_text(encoding="utf-8"))
         else:
             _check_expressions(config)
-            plan = plan_of(config)
-            if _has_workers(config) and not config.stash[MAY_RUN] and needs_no_workers(config, plan):
+            plan = config.stash[PLAN] = plan_of(config)
+            may_run = config.stash[MAY_RUN] or _runs_nothing(config)
+            if _has_workers(config) and not may_run and needs_no_workers(config, plan):
                 leave_workers_out(config)
             if _has_workers(config):
                 self._share(plan)
@@ -86,7 +87,6 @@ class CollectionHooks:
             number += len(instances)
             self._stored |= {Path(instance.stored_in) for instance in instances if instance.stored_in}
         folder = config.stash.get(EXCHANGE, None)
-        config.stash[PLAN] = plan
         outcomes = SessionOutcomes(folder and folder / _STATUSES_FILE)
         config.stash[PRECONDITIONS] = Preconditions(
             plan.graph, plan.all, outcomes, partial(_command_for, config, plan)

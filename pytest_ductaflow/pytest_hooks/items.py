@@ -420,8 +420,8 @@ class OutcomeHooks:
         """Have garbage collected less often: most of what instances leave stays to the end of the session."""
         before = gc.get_threshold()
         if before[0]:  # 0: the user wants no collections
-            self._thresholds.callback(gc.set_threshold, *before)
             gc.set_threshold(*map(max, before, _RARELY))
+            self._thresholds.callback(_restore_thresholds, before, gc.get_threshold())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -495,6 +495,12 @@ class OutcomeHooks:
             # Counted as passed, since a good result should not stand out.
             return "passed", "u", ("UNCHANGED", {"green": True})
         return None
+
+
+def _restore_thresholds(before: tuple[int, ...], ours: tuple[int, ...]) -> None:
+    """Restore when garbage is collected, unless somebody else has decided on that in the meantime."""
+    if gc.get_threshold() == ours:
+        gc.set_threshold(*before)
 
 
 def _has_only_planned(session: pytest.Session) -> bool:

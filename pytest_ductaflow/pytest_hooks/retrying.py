@@ -47,6 +47,17 @@ def arranged(
     return ordered
 
 
+def is_rerun_by_plugin(item: pytest.Item) -> bool:
+    """Return whether pytest-rerunfailures runs an item."""
+    config = item.config
+    return config.pluginmanager.hasplugin("rerunfailures") and (
+        config.getoption("reruns", None) is not None
+        or config.getoption("force_reruns", None) is not None
+        or config.getini("reruns") not in (None, "")
+        or item.get_closest_marker("flaky") is not None
+    )
+
+
 def _number(item: pytest.Item) -> int:
     return item.number if isinstance(item, PlannedItem) else -1
 
@@ -79,12 +90,7 @@ class RetryHooks:
         instance, config = item.instance, item.config
         if not (instance.retries and instance.retry_delay) or config.getoption("usepdb", False):
             return False
-        if config.pluginmanager.hasplugin("rerunfailures") and (
-            config.getoption("reruns", None) is not None
-            or config.getoption("force_reruns", None) is not None
-            or config.getini("reruns") not in (None, "")
-            or item.get_closest_marker("flaky") is not None
-        ):
+        if is_rerun_by_plugin(item):
             return False
         same = [
             each

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .items import InstanceItem
+from .retrying import is_rerun_by_plugin
 
 _NEEDS_PHASES = ("setupshow", "setuponly", "usepdb", "trace")  # options
-_PHASES = ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown")
-# Plugins that do something in a phase of test functions only, or of what fails.
+_SEEING = ("setup", "call", "teardown", "makereport")  # the hooks that may use what phases leave
+_OWN = ("setup", "runtest", "teardown")  # of an item, which a plugin may replace
+# Plugins that do something for test functions only, or for what fails.
 _OF_FUNCTIONS = (
     "_hypothesis_pytestplugin",
     "pytest_asyncio.plugin",
     "pytest_benchmark.plugin",
+    "pytest_html.plugin",
     "pytest_rerunfailures",
     "pytest_timeout",
 )
@@ -51,13 +55,18 @@ class UnchangedHooks:
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
+    def pytest_plugin_registered(self) -> None:
+        """Look again who takes part in the phases."""
+        self._are_phases_seen.clear()
+
     def _needs_no_phases(self, item: InstanceItem, nextitem: pytest.Item | None) -> bool:
         """Return whether nobody would notice if an instance that is unchanged had no phases."""
         if not (self._may_skip and _is_still_needed(item.session, nextitem)):
             return False
         if item.path not in self._are_phases_seen:
             self._are_phases_seen[item.path] = _are_phases_seen(item)
-        return not self._are_phases_seen[item.path] and next(item.iter_markers(), None) is None
+        is_ordinary = next(item.iter_markers(), None) is None and item.__dict__.keys().isdisjoint(_OWN)
+        return is_ordinary and not self._are_phases_seen[item.path]
 
 
 def _is_still_needed(session: pytest.Session, nextitem: pytest.Item | None) -> bool:
@@ -67,10 +76,21 @@ def _is_still_needed(session: pytest.Session, nextitem: pytest.Item | None) -> b
 
 
 def _are_phases_seen(item: pytest.Item) -> bool:
-    """Return whether a plugin or conftest file takes part in the phases of an item."""
-    callers = (getattr(item.ihook, name) for name in _PHASES)
-    modules = (each.function.__module__ for caller in callers for each in caller.get_hookimpls())
-    return not all(name.startswith("_pytest.") or name in _OF_FUNCTIONS for name in modules)
+    """Return whether a package, a plugin or a conftest file takes part in the phases of a file's items."""
+    if any(isinstance(node, pytest.Package) for node in item.listchain()) or is_rerun_by_plugin(item):
+        return True
+    seeing = [each for name in _SEEING for each in _implementations(item, name)]
+    running = [each for each in _implementations(item, "protocol") if not (each.wrapper or each.hookwrapper)]
+    return not all(_needs_no_phases_itself(each.function.__module__) for each in (*seeing, *running))
+
+
+def _implementations(item: pytest.Item, name: str) -> list[Any]:
+    """Return the implementations of a hook of pytest that are called for an item."""
+    return list(getattr(item.ihook, f"pytest_runtest_{name}").get_hookimpls())
+
+
+def _needs_no_phases_itself(module: str) -> bool:
+    return module.startswith(("_pytest.", f"{__package__}.")) or module in _OF_FUNCTIONS
 
 
 def _nothing() -> None:

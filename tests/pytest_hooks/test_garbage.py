@@ -56,3 +56,14 @@ def test_garbage_is_collected_less_often_where_only_instances_run(
     before, during, *_ = json.loads((root / "thresholds.json").read_text(encoding="utf-8"))
     assert (during[0] > before[0]) == rises
     assert (during[0] == 0) == (threshold == "0")
+
+
+def test_thresholds_that_a_plugin_sets_meanwhile_stay(tmp_path):
+    root = write_project(tmp_path, FILES)
+    conftest = root / "conftest.py"
+    conftest.write_text(
+        conftest.read_text() + "\ndef pytest_sessionstart():\n    gc.set_threshold(123_456, 5, 5)\n"
+    )
+    run_session(root, "--ductaflow", "conductor.py", "test_beside.py")
+    told = json.loads((root / "thresholds.json").read_text(encoding="utf-8"))
+    assert told[1:] == [[123_456, 5, 5]] * len(told[1:])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.projects import write_project
-from helpers.sessions import run_session
+from helpers.sessions import own_environment, run_session
 
 PASSES = [["setup", "passed"], ["call", "passed"], ["teardown", "passed"]]
 
@@ -191,6 +191,84 @@ def test_an_orange_one_is_shown_again(tmp_path: Path) -> None:
     )
     assert "2 warned" in run_session(root, "--ductaflow", "conductor.py").stdout
     assert "2 warned" in run_session(root, "--ductaflow", "conductor.py").stdout
+
+
+SKIP = "pytest.skip('quarantined')"
+LATE = f"""\
+class Late:
+    def pytest_runtest_setup(self, item):
+        {SKIP}
+
+def pytest_configure(config):
+    global manager
+    manager = config.pluginmanager
+
+def pytest_runtest_logfinish(nodeid):
+    if "y2030" in nodeid:
+        manager.register(Late())
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"def pytest_runtest_protocol(item, nextitem):\n    item.runtest = lambda: {SKIP}",
+        f"def pytest_collection_modifyitems(items):\n    for i in items:\n        i.runtest = lambda: {SKIP}",
+        LATE,
+    ],
+    ids=["protocol", "item", "registered late"],
+)
+def test_whatever_skips_an_item_is_asked(project: Path, code: str) -> None:
+    conftest = (project / "conftest.py").read_text().replace("pytest_runtest_logfinish(", "end(")
+    (project / "conftest.py").write_text(f"import pytest\n{conftest}\n{code}\n")
+    expected = "1 passed, 2 skipped" if code == LATE else "3 skipped"
+    assert expected in told_by(project, "conductor.py")["printed"]
+
+
+def test_a_package_may_skip_what_is_in_it(tmp_path: Path) -> None:
+    root = write_project(tmp_path, FILES)
+    conductor = root / "sub/conductor.py"
+    conductor.parent.mkdir()
+    (root / "conductor.py").rename(conductor)
+    conductor.write_text(conductor.read_text().replace('"flows/', '"../flows/'))
+    (root / "sub/__init__.py").write_text("")
+    assert "3 passed" in told_by(root, "sub/conductor.py")["printed"]
+    assert told_by(root, "sub/conductor.py", "-v")["printed"].count("UNCHANGED") == 3
+    (root / "sub/__init__.py").write_text(f"import pytest\n\ndef setup_module():\n    {SKIP}\n")
+    assert "3 skipped" in told_by(root, "sub/conductor.py")["printed"]
+
+
+def test_reports_are_made_with_what_pytest_sets_for_a_phase(project: Path) -> None:
+    add(
+        project / "conftest.py",
+        "\nimport os, pytest\nfrom _pytest.logging import caplog_records_key\n\n"
+        "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
+        "    report = yield\n"
+        "    if call.when == 'call':\n"
+        "        told['phases'].append(os.environ['PYTEST_CURRENT_TEST'])\n"
+        "        item.stash[caplog_records_key]\n"
+        "    if call.when == 'setup' and '2040' in item.name:\n        report.outcome = 'failed'\n"
+        "    return report\n",
+    )
+    told = told_by(project, "conductor.py")
+    assert "2 passed, 1 error" in told["printed"]
+    assert "conductor.py::a::y2030 (call)" in told["phases"]
+    assert ["y2040", "call", "passed"] not in told["reports"]
+
+
+def test_with_pytest_rerunfailures_items_are_its_own(project: Path) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    add(
+        project / "conftest.py",
+        "\nimport pytest\n\n@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
+        "    report = yield\n"
+        "    if call.when == 'call' and ['a', item.name] not in told['phases']:\n"
+        "        told['phases'].append(['a', item.name])\n        report.outcome = 'failed'\n"
+        "    return report\n",
+    )
+    environment = own_environment(plugins=True)
+    done = run_session(project, "--ductaflow", "conductor.py", "--reruns", "2", environment=environment)
+    assert "3 passed, 3 rerun" in done.stdout
 
 
 def test_what_goes_wrong_in_the_decision_is_told_as_in_a_phase(project: Path) -> None:

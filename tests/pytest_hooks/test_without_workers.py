@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ FILES = {
         """,
     "test_beside.py": "def test_beside():\n    pass\n",
 }
-TOLD = "everything is unchanged, so no workers are started"
+TOLD = "no instance has to run, so no workers are started"
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_none_where_all_that_is_asked_for_is_unchanged(project: Path, asked: lis
     assert not has_workers(done.stdout)
     assert done.stdout.count("UNCHANGED") == (2 if asked in (["conductor.py"], ["conductor.py::a"]) else 1)
     assert done.returncode == 0
-    assert "gw0" not in done.stdout
+    assert "[gw0]" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,41 @@ def test_other_quiet_sessions_tell_nothing(project: Path) -> None:
     done = run_session(project, "--ductaflow", "conductor.py", "-n", "2", "-q")
     assert TOLD not in done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_what_plugins_do_with_the_list_of_workers_is_done(project: Path) -> None:
+    (project / "conftest.py").write_text(
+        "def pytest_xdist_setupnodes(config, specs):\n    print(f'{8 // len(specs)} threads each')\n"
+    )
+    old = (project / "flows/a.py").stat()
+    os.utime(project / "conftest.py", ns=(old.st_atime_ns, old.st_mtime_ns))
+    printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2", "-s").stdout
+    assert not has_workers(printed)
+    assert "4 threads each" in printed
+
+
+def test_an_error_in_the_decision_is_left_to_a_worker(project: Path) -> None:
+    path = project / "runs/a/y2040/a_record.json"
+    record = json.loads(path.read_text())
+    del record["environment"]["executable"]
+    record["environment"]["kernel_path"] = ""
+    path.write_text(json.dumps(record))
+    printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert has_workers(printed)
+    assert "1 failed, 1 passed" in printed
+
+
+def test_names_as_an_editor_spells_them_and_names_of_nothing(tmp_path: Path) -> None:
+    root = write_project(tmp_path, FILES)
+    edit(root / "conductor.py", "y{year}", "y{year}.5")
+    arguments = ("conductor.py::a::y2030_5", "-n", "2")
+    run_session(root, "--ductaflow", "conductor.py")
+    assert not has_workers(run_session(root, "--ductaflow", *arguments).stdout)
+    (root / "runs/a/y2030.5/a_executed.ipynb").unlink()
+    assert has_workers(run_session(root, "--ductaflow", *arguments).stdout)
+    assert TOLD not in run_session(root, "--ductaflow", "conductor.py::a::none", "-n", "2").stdout
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--ductaflow-explain"])
+def test_a_session_that_runs_nothing_says_nothing_of_workers(project: Path, option: str) -> None:
+    assert TOLD not in run_session(project, "--ductaflow", "conductor.py", "-n", "2", option).stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -104,6 +105,7 @@ class _KeptRecords:
     def __init__(self) -> None:
         self._records: dict[str, tuple[str, Record]] = {}
         self._size = 0
+        self._lock = threading.RLock()
 
     def get(self, path: str, state: str) -> Record | None:
         """Return the record of a file if it was kept when the file had this state."""
@@ -112,18 +114,20 @@ class _KeptRecords:
 
     def add(self, path: str, state: str, record: Record) -> Record:
         """Keep a record if there is room, and return it."""
-        self.drop(path)
-        if self._size + size_in(state) > _MOST_KEPT:
+        with self._lock:
+            self.drop(path)
+            if self._size + size_in(state) > _MOST_KEPT:
+                return record
+            self._size += size_in(state)
+            record = record.with_(**{name: _shared(getattr(record, name)) for name in _PARTS})
+            self._records[path] = state, record
             return record
-        self._size += size_in(state)
-        record = record.with_(**{name: _shared(getattr(record, name)) for name in _PARTS})
-        self._records[path] = state, record
-        return record
 
     def drop(self, path: str) -> None:
         """Drop the record of a file."""
-        if (kept := self._records.pop(path, None)) is not None:
-            self._size -= size_in(kept[0])
+        with self._lock:
+            if (kept := self._records.pop(path, None)) is not None:
+                self._size -= size_in(kept[0])
 
 
 _kept = _KeptRecords()
