@@ -156,7 +156,7 @@ def _register_reporting(config: pytest.Config, settings: Settings) -> None:
     from .pytest_hooks.terminal.status_line import ProgressHooks
 
     register, progress = config.pluginmanager.register, Progress()
-    alike = SimilarFailures(config.get_verbosity(), config.getoption("tbstyle"))
+    alike = SimilarFailures(config.get_verbosity(), config.getoption("tbstyle", "auto"))
     register(alike, "ductaflow-causes")
     register(ReportingHooks(config, progress, alike), "ductaflow-reporting")
     register(ProgressHooks(config, progress), "ductaflow-progress")

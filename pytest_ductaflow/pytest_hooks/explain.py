@@ -42,6 +42,8 @@ class ExplainHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is None:
+            raise pytest.UsageError("--ductaflow-explain needs pytest's terminal: leave out -p no:terminal")
         settings, plan = session.config.stash[SETTINGS], session.config.stash[PLAN]
         items = {item.number: item for item in only_instances(session.items)}
         forecast = Forecast(plan, settings)

@@ -184,11 +184,11 @@ class PlannedItem(pytest.Item):
         if isinstance(excinfo.value, InstanceFailed) and isinstance(excinfo.value.record, Record):
             here = self.config.invocation_params.dir
             command = repeat_command(self.nodeid, self.config.rootpath, here)
-            root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle")
+            root, tb = Path(self.instance.project_root), self.config.getoption("tbstyle", "auto")
             return failure_repr(excinfo.value.record, root, here, command, tb)
         if isinstance(excinfo.value, PreconditionsUnmet | Warned):
             return str(excinfo.value)
-        if isinstance(excinfo.value, KeyboardInterrupt) and not self.config.option.fulltrace:
+        if isinstance(excinfo.value, KeyboardInterrupt) and not self.config.getoption("fulltrace", False):
             return "stopped while it ran"  # with --pdb pytest makes a failure of it
         return super().repr_failure(excinfo, style)
 

@@ -133,10 +133,12 @@ def _brief(status: str, unchanged: bool) -> dict[str, Any]:
 def forget_phases(config: pytest.Config, node_id: str) -> None:
     """Drop an item's reports of setup and teardown, which pytest keeps only to show how long they took."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None:
+        return
     needs_them = (
         config.getoption("durations", None) is not None or config.getini("console_output_style") == "times"
     )
-    if terminal is not None and not needs_them:
+    if not needs_them:
         phases = terminal.stats.get("", [])
         last = phases[-_AMONG:]
         phases[-_AMONG:] = [

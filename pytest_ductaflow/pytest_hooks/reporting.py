@@ -194,7 +194,7 @@ class ReportingHooks:
             return (yield)
         except KeyboardInterrupt:
             waiting = self._summary.waiting
-            if self._config.option.fulltrace or not (self._running or waiting):
+            if self._config.getoption("fulltrace", False) or not (self._running or waiting):
                 raise
             doing = (
                 f"running {listed(self._running)}"
@@ -248,7 +248,7 @@ class ReportingHooks:
             root, here = Path(instance.project_root), self._config.invocation_params.dir
             if not isinstance(shown, FailureRepr):
                 command = repeat_command(report.nodeid, self._config.rootpath, here)
-                shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle"))
+                shown = failure_repr(record, root, here, command, self._config.getoption("tbstyle", "auto"))
                 report.longrepr = shown
             self._show_once(report, FailedInstance.of(record, root, here), shown)
         elif (reason := getattr(report, REFUSED, None)) is not None:

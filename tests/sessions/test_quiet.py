@@ -71,3 +71,27 @@ def test_verbose_has_all_in_full_below_the_causes(root: Path) -> None:
     lines = printed(root, "-v")
     assert lines.index(CAUSE) < next(n for n, line in enumerate(lines) if "= FAILURES =" in line)
     assert sum(line.startswith("E   ValueError") for line in lines) == 3
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_without_pytests_terminal_instances_run_and_are_reported(tmp_path, options):
+    root = write_project(
+        tmp_path,
+        {
+            "flows/a.py": "assert config['year'] > 2030\n",
+            "conductor.py": """\
+                from pytest_ductaflow import conduct
+
+                rows = [{"instance_name": f"y{year}", "year": year} for year in (2030, 2040)]
+                conduct("flows/a.py", rows)
+                """,
+        },
+    )
+    for _ in range(2):
+        done = run_session(root, "--ductaflow", "conductor.py", "-p", "no:terminal", *options)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+        page = (root / "runs/conductor_status_report.html").read_text(encoding="utf-8")
+        assert '"exit_code":1' in page
+    done = run_session(root, "--ductaflow", "conductor.py", "-p", "no:terminal", "--ductaflow-explain")
+    assert done.returncode == 4
+    assert "--ductaflow-explain needs pytest's terminal" in done.stderr
