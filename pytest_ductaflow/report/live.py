@@ -367,10 +367,10 @@ class LiveReport:
     def _wait_for_news(self) -> None:
         """Wait until an instance runs, has run, or a session in which all are unchanged would have ended.
 
-        A page for such a session alone would make it take longer.
+        A page for such a session alone would make it take longer, unless it is short.
         """
-        latest, until = "", time.monotonic() + ALL_UNCHANGED * len(self._rows)
-        while not self._has_run.wait(GLANCE) and time.monotonic() < until and latest != self._latest:
+        latest, until = None, time.monotonic() + ALL_UNCHANGED * len(self._rows)
+        while time.monotonic() + GLANCE < until and latest != self._latest and not self._has_run.wait(GLANCE):
             latest = self._latest
 
     def _builds_moved(self) -> bool:
