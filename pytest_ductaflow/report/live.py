@@ -370,7 +370,7 @@ class LiveReport:
         A page for such a session alone would make it take longer, unless it is short.
         """
         latest, until = None, time.monotonic() + ALL_UNCHANGED * len(self._rows)
-        while time.monotonic() + GLANCE < until and latest != self._latest and not self._has_run.wait(GLANCE):
+        while time.monotonic() + GLANCE < until and not self._has_run.wait(GLANCE) and latest != self._latest:
             latest = self._latest
 
     def _builds_moved(self) -> bool:
