@@ -177,9 +177,4 @@ def python_version(executable: str) -> str | None:
 
 def own_path() -> tuple[str, ...]:
     """Return the folders from which a kernel of this interpreter imports."""
-    return _absolute(tuple(sys.path), os.getcwd())
-
-
-@lru_cache(maxsize=8)
-def _absolute(folders: tuple[str, ...], here: str) -> tuple[str, ...]:
-    return tuple(os.path.normpath(os.path.join(here, folder)) for folder in folders if folder)
+    return tuple(os.path.abspath(folder) for folder in sys.path if folder)

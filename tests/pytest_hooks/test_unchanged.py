@@ -69,6 +69,13 @@ def add(path: Path, text: str) -> None:
     path.write_text(path.read_text() + text)
 
 
+def wrap_makereport(conftest: Path, code: str) -> None:
+    """Have a conftest file do something with each report when it is made."""
+    imports = "\nimport os, pytest\nfrom _pytest.logging import caplog_records_key\n\n"
+    begin = "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n    report = yield\n"
+    add(conftest, f"{imports}{begin}{code}    return report\n")
+
+
 def test_all_other_hooks_are_called_as_for_a_test(project: Path) -> None:
     told = told_by(project, "conductor.py", "-v")
     assert told["reports"] == [[f"y{year}", *each] for year in (2030, 2040, 2050) for each in PASSES]
@@ -239,16 +246,12 @@ def test_a_package_may_skip_what_is_in_it(tmp_path: Path) -> None:
 
 
 def test_reports_are_made_with_what_pytest_sets_for_a_phase(project: Path) -> None:
-    add(
+    wrap_makereport(
         project / "conftest.py",
-        "\nimport os, pytest\nfrom _pytest.logging import caplog_records_key\n\n"
-        "@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
-        "    report = yield\n"
         "    if call.when == 'call':\n"
         "        told['phases'].append(os.environ['PYTEST_CURRENT_TEST'])\n"
         "        item.stash[caplog_records_key]\n"
-        "    if call.when == 'setup' and '2040' in item.name:\n        report.outcome = 'failed'\n"
-        "    return report\n",
+        "    if call.when == 'setup' and '2040' in item.name:\n        report.outcome = 'failed'\n",
     )
     told = told_by(project, "conductor.py")
     assert "2 passed, 1 error" in told["printed"]
@@ -258,13 +261,10 @@ def test_reports_are_made_with_what_pytest_sets_for_a_phase(project: Path) -> No
 
 def test_with_pytest_rerunfailures_items_are_its_own(project: Path) -> None:
     pytest.importorskip("pytest_rerunfailures")
-    add(
+    wrap_makereport(
         project / "conftest.py",
-        "\nimport pytest\n\n@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
-        "    report = yield\n"
-        "    if call.when == 'call' and ['a', item.name] not in told['phases']:\n"
-        "        told['phases'].append(['a', item.name])\n        report.outcome = 'failed'\n"
-        "    return report\n",
+        "    if call.when == 'call' and item.name not in told['phases']:\n"
+        "        told['phases'].append(item.name)\n        report.outcome = 'failed'\n",
     )
     environment = own_environment(plugins=True)
     done = run_session(project, "--ductaflow", "conductor.py", "--reruns", "2", environment=environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -263,15 +264,35 @@ def test_the_page_follows_as_soon_as_an_instance_runs(tmp_path, monkeypatch, run
     live.started("b")
     if not runs_long:
         end(live, instance_of(tmp_path, "b"), "b")
-    wait_for(lambda: live.path.exists() or None, "the first page")
+    expected = "running" if runs_long else "success"
+
+    def page_of_now() -> dict[str, Any] | None:
+        page = read(live.path) if live.path.exists() else None
+        return page if page is not None and page["rows"][1]["status"] == expected else None
+
+    page = wait_for(page_of_now, "the first page")
+    assert page["finished"] is None
+    assert [row["unchanged"] for row in page["rows"]] == [True, False]
     live.finish("finished", 0)
 
 
 def test_the_page_follows_if_all_being_unchanged_takes_longer_than_it_should(tmp_path, monkeypatch):
     monkeypatch.setattr("pytest_ductaflow.report.live.ALL_UNCHANGED", 0.1)
+    monkeypatch.setattr("pytest_ductaflow.report.live.GLANCE", 0.01)
     live = LiveReport(tmp_path, "pytest")
-    for name in "ab":
+    glances, wait = itertools.count(), live._has_run.wait
+    names = [f"i{number}" for number in range(5)]
+    for name in names:
         live.add(name, instance_of(tmp_path, name), "pytest")
+
+    def another_begins(seconds: float) -> bool:
+        live.started(names[next(glances) % len(names)])
+        return wait(seconds)
+
+    monkeypatch.setattr(live._has_run, "wait", another_begins)
+    began = time.monotonic()
     live.follow()
-    wait_for(lambda: live.path.exists() or live.started("a") or live.started("b"), "the first page")
+    wait_for(lambda: live.path.exists() or None, "the first page")
+    assert time.monotonic() - began > 0.4  # of 0.1 s for each of five
+    assert read(live.path)["finished"] is None
     live.finish("finished", 0)
