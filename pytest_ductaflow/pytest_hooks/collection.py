@@ -26,7 +26,7 @@ from ..graph.session_outcomes import SessionOutcomes
 from ..planning.discovery import Source, discover, project_root
 from ..planning.history.recent_edits import may_have_changed
 from ..planning.plan import Plan
-from .distribution.without_workers import leave_workers_out, needs_no_workers
+from .distribution.without_workers import leave_workers_out, one_after_the_other
 from .item_names import near_names, with_their_dots
 from .items import (
     EXCHANGE,
@@ -76,9 +76,8 @@ class CollectionHooks:
         else:
             _check_expressions(config)
             plan = config.stash[PLAN] = plan_of(config)
-            may_run = config.stash[MAY_RUN] or _runs_nothing(config)
-            if _has_workers(config) and not may_run and needs_no_workers(config, plan):
-                leave_workers_out(config)
+            if _has_workers(config) and not _runs_nothing(config):
+                _leave_workers_out(config, plan)
             if _has_workers(config):
                 self._share(plan)
         number = 0
@@ -333,6 +332,17 @@ def _may_run(config: pytest.Config, sources: Sequence[Source]) -> bool:
 def _has_workers(config: pytest.Config) -> bool:
     """Return whether xdist's workers run the items."""
     return bool(config.getoption("dist", "no") != "no")
+
+
+def _leave_workers_out(config: pytest.Config, plan: Plan) -> None:
+    """Have this process run everything, if workers would be of no use."""
+    running = one_after_the_other(config, plan)
+    if running is None:
+        return
+    reason = "no two instances can run side by side" if running else "no instance has to run"
+    leave_workers_out(config, reason)
+    config.stash[MAY_RUN] = bool(running)
+    config.stash[STARTED_EARLY] = _start_early(config)
 
 
 def _start_early(config: pytest.Config) -> bool:

@@ -1,4 +1,4 @@
-"""Workers are not started where nothing has to run, and where anything might they are."""
+"""Workers are not started where no two instances can run side by side, and otherwise they are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from helpers.projects import write_project
 from helpers.sessions import run_session
 
+from pytest_ductaflow.core.system.machine import usable_cores
+
 pytest.importorskip("xdist")
 
 FILES = {
@@ -19,9 +21,16 @@ FILES = {
 
         conduct("flows/a.py", [{"instance_name": f"y{year}", "year": year} for year in (2030, 2040)])
         """,
+    "flows/compare.py": """\
+        # %% tags=["parameters"]
+        config = {}
+        # %%
+        print(*(open(f"../../a/y{year}/a_executed.ipynb").read()[:9] for year in (2030, 2040)))
+        """,
     "test_beside.py": "def test_beside():\n    pass\n",
 }
-TOLD = "no instance has to run, so no workers are started"
+TOLD = ", so no workers are started"
+NOTHING, IN_TURN = "no instance has to run" + TOLD, "no two instances can run side by side" + TOLD
 
 
 @pytest.fixture
@@ -77,15 +86,75 @@ def test_workers_after_an_edit(project: Path) -> None:
     assert not has_workers(run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout)
 
 
-def test_workers_where_a_result_is_gone(project: Path) -> None:
+def test_none_where_one_has_to_run(project: Path) -> None:
     (project / "runs/a/y2030/a_executed.ipynb").unlink()
-    assert has_workers(run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout)
+    printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2", "-v").stdout
+    assert IN_TURN in printed
+    assert "2 passed" in printed
+    assert printed.count("UNCHANGED") == 1
+    assert NOTHING in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
 
 
-def test_workers_for_what_has_failed(project: Path) -> None:
+@pytest.mark.parametrize("forced", [[], ["--ductaflow-force"]])
+def test_none_for_one_instance(project: Path, forced: list[str]) -> None:
+    edit(project / "flows/a.py", "print(", "print('year', ")
+    printed = run_session(project, "--ductaflow", "conductor.py::a::y2040", "-n", "2", "-v", *forced).stdout
+    assert IN_TURN in printed
+    assert "1 passed" in printed
+    assert "UNCHANGED" not in printed
+
+
+def test_none_for_what_has_failed(project: Path) -> None:
     edit(project / "flows/a.py", "print(", "assert config['year'] > 2030, (")
     assert "1 failed" in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
-    assert has_workers(run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout)
+    again = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert IN_TURN in again
+    assert "1 failed, 1 passed" in again
+
+
+@pytest.fixture
+def compared(project: Path) -> Path:
+    """Return the project with a third instance, which has run and reads what the two have written."""
+    with (project / "conductor.py").open("a") as file:
+        file.write('conduct("flows/compare.py", [{"instance_name": "years"}])\n')
+    assert "3 passed" in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    return project
+
+
+def test_none_where_each_waits_for_the_one_before(compared: Path) -> None:
+    (compared / "runs/a/y2040/a_executed.ipynb").unlink()
+    printed = run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert IN_TURN in printed
+    assert "3 passed" in printed
+
+
+def test_workers_where_two_run_and_one_waits_for_both(compared: Path) -> None:
+    for year in (2030, 2040):
+        (compared / f"runs/a/y{year}/a_executed.ipynb").unlink()
+    assert has_workers(run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout)
+
+
+def test_workers_where_two_wait_for_one(compared: Path) -> None:
+    edit(
+        compared / "conductor.py",
+        '{"instance_name": "years"}',
+        '{"instance_name": "y"}, {"instance_name": "z"}',
+    )
+    assert "4 passed" in run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout
+    (compared / "runs/a/y2040/a_executed.ipynb").unlink()
+    assert has_workers(run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout)
+
+
+@pytest.mark.parametrize(("workers", "threads"), [("2", max(1, usable_cores() // 2)), ("0", None)])
+def test_libraries_have_the_threads_of_a_worker(
+    project: Path, monkeypatch: pytest.MonkeyPatch, workers: str, threads: int | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    edit(project / "flows/a.py", "print(", "print('year', ")
+    printed = run_session(project, "--ductaflow", "conductor.py::a::y2040", "-n", workers).stdout
+    assert "1 passed" in printed
+    record = json.loads((project / "runs/a/y2040/a_record.json").read_text())
+    assert record.get("threads") == threads
 
 
 def test_a_session_without_workers_has_its_report(project: Path) -> None:
@@ -112,14 +181,14 @@ def test_what_plugins_do_with_the_list_of_workers_is_done(project: Path) -> None
     assert "4 threads each" in printed
 
 
-def test_an_error_in_the_decision_is_left_to_a_worker(project: Path) -> None:
+def test_an_error_in_the_decision_is_left_to_the_run(project: Path) -> None:
     path = project / "runs/a/y2040/a_record.json"
     record = json.loads(path.read_text())
     del record["environment"]["executable"]
     record["environment"]["kernel_path"] = ""
     path.write_text(json.dumps(record))
     printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
-    assert has_workers(printed)
+    assert IN_TURN in printed
     assert "1 failed, 1 passed" in printed
 
 
@@ -130,7 +199,7 @@ def test_names_as_an_editor_spells_them_and_names_of_nothing(tmp_path: Path) -> 
     run_session(root, "--ductaflow", "conductor.py")
     assert not has_workers(run_session(root, "--ductaflow", *arguments).stdout)
     (root / "runs/a/y2030.5/a_executed.ipynb").unlink()
-    assert has_workers(run_session(root, "--ductaflow", *arguments).stdout)
+    assert IN_TURN in run_session(root, "--ductaflow", *arguments).stdout
     assert TOLD not in run_session(root, "--ductaflow", "conductor.py::a::none", "-n", "2").stdout
 
 

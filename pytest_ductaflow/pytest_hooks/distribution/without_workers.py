@@ -1,4 +1,8 @@
-"""Do without xdist's workers where nothing has to run: finding that out is faster than starting them."""
+"""Do without xdist's workers where no two instances can run side by side.
+
+Finding that out is faster than starting workers: nothing has to run, or one instance alone, or each one only
+after the one before it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ...core.instance import Instance
 from ...core.settings import Settings
+from ...core.system.machine import shared_by
+from ...graph.digraph import topological
 from ...planning.plan import Plan
 from ..item_names import with_their_dots
 from ..items import SETTINGS, node_id_of
@@ -18,32 +23,45 @@ from ..items import SETTINGS, node_id_of
 _OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with workers
 
 
-def needs_no_workers(config: pytest.Config, plan: Plan) -> bool:
-    """Return whether workers would only find that everything is unchanged.
+def one_after_the_other(config: pytest.Config, plan: Plan) -> list[int] | None:
+    """Return the numbers of the instances that have to run, if at no time two of them can.
 
-    Where there may be something else than instances, as tests in a folder, they are needed. What has to run
-    after all, because it has changed in the meantime, is run by this process.
+    What has to run after all, because it has changed in the meantime, is run in the same way.
+
+    Returns:
+        None if workers are of use. Where there may be something else than instances, as tests in a folder,
+        they always are.
     """
-    settings = config.stash[SETTINGS]
-    if settings.accept or settings.force or settings.engine:
-        return False
-    if not config.getoption("numprocesses", None) or config.getoption("px", None):
-        return False
-    arguments = with_their_dots(config.args, config)
-    if any(_file_of(argument, config) not in plan.instances for argument in arguments):
-        return False
-    asked_for = [[*_asked_for(argument, config, plan)] for argument in arguments]
-    return all(asked_for) and all(
-        _is_unchanged(*each, settings, plan) for found in asked_for for each in found
-    )
+    settings, numbers = config.stash[SETTINGS], _asked_for(config, plan)
+    if settings.accept or not numbers:
+        return None
+    running: list[int] = []
+    for number in filter(numbers.__contains__, topological(plan.graph.before)):
+        upstreams = plan.graph.upstreams[number]
+        if set(running).isdisjoint(upstreams) and _is_unchanged(number, settings, plan):
+            continue
+        if running and running[-1] not in upstreams:
+            return None
+        running.append(number)
+    return running
 
 
-def leave_workers_out(config: pytest.Config) -> None:
-    """Have this process run everything; called at the beginning of the session, before xdist's own hook."""
+def leave_workers_out(config: pytest.Config, reason: str) -> None:
+    """Have this process run everything; called at the beginning of the session, before xdist's own hook.
+
+    Libraries use as many threads as in a worker, since results can depend on that in their last digits.
+
+    Args:
+        config: pytest's config.
+        reason: What the header gives as the reason.
+    """
+    stack = contextlib.ExitStack()
+    stack.enter_context(shared_by(len(config.option.tx)))
+    config.add_cleanup(stack.close)
     for name in _OF_XDIST:
         config.pluginmanager.unregister(name=name)
     config.option.dist = "no"
-    config.pluginmanager.register(_NoNodes(), "ductaflow-no-nodes")
+    config.pluginmanager.register(_NoNodes(reason), "ductaflow-no-nodes")
     if (terminal := config.pluginmanager.get_plugin("terminalreporter")) is not None:
         terminal.showfspath = None  # as it is without xdist
 
@@ -51,8 +69,11 @@ def leave_workers_out(config: pytest.Config) -> None:
 class _NoNodes:
     """The hooks that take from xdist, whose session has begun, what it would start, and tell so."""
 
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
     def pytest_report_header(self) -> str:
-        return "ductaflow: no instance has to run, so no workers are started"
+        return f"ductaflow: {self._reason}, so no workers are started"
 
     @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[object]) -> Generator[None]:
@@ -66,18 +87,29 @@ def _file_of(argument: str, config: pytest.Config) -> Path:
     return Path(os.path.abspath(config.invocation_params.dir / argument.partition("::")[0]))
 
 
-def _is_unchanged(number: int, instance: Instance, settings: Settings, plan: Plan) -> bool:
+def _is_unchanged(number: int, settings: Settings, plan: Plan) -> bool:
     from ...running.run_instance import unchanged_record
 
     with contextlib.suppress(Exception):  # raised again where the instance is run, and told there
-        return unchanged_record(instance, settings, plan.neighbours(number)) is not None
+        return unchanged_record(plan.all[number], settings, plan.neighbours(number)) is not None
     return False
 
 
-def _asked_for(argument: str, config: pytest.Config, plan: Plan) -> Iterator[tuple[int, Instance]]:
-    """Yield the instances, with their numbers, that an argument names or whose source or step it names."""
+def _asked_for(config: pytest.Config, plan: Plan) -> set[int]:
+    """Return the numbers of the instances that a session with `-n` runs; none if it may run other items."""
+    if not config.getoption("numprocesses", None) or config.getoption("px", None):
+        return set()
+    arguments = with_their_dots(config.args, config)
+    if any(_file_of(argument, config) not in plan.instances for argument in arguments):
+        return set()
+    found = [set(_named(argument, config, plan)) for argument in arguments]
+    return set().union(*found) if all(found) else set()
+
+
+def _named(argument: str, config: pytest.Config, plan: Plan) -> Iterator[int]:
+    """Yield the numbers of the instances that an argument names, or whose source or step it names."""
     path, asked = _file_of(argument, config), argument.partition("::")[2]
     for number, instance in zip(plan.numbers[path], plan.instances[path], strict=True):
         own = node_id_of(path, instance, config.rootpath).partition("::")[2]
         if instance.selected and (not asked or f"{own}::".startswith(f"{asked}::")):
-            yield number, instance
+            yield number
