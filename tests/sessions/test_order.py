@@ -382,7 +382,7 @@ def test_failure_that_was_expected_blocks_all_the_same(project):
 def test_upstream_that_ends_well_at_the_second_attempt_is_good(project, workers, deed):
     """pytest-rerunfailures: the last attempt counts, also if the worker died with the first."""
     pytest.importorskip("pytest_rerunfailures")
-    made = project([row("etl/A", do=deed, free=True), row("model/A", "etl/A")])
+    made = project([row("etl/A", do=deed, free=True), row("model/A", "etl/A"), row("etl/B", free=True)])
     result = made.run("--reruns=1", *(["-n", "2"] if workers else []))
     assert result.outcomes["model/A"] == "passed", result.out
     assert set(result.told.values()) == {1}
@@ -395,9 +395,9 @@ def test_upstream_that_ends_well_at_the_second_attempt_is_good(project, workers,
 def test_upstream_whose_worker_dies_each_time_has_failed(project):
     """pytest-rerunfailures: when no attempt is left, what waited is blocked."""
     pytest.importorskip("pytest_rerunfailures")
-    made = project([row("etl/A", do="crash", free=True), row("model/A", "etl/A")])
+    made = project([row("etl/A", do="crash", free=True), row("model/A", "etl/A"), row("etl/B", free=True)])
     result = made.run("--reruns=1", "-n", "2")
-    assert result.outcomes == {"etl/A": "failed", "model/A": "skipped"}
+    assert result.outcomes == {"etl/A": "failed", "model/A": "skipped", "etl/B": "passed"}
     assert len(result.starts["etl/A"]) == 2
     assert set(result.told.values()) == {1}
 
@@ -533,7 +533,7 @@ def test_worker_that_dies_before_it_has_collected_is_replaced(project):
                     os._exit(7)
             """
     }
-    made = project(CHAIN[:3], files)
+    made = project([*CHAIN[:3], row("etl/free", free=True)], files)
     result = made.run("-n", "2")
     result.check(made.rows)
     assert set(result.outcomes.values()) == {"passed"}
@@ -565,7 +565,8 @@ DIFFERENT = """\
 @pytest.mark.thorough
 def test_workers_that_collect_different_things_are_told(project):
     """As without instances: nothing runs, and the difference is shown."""
-    made = project(CHAIN[:3], {"conftest.py": DIFFERENT.format(worker="gw1")})
+    rows = [*CHAIN[:3], row("etl/free", free=True)]
+    made = project(rows, {"conftest.py": DIFFERENT.format(worker="gw1")})
     result = made.run("-n", "2")
     assert re.search("Different tests were collected between gw. and gw.", result.out)
     assert result.starts == {}
@@ -580,14 +581,15 @@ def test_replacement_that_collects_different_things_does_not_hold_up_the_others(
     result = made.run("-n", "2")
     result.check(made.rows)
     assert Counter(result.outcomes.values()) == {"failed": 1, "passed": 3}
-    made.lay_out(rows[:1])
-    assert made.run("-n", "2").outcomes == {"etl/dies": "failed"}
+    made.lay_out([*rows[:1], row("etl/free", free=True)])
+    assert made.run("-n", "2").outcomes == {"etl/dies": "failed", "etl/free": "passed"}
 
 
 def test_reports_of_other_plugins_show_a_dead_worker_once(project):
     """JUnit's and pytest-html's have one entry for its instance."""
     pytest.importorskip("pytest_html")
-    made = project([row("etl/dies", do="crash", free=True), row("model/A", "etl/dies")])
+    rows = [row("etl/dies", do="crash", free=True), row("model/A", "etl/dies"), row("etl/free", free=True)]
+    made = project(rows)
     result = made.run("-n", "1", "--html=report.html")
     result.check(made.rows)
     assert result.junit["conductor.etl.dies"] == 1
