@@ -30,6 +30,7 @@ from ..core.instance import Instance
 from ..core.settings import Settings
 from ..core.system import interrupts
 from ..core.system.child_process import is_stopped, may_fork
+from ..core.system.machine import SHARED_BY
 from ..core.thread_variables import VARIABLES, with_threads
 from . import setup_calls
 from .observation import can_observe, observed_command
@@ -422,12 +423,12 @@ def is_any_stopped(pid: int) -> bool:
 
 
 def kernel_environment(extra: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the environment of a kernel: that of this process, without the variable that pytest sets.
+    """Return the environment of a kernel: that of this process, without what is meant for this one alone.
 
     Args:
         extra: Variables that differ; None removes one.
     """
-    without = {"PYTEST_CURRENT_TEST": None}
+    without = {"PYTEST_CURRENT_TEST": None, SHARED_BY: None}
     environment = {**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **without, **extra}
     return {name: value for name, value in environment.items() if value is not None}
 

@@ -30,6 +30,7 @@ from .distribution.without_workers import leave_workers_out, one_after_the_other
 from .item_names import near_names, with_their_dots
 from .items import (
     EXCHANGE,
+    MAY_RUN,
     PLAN,
     PRECONDITIONS,
     SETTINGS,
@@ -43,7 +44,6 @@ from .items import (
     write_now,
 )
 
-MAY_RUN = pytest.StashKey[bool]()  # whether some instances may have to run
 STARTED_EARLY = pytest.StashKey[bool]()  # whether processes for the first instance have been started
 _WORKER_KEY = "ductaflow_folder"
 SESSION_KEY = "ductaflow_session"  # by which a worker gets the id of the session
@@ -339,8 +339,7 @@ def _leave_workers_out(config: pytest.Config, plan: Plan) -> None:
     running = one_after_the_other(config, plan)
     if running is None:
         return
-    reason = "no two instances can run side by side" if running else "no instance has to run"
-    leave_workers_out(config, reason)
+    leave_workers_out(config, running)
     config.stash[MAY_RUN] = bool(running)
     config.stash[STARTED_EARLY] = _start_early(config)
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 SETTINGS = pytest.StashKey[Settings]()
 PLAN = pytest.StashKey[Plan]()
 PRECONDITIONS = pytest.StashKey[Preconditions]()
+MAY_RUN = pytest.StashKey[bool]()  # whether some instances may have to run
 _OF_BACKGROUND_WORK = tuple(
     f"pytest_ductaflow.running.{name}" for name in ("children.runner", "run_instance")
 )

@@ -11,6 +11,7 @@ from helpers.projects import write_project
 from helpers.sessions import run_session
 
 from pytest_ductaflow.core.system.machine import usable_cores
+from pytest_ductaflow.core.thread_variables import VARIABLES
 
 pytest.importorskip("xdist")
 
@@ -30,7 +31,7 @@ FILES = {
     "test_beside.py": "def test_beside():\n    pass\n",
 }
 TOLD = ", so no workers are started"
-NOTHING, IN_TURN = "no instance has to run" + TOLD, "no two instances can run side by side" + TOLD
+NOTHING, ONE = "no instance has to run" + TOLD, "one instance has to run" + TOLD
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_workers_after_an_edit(project: Path) -> None:
 def test_none_where_one_has_to_run(project: Path) -> None:
     (project / "runs/a/y2030/a_executed.ipynb").unlink()
     printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2", "-v").stdout
-    assert IN_TURN in printed
+    assert ONE in printed
     assert "2 passed" in printed
     assert printed.count("UNCHANGED") == 1
     assert NOTHING in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
@@ -99,7 +100,7 @@ def test_none_where_one_has_to_run(project: Path) -> None:
 def test_none_for_one_instance(project: Path, forced: list[str]) -> None:
     edit(project / "flows/a.py", "print(", "print('year', ")
     printed = run_session(project, "--ductaflow", "conductor.py::a::y2040", "-n", "2", "-v", *forced).stdout
-    assert IN_TURN in printed
+    assert ONE in printed
     assert "1 passed" in printed
     assert "UNCHANGED" not in printed
 
@@ -108,7 +109,7 @@ def test_none_for_what_has_failed(project: Path) -> None:
     edit(project / "flows/a.py", "print(", "assert config['year'] > 2030, (")
     assert "1 failed" in run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
     again = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
-    assert IN_TURN in again
+    assert ONE in again
     assert "1 failed, 1 passed" in again
 
 
@@ -124,7 +125,7 @@ def compared(project: Path) -> Path:
 def test_none_where_each_waits_for_the_one_before(compared: Path) -> None:
     (compared / "runs/a/y2040/a_executed.ipynb").unlink()
     printed = run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout
-    assert IN_TURN in printed
+    assert "2 instances have to run, one after the other" + TOLD in printed
     assert "3 passed" in printed
 
 
@@ -145,16 +146,65 @@ def test_workers_where_two_wait_for_one(compared: Path) -> None:
     assert has_workers(run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout)
 
 
-@pytest.mark.parametrize(("workers", "threads"), [("2", max(1, usable_cores() // 2)), ("0", None)])
-def test_libraries_have_the_threads_of_a_worker(
-    project: Path, monkeypatch: pytest.MonkeyPatch, workers: str, threads: int | None
-) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+SHARE = max(1, usable_cores() // 2)
+
+
+def threads_of(run_dir: Path) -> int | None:
+    (record,) = (json.loads(path.read_text()) for path in run_dir.glob("*_record.json"))
+    return record.get("threads")
+
+
+@pytest.fixture
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove what the environment of the tests says of threads."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("nothing_set")
+@pytest.mark.parametrize(("workers", "threads"), [("2", SHARE), ("0", None)])
+def test_libraries_have_the_threads_of_a_worker(project: Path, workers: str, threads: int | None) -> None:
     edit(project / "flows/a.py", "print(", "print('year', ")
     printed = run_session(project, "--ductaflow", "conductor.py::a::y2040", "-n", workers).stdout
     assert "1 passed" in printed
-    record = json.loads((project / "runs/a/y2040/a_record.json").read_text())
-    assert record.get("threads") == threads
+    assert threads_of(project / "runs/a/y2040") == threads
+
+
+AFTER = """
+from pytest_ductaflow import is_collecting, run_notebook
+if not is_collecting():
+    run_notebook("flows/a.py", config={"year": 1}, execution_dir="runs/extra")
+"""
+
+
+@pytest.mark.usefixtures("nothing_set")
+def test_libraries_have_them_in_what_a_conductor_runs_afterwards(project: Path) -> None:
+    with (project / "conductor.py").open("a") as file:
+        file.write(AFTER)
+    printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
+    assert NOTHING in printed
+    assert "3 passed" in printed
+    assert threads_of(project / "runs/extra") == SHARE
+
+
+CONDUCTOR_WITH_MORE = """\
+from pytest_ductaflow import conduct, is_collecting
+conduct("flows/{flow}.py", [{{"instance_name": "y", "year": 1}}])
+if not is_collecting():
+    print("what follows")
+"""
+
+
+def test_workers_for_what_two_conductors_do_afterwards(project: Path) -> None:
+    (project / "flows/b.py").write_text((project / "flows/a.py").read_text())
+    for name, flow in (("conductor.py", "a"), ("other_conductor.py", "b")):
+        (project / name).write_text(CONDUCTOR_WITH_MORE.format(flow=flow))
+    arguments = ("--ductaflow", "conductor.py", "other_conductor.py", "-n", "2")
+    assert "4 passed" in run_session(project, *arguments).stdout
+    assert not has_workers(run_session(project, *arguments).stdout)
+    for name in ("conductor.py", "other_conductor.py"):
+        edit(project / name, "what follows", "what else follows")
+    assert has_workers(run_session(project, *arguments).stdout)
 
 
 def test_a_session_without_workers_has_its_report(project: Path) -> None:
@@ -188,7 +238,7 @@ def test_an_error_in_the_decision_is_left_to_the_run(project: Path) -> None:
     record["environment"]["kernel_path"] = ""
     path.write_text(json.dumps(record))
     printed = run_session(project, "--ductaflow", "conductor.py", "-n", "2").stdout
-    assert IN_TURN in printed
+    assert ONE in printed
     assert "1 failed, 1 passed" in printed
 
 
@@ -199,7 +249,7 @@ def test_names_as_an_editor_spells_them_and_names_of_nothing(tmp_path: Path) -> 
     run_session(root, "--ductaflow", "conductor.py")
     assert not has_workers(run_session(root, "--ductaflow", *arguments).stdout)
     (root / "runs/a/y2030.5/a_executed.ipynb").unlink()
-    assert IN_TURN in run_session(root, "--ductaflow", *arguments).stdout
+    assert ONE in run_session(root, "--ductaflow", *arguments).stdout
     assert TOLD not in run_session(root, "--ductaflow", "conductor.py::a::none", "-n", "2").stdout
 
 

@@ -23,6 +23,7 @@ from helpers.terminal import AtTerminal
 
 from pytest_ductaflow.core.forking.client import WarmProcess
 from pytest_ductaflow.core.system.machine import usable_cores
+from pytest_ductaflow.core.thread_variables import VARIABLES
 
 pytestmark = [
     pytest.mark.slow,
@@ -188,6 +189,17 @@ def test_workers_share_it(place):
     place.edit()
     assert "3 passed" in place.session("-n", "2")
     assert all(place.pid_of("runs") in place.result(f"i{n}")["parents"] for n in range(3))
+
+
+def test_threads_are_those_of_a_worker_where_none_is_started(place, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    place.session()
+    place.edit()
+    assert "so no workers are started" in place.session("-n", "2", "conductor.py::a::i1")
+    assert place.pid_of("runs") in place.result()["parents"]
+    record = json.loads((place.root / "runs/a/i1/a_record.json").read_text())
+    assert record["threads"] == max(1, usable_cores() // 2)
 
 
 def test_a_failure_reads_as_in_a_cold_session(place):

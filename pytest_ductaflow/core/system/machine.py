@@ -11,9 +11,11 @@ from pathlib import Path
 
 THREADS = "ductaflow"  # how names of threads begin that run instances side by side
 
+# How many instances share the cores; in the environment, for processes that run some of them for this one.
+SHARED_BY = "_DUCTAFLOW_SHARED_BY"
+
 _lock = threading.Lock()
 _running = 0  # instances that run in this process
-_sharing: int | None = None  # how many may do so at a time, in a call that runs several
 
 
 def number_of_cores() -> int:
@@ -75,25 +77,27 @@ def _limits_of_groups(own: Path = Path("/proc/self/cgroup"), top: Path = Path("/
 
 @contextlib.contextmanager
 def shared_by(workers: int) -> Iterator[None]:
-    """Say within the block how many instances share the cores."""
-    global _sharing  # noqa: PLW0603 - of this process
-    earlier, _sharing = _sharing, workers
+    """Say within the block how many instances share the cores, in this process and those that it starts."""
+    earlier = os.environ.get(SHARED_BY)
+    share_among(workers)
     try:
         yield
     finally:
-        _sharing = earlier
+        if earlier is None:
+            os.environ.pop(SHARED_BY, None)
+        else:
+            os.environ[SHARED_BY] = earlier
 
 
 def share_among(workers: int) -> None:
-    """Say for the rest of this process how many instances share the cores of this machine."""
-    global _sharing  # noqa: PLW0603 - of this process
-    _sharing = workers
+    """Say from now on how many instances share the cores, in this process and those that it starts."""
+    os.environ[SHARED_BY] = str(workers)
 
 
 def workers_of_session() -> int | None:
     """Return how many workers share the cores, of `-n` or of a call; None if there is only one process."""
-    count = _workers_of_pytest()
-    return _sharing if count is None else count
+    told = os.environ.get(SHARED_BY)
+    return _workers_of_pytest() if told is None else int(told)
 
 
 def _workers_of_pytest() -> int | None:

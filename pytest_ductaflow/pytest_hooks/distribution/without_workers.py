@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,12 @@ from ...core.system.machine import shared_by
 from ...graph.digraph import topological
 from ...planning.plan import Plan
 from ..item_names import with_their_dots
-from ..items import SETTINGS, node_id_of
+from ..items import MAY_RUN, SETTINGS, node_id_of
 
 _OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with workers
 
 
-def one_after_the_other(config: pytest.Config, plan: Plan) -> list[int] | None:
+def one_after_the_other(config: pytest.Config, plan: Plan) -> Collection[int] | None:
     """Return the numbers of the instances that have to run, if at no time two of them can.
 
     What has to run after all, because it has changed in the meantime, is run in the same way.
@@ -35,52 +35,58 @@ def one_after_the_other(config: pytest.Config, plan: Plan) -> list[int] | None:
     settings, numbers = config.stash[SETTINGS], _asked_for(config, plan)
     if settings.accept or not numbers:
         return None
-    running: list[int] = []
+    running: dict[int, None] = {}
     for number in filter(numbers.__contains__, topological(plan.graph.before)):
         upstreams = plan.graph.upstreams[number]
-        if set(running).isdisjoint(upstreams) and _is_unchanged(number, settings, plan):
+        if running.keys().isdisjoint(upstreams) and _is_unchanged(number, settings, plan):
             continue
-        if running and running[-1] not in upstreams:
+        if running and next(reversed(running)) not in upstreams:
             return None
-        running.append(number)
+        running[number] = None
     return running
 
 
-def leave_workers_out(config: pytest.Config, reason: str) -> None:
+def leave_workers_out(config: pytest.Config, running: Collection[int]) -> None:
     """Have this process run everything; called at the beginning of the session, before xdist's own hook.
 
     Libraries use as many threads as in a worker, since results can depend on that in their last digits.
 
     Args:
         config: pytest's config.
-        reason: What the header gives as the reason.
+        running: What `one_after_the_other` has returned.
     """
     stack = contextlib.ExitStack()
     stack.enter_context(shared_by(len(config.option.tx)))
     config.add_cleanup(stack.close)
     for name in _OF_XDIST:
         config.pluginmanager.unregister(name=name)
-    config.option.dist = "no"
-    config.pluginmanager.register(_NoNodes(reason), "ductaflow-no-nodes")
+    config.option.dist, config.option.numprocesses = "no", 0
+    config.pluginmanager.register(_NoNodes(len(running)), "ductaflow-no-nodes")
     if (terminal := config.pluginmanager.get_plugin("terminalreporter")) is not None:
         terminal.showfspath = None  # as it is without xdist
 
 
 class _NoNodes:
-    """The hooks that take from xdist, whose session has begun, what it would start, and tell so."""
+    """The hooks that take from xdist, whose session has begun, what it would start, and tell so.
 
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
+    Args:
+        running: Number of instances that have to run.
+    """
+
+    def __init__(self, running: int) -> None:
+        self._running = running
 
     def pytest_report_header(self) -> str:
-        return f"ductaflow: {self._reason}, so no workers are started"
+        reasons = {0: "no instance has to run", 1: "one instance has to run"}
+        reason = reasons.get(self._running, f"{self._running} instances have to run, one after the other")
+        return f"ductaflow: {reason}, so no workers are started"
 
     @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: list[object]) -> Generator[None]:
         """Empty the list of workers after all others have seen it."""
         yield
         specs.clear()
-        config.option.tx, config.option.numprocesses = [], 0
+        config.option.tx = []
 
 
 def _file_of(argument: str, config: pytest.Config) -> Path:
@@ -103,6 +109,9 @@ def _asked_for(config: pytest.Config, plan: Plan) -> set[int]:
     if any(_file_of(argument, config) not in plan.instances for argument in arguments):
         return set()
     found = [set(_named(argument, config, plan)) for argument in arguments]
+    sources = {_file_of(argument, config) for argument in arguments}
+    if len(sources) > 1 and config.stash[MAY_RUN] and not sources.isdisjoint(plan.afters):
+        return set()  # the work after the instances of a conductor can run beside another's
     return set().union(*found) if all(found) else set()
 
 

@@ -22,8 +22,7 @@ from ...core.run_directory.atomic import write_json
 from ...graph.core_pool import CorePool
 from ...graph.expected_durations import expected_durations
 from ...graph.ready_queue import ReadyQueue
-from ..collection import MAY_RUN
-from ..items import EXCHANGE, PLAN, PRECONDITIONS, SERVERS, SETTINGS, PlannedItem, write_now
+from ..items import EXCHANGE, MAY_RUN, PLAN, PRECONDITIONS, SERVERS, SETTINGS, PlannedItem, write_now
 from ..ordering import begin_canaries
 from ..outcomes import record_of
 from .alarm import Alarm, alarm_of
