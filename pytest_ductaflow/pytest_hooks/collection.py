@@ -27,7 +27,7 @@ from ..planning.discovery import Source, discover, project_root
 from ..planning.history.recent_edits import may_have_changed
 from ..planning.plan import Plan
 from .distribution.without_workers import leave_workers_out, one_after_the_other
-from .item_names import near_names, with_their_dots
+from .item_names import is_meant, near_names, with_their_dots
 from .items import (
     EXCHANGE,
     MAY_RUN,
@@ -220,10 +220,7 @@ def _asked_for(items: Sequence[pytest.Item], arguments: Sequence[tuple[Path, str
 
 
 def _asks_for(path: Path, name: str, item: pytest.Item) -> bool:
-    own = item.nodeid.partition("::")[2]
-    return item.path.is_relative_to(path) and (
-        not name or own == name or own.startswith((f"{name}::", f"{name}["))
-    )
+    return item.path.is_relative_to(path) and is_meant(item.nodeid, name)
 
 
 def add_stored_instances(config: pytest.Config, settings: Settings) -> None:

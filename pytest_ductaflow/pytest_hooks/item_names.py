@@ -36,6 +36,12 @@ def with_their_dots(arguments: Sequence[str], config: pytest.Config) -> list[str
     return given
 
 
+def is_meant(node_id: str, name: str) -> bool:
+    """Return whether what an argument names in a file, if anything, means an item of that file."""
+    own = node_id.partition("::")[2]
+    return not name or own == name or own.startswith((f"{name}::", f"{name}["))
+
+
 def _without_dots(name: str) -> str:
     return name.replace("::", "_").replace(".", "_")
 

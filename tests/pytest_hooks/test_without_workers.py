@@ -242,7 +242,7 @@ def test_an_error_in_the_decision_is_left_to_the_run(project: Path) -> None:
     assert "1 failed, 1 passed" in printed
 
 
-def test_names_as_an_editor_spells_them_and_names_of_nothing(tmp_path: Path) -> None:
+def test_names_as_an_editor_spells_them(tmp_path: Path) -> None:
     root = write_project(tmp_path, FILES)
     edit(root / "conductor.py", "y{year}", "y{year}.5")
     arguments = ("conductor.py::a::y2030_5", "-n", "2")
@@ -250,7 +250,23 @@ def test_names_as_an_editor_spells_them_and_names_of_nothing(tmp_path: Path) -> 
     assert not has_workers(run_session(root, "--ductaflow", *arguments).stdout)
     (root / "runs/a/y2030.5/a_executed.ipynb").unlink()
     assert ONE in run_session(root, "--ductaflow", *arguments).stdout
-    assert TOLD not in run_session(root, "--ductaflow", "conductor.py::a::none", "-n", "2").stdout
+
+
+@pytest.mark.parametrize("beside", [[], ["test_beside.py"]])
+@pytest.mark.parametrize("name", ["conductor.py::a::y2035", "conductor.py::a::y[1]", "conductor.py::b"])
+def test_a_name_of_nothing_is_told_as_without_workers(project: Path, name: str, beside: list[str]) -> None:
+    alone, done = (
+        run_session(project, "--ductaflow", name, *beside, *workers) for workers in ([], ["-n", "2"])
+    )
+    assert done.returncode == alone.returncode == pytest.ExitCode.USAGE_ERROR
+    assert done.stderr == alone.stderr
+    assert "not found" in done.stderr
+
+
+def test_a_session_ends_if_its_workers_do_not_find_a_test(project: Path) -> None:
+    done = run_session(project, "--ductaflow", "conductor.py", "test_beside.py::test_none", "-n", "2")
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert done.returncode != 0
 
 
 @pytest.mark.parametrize("option", ["--collect-only", "--ductaflow-explain"])

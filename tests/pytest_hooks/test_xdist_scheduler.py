@@ -331,6 +331,16 @@ def test_worker_that_dies_before_it_has_told_anything_is_replaced():
     assert session.workers[0].sent == [[0, 4]]
 
 
+def test_worker_that_has_ended_after_it_told_what_it_collected_is_not_waited_for():
+    """As each worker ends that cannot find what it is asked for."""
+    session = Session(DIAMOND, 0, workers=2)
+    session.die(session.begin(), replaced=False)
+    assert not session.scheduler.collection_is_completed
+    second = session.begin()
+    assert session.scheduler.collection_is_completed
+    assert second.sent == [[0, 4]]
+
+
 def test_rest_of_a_chunk_goes_to_others_when_its_worker_dies():
     """Only the test that was running has failed."""
     session = Session(graph_of([]), 3, workers=2)

@@ -16,8 +16,9 @@ import pytest
 from ...core.settings import Settings
 from ...core.system.machine import shared_by
 from ...graph.digraph import topological
+from ...planning.afterwards.after import STEP
 from ...planning.plan import Plan
-from ..item_names import with_their_dots
+from ..item_names import is_meant, with_their_dots
 from ..items import MAY_RUN, SETTINGS, node_id_of
 
 _OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with workers
@@ -30,10 +31,18 @@ def one_after_the_other(config: pytest.Config, plan: Plan) -> Collection[int] | 
 
     Returns:
         None if workers are of use. Where there may be something else than instances, as tests in a folder,
-        they always are.
+        they always are. Where a name means nothing, they are not: pytest is going to say so, and run nothing.
     """
-    settings, numbers = config.stash[SETTINGS], _asked_for(config, plan)
-    if settings.accept or not numbers:
+    if not config.getoption("numprocesses", None) or config.getoption("px", None):
+        return None
+    settings, arguments = config.stash[SETTINGS], with_their_dots(config.args, config)
+    asked_for = [_place_and_name(argument, config) for argument in arguments]
+    meant = [list(_numbers(*each, config, plan)) for each in asked_for if _is_of_instances(*each, plan)]
+    if [] in meant:
+        return ()
+    numbers = {number for each in meant for number in each if plan.all[number].selected}
+    has_others = len(meant) < len(asked_for) or _has_work_beside(asked_for, config, plan)
+    if settings.accept or has_others or not numbers:
         return None
     running: dict[int, None] = {}
     for number in filter(numbers.__contains__, topological(plan.graph.before)):
@@ -89,8 +98,27 @@ class _NoNodes:
         config.option.tx = []
 
 
-def _file_of(argument: str, config: pytest.Config) -> Path:
-    return Path(os.path.abspath(config.invocation_params.dir / argument.partition("::")[0]))
+def _place_and_name(argument: str, config: pytest.Config) -> tuple[Path, str]:
+    path, _, name = argument.partition("::")
+    return Path(os.path.abspath(config.invocation_params.dir / path)), name
+
+
+def _is_of_instances(path: Path, name: str, plan: Plan) -> bool:
+    """Return whether an argument can mean instances only, and not what a conductor does after them."""
+    return bool(plan.instances.get(path)) and not (path in plan.afters and name == STEP)
+
+
+def _numbers(path: Path, name: str, config: pytest.Config, plan: Plan) -> Iterator[int]:
+    """Yield the numbers of the instances that an argument means, by their names or that of their step."""
+    for number, instance in zip(plan.numbers[path], plan.instances[path], strict=True):
+        if is_meant(node_id_of(path, instance, config.rootpath), name):
+            yield number
+
+
+def _has_work_beside(asked_for: Collection[tuple[Path, str]], config: pytest.Config, plan: Plan) -> bool:
+    """Return whether the work of a conductor after its instances may run beside what other sources have."""
+    sources = {path for path, _ in asked_for}
+    return len(sources) > 1 and config.stash[MAY_RUN] and not sources.isdisjoint(plan.afters)
 
 
 def _is_unchanged(number: int, settings: Settings, plan: Plan) -> bool:
@@ -99,26 +127,3 @@ def _is_unchanged(number: int, settings: Settings, plan: Plan) -> bool:
     with contextlib.suppress(Exception):  # raised again where the instance is run, and told there
         return unchanged_record(plan.all[number], settings, plan.neighbours(number)) is not None
     return False
-
-
-def _asked_for(config: pytest.Config, plan: Plan) -> set[int]:
-    """Return the numbers of the instances that a session with `-n` runs; none if it may run other items."""
-    if not config.getoption("numprocesses", None) or config.getoption("px", None):
-        return set()
-    arguments = with_their_dots(config.args, config)
-    if any(_file_of(argument, config) not in plan.instances for argument in arguments):
-        return set()
-    found = [set(_named(argument, config, plan)) for argument in arguments]
-    sources = {_file_of(argument, config) for argument in arguments}
-    if len(sources) > 1 and config.stash[MAY_RUN] and not sources.isdisjoint(plan.afters):
-        return set()  # the work after the instances of a conductor can run beside another's
-    return set().union(*found) if all(found) else set()
-
-
-def _named(argument: str, config: pytest.Config, plan: Plan) -> Iterator[int]:
-    """Yield the numbers of the instances that an argument names, or whose source or step it names."""
-    path, asked = _file_of(argument, config), argument.partition("::")[2]
-    for number, instance in zip(plan.numbers[path], plan.instances[path], strict=True):
-        own = node_id_of(path, instance, config.rootpath).partition("::")[2]
-        if instance.selected and (not asked or f"{own}::".startswith(f"{asked}::")):
-            yield number

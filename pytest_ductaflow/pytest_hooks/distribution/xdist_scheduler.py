@@ -193,6 +193,8 @@ class InstanceScheduling:
         Returns:
             The item that it was running when it crashed, if any.
         """
+        if self._workload is None and self._collections[node] is not None:
+            self._workers -= 1  # it has told what it collected, and is not waited for
         del self._collections[node]
         self._strangers.discard(node)
         work = self._busy.pop(node, None)
