@@ -31,7 +31,7 @@ FILES = {
     "test_beside.py": "def test_beside():\n    pass\n",
 }
 TOLD = ", so no workers are started"
-NOTHING, ONE = "no instance has to run" + TOLD, "one instance has to run" + TOLD
+NOTHING, ONE = "no instance has to run" + TOLD, "one instance may have to run" + TOLD
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def compared(project: Path) -> Path:
 def test_none_where_each_waits_for_the_one_before(compared: Path) -> None:
     (compared / "runs/a/y2040/a_executed.ipynb").unlink()
     printed = run_session(compared, "--ductaflow", "conductor.py", "-n", "2").stdout
-    assert "2 instances have to run, one after the other" + TOLD in printed
+    assert "2 instances may have to run, one after the other" + TOLD in printed
     assert "3 passed" in printed
 
 

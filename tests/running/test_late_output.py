@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.projects import write_project
+from helpers.thorough import one_in
 
 from pytest_ductaflow.core.instance import Instance
 from pytest_ductaflow.core.record import Record
@@ -57,7 +58,7 @@ def run_flow(root: Path, code: str, *, fork: bool) -> tuple[Record, list[str]]:
 
 
 @pytest.mark.parametrize("fork", [True, False], ids=["forked", "ordinary"])
-@pytest.mark.parametrize("how", PRINTS_LATE)
+@pytest.mark.parametrize("how", one_in(2, PRINTS_LATE))
 def test_a_warning_line_that_is_printed_after_the_last_cell_is_logged_and_counts(tmp_path, how, fork):
     record, log = run_flow(tmp_path, PRINTS_LATE[how], fork=fork)
     assert log[0] == "early"

@@ -25,8 +25,9 @@ _OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with wo
 
 
 def one_after_the_other(config: pytest.Config, plan: Plan) -> Collection[int] | None:
-    """Return the numbers of the instances that have to run, if at no time two of them can.
+    """Return the numbers of the instances that may have to run, if at no time two of them can.
 
+    Those count that are unchanged but have been copied, as workers share the reading of what they depend on.
     What has to run after all, because it has changed in the meantime, is run in the same way.
 
     Returns:
@@ -79,15 +80,15 @@ class _NoNodes:
     """The hooks that take from xdist, whose session has begun, what it would start, and tell so.
 
     Args:
-        running: Number of instances that have to run.
+        running: Number of instances that may have to run.
     """
 
     def __init__(self, running: int) -> None:
         self._running = running
 
     def pytest_report_header(self) -> str:
-        reasons = {0: "no instance has to run", 1: "one instance has to run"}
-        reason = reasons.get(self._running, f"{self._running} instances have to run, one after the other")
+        reasons = {0: "no instance has to run", 1: "one instance may have to run"}
+        reason = reasons.get(self._running, f"{self._running} instances may have to run, one after the other")
         return f"ductaflow: {reason}, so no workers are started"
 
     @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
