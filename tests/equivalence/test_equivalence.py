@@ -47,9 +47,8 @@ NAMES = ("forked", "warm", "spare", "ordinary")
 WAYS = [pytest.param(way, marks=() if way == "forked" else pytest.mark.thorough) for way in NAMES]
 # The flows that are always compared with papermill, in forked kernels; all others in the thorough tests.
 ALWAYS = {
-    *("both_streams_interleaved", "tqdm", "data_frames", "figures", "update_display", "shell"),
-    *("exception", "sys_exit_3", "killed", "raises_exception_tag", "parameters"),
-    *("markdown_raw_and_empty_cells", "facts_of_the_process"),
+    *("both_streams_interleaved", "data_frames", "figures", "shell", "exception", "sys_exit_3", "killed"),
+    *("parameters", "facts_of_the_process"),
 }
 TRIES = 5  # of papermill, where its kernel stops while it still runs cells
 PATIENCE = 60  # seconds; only a bug waits that long

@@ -152,7 +152,7 @@ READS = {
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("way", one_in(2, READS))
+@pytest.mark.parametrize("way", one_in(4, READS))
 def test_a_read_of_what_an_instance_is_going_to_write_is_refused(project, way):
     """However it is read or looked up, the message names the line, the instance and the remedy."""
     if way == "by a link" and os.name == "nt":
@@ -225,7 +225,7 @@ LOSSES = {
 
 @pytest.mark.usefixtures("warm")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("way", one_in(2, LOSSES))
+@pytest.mark.parametrize("way", one_in(4, LOSSES))
 def test_nothing_that_was_there_is_lost(project, way):
     """Also before the first call: the message names the line and the remedy, and all files are unchanged."""
     (project / "vacant").mkdir()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.projects import write_project
 from helpers.sessions import run_session
+from helpers.thorough import one_in
 
 from pytest_ductaflow.core.system.machine import usable_cores
 from pytest_ductaflow.core.thread_variables import VARIABLES
@@ -56,7 +57,9 @@ def edit(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [["conductor.py"], ["conductor.py::a"], ["conductor.py::a::y2040"], ["conductor.py", "-k", "2030"]],
+    one_in(
+        2, [["conductor.py"], ["conductor.py::a"], ["conductor.py::a::y2040"], ["conductor.py", "-k", "2030"]]
+    ),
 )
 def test_none_where_all_that_is_asked_for_is_unchanged(project: Path, asked: list[str]) -> None:
     done = run_session(project, "--ductaflow", *asked, "-n", "2", "-v")
@@ -253,7 +256,9 @@ def test_names_as_an_editor_spells_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beside", [[], ["test_beside.py"]])
-@pytest.mark.parametrize("name", ["conductor.py::a::y2035", "conductor.py::a::y[1]", "conductor.py::b"])
+@pytest.mark.parametrize(
+    "name", one_in(2, ["conductor.py::a::y2035", "conductor.py::b", "conductor.py::a::y[1]"])
+)
 def test_a_name_of_nothing_is_told_as_without_workers(project: Path, name: str, beside: list[str]) -> None:
     alone, done = (
         run_session(project, "--ductaflow", name, *beside, *workers) for workers in ([], ["-n", "2"])

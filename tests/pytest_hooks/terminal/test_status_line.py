@@ -146,7 +146,7 @@ status_line.DELAY, status_line.LOG_PAUSE = 0.0, 60.0
 OFTEN = AT_ONCE.replace("60.0", "0.05")
 
 
-@pytest.mark.parametrize("arguments", [[], ["-v"], ["-n", "2"], ["-n", "2", "-v"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", one_in(2, [[], ["-v"], ["-n", "2", "-v"], ["-n", "2"]]), ids=" ".join)
 def test_a_log_of_a_ci_has_lines_of_their_own(tmp_path: Path, arguments: list[str]) -> None:
     write_project(tmp_path, PROJECT)
     (tmp_path / "conftest.py").write_text(OFTEN, encoding="utf-8")
