@@ -27,7 +27,6 @@ _OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with wo
 def one_after_the_other(config: pytest.Config, plan: Plan) -> Collection[int] | None:
     """Return the numbers of the instances that may have to run, if at no time two of them can.
 
-    Those count that are unchanged but have been copied, as workers share the reading of what they depend on.
     What has to run after all, because it has changed in the meantime, is run in the same way.
 
     Returns:
@@ -43,8 +42,15 @@ def one_after_the_other(config: pytest.Config, plan: Plan) -> Collection[int] | 
         return ()
     numbers = {number for each in meant for number in each if plan.all[number].selected}
     has_others = len(meant) < len(asked_for) or _has_work_beside(asked_for, config, plan)
-    if settings.accept or has_others or not numbers:
-        return None
+    return None if settings.accept or has_others or not numbers else _chain_of(numbers, settings, plan)
+
+
+def _chain_of(numbers: Collection[int], settings: Settings, plan: Plan) -> Collection[int] | None:
+    """Return those of some instances that may have to run, if each waits for the one before it, else None.
+
+    An unchanged one whose files have other time stamps than its record counts, too. To find out that nothing
+    has changed takes reading all that it depends on, which workers share.
+    """
     running: dict[int, None] = {}
     for number in filter(numbers.__contains__, topological(plan.graph.before)):
         upstreams = plan.graph.upstreams[number]
