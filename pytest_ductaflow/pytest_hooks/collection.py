@@ -27,7 +27,7 @@ from ..planning.discovery import Source, discover, project_root
 from ..planning.history.recent_edits import may_have_changed
 from ..planning.plan import Plan
 from .distribution.without_workers import leave_workers_out, one_after_the_other
-from .item_names import is_meant, near_names, with_their_dots
+from .item_names import is_meant, near_names, path_and_name, with_their_dots
 from .items import (
     EXCHANGE,
     MAY_RUN,
@@ -130,7 +130,7 @@ class CollectionHooks:
         here = config.invocation_params.dir
         given = [_path_without_brackets(argument, here) for argument in arguments]
         if given != arguments and not config.option.pyargs:
-            self._asked_for = [_path_and_name(argument, here) for argument in arguments]
+            self._asked_for = [path_and_name(argument, here) for argument in arguments]
             config.args = given
         try:
             yield
@@ -189,15 +189,9 @@ class CollectionHooks:
             config.hook.pytest_deselected(items=left_out)
 
 
-def _path_and_name(argument: str, here: Path) -> tuple[Path, str]:
-    """Return the path that an argument names, and what it names therein."""
-    path, _, name = argument.partition("::")
-    return Path(os.path.abspath(here / path)), name
-
-
 def _path_without_brackets(argument: str, here: Path) -> str:
     """Return an argument for pytest; for a path with `[` that is there, the next folder above without one."""
-    path, name = _path_and_name(argument, here)
+    path, name = path_and_name(argument, here)
     if "[" not in argument.partition("::")[0] or not path.exists():
         return argument
     seen = os.path.relpath(path, here)

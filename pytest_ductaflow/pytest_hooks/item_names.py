@@ -36,6 +36,12 @@ def with_their_dots(arguments: Sequence[str], config: pytest.Config) -> list[str
     return given
 
 
+def path_and_name(argument: str, here: Path) -> tuple[Path, str]:
+    """Return the path that an argument names, and what it names therein."""
+    path, _, name = argument.partition("::")
+    return Path(os.path.abspath(here / path)), name
+
+
 def is_meant(node_id: str, name: str) -> bool:
     """Return whether what an argument names in a file, if anything, means an item of that file."""
     own = node_id.partition("::")[2]

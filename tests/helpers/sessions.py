@@ -99,7 +99,7 @@ def warm_for_conductors(name: str) -> Iterator[dict[str, str]]:
 
 
 T = TypeVar("T")
-PATIENCE = 180.0  # seconds; only a bug, or a machine that stands still, waits that long
+PATIENCE = 60.0  # seconds; only a bug waits that long
 
 
 def wait_for(look: Callable[[], T | None], what: str) -> T:

@@ -7,7 +7,6 @@ after the one before it.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Collection, Generator, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ...core.system.machine import shared_by
 from ...graph.digraph import topological
 from ...planning.afterwards.after import STEP
 from ...planning.plan import Plan
-from ..item_names import is_meant, with_their_dots
+from ..item_names import is_meant, path_and_name, with_their_dots
 from ..items import MAY_RUN, SETTINGS, node_id_of
 
 _OF_XDIST = ("dsession", "terminaldistreporter")  # plugins of a session with workers
@@ -36,7 +35,7 @@ def one_after_the_other(config: pytest.Config, plan: Plan) -> Collection[int] | 
     if not config.getoption("numprocesses", None) or config.getoption("px", None):
         return None
     settings, arguments = config.stash[SETTINGS], with_their_dots(config.args, config)
-    asked_for = [_place_and_name(argument, config) for argument in arguments]
+    asked_for = [path_and_name(argument, config.invocation_params.dir) for argument in arguments]
     meant = [list(_numbers(*each, config, plan)) for each in asked_for if _is_of_instances(*each, plan)]
     if [] in meant:
         return ()
@@ -103,11 +102,6 @@ class _NoNodes:
         yield
         specs.clear()
         config.option.tx = []
-
-
-def _place_and_name(argument: str, config: pytest.Config) -> tuple[Path, str]:
-    path, _, name = argument.partition("::")
-    return Path(os.path.abspath(config.invocation_params.dir / path)), name
 
 
 def _is_of_instances(path: Path, name: str, plan: Plan) -> bool:
